@@ -1,0 +1,218 @@
+//! The event id: a UUIDv8 (RFC 9562, section 5.8), the same for every copy of an event and ordered
+//! by time.
+//!
+//! The first 48 bits are `triggered_at` in Unix milliseconds; the 74 bits that version and variant
+//! leave free come from SHA-256 over the source and the event's own fields, each preceded by its
+//! length so that no two lists of fields give the same input. Nothing random and nothing of the
+//! delivery goes in, so a retry, a requeue and another replica all arrive at the same id.
+//!
+//! Ordered by time, because the ids accepted are kept in a b-tree: new ones go to its end, and
+//! forgetting old ones is one range.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::content::Identity;
+use crate::name::SourceName;
+
+const DOMAIN: &[u8] = b"hookferry event id 1";
+
+/// The id of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct EventId(Uuid);
+
+impl EventId {
+    /// The id of an event whose identifying fields are all there.
+    pub(super) fn of_fields(source: &SourceName, identity: &Identity<'_>) -> Self {
+        let microseconds = identity.triggered_at.as_microsecond().to_be_bytes();
+        let hash = hash(&[
+            source.as_str().as_bytes(),
+            identity.event_type.as_bytes(),
+            identity.object_type.as_bytes(),
+            identity.object_uri.as_bytes(),
+            &microseconds,
+        ]);
+        Self::assemble(
+            u64::try_from(identity.triggered_at.as_millisecond()).unwrap_or(0),
+            hash,
+        )
+    }
+
+    /// The id of a delivery that could not be read: of its bytes, with the time bits zero.
+    pub(super) fn of_bytes(source: &SourceName, body: &[u8]) -> Self {
+        Self::assemble(0, hash(&[source.as_str().as_bytes(), body]))
+    }
+
+    fn assemble(milliseconds: u64, hash: [u8; 10]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
+        bytes[6..].copy_from_slice(&hash);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// The smallest id an event triggered at `time` can have: a bound for ranges.
+    #[must_use]
+    pub fn lower_bound(time: Timestamp) -> Self {
+        let milliseconds = u64::try_from(time.as_millisecond()).unwrap_or(0);
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Whether the time bits are set; without them an id says nothing of its age.
+    #[must_use]
+    pub fn is_timed(self) -> bool {
+        self.0.as_bytes()[..6] != [0; 6]
+    }
+
+    /// The 16 bytes, in order of time.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+fn hash(fields: &[&[u8]]) -> [u8; 10] {
+    let mut sha = Sha256::new();
+    sha.update(DOMAIN);
+    for field in fields {
+        sha.update((field.len() as u64).to_be_bytes());
+        sha.update(field);
+    }
+    let digest: [u8; 32] = sha.finalize().into();
+    let mut short = [0; 10];
+    short.copy_from_slice(&digest[..10]);
+    short
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<EventId> for String {
+    fn from(id: EventId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for EventId {
+    type Error = uuid::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Uuid::parse_str(&text).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(source: &str, fields: [&str; 3], triggered_at: &str) -> EventId {
+        let [event_type, object_type, object_uri] = fields.map(Into::into);
+        let triggered_at = triggered_at.parse().expect("RFC 3339");
+        let identity = Identity {
+            event_type,
+            object_type,
+            object_uri,
+            triggered_at,
+        };
+        EventId::of_fields(&SourceName::parse(source).expect("a slug"), &identity)
+    }
+
+    const FIELDS: [&str; 3] = [
+        "sample.uploaded",
+        "sample",
+        "/api/v1/samples/7428cca4a3a04a8e",
+    ];
+    const TIME: &str = "2026-03-02T09:15:42.184121-08:00";
+
+    #[test]
+    fn it_is_a_version_8_uuid_that_starts_with_the_time() {
+        let id = id("onecodex", FIELDS, TIME);
+        assert_eq!(
+            (id.0.get_version_num(), id.0.get_variant()),
+            (8, uuid::Variant::RFC4122)
+        );
+        let milliseconds = u64::from_be_bytes(
+            [&[0, 0], &id.as_bytes()[..6]]
+                .concat()
+                .try_into()
+                .expect("8 bytes"),
+        );
+        assert_eq!(milliseconds, 1_772_471_742_184);
+        assert!(id.is_timed());
+    }
+
+    /// Pinned: ids are compared across versions and replicas, so the recipe must never drift.
+    #[test]
+    fn the_recipe_does_not_drift() {
+        assert_eq!(
+            id("onecodex", FIELDS, TIME).to_string(),
+            "019caf8c-6ee8-8f82-8607-a6c03b58d788"
+        );
+    }
+
+    #[test]
+    fn the_same_instant_in_another_zone_is_the_same_event() {
+        assert_eq!(
+            id("onecodex", FIELDS, TIME),
+            id("onecodex", FIELDS, "2026-03-02T17:15:42.184121Z")
+        );
+    }
+
+    #[test]
+    fn every_field_counts_and_their_borders_do_too() {
+        let one = id("onecodex", FIELDS, TIME);
+        assert_ne!(one, id("other", FIELDS, TIME));
+        assert_ne!(
+            one,
+            id("onecodex", ["sample.uploade", "dsample", FIELDS[2]], TIME)
+        );
+        assert_ne!(
+            one,
+            id(
+                "onecodex",
+                [
+                    "sample.uploaded",
+                    "sample/",
+                    "api/v1/samples/7428cca4a3a04a8e"
+                ],
+                TIME
+            )
+        );
+        assert_ne!(
+            one,
+            id("onecodex", FIELDS, "2026-03-02T09:15:42.184122-08:00")
+        );
+    }
+
+    #[test]
+    fn ids_sort_by_time_and_bounds_cut_between_them() {
+        let early = id("onecodex", FIELDS, "2026-03-02T09:15:42.184121Z");
+        let late = id("onecodex", FIELDS, "2026-03-02T09:15:42.186Z");
+        let bound = EventId::lower_bound("2026-03-02T09:15:42.185Z".parse().expect("RFC 3339"));
+        assert!(early < bound && bound < late);
+    }
+
+    #[test]
+    fn an_unreadable_body_has_an_id_without_time_that_depends_on_every_byte() {
+        let source = SourceName::parse("onecodex").expect("a slug");
+        let id = EventId::of_bytes(&source, b"{");
+        assert!(!id.is_timed());
+        assert_eq!(id, EventId::of_bytes(&source, b"{"));
+        assert_ne!(id, EventId::of_bytes(&source, b"{ "));
+    }
+}

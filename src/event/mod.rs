@@ -1,0 +1,184 @@
+//! What happened: an authentic delivery, read for its id and its type, its bytes untouched.
+//!
+//! [`Event::read`] takes a [`Verified`](crate::source::Verified) delivery and cannot fail: what it
+//! cannot understand becomes a quarantined event with the reason, because an authentic delivery is
+//! never dropped.
+
+mod content;
+mod id;
+mod json;
+mod onecodex;
+mod position;
+mod quarantine;
+mod traceparent;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use content::Reading;
+pub use content::{Content, Understood};
+pub use id::EventId;
+pub use position::{Position, SinkIndex, SinkSet};
+pub use quarantine::{Quarantine, QuarantineReason};
+pub use traceparent::TraceParent;
+
+use crate::name::SourceName;
+use crate::source::{Format, Verified};
+
+/// How an event came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Delivered by the provider.
+    Webhook,
+    /// Fetched from the provider's record of past events.
+    Backfill,
+}
+
+impl Origin {
+    /// The value of the `hookferry-origin` header.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Backfill => "backfill",
+        }
+    }
+}
+
+/// An authentic event: everything a consumer will be told, and the body as it was received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    id: EventId,
+    source: SourceName,
+    source_uri: Arc<str>,
+    content: Content,
+    received_at: Timestamp,
+    origin: Origin,
+    signature: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    traceparent: TraceParent,
+    #[serde(skip)]
+    body: Bytes,
+}
+
+impl Event {
+    /// Reads a verified delivery.
+    #[must_use]
+    pub fn read(verified: Verified) -> Self {
+        let source = verified.source().clone();
+        let source_uri = Arc::clone(verified.uri());
+        let received_at = verified.received_at();
+        let Reading { identity, content } = match verified.provider().format {
+            Format::OneCodex => onecodex::read(verified.body()),
+        };
+        let id = match identity {
+            Some(identity) => EventId::of_fields(&source, &identity),
+            None => EventId::of_bytes(&source, verified.body()),
+        };
+        let (inbound, signature) = verified.into_parts();
+        Self {
+            id,
+            source,
+            source_uri,
+            content,
+            received_at,
+            origin: Origin::Webhook,
+            signature,
+            content_type: inbound.content_type,
+            traceparent: TraceParent::continue_or_start(inbound.traceparent.as_deref()),
+            body: inbound.body,
+        }
+    }
+
+    /// Puts the body back that a stored event is kept apart from.
+    #[must_use]
+    pub fn with_body(mut self, body: Bytes) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// The id, the same for every copy of this event.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// The source that sent it.
+    #[must_use]
+    pub fn source(&self) -> &SourceName {
+        &self.source
+    }
+
+    /// The CloudEvents `source`: the configured URI of its source.
+    #[must_use]
+    pub fn source_uri(&self) -> &str {
+        &self.source_uri
+    }
+
+    /// What it says, or why it could not be understood.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// When the bridge verified it.
+    #[must_use]
+    pub fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// How it came in.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The signature header, as received.
+    #[must_use]
+    pub fn signature(&self) -> &str {
+        &self.signature
+    }
+
+    /// The content type, as received; JSON where the sender named none.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        self.content_type.as_deref().unwrap_or("application/json")
+    }
+
+    /// The trace it belongs to.
+    #[must_use]
+    pub fn traceparent(&self) -> &TraceParent {
+        &self.traceparent
+    }
+
+    /// The body, byte for byte as received.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// What must stay in order: the source and the object. A quarantined event is an object of its own.
+    #[must_use]
+    pub fn ordering_key(&self) -> OrderingKey {
+        match &self.content {
+            Content::Understood(content) => {
+                OrderingKey::Object(self.source.clone(), content.object_id.clone())
+            }
+            Content::Quarantined(_) => OrderingKey::Alone(self.id),
+        }
+    }
+}
+
+/// Two events with the same key appear in the order they were accepted; others do not wait for each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum OrderingKey {
+    /// An object of a source.
+    Object(SourceName, crate::name::ObjectId),
+    /// An event that belongs to no known object.
+    Alone(EventId),
+}

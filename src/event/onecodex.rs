@@ -1,0 +1,252 @@
+//! Reads One Codex's delivery. Only what identifies and routes an event is looked at; the rest of
+//! the body is the consumer's.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::content::{Content, Identity, Reading, Understood};
+use super::json;
+use super::quarantine::{Quarantine, QuarantineReason};
+use crate::name::{EventType, ObjectId};
+
+#[derive(Deserialize)]
+struct Delivery<'a> {
+    #[serde(borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(borrow)]
+    object_type: Cow<'a, str>,
+    #[serde(borrow)]
+    triggered_at: Cow<'a, str>,
+    #[serde(borrow)]
+    object: Object<'a>,
+}
+
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(borrow, rename = "$uri")]
+    uri: Cow<'a, str>,
+}
+
+/// Reads the body; where it cannot be understood, the reading says why.
+pub(super) fn read(body: &[u8]) -> Reading<'_> {
+    match delivery(body) {
+        Ok(delivery) => from_delivery(delivery),
+        Err(quarantine) => Reading {
+            identity: None,
+            content: Content::Quarantined(quarantine),
+        },
+    }
+}
+
+fn delivery(body: &[u8]) -> Result<Delivery<'_>, Quarantine> {
+    if body.is_empty() {
+        return Err(quarantine(
+            QuarantineReason::EmptyBody,
+            "the body has no bytes",
+        ));
+    }
+    let text = std::str::from_utf8(body).map_err(|e| quarantine(QuarantineReason::NotUtf8, e))?;
+    json::validate(text).map_err(|e| quarantine(QuarantineReason::InvalidJson, e))?;
+    if !text.trim_start().starts_with('{') {
+        // The derived reader would take an array for a list of its fields.
+        return Err(quarantine(
+            QuarantineReason::InvalidFields,
+            "the document is not an object",
+        ));
+    }
+    serde_json::from_str(text).map_err(|e| quarantine(QuarantineReason::InvalidFields, e))
+}
+
+fn from_delivery(delivery: Delivery<'_>) -> Reading<'_> {
+    let triggered_at = match triggered_at(&delivery.triggered_at) {
+        Ok(time) => time,
+        Err(quarantine) => {
+            return Reading {
+                identity: None,
+                content: Content::Quarantined(quarantine),
+            };
+        }
+    };
+    let content = match understand(&delivery, triggered_at) {
+        Ok(understood) => Content::Understood(understood),
+        Err(quarantine) => Content::Quarantined(quarantine),
+    };
+    let identity = Identity {
+        event_type: delivery.event_type,
+        object_type: delivery.object_type,
+        object_uri: delivery.object.uri,
+        triggered_at,
+    };
+    Reading {
+        identity: Some(identity),
+        content,
+    }
+}
+
+fn triggered_at(text: &str) -> Result<Timestamp, Quarantine> {
+    let time: Timestamp = text
+        .parse()
+        .map_err(|e| quarantine(QuarantineReason::InvalidTriggeredAt, e))?;
+    if time < Timestamp::UNIX_EPOCH {
+        return Err(quarantine(
+            QuarantineReason::InvalidTriggeredAt,
+            "triggered_at is before 1970",
+        ));
+    }
+    Ok(time)
+}
+
+fn understand(delivery: &Delivery<'_>, triggered_at: Timestamp) -> Result<Understood, Quarantine> {
+    let event_type = EventType::parse(&delivery.event_type)
+        .map_err(|e| quarantine(QuarantineReason::InvalidEventType, e))?;
+    let last = delivery.object.uri.rsplit('/').next().unwrap_or_default();
+    let object_id =
+        ObjectId::parse(last).map_err(|e| quarantine(QuarantineReason::InvalidObjectId, e))?;
+    Ok(Understood {
+        event_type,
+        object_type: delivery.object_type.to_string(),
+        object_id,
+        triggered_at,
+    })
+}
+
+/// The detail ends in a header, so it is cut short and kept printable.
+fn quarantine(reason: QuarantineReason, detail: impl ToString) -> Quarantine {
+    let detail = detail
+        .to_string()
+        .chars()
+        .filter(|c| matches!(c, ' '..='~'))
+        .take(200)
+        .collect();
+    Quarantine { reason, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(event_type: &str, uri: &str, triggered_at: &str) -> String {
+        format!(
+            r#"{{"api_version":"v1","event_type":"{event_type}","object_type":"analysis","triggered_at":"{triggered_at}","object":{{"$uri":"{uri}","success":null,"error_msg":null}}}}"#
+        )
+    }
+
+    fn reason(body: &[u8]) -> QuarantineReason {
+        match read(body).content {
+            Content::Quarantined(quarantine) => quarantine.reason,
+            Content::Understood(understood) => panic!("understood: {understood:?}"),
+        }
+    }
+
+    const TIME: &str = "2026-03-02T09:31:07.029311-08:00";
+
+    #[test]
+    fn the_object_id_is_the_last_segment_whatever_the_middle_one() {
+        for middle in [
+            "samples",
+            "analyses",
+            "functional_profiles",
+            "classifications",
+            "panels",
+            "a/b",
+        ] {
+            let body = body(
+                "analysis.succeeded",
+                &format!("/api/v1/{middle}/eec4ac90d9104d1e"),
+                TIME,
+            );
+            let Content::Understood(understood) = read(body.as_bytes()).content else {
+                panic!("{middle}")
+            };
+            assert_eq!(understood.object_id.as_str(), "eec4ac90d9104d1e");
+            assert_eq!(
+                understood.triggered_at,
+                "2026-03-02T17:31:07.029311Z".parse().expect("RFC 3339")
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_event_type_is_understood() {
+        let body = body("report.published", "/api/v1/reports/1", TIME);
+        assert!(matches!(
+            read(body.as_bytes()).content,
+            Content::Understood(_)
+        ));
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_a_reason_and_no_identity() {
+        let missing = body("a", "/x/1", TIME).replace("triggered_at", "triggered");
+        for (bytes, expected) in [
+            (&b""[..], QuarantineReason::EmptyBody),
+            (b"\xff\xfe", QuarantineReason::NotUtf8),
+            (b"{\"a\":\"\xc3\x28\"}", QuarantineReason::NotUtf8),
+            (b"hello", QuarantineReason::InvalidJson),
+            (b"null", QuarantineReason::InvalidFields),
+            (b"[]", QuarantineReason::InvalidFields),
+            (
+                b"[\"a\",\"b\",\"2026-03-02T09:31:07Z\",[\"/x/1\"]]",
+                QuarantineReason::InvalidFields,
+            ),
+            (b"{}", QuarantineReason::InvalidFields),
+            (missing.as_bytes(), QuarantineReason::InvalidFields),
+            (
+                body("a", "/x/1", "yesterday").as_bytes(),
+                QuarantineReason::InvalidTriggeredAt,
+            ),
+            (
+                body("a", "/x/1", "2026-03-02T09:31:07").as_bytes(),
+                QuarantineReason::InvalidTriggeredAt,
+            ),
+            (
+                body("a", "/x/1", "1969-12-31T23:59:59Z").as_bytes(),
+                QuarantineReason::InvalidTriggeredAt,
+            ),
+        ] {
+            assert_eq!(
+                reason(bytes),
+                expected,
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
+            assert!(read(bytes).identity.is_none());
+        }
+    }
+
+    #[test]
+    fn names_outside_the_character_set_are_quarantined_but_identified() {
+        for (body, expected) in [
+            (
+                body("sample/../uploaded", "/x/1", TIME),
+                QuarantineReason::InvalidEventType,
+            ),
+            (
+                body("sample.uploaded", "/api/v1/samples/", TIME),
+                QuarantineReason::InvalidObjectId,
+            ),
+            (
+                body("sample.uploaded", "/api/v1/samples/a.b", TIME),
+                QuarantineReason::InvalidObjectId,
+            ),
+        ] {
+            assert_eq!(reason(body.as_bytes()), expected);
+            assert!(read(body.as_bytes()).identity.is_some());
+        }
+    }
+
+    #[test]
+    fn the_detail_is_printable_and_short() {
+        let body = body("a", "/x/1", &"\\u0007é".repeat(500));
+        let Content::Quarantined(quarantine) = read(body.as_bytes()).content else {
+            panic!("understood")
+        };
+        assert!(
+            quarantine.detail.len() <= 200
+                && quarantine.detail.bytes().all(|b| matches!(b, b' '..=b'~')),
+            "{quarantine:?}"
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! Hookferry.
+pub mod event;
+pub mod name;
+pub mod route;
+pub mod sink;
+pub mod source;

@@ -1,0 +1,2 @@
+//! Hookferry.
+fn main() {}

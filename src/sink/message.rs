@@ -1,0 +1,127 @@
+//! The message: an event on its way to one sink, and the receipt for it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::event::{Content, Event, EventId, Position};
+use crate::route::{Lane, Templates, event_label, object_key};
+
+/// An event ready to be published. Cloning it is cheap: the event is shared.
+#[derive(Debug, Clone)]
+pub struct Message {
+    position: Position,
+    lane: Lane,
+    event: Arc<Event>,
+}
+
+/// A header of the message: the name without its transport's prefix, and the value.
+pub type Attribute<'a> = (&'static str, Cow<'a, str>);
+
+impl Message {
+    /// A message for the event that stands at `position`.
+    #[must_use]
+    pub fn new(position: Position, lane: Lane, event: Arc<Event>) -> Self {
+        Self {
+            position,
+            lane,
+            event,
+        }
+    }
+
+    /// The event's id: the same for every copy.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.event.id()
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// The key: the object id, or the event's own id where it has none.
+    #[must_use]
+    pub fn key(&self) -> Cow<'_, str> {
+        object_key(&self.event)
+    }
+
+    /// The body, as received.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        self.event.body()
+    }
+
+    /// The name a sink's templates give this message.
+    #[must_use]
+    pub fn address(&self, templates: &Templates) -> String {
+        templates.render(&self.event, self.lane)
+    }
+
+    /// The closed-set label of its event type.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        event_label(&self.event, self.lane)
+    }
+
+    /// The CloudEvents 1.0 context attributes, without a transport's prefix.
+    #[must_use]
+    pub fn cloud_event(&self) -> Vec<Attribute<'_>> {
+        let mut attributes: Vec<Attribute<'_>> = Vec::with_capacity(6);
+        attributes.push(("specversion", "1.0".into()));
+        attributes.push(("id", self.event.id().to_string().into()));
+        attributes.push(("source", self.event.source_uri().into()));
+        match self.event.content() {
+            Content::Understood(content) => {
+                attributes.push(("type", content.event_type.as_str().into()));
+                attributes.push(("subject", content.object_id.as_str().into()));
+                attributes.push(("time", content.triggered_at.to_string().into()));
+            }
+            Content::Quarantined(_) => attributes.push(("type", "quarantine".into())),
+        }
+        attributes
+    }
+
+    /// The headers of our own, and the trace context; their names are complete.
+    #[must_use]
+    pub fn extensions(&self) -> Vec<Attribute<'_>> {
+        let mut headers: Vec<Attribute<'_>> = Vec::with_capacity(6);
+        headers.push((
+            "hookferry-received-at",
+            self.event.received_at().to_string().into(),
+        ));
+        headers.push(("hookferry-origin", self.event.origin().as_str().into()));
+        headers.push(("hookferry-signature", self.event.signature().into()));
+        headers.push(("traceparent", self.event.traceparent().as_str().into()));
+        if let Content::Quarantined(quarantine) = self.event.content() {
+            headers.push(("hookferry-reason", quarantine.reason.as_str().into()));
+            headers.push(("hookferry-detail", quarantine.detail.as_str().into()));
+        }
+        headers
+    }
+
+    /// The receipt for this message. Only a sink calls it, once its broker has confirmed.
+    #[must_use]
+    pub(in crate::sink) fn receipt(&self) -> Receipt {
+        Receipt {
+            position: self.position,
+        }
+    }
+}
+
+/// The proof that a sink has a message. Only sinks make one, and the spool forgets an event only
+/// for a receipt or a written dead letter.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Receipt {
+    position: Position,
+}
+
+impl Receipt {
+    /// What the receipt is for.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+}

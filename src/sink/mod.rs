@@ -1,0 +1,155 @@
+//! Where messages go: one trait, three implementations, one contract.
+//!
+//! A sink publishes and tells the truth about it. It never retries, never sleeps on a failure and
+//! never touches the spool: backing off, keeping the order and setting aside belong to the
+//! dispatcher, which reacts to the name of the error. Every await on a broker has a deadline of its
+//! own, so a frozen broker is an error like any other.
+
+mod message;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use message::{Attribute, Message, Receipt};
+
+/// Why a message was not confirmed, named by what the dispatcher does about it. The text says what
+/// the broker said, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The sink cannot take anything now, or did not answer in time: pause, then try again.
+    /// Whether the message arrived is in doubt, so it goes out again with the same id.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The sink is well but has no place for this message yet (no binding, no such topic, no
+    /// permission, a full queue): hold this object back, let the others go on.
+    #[error("{0}")]
+    Unroutable(String),
+    /// The sink can never take this message: set it aside.
+    #[error("{reason}: {detail}")]
+    Refused {
+        /// The closed-set name of the cause, a metric label.
+        reason: RefusalReason,
+        /// What the broker said.
+        detail: String,
+    },
+}
+
+/// Why a message can never be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusalReason {
+    /// Larger than the broker takes.
+    TooLarge,
+    /// An address the broker does not allow.
+    InvalidAddress,
+    /// Anything else the broker says no to for good.
+    Rejected,
+    /// The stored record no longer matches its checksum.
+    Damaged,
+}
+
+impl RefusalReason {
+    /// Every reason, so that each has a series from the first scrape on.
+    pub const ALL: [Self; 4] = [
+        Self::TooLarge,
+        Self::InvalidAddress,
+        Self::Rejected,
+        Self::Damaged,
+    ];
+
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::InvalidAddress => "invalid_address",
+            Self::Rejected => "rejected",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+impl std::fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a connection to a sink looks like from inside it: read at every scrape, and by the log
+/// when it changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Whether the sink answers.
+    pub connected: bool,
+    /// Whether the broker has asked publishers to stop (`connection.blocked`).
+    pub blocked: bool,
+    /// How often a connection was made anew since the start.
+    pub reconnects: u64,
+}
+
+/// One result of a check, for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was found.
+    pub found: String,
+    /// What to do about it; empty where all is well.
+    pub remedy: String,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// As it should be.
+    Good,
+    /// Works, but the promise is weaker than it could be.
+    Warning,
+    /// Events would not be delivered.
+    Error,
+}
+
+/// A message a follower of a topic sees.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The topic, or exchange and routing key.
+    pub address: String,
+    /// The position in the topic, where there is one.
+    pub position: Option<String>,
+    /// The key, where there is one.
+    pub key: Option<String>,
+    /// The headers, as text.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: bytes::Bytes,
+}
+
+/// Where messages go.
+#[async_trait]
+pub trait Sink: Send + Sync + std::fmt::Debug {
+    /// Publishes one message and returns when the sink has confirmed it. Dropping the future gives
+    /// the message up: it may or may not arrive.
+    ///
+    /// Sinks batch inside: many publishes are outstanding at once, by many callers.
+    ///
+    /// # Errors
+    /// Named by what to do next.
+    async fn publish(&self, message: &Message) -> Result<Receipt, PublishError>;
+
+    /// Looks at the sink with an operator's eyes: is it reachable, is everything there that the
+    /// given source and event types need, is it durable.
+    async fn check(&self, needs: &Needs) -> Vec<Finding>;
+
+    /// The connection's state now.
+    fn health(&self) -> Health;
+
+    /// Closes the connection, within `deadline`. Publishes still outstanding fail.
+    async fn close(&self, deadline: Duration);
+}
+
+/// What the configuration will send to a sink.
+#[derive(Debug, Clone, Default)]
+pub struct Needs {
+    /// The sources and their configured event types.
+    pub sources: Vec<(crate::name::SourceName, Vec<crate::name::EventType>)>,
+}

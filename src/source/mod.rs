@@ -1,0 +1,17 @@
+//! Who sent it: providers and their signature schemes as data, and the one way to make a
+//! [`Verified`] delivery.
+//!
+//! The door has two steps, because the cheap one comes before the body is read:
+//! [`Source::read_signature`] takes the header, [`Claim::verify`] takes the bytes.
+
+mod provider;
+mod rejection;
+mod secret;
+mod signature;
+mod verified;
+
+pub use provider::{Format, ONE_CODEX, PROVIDERS, Provider};
+pub use rejection::Rejection;
+pub use secret::{Secret, SecretError};
+pub use signature::{MAX_SIGNATURES, Scheme, SignatureHeader};
+pub use verified::{Claim, Inbound, MAX_SECRETS, Source, Verified};

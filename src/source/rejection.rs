@@ -1,0 +1,55 @@
+//! Why a delivery was not believed. The reasons are a closed set, because they are metric labels
+//! and part of the answer.
+
+/// The delivery is not proven to come from its source: the sender must change something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Rejection {
+    /// No signature header.
+    #[error("the signature header is missing")]
+    SignatureMissing,
+    /// More than one signature header; which one counts would be a guess.
+    #[error("the signature header appears more than once")]
+    SignatureRepeated,
+    /// A signature header over 1 KiB.
+    #[error("the signature header is longer than 1024 bytes")]
+    SignatureTooLong,
+    /// A signature header outside the scheme's grammar.
+    #[error("the signature header is malformed")]
+    SignatureMalformed,
+    /// No secret makes any of the signatures, whatever the timestamp says.
+    #[error("no configured secret makes this signature for this body")]
+    SignatureMismatch,
+    /// The signature is right, but was made too long ago: a replay, a late retry, or a clock that is off.
+    #[error("the signature is right but its timestamp is too old")]
+    TimestampStale,
+    /// The signature is right, but claims to come from the future: a clock is off.
+    #[error("the signature is right but its timestamp is in the future")]
+    TimestampFuture,
+}
+
+impl Rejection {
+    /// Every reason, so that each has a series from the first scrape on.
+    pub const ALL: [Self; 7] = [
+        Self::SignatureMissing,
+        Self::SignatureRepeated,
+        Self::SignatureTooLong,
+        Self::SignatureMalformed,
+        Self::SignatureMismatch,
+        Self::TimestampStale,
+        Self::TimestampFuture,
+    ];
+
+    /// The stable name of the reason, in answers and in metrics.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::SignatureMissing => "signature_missing",
+            Self::SignatureRepeated => "signature_repeated",
+            Self::SignatureTooLong => "signature_too_long",
+            Self::SignatureMalformed => "signature_malformed",
+            Self::SignatureMismatch => "signature_mismatch",
+            Self::TimestampStale => "timestamp_stale",
+            Self::TimestampFuture => "timestamp_future",
+        }
+    }
+}

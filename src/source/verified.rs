@@ -1,0 +1,295 @@
+//! The proof that a delivery came from its source. [`Claim::verify`] is the only maker of
+//! [`Verified`], and everything downstream takes a `Verified`, so nothing unproven can be accepted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::provider::Provider;
+use super::rejection::Rejection;
+use super::secret::Secret;
+use super::signature::SignatureHeader;
+use crate::name::SourceName;
+
+/// The most secrets a source may have at once: each costs a MAC over the body per delivery.
+pub const MAX_SECRETS: usize = 4;
+
+/// A configured source: its provider, its secrets, its tolerance.
+#[derive(Debug)]
+pub struct Source {
+    /// The name, as in the webhook URL.
+    pub name: SourceName,
+    /// Whose webhooks these are.
+    pub provider: &'static Provider,
+    /// The CloudEvents `source` of its events.
+    pub uri: Arc<str>,
+    /// The secrets a delivery may be signed with, at most [`MAX_SECRETS`].
+    pub secrets: Vec<Secret>,
+    /// How far the signature's timestamp may be from now, on both sides.
+    pub tolerance: Duration,
+}
+
+/// What came with the request besides the signature; it travels with the event unchanged.
+#[derive(Debug)]
+pub struct Inbound {
+    /// The body, as received.
+    pub body: Bytes,
+    /// The `Content-Type`, where there was one.
+    pub content_type: Option<String>,
+    /// The `traceparent`, where there was one.
+    pub traceparent: Option<String>,
+}
+
+/// A well-formed signature header, before the body is read.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    source: &'a Source,
+    header: SignatureHeader,
+}
+
+/// A delivery proven to come from its source: these bytes were signed with one of its secrets, just now.
+#[derive(Debug)]
+pub struct Verified {
+    source: SourceName,
+    uri: Arc<str>,
+    provider: &'static Provider,
+    inbound: Inbound,
+    signature: String,
+    secret: usize,
+    received_at: Timestamp,
+}
+
+impl Source {
+    /// Reads the signature header's values: the check that needs no body.
+    ///
+    /// # Errors
+    /// When the header is missing, repeated, over-long or malformed.
+    pub fn read_signature<'a>(
+        &self,
+        values: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Claim<'_>, Rejection> {
+        Ok(Claim {
+            source: self,
+            header: SignatureHeader::read(values)?,
+        })
+    }
+}
+
+impl Claim<'_> {
+    /// How long ago the delivery claims to have been sent, in seconds; negative when in the future.
+    #[must_use]
+    pub fn age_seconds(&self, now: Timestamp) -> i64 {
+        now.as_second().saturating_sub(self.header.seconds())
+    }
+
+    /// Proves the delivery. The signature is judged before the timestamp, so that a late delivery
+    /// with the right signature is told apart from one with a wrong one.
+    ///
+    /// # Errors
+    /// When no secret makes a signature, or the timestamp is outside the tolerance.
+    pub fn verify(self, inbound: Inbound, now: Timestamp) -> Result<Verified, Rejection> {
+        let secret = self
+            .matching_secret(&inbound.body)
+            .ok_or(Rejection::SignatureMismatch)?;
+        let tolerance = i64::try_from(self.source.tolerance.as_secs()).unwrap_or(i64::MAX);
+        match self.age_seconds(now) {
+            age if age > tolerance => Err(Rejection::TimestampStale),
+            age if age < -tolerance => Err(Rejection::TimestampFuture),
+            _ => Ok(Verified {
+                source: self.source.name.clone(),
+                uri: Arc::clone(&self.source.uri),
+                provider: self.source.provider,
+                inbound,
+                signature: self.header.text().to_owned(),
+                secret,
+                received_at: now,
+            }),
+        }
+    }
+
+    /// The first secret that makes one of the signatures; every pair is tried, without early exit.
+    fn matching_secret(&self, body: &[u8]) -> Option<usize> {
+        self.source
+            .secrets
+            .iter()
+            .enumerate()
+            .fold(None, |found, (index, secret)| {
+                let matches = self.header.matches(secret, body);
+                found.or(matches.then_some(index))
+            })
+    }
+}
+
+impl Verified {
+    /// The source's name.
+    #[must_use]
+    pub fn source(&self) -> &SourceName {
+        &self.source
+    }
+
+    /// The CloudEvents `source` of its event.
+    #[must_use]
+    pub fn uri(&self) -> &Arc<str> {
+        &self.uri
+    }
+
+    /// Whose webhook it is.
+    #[must_use]
+    pub fn provider(&self) -> &'static Provider {
+        self.provider
+    }
+
+    /// The body, as received.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.inbound.body
+    }
+
+    /// The position of the secret that made the signature, in the order of the configuration.
+    #[must_use]
+    pub fn secret(&self) -> usize {
+        self.secret
+    }
+
+    /// When the delivery was verified.
+    #[must_use]
+    pub fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// Takes it apart for the event: what came with the request, and the signature header's text.
+    #[must_use]
+    pub fn into_parts(self) -> (Inbound, String) {
+        (self.inbound, self.signature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::ONE_CODEX;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).expect("in range")
+    }
+
+    fn source(secrets: &[&str]) -> Source {
+        Source {
+            name: SourceName::parse("onecodex").expect("a slug"),
+            provider: &ONE_CODEX,
+            uri: ONE_CODEX.uri.into(),
+            secrets: secrets
+                .iter()
+                .map(|text| Secret::new(text).expect("not empty"))
+                .collect(),
+            tolerance: Duration::from_secs(300),
+        }
+    }
+
+    fn verify(source: &Source, header: &str, body: &'static [u8]) -> Result<Verified, Rejection> {
+        let inbound = Inbound {
+            body: Bytes::from_static(body),
+            content_type: None,
+            traceparent: None,
+        };
+        source
+            .read_signature([header.as_bytes()].into_iter())?
+            .verify(inbound, at(NOW))
+    }
+
+    fn signed(secret: &str, body: &[u8], seconds: i64) -> String {
+        ONE_CODEX
+            .scheme
+            .sign(&Secret::new(secret).expect("not empty"), body, at(seconds))
+    }
+
+    #[test]
+    fn a_right_signature_is_verified_with_its_bytes_and_header() {
+        let header = signed("one", b"{}", NOW);
+        let verified = verify(&source(&["one"]), &header, b"{}").expect("right");
+        assert_eq!(verified.body().as_ref(), b"{}");
+        assert_eq!(verified.into_parts().1, header);
+    }
+
+    #[test]
+    fn a_changed_byte_another_secret_or_another_time_is_a_mismatch() {
+        let source = source(&["one"]);
+        let header = signed("one", b"{}", NOW);
+        assert_eq!(
+            verify(&source, &header, b"{ }").err(),
+            Some(Rejection::SignatureMismatch)
+        );
+        assert_eq!(
+            verify(&source, &signed("two", b"{}", NOW), b"{}").err(),
+            Some(Rejection::SignatureMismatch)
+        );
+        let later = header.replace(&NOW.to_string(), &(NOW + 1).to_string());
+        assert_eq!(
+            verify(&source, &later, b"{}").err(),
+            Some(Rejection::SignatureMismatch)
+        );
+    }
+
+    #[test]
+    fn any_of_several_secrets_and_signatures_will_do() {
+        let source = source(&["old", "new"]);
+        assert_eq!(
+            verify(&source, &signed("old", b"{}", NOW), b"{}").map(|v| v.secret()),
+            Ok(0)
+        );
+        assert_eq!(
+            verify(&source, &signed("new", b"{}", NOW), b"{}").map(|v| v.secret()),
+            Ok(1)
+        );
+        let both = format!(
+            "{} v1={}",
+            signed("other", b"{}", NOW),
+            &signed("new", b"{}", NOW)[16..]
+        );
+        assert!(
+            verify(&source, &both.replace("v1=v1=", "v1="), b"{}").is_ok(),
+            "{both}"
+        );
+    }
+
+    #[test]
+    fn the_tolerance_holds_on_both_sides_to_the_second() {
+        let source = source(&["one"]);
+        for (seconds, expected) in [
+            (NOW - 300, None),
+            (NOW + 300, None),
+            (NOW - 301, Some(Rejection::TimestampStale)),
+            (NOW + 301, Some(Rejection::TimestampFuture)),
+            (0, Some(Rejection::TimestampStale)),
+            (253_402_300_000, Some(Rejection::TimestampFuture)),
+        ] {
+            assert_eq!(
+                verify(
+                    &source,
+                    &signed("one", b"{}", seconds.min(253_402_200_000)),
+                    b"{}"
+                )
+                .err(),
+                expected,
+                "{seconds}"
+            );
+        }
+    }
+
+    #[test]
+    fn stale_and_wrong_is_told_apart_from_stale_but_valid() {
+        let source = source(&["one"]);
+        assert_eq!(
+            verify(&source, &signed("two", b"{}", NOW - 4000), b"{}").err(),
+            Some(Rejection::SignatureMismatch)
+        );
+        assert_eq!(
+            verify(&source, &signed("one", b"{}", NOW - 4000), b"{}").err(),
+            Some(Rejection::TimestampStale)
+        );
+    }
+}
