@@ -5,7 +5,10 @@
 //! dispatcher, which reacts to the name of the error. Every await on a broker has a deadline of its
 //! own, so a frozen broker is an error like any other.
 
+pub mod kafka;
 mod message;
+pub mod rabbitmq;
+pub mod store;
 
 use std::time::Duration;
 

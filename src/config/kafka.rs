@@ -1,0 +1,1 @@
+//! The kafka sink's section of the file.

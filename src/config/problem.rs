@@ -1,0 +1,85 @@
+//! What is wrong with a configuration: every problem at once, each with its key path and a remedy.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key path, such as `sink.kafka.brokers`.
+    pub path: String,
+    /// What is wrong with it.
+    pub found: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.path, self.found, self.remedy)
+    }
+}
+
+/// All that is wrong so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Notes a problem.
+    pub fn add(
+        &mut self,
+        path: impl Into<String>,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.0.push(Problem {
+            path: path.into(),
+            found: found.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// The value of a required key; where it is missing, that is noted.
+    pub fn require<T>(&mut self, path: &str, value: Option<T>, remedy: &str) -> Option<T> {
+        if value.is_none() {
+            self.add(path, "the key is missing", remedy);
+        }
+        value
+    }
+
+    /// The value, or none and a note of the error.
+    pub fn take<T, E: fmt::Display>(
+        &mut self,
+        path: &str,
+        result: Result<T, E>,
+        remedy: &str,
+    ) -> Option<T> {
+        result
+            .map_err(|error| self.add(path, error.to_string(), remedy))
+            .ok()
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The problems, in the order they were found.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}

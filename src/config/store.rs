@@ -1,0 +1,1 @@
+//! The store sink's section of the file.
