@@ -1,7 +1,11 @@
 //! Hookferry.
 pub mod config;
 pub mod event;
+pub mod metrics;
 pub mod name;
 pub mod route;
+pub mod shutdown;
 pub mod sink;
 pub mod source;
+pub mod spool;
+pub mod sqlite;

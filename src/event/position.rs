@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 /// A sink's number in one spool; it stays with the sink's name for as long as the spool lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct SinkIndex(u8);
 
 impl SinkIndex {
@@ -89,6 +89,8 @@ pub struct Position {
     pub sequence: u64,
     /// The sinks it was accepted for.
     pub sinks: SinkSet,
+    /// The room its record takes in the spool.
+    pub bytes: u32,
 }
 
 #[cfg(test)]

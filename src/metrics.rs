@@ -1,0 +1,220 @@
+//! Every metric, once: its doc line is its HELP text.
+//!
+//! Labels come from closed sets only (configured names, reasons, status codes), so the number of
+//! series does not depend on what anybody sends. What must add up in one scrape (accepted =
+//! delivered + dead-lettered + pending) is changed under [`Metrics::books`], which a scrape takes too.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Seconds, from a fast commit to a long outage.
+const LATENCY_SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    120.0, 600.0, 3600.0,
+];
+/// Seconds on both sides of now, for the clock of the sender.
+const AGE_SECONDS: &[f64] = &[
+    -300.0, -30.0, -5.0, -1.0, 0.0, 1.0, 5.0, 30.0, 60.0, 300.0, 3600.0, 86_400.0,
+];
+
+/// How a kind of metric is made from its name, its help and its label names.
+trait Declare: Collector + Clone + Sized + 'static {
+    fn declare(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self>;
+}
+
+macro_rules! declare {
+    ($($kind:ty: |$name:ident, $help:ident, $labels:ident| $make:expr;)+) => {
+        $(impl Declare for $kind {
+            fn declare($name: &str, $help: &str, $labels: &[&str]) -> prometheus::Result<Self> {
+                $make
+            }
+        })+
+    };
+}
+
+declare! {
+    IntCounter: |name, help, _labels| Self::new(name, help);
+    IntGauge: |name, help, _labels| Self::new(name, help);
+    Gauge: |name, help, _labels| Self::new(name, help);
+    Histogram: |name, help, _labels| Self::with_opts(HistogramOpts::new(name, help).buckets(buckets(name)));
+    IntCounterVec: |name, help, labels| Self::new(Opts::new(name, help), labels);
+    IntGaugeVec: |name, help, labels| Self::new(Opts::new(name, help), labels);
+    GaugeVec: |name, help, labels| Self::new(Opts::new(name, help), labels);
+    HistogramVec: |name, help, labels| Self::new(HistogramOpts::new(name, help).buckets(buckets(name)), labels);
+}
+
+fn buckets(name: &str) -> Vec<f64> {
+    if name.ends_with("_age_seconds") {
+        AGE_SECONDS.to_vec()
+    } else {
+        LATENCY_SECONDS.to_vec()
+    }
+}
+
+macro_rules! metrics {
+    ($(#[doc = $help:literal] $field:ident: $kind:ty $(, $label:literal)*;)+) => {
+        /// All metrics of the bridge, and the registry that prints them.
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            books: Mutex<()>,
+            $(#[doc = $help] pub $field: $kind,)+
+        }
+
+        impl Metrics {
+            /// Declares every metric in a registry of its own.
+            ///
+            /// # Errors
+            /// When two metrics share a name.
+            pub fn new() -> prometheus::Result<Self> {
+                let registry = Registry::new();
+                $(
+                    let $field = <$kind>::declare(concat!("hookferry_", stringify!($field)), $help.trim(), &[$($label),*])?;
+                    registry.register(Box::new($field.clone()))?;
+                )+
+                registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+                Ok(Self { registry, books: Mutex::new(()), $($field,)+ })
+            }
+        }
+    };
+}
+
+metrics! {
+    /// HTTP requests answered on the public listener.
+    http_requests_total: IntCounterVec, "source", "code";
+    /// Seconds from the request's head to its answer.
+    http_request_duration_seconds: Histogram;
+    /// Events made durable and answered 200 for the first time.
+    events_accepted_total: IntCounterVec, "source", "event_type";
+    /// Deliveries of an event that had been accepted before.
+    events_duplicate_total: IntCounterVec, "source";
+    /// Authentic deliveries that could not be understood, by reason; they count as accepted too.
+    events_quarantined_total: IntCounterVec, "reason";
+    /// Deliveries turned away for good: what the sender must change.
+    deliveries_rejected_total: IntCounterVec, "source", "reason";
+    /// Deliveries answered 503: what the sender may repeat.
+    deliveries_refused_total: IntCounterVec, "reason";
+    /// Seconds between a signature's timestamp and its arrival; negative when it came from the future.
+    signature_age_seconds: HistogramVec, "source";
+    /// When a secret last proved a delivery, by its place in the configuration.
+    secret_last_used_timestamp_seconds: IntGaugeVec, "source", "secret";
+    /// Events put into the spool for a sink.
+    events_spooled_total: IntCounterVec, "sink";
+    /// Events found waiting in the spool when it was opened.
+    events_recovered_total: IntCounterVec, "sink";
+    /// Dead letters put back into the spool.
+    events_requeued_total: IntCounterVec, "sink";
+    /// Waiting events dropped by an operator.
+    events_discarded_total: IntCounterVec, "sink";
+    /// Events a sink has confirmed.
+    events_delivered_total: IntCounterVec, "sink", "event_type";
+    /// Events set aside because a sink can never take them.
+    events_dead_lettered_total: IntCounterVec, "sink", "reason";
+    /// Publishes that ended, by result: confirmed, unavailable, unroutable or refused.
+    publish_attempts_total: IntCounterVec, "sink", "result";
+    /// Seconds from a publish to the sink's confirm.
+    publish_confirm_duration_seconds: HistogramVec, "sink";
+    /// Publishes outstanding.
+    publish_in_flight: IntGaugeVec, "sink";
+    /// Seconds from accepting an event to the sink's receipt.
+    event_delivery_duration_seconds: HistogramVec, "sink";
+    /// Seconds from triggered_at to the sink's receipt.
+    event_lag_seconds: HistogramVec, "sink";
+    /// Whether the sink answers.
+    sink_connected: IntGaugeVec, "sink";
+    /// Whether the broker has asked publishers to stop.
+    sink_blocked: IntGaugeVec, "sink";
+    /// Whether the dispatcher pauses because the sink is unavailable.
+    sink_paused: IntGaugeVec, "sink";
+    /// Connections made anew since the start.
+    sink_reconnects_total: IntGaugeVec, "sink";
+    /// When the sink last confirmed an event; 0 before the first.
+    last_delivery_timestamp_seconds: IntGaugeVec, "sink";
+    /// Events held back because the sink has no place for them yet.
+    events_unroutable: IntGaugeVec, "sink";
+    /// Events waiting in the spool.
+    spool_events: IntGaugeVec, "sink";
+    /// Dead letters kept in the spool.
+    spool_dead_letters: IntGaugeVec, "sink";
+    /// Bytes of the events and dead letters in the spool.
+    spool_bytes: IntGauge;
+    /// Bytes the spool may hold.
+    spool_max_bytes: IntGauge;
+    /// Events the spool may hold.
+    spool_max_events: IntGauge;
+    /// When the oldest event that waits for the sink was accepted; 0 when none waits.
+    spool_oldest_event_timestamp_seconds: GaugeVec, "sink";
+    /// Seconds a commit of the spool took.
+    spool_commit_duration_seconds: Histogram;
+    /// Whether the last commit of the spool worked.
+    spool_writable: IntGauge;
+    /// Stored records that could not be read back or did not match their checksum.
+    spool_corrupt_records_total: IntCounter;
+    /// Accepted less delivered, dead-lettered, discarded and pending; anything but 0 is a bug.
+    events_unaccounted: IntGauge;
+    /// Whether the last reload of the configuration worked.
+    config_last_reload_successful: IntGauge;
+    /// When the configuration was last loaded.
+    config_last_reload_timestamp_seconds: IntGauge;
+    /// Panics caught.
+    panics_total: IntCounter;
+    /// The version, as a label; always 1.
+    build_info: IntGaugeVec, "version";
+}
+
+impl Metrics {
+    /// Taken around changes that must appear together in a scrape, once per group of events.
+    pub fn books(&self) -> MutexGuard<'_, ()> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The scrape, in the Prometheus text format (version 0.0.4).
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded.
+    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
+        let families = {
+            let _books = self.books();
+            self.registry.gather()
+        };
+        let mut text = Vec::with_capacity(32 * 1024);
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_declared_once_with_its_help() {
+        let metrics = Metrics::new().expect("no name twice");
+        metrics
+            .events_accepted_total
+            .with_label_values(&["onecodex", "sample.uploaded"])
+            .inc();
+        metrics
+            .signature_age_seconds
+            .with_label_values(&["onecodex"])
+            .observe(-2.0);
+        let text = String::from_utf8(metrics.render().expect("encodes")).expect("UTF-8");
+        assert!(
+            text.contains("# HELP hookferry_events_unaccounted Accepted less delivered"),
+            "{text}"
+        );
+        assert!(text.contains("hookferry_events_accepted_total{event_type=\"sample.uploaded\",source=\"onecodex\"} 1"), "{text}");
+        assert!(
+            text.contains(
+                "hookferry_signature_age_seconds_bucket{source=\"onecodex\",le=\"-1\"} 1"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    }
+}

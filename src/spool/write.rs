@@ -1,0 +1,192 @@
+//! One transaction of the spool: settlements first, then dead letters, then new events.
+//!
+//! It works on a copy of the tally, so that a transaction that fails leaves no trace in memory.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::command::Burial;
+use super::record::{Record, Row};
+use super::table::{self, DeadRow};
+use super::tally::Tally;
+use super::{Duplicates, Place, Settings};
+use crate::event::{Position, SinkIndex, SinkSet};
+use crate::route::Routed;
+
+/// How many sequences one reservation covers; a crash skips at most so many.
+const RESERVED_SEQUENCES: i64 = 1 << 20;
+
+/// A settlement that has yet to reach the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unwritten {
+    pub position: Position,
+    pub sink: SinkIndex,
+    /// Whether no other sink waits for the record.
+    pub last: bool,
+}
+
+/// What the transaction does with one append.
+#[derive(Debug)]
+pub(super) enum Plan {
+    Accepted(Arc<Record>),
+    Duplicate { original: u64, pending: bool },
+    Full,
+}
+
+/// What one transaction shall write.
+pub(super) struct Batch<'a> {
+    pub settled: &'a [Unwritten],
+    pub burials: Vec<(&'a Burial, Unwritten)>,
+    pub appends: Vec<Routed>,
+    pub expire: bool,
+}
+
+/// The state a transaction works on.
+pub(super) struct Writer<'a> {
+    pub settings: &'a Settings,
+    pub tally: Tally,
+    pub next_sequence: u64,
+    pub now: Timestamp,
+}
+
+impl Writer<'_> {
+    /// Writes the batch in one transaction. On success the plans are in the order of the appends,
+    /// and `self.tally` and `self.next_sequence` are the new state.
+    pub fn write(
+        &mut self,
+        connection: &mut Connection,
+        batch: Batch<'_>,
+    ) -> rusqlite::Result<Vec<Plan>> {
+        let before = self.tally.clone();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for settled in batch.settled {
+            self.settle(&transaction, *settled)?;
+        }
+        for (burial, unwritten) in &batch.burials {
+            self.bury(&transaction, burial)?;
+            self.settle(&transaction, *unwritten)?;
+        }
+        let plans = batch
+            .appends
+            .into_iter()
+            .map(|routed| self.append(&transaction, routed))
+            .collect::<Result<_, _>>()?;
+        if batch.expire {
+            let window =
+                SignedDuration::try_from(self.settings.window).unwrap_or(SignedDuration::MAX);
+            table::expire_ledger(
+                &transaction,
+                self.now.saturating_sub(window).unwrap_or(Timestamp::MIN),
+            )?;
+        }
+        self.tally.save(&before, &transaction)?;
+        transaction.commit()?;
+        Ok(plans)
+    }
+
+    fn settle(&mut self, connection: &Connection, settled: Unwritten) -> rusqlite::Result<()> {
+        let changed = table::settle(connection, settled.position, settled.sink, settled.last)?;
+        self.tally
+            .settle(settled.sink, settled.position.bytes, changed);
+        Ok(())
+    }
+
+    fn bury(&mut self, connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
+        let row = burial.record.encode().map_err(encoding)?;
+        let dead = DeadRow {
+            number: 0,
+            sink: burial.sink,
+            reason: burial.reason.as_str().to_owned(),
+            detail: burial.detail.clone(),
+            buried_at: self.now,
+            row,
+        };
+        table::bury(connection, &dead)?;
+        self.tally.dead[burial.sink.number()] += 1;
+        self.tally.bytes += i64::from(dead.row.bytes());
+        if self.settings.place == Place::Memory {
+            // Nothing durable is left of it, so the sender's next try must not pass for a duplicate.
+            table::strike(connection, burial.record.event().id())?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, connection: &Connection, routed: Routed) -> rusqlite::Result<Plan> {
+        let event = routed.event();
+        let (id, bytes) = (event.id(), event.body().len());
+        let suppress = self.settings.duplicates == Duplicates::Suppress;
+        if self.is_full(bytes) {
+            let original = if suppress {
+                table::entered(connection, id)?
+            } else {
+                None
+            };
+            return original.map_or(Ok(Plan::Full), |original| {
+                Self::duplicate(connection, original)
+            });
+        }
+        let sequence = self.next_sequence;
+        if let Some(original) = table::enter(connection, id, sequence, self.now)?
+            && suppress
+        {
+            return Self::duplicate(connection, original);
+        }
+        self.reserve(sequence);
+        let (record, row) = Record::create(sequence, routed).map_err(encoding)?;
+        table::insert(connection, &row)?;
+        self.tally.add_record(row.sinks, row.bytes());
+        Ok(Plan::Accepted(Arc::new(record)))
+    }
+
+    fn duplicate(connection: &Connection, original: u64) -> rusqlite::Result<Plan> {
+        Ok(Plan::Duplicate {
+            original,
+            pending: table::is_pending(connection, original)?,
+        })
+    }
+
+    fn is_full(&self, bytes: usize) -> bool {
+        is_over(&self.tally, self.settings, bytes)
+    }
+
+    fn reserve(&mut self, sequence: u64) {
+        self.next_sequence = sequence + 1;
+        if table::signed(self.next_sequence) >= self.tally.reserved {
+            self.tally.reserved = table::signed(self.next_sequence) + RESERVED_SEQUENCES;
+        }
+    }
+
+    /// Puts a dead letter back among the events that wait, behind all that are there.
+    pub fn requeue(
+        &mut self,
+        connection: &Connection,
+        dead: DeadRow,
+    ) -> rusqlite::Result<Arc<Record>> {
+        let sequence = self.next_sequence;
+        self.reserve(sequence);
+        let sinks = SinkSet::default().with(dead.sink);
+        self.tally.dead[dead.sink.number()] -= 1;
+        self.tally.bytes -= i64::from(dead.row.bytes());
+        let row = Row::new(sequence, sinks, dead.row.head, dead.row.body);
+        table::insert(connection, &row)?;
+        table::exhume(connection, dead.number)?;
+        self.tally.add_record(sinks, row.bytes());
+        let record = Record::decode(row)
+            .map_err(|damage| rusqlite::Error::ToSqlConversionFailure(Box::new(damage)))?;
+        Ok(Arc::new(record))
+    }
+}
+
+/// Whether `more` bytes would not fit.
+pub(super) fn is_over(tally: &Tally, settings: &Settings, more: usize) -> bool {
+    let events = tally.records + tally.dead.iter().sum::<i64>();
+    let bytes = tally.bytes + i64::try_from(more).unwrap_or(i64::MAX / 2);
+    table::unsigned(events) >= settings.max_events || table::unsigned(bytes) > settings.max_bytes
+}
+
+/// An event that cannot be encoded is as unwritable as one the disk refuses.
+fn encoding(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}
