@@ -3,6 +3,7 @@ pub mod config;
 pub mod event;
 pub mod metrics;
 pub mod name;
+pub mod pipeline;
 pub mod route;
 pub mod shutdown;
 pub mod sink;

@@ -87,7 +87,7 @@ pub(super) struct Fetch {
 pub(super) struct Load {
     pub sink: SinkIndex,
     pub sequences: Vec<u64>,
-    pub reply: Reply<Vec<Arc<Record>>>,
+    pub reply: Reply<Result<Vec<Arc<Record>>, SpoolUnavailable>>,
 }
 
 pub(super) enum Command {

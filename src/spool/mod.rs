@@ -245,10 +245,11 @@ impl Spool {
         answer.await.map_err(|_| SpoolUnavailable::Closed)
     }
 
-    /// The records with these sequences that still wait for `sink`.
+    /// The records with these sequences that still wait for `sink`. A damaged one is set aside and
+    /// not among them.
     ///
     /// # Errors
-    /// When the spool is closed.
+    /// When the spool is closed, or cannot be read now.
     pub async fn load(
         &self,
         sink: SinkIndex,
@@ -260,7 +261,7 @@ impl Spool {
             sequences,
             reply,
         }))?;
-        answer.await.map_err(|_| SpoolUnavailable::Closed)
+        answer.await.map_err(|_| SpoolUnavailable::Closed)?
     }
 
     /// Lets go of events that `sink` has confirmed: the receipts prove it.

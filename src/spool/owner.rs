@@ -659,19 +659,24 @@ impl Owner {
     }
 
     fn load(&mut self, load: Load) {
-        let mut rows = Vec::with_capacity(load.sequences.len());
-        for sequence in load.sequences {
-            let Some(connection) = &self.connection else {
-                break;
-            };
-            match table::read_one(connection, sequence) {
-                Ok(row) => rows.extend(row),
-                Err(error) => self.broken(&error),
+        let read = |connection: &Connection| {
+            let rows = load
+                .sequences
+                .iter()
+                .map(|sequence| table::read_one(connection, *sequence));
+            rows.filter_map(Result::transpose)
+                .collect::<Result<Vec<Row>, _>>()
+        };
+        let answer = match self.connection.as_ref().map(read) {
+            None => Err(SpoolUnavailable::Unwritable),
+            Some(Ok(rows)) => Ok(self.decode(rows, load.sink)),
+            Some(Err(error)) => {
+                self.broken(&error);
+                Err(SpoolUnavailable::Unwritable)
             }
-        }
-        let records = self.decode(rows, load.sink);
+        };
         // As for a fetch.
-        let _ = load.reply.send(records);
+        let _ = load.reply.send(answer);
     }
 
     /// Keeps a damaged record as a dead letter, bytes and all.

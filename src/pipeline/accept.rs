@@ -1,0 +1,161 @@
+//! The way in: a verified delivery becomes an accepted event, or is refused so that the sender
+//! tries again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{Content, Event, EventId};
+use crate::metrics::Metrics;
+use crate::route::Router;
+use crate::shutdown::Draining;
+use crate::source::Verified;
+use crate::spool::{Appended, Milestone, Spool, SpoolUnavailable};
+
+/// An event that has reached its milestone; only [`Pipeline::accept`] makes one, and only an
+/// `Accepted` is answered 200.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    id: EventId,
+    status: Status,
+}
+
+/// How an event was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It is new.
+    Accepted,
+    /// It had been accepted before.
+    Duplicate,
+    /// It is kept, but was not understood or cannot be published.
+    Quarantined,
+}
+
+impl Status {
+    /// The value of `status` in the answer.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+impl Accepted {
+    /// The event's id.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// How it was accepted.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+}
+
+/// Why an authentic delivery is not accepted now. None of this is the sender's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// The spool says no.
+    #[error(transparent)]
+    Spool(#[from] SpoolUnavailable),
+    /// The bridge is stopping.
+    #[error("the bridge is stopping")]
+    Draining,
+    /// The milestone was not reached in time. The event may still be delivered.
+    #[error("the event was not made durable in time")]
+    NotInTime,
+    /// A sink refused the event for good, and nothing durable is left of it.
+    #[error("the sink refuses the event, and the spool is in memory")]
+    NotKept,
+}
+
+impl Refusal {
+    /// Every reason, so that each has a series from the first scrape on.
+    pub const ALL: [Self; 6] = [
+        Self::Spool(SpoolUnavailable::Full),
+        Self::Spool(SpoolUnavailable::Unwritable),
+        Self::Spool(SpoolUnavailable::Overloaded),
+        Self::Draining,
+        Self::NotInTime,
+        Self::NotKept,
+    ];
+
+    /// The stable name of the reason, in answers and in metrics.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Spool(SpoolUnavailable::Full) => "spool_full",
+            Self::Spool(SpoolUnavailable::Unwritable) => "spool_unwritable",
+            Self::Spool(SpoolUnavailable::Overloaded) => "overloaded",
+            Self::Spool(SpoolUnavailable::Closed) | Self::Draining => "draining",
+            Self::NotInTime => "not_in_time",
+            Self::NotKept => "not_kept",
+        }
+    }
+}
+
+/// The way in.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// Where events go.
+    pub router: Router,
+    /// Where they lie until they are there.
+    pub spool: Spool,
+    /// When they are answered.
+    pub milestone: Milestone,
+    /// Whether a dead letter outlives the program, as a file does.
+    pub keeps_dead_letters: bool,
+    /// How long a request may wait for the milestone.
+    pub deadline: Duration,
+    /// Whether new events are still taken.
+    pub draining: Draining,
+    /// Where they are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Pipeline {
+    /// Whether an event could be accepted now: the cheap check, before a body is read.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn ready(&self) -> Result<(), Refusal> {
+        if self.draining.has_begun() {
+            return Err(Refusal::Draining);
+        }
+        Ok(self.spool.ready()?)
+    }
+
+    /// Makes the delivery an accepted event. Returns once the milestone is reached; if the caller
+    /// gives up waiting, the event goes its way all the same.
+    ///
+    /// # Errors
+    /// When it could not be made durable in time.
+    pub async fn accept(&self, verified: Verified) -> Result<Accepted, Refusal> {
+        let event = Event::read(verified);
+        let id = event.id();
+        let source = event.source().clone();
+        let quarantined = matches!(event.content(), Content::Quarantined(_));
+        let append = self.spool.append(self.router.route(event), self.milestone);
+        let appended = tokio::time::timeout(self.deadline, append)
+            .await
+            .map_err(|_| Refusal::NotInTime)??;
+        let status = match appended {
+            Appended::Duplicate => {
+                self.metrics
+                    .events_duplicate_total
+                    .with_label_values(&[source.as_str()])
+                    .inc();
+                Status::Duplicate
+            }
+            Appended::DeadLettered if !self.keeps_dead_letters => return Err(Refusal::NotKept),
+            Appended::DeadLettered => Status::Quarantined,
+            Appended::Accepted if quarantined => Status::Quarantined,
+            Appended::Accepted => Status::Accepted,
+        };
+        Ok(Accepted { id, status })
+    }
+}

@@ -1,0 +1,12 @@
+//! The heart: events in by [`Pipeline::accept`], out by one [`Dispatcher`] per sink, the spool in
+//! between. Nothing here knows HTTP or a broker.
+
+mod accept;
+mod backoff;
+mod dispatcher;
+mod gate;
+mod publishing;
+
+pub use accept::{Accepted, Pipeline, Refusal, Status};
+pub use backoff::{Backoff, Schedule};
+pub use dispatcher::{Dispatcher, Pace};

@@ -1,0 +1,74 @@
+//! The publishes on their way: one future per event, no task.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+
+use crate::sink::{PublishError, Receipt, Sink};
+use crate::spool::Record;
+
+/// A publish that has ended.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub record: Arc<Record>,
+    pub result: Result<Receipt, PublishError>,
+    pub started: Instant,
+}
+
+/// The publishes outstanding at one sink.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    sink: Arc<dyn Sink>,
+    outstanding: FuturesUnordered<BoxFuture<'static, Attempt>>,
+}
+
+impl Publishing {
+    pub fn to(sink: Arc<dyn Sink>) -> Self {
+        Self {
+            sink,
+            outstanding: FuturesUnordered::new(),
+        }
+    }
+
+    /// Starts one.
+    pub fn start(&mut self, record: Arc<Record>) {
+        let sink = Arc::clone(&self.sink);
+        let attempt = async move {
+            let started = Instant::now();
+            let message = record.message();
+            let result = sink.publish(&message).await;
+            Attempt {
+                record,
+                result,
+                started,
+            }
+        };
+        self.outstanding.push(attempt.boxed());
+    }
+
+    pub fn len(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    /// Waits for one to end, and takes those that have ended with it, up to `most`.
+    pub async fn ended(&mut self, most: usize) -> Vec<Attempt> {
+        let Some(first) = self.outstanding.next().await else {
+            return Vec::new();
+        };
+        let mut attempts = vec![first];
+        while attempts.len() < most
+            && let Some(Some(attempt)) = self.outstanding.next().now_or_never()
+        {
+            attempts.push(attempt);
+        }
+        attempts
+    }
+}
