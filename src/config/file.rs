@@ -1,0 +1,203 @@
+//! What the file says: plain data that mirrors the TOML, every key optional. The doc comments are
+//! the descriptions of the JSON Schema.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::kafka::KafkaFile;
+use super::rabbitmq::RabbitMqFile;
+use super::store::StoreFile;
+use super::value::{SecretReference, Size, Span};
+
+/// When a delivery is answered 200.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Acknowledge {
+    /// Once the event is on the disk, whatever the broker does.
+    Spooled,
+    /// Once the broker has confirmed it.
+    Delivered,
+}
+
+/// What happens to an event that was accepted before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DuplicatesFile {
+    /// Answered 200, not published again.
+    Suppress,
+    /// Published again, with the same id.
+    Forward,
+}
+
+/// The keys above all tables.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopFile {
+    /// When a delivery is answered 200: "spooled" (default: the event is on the disk) or "delivered" (the broker has confirmed it).
+    pub acknowledge: Option<Acknowledge>,
+    /// How long a delivery may wait for that before it is answered 503 (default "10s").
+    pub acknowledge_timeout: Option<Span>,
+    /// What happens to an event that was accepted before: "suppress" (default) or "forward".
+    pub duplicates: Option<DuplicatesFile>,
+    /// How long after its own time an event is remembered (default "24h").
+    pub duplicate_window: Option<Span>,
+    /// How long stopping may take (default "10s").
+    pub shutdown_timeout: Option<Span>,
+}
+
+/// The public listener.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IngressFile {
+    /// Where webhooks are received (default "0.0.0.0:8080").
+    pub listen: Option<SocketAddr>,
+    /// The largest body taken (default "1MiB").
+    pub max_body: Option<Size>,
+    /// How long a request's head may take (default "5s").
+    pub head_timeout: Option<Span>,
+    /// How long a request's body may take (default "10s").
+    pub body_timeout: Option<Span>,
+    /// How long an idle connection is kept (default "75s").
+    pub keep_alive: Option<Span>,
+    /// The most connections at once (default 10000).
+    pub max_connections: Option<usize>,
+    /// Threads that receive (default: one per processor).
+    pub workers: Option<usize>,
+}
+
+/// The operators' listener.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminFile {
+    /// Where metrics, health and topics are served (default "127.0.0.1:8081"). It has no authentication: keep it private.
+    pub listen: Option<SocketAddr>,
+}
+
+/// The spool's file and bounds.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpoolFile {
+    /// The file (default "/var/lib/hookferry/spool.db"); its folder must exist.
+    pub path: Option<PathBuf>,
+    /// The most events and dead letters it holds (default 1000000); beyond it deliveries are answered 503.
+    pub max_events: Option<u64>,
+    /// The most bytes they may have (default "4GiB").
+    pub max_size: Option<Size>,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The log.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogFile {
+    /// "text" (default) or "json".
+    pub format: Option<LogFormat>,
+    /// A level ("info" by default) or a filter such as "info,hookferry::sink=debug".
+    pub filter: Option<String>,
+}
+
+/// A source of webhooks.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFile {
+    /// The provider: "onecodex".
+    pub provider: Option<String>,
+    /// The secrets its deliveries may be signed with, 1 to 4; several during a rotation.
+    pub secrets: Option<Vec<SecretReference>>,
+    /// How far a signature's timestamp may be from now, on both sides (default "300s").
+    pub tolerance: Option<Span>,
+    /// The event types with topics of their own (default: those the provider documents); all others go to the catch-all.
+    pub event_types: Option<Vec<String>>,
+    /// The CloudEvents `source` of its events (default: the provider's address).
+    pub uri: Option<String>,
+    /// The most deliveries a second; beyond it they are answered 429 (default: no limit).
+    pub rate_limit: Option<u32>,
+}
+
+/// The keys every sink has besides its own.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SinkFile {
+    /// "kafka", "rabbitmq" or "store".
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The most publishes outstanding (default 1024).
+    pub max_in_flight: Option<usize>,
+    /// The delay after a first failure (default "100ms"); it doubles from there.
+    pub retry_delay: Option<Span>,
+    /// The longest delay between two tries (default "10s").
+    pub retry_delay_max: Option<Span>,
+}
+
+/// A route.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteFile {
+    /// The source whose events take it.
+    pub source: Option<String>,
+    /// The sinks they go to.
+    pub sinks: Option<Vec<String>>,
+    /// Only these event types (default: all, and quarantined deliveries).
+    pub event_types: Option<Vec<String>>,
+}
+
+/// The whole file, for the JSON Schema.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Hookferry configuration")]
+#[allow(dead_code, reason = "only its schema is used: the parts are read one by one")]
+pub(super) struct WholeFile {
+    #[serde(flatten)]
+    top: TopFile,
+    /// The public listener.
+    ingress: Option<IngressFile>,
+    /// The operators' listener.
+    admin: Option<AdminFile>,
+    /// The spool: a table, or "memory" with `acknowledge = "delivered"`.
+    spool: Option<SpoolPlace>,
+    /// The log.
+    log: Option<LogFile>,
+    /// The sources, by name.
+    source: BTreeMap<String, SourceFile>,
+    /// The sinks, by name.
+    sink: BTreeMap<String, AnySinkFile>,
+    /// The routes.
+    route: Vec<RouteFile>,
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "as above")]
+enum SpoolPlace {
+    Table(SpoolFile),
+    Memory(Memory),
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code, reason = "as above")]
+enum Memory {
+    Memory,
+}
+
+#[derive(JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+#[allow(dead_code, reason = "as above")]
+enum AnySinkFile {
+    Kafka(KafkaFile),
+    RabbitMq(RabbitMqFile),
+    Store(StoreFile),
+}
