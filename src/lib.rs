@@ -5,3 +5,4 @@ pub mod name;
 pub mod route;
 pub mod sink;
 pub mod source;
+pub mod sqlite;

@@ -1,0 +1,451 @@
+//! SQLite files that belong to one bridge: claimed, made whole or not at all, and opened with every
+//! setting named. The spool and the store sink both stand on it.
+//!
+//! - **One owner.** [`Claim::take`] locks `<file>.lock`; whoever holds the claim may open, reopen
+//!   and move the file aside. The lock dies with the process, so nothing needs tidying after a crash.
+//! - **Born whole.** A new file is made under another name, synced, and renamed into place. A file
+//!   under its own name therefore always carries its identity, and one that does not is damaged.
+//! - **Nothing half-synced is built upon.** After a failed write or sync the kernel may show bytes
+//!   that never reached the disk, and a later commit would stand on them in the write-ahead log.
+//!   So every opening ends with a full checkpoint, which writes them all again.
+//! - **Reused, not shrunk.** There is no vacuum: deleted rows leave free pages, which the next rows
+//!   take, so a file stays as large as it ever was.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+/// What makes a file ours.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity {
+    /// What the file is called in messages, such as `spool`.
+    pub name: &'static str,
+    /// The `application_id` in its header.
+    pub application_id: i32,
+    /// The format's version, from 1.
+    pub version: u16,
+    /// The statements that make the tables. Their text is compared with the file's, so any change
+    /// of it, even of white space, needs a new version.
+    pub schema: &'static str,
+}
+
+/// Who may read the file while its owner has it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody: the index of the write-ahead log stays in memory.
+    Exclusive,
+    /// Read-only connections, by [`Claim::reader`].
+    Readers,
+}
+
+/// Why a file could not be opened, named by what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{} is in use by another process: stop that one, or give this one a path of its own", .path.display())]
+    Held {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "{} has format {found}, and this program knows formats up to {known}: run the newer program, or move the file away",
+        .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u16,
+        /// The newest version this program knows.
+        known: u16,
+    },
+    /// It is no file of ours, and was left as it is.
+    #[error("{} is no {name} file ({found}): move it away, or give another path", .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What the file should have been.
+        name: &'static str,
+        /// What it is instead.
+        found: String,
+    },
+    /// It is ours, but cannot be read.
+    #[error("{} is damaged: {cause}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: Cause,
+    },
+    /// The system does not let us: the folder is missing or not writable, or the disk is full.
+    #[error("cannot open {}: {cause}; the folder must exist, be writable and have space", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: Cause,
+    },
+}
+
+/// What stood in the way.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The operating system said no.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// SQLite said no.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file holds what it must not hold.
+    #[error("{0}")]
+    Content(&'static str),
+}
+
+/// The right to open a file, for as long as it lives.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    identity: Identity,
+    _lock: File,
+}
+
+impl Claim {
+    /// Claims the file at `path`, which need not exist yet.
+    ///
+    /// # Errors
+    /// `Held` where another claim lives, in this process or another; `Io` where the lock file
+    /// beside it cannot be made.
+    pub fn take(path: &Path, identity: Identity) -> Result<Self, OpenError> {
+        let io = |error: io::Error| OpenError::Io {
+            path: path.to_owned(),
+            cause: error.into(),
+        };
+        // SQLite takes a name that begins with `file:` for a URI; an absolute one never does.
+        let path = std::path::absolute(path).map_err(io)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(beside(&path, ".lock"))
+            .map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path,
+                identity,
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Held { path }),
+            Err(TryLockError::Error(error)) => Err(io(error)),
+        }
+    }
+
+    /// The file, as an absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the file, and makes it first where there is none. Drop every earlier connection before
+    /// opening anew after an error; what they left in the write-ahead log is written again.
+    ///
+    /// # Errors
+    /// Named by the reaction. Nothing was changed by a `Foreign` or a `Newer`.
+    pub fn open(&self, sharing: Sharing) -> Result<Connection, OpenError> {
+        self.make_if_missing()?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)
+            .map_err(|error| self.name_error(error))?;
+        self.recognise(&connection, sharing)?;
+        self.prepare(&connection, sharing)
+            .map_err(|error| self.name_error(error))?;
+        self.compare_schema(&connection)?;
+        Ok(connection)
+    }
+
+    /// A read-only connection, for a file that is open with [`Sharing::Readers`].
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn reader(&self) -> Result<Connection, OpenError> {
+        reader(&self.path).map_err(|error| self.name_error(error))
+    }
+
+    /// Renames the file, with what belongs to it, to `<file>.damaged-<seconds>`, and returns that
+    /// name. Drop every connection before.
+    ///
+    /// # Errors
+    /// When the folder does not let us.
+    pub fn move_aside(&self, unix_seconds: i64) -> io::Result<PathBuf> {
+        let mut aside = beside(&self.path, &format!(".damaged-{unix_seconds}"));
+        for attempt in 1.. {
+            if !aside.exists() {
+                break;
+            }
+            aside = beside(&self.path, &format!(".damaged-{unix_seconds}-{attempt}"));
+        }
+        for suffix in ["", "-wal", "-journal"] {
+            match fs::rename(beside(&self.path, suffix), beside(&aside, suffix)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        match fs::remove_file(beside(&self.path, "-shm")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        sync_folder(&self.path)?;
+        Ok(aside)
+    }
+
+    fn make_if_missing(&self) -> Result<(), OpenError> {
+        let size = |suffix| fs::metadata(beside(&self.path, suffix)).map(|file| file.len());
+        match size("") {
+            Ok(0) => Err(self.damaged(Cause::Content("it has no bytes"))),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.io(error)),
+            // SQLite would delete the log of a file that is gone, and all that is in it.
+            Err(_) if size("-wal").is_ok_and(|bytes| bytes > 0) => Err(self.damaged(
+                Cause::Content("the file is gone, but its write-ahead log is there"),
+            )),
+            Err(_) => self.make(),
+        }
+    }
+
+    fn make(&self) -> Result<(), OpenError> {
+        let unfinished = beside(&self.path, ".new");
+        for suffix in ["", "-journal"] {
+            match fs::remove_file(beside(&unfinished, suffix)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.io(error)),
+                _ => {}
+            }
+        }
+        Connection::open(&unfinished)
+            .and_then(|mut connection| fill(&mut connection, &self.identity))
+            .map_err(|error| self.name_error(error))?;
+        File::open(&unfinished)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&unfinished, &self.path))
+            .and_then(|()| sync_folder(&self.path))
+            .map_err(|error| self.io(error))
+    }
+
+    /// Reads the identity before anything could be written.
+    fn recognise(&self, connection: &Connection, sharing: Sharing) -> Result<(), OpenError> {
+        let (application_id, version) =
+            header(connection, sharing).map_err(|error| match error.sqlite_error_code() {
+                Some(ErrorCode::NotADatabase) => self.foreign("it is not an SQLite file".into()),
+                _ => self.name_error(error),
+            })?;
+        if application_id != self.identity.application_id {
+            return Err(self.foreign(format!("its application id is {application_id:#010x}")));
+        }
+        match read_version(version) {
+            None | Some(0) => Err(self.damaged(Cause::Content("its version is not readable"))),
+            Some(found) if found > self.identity.version => Err(OpenError::Newer {
+                path: self.path.clone(),
+                found,
+                known: self.identity.version,
+            }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn prepare(&self, connection: &Connection, sharing: Sharing) -> rusqlite::Result<()> {
+        connection.execute_batch("PRAGMA journal_mode = WAL")?;
+        settle(connection)?;
+        // A page whose cells make no sense is an error at once, not a guess.
+        connection.pragma_update(None, "cell_size_check", true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        if sharing == Sharing::Readers {
+            connection.busy_timeout(READER_WAIT)?;
+        }
+        checkpoint(connection)
+    }
+
+    fn compare_schema(&self, connection: &Connection) -> Result<(), OpenError> {
+        let ours = open_in_memory(&self.identity)
+            .and_then(|ours| tables(&ours))
+            .map_err(|error| self.name_error(error))?;
+        let found = tables(connection).map_err(|error| self.name_error(error))?;
+        if ours == found {
+            Ok(())
+        } else {
+            Err(self.damaged(Cause::Content("its tables are not as they were made")))
+        }
+    }
+
+    fn foreign(&self, found: String) -> OpenError {
+        OpenError::Foreign {
+            path: self.path.clone(),
+            name: self.identity.name,
+            found,
+        }
+    }
+
+    fn damaged(&self, cause: Cause) -> OpenError {
+        OpenError::Damaged {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+
+    fn io(&self, error: io::Error) -> OpenError {
+        OpenError::Io {
+            path: self.path.clone(),
+            cause: error.into(),
+        }
+    }
+
+    fn name_error(&self, error: rusqlite::Error) -> OpenError {
+        let path = self.path.clone();
+        let held = matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        );
+        match error {
+            _ if held => OpenError::Held { path },
+            error if is_damage(&error) => self.damaged(error.into()),
+            error => OpenError::Io {
+                path,
+                cause: error.into(),
+            },
+        }
+    }
+}
+
+/// A database of this identity in memory, which dies with its connection.
+///
+/// # Errors
+/// When there is no memory, or the schema is wrong.
+pub fn open_in_memory(identity: &Identity) -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open_in_memory()?;
+    fill(&mut connection, identity)?;
+    settle(&connection)?;
+    Ok(connection)
+}
+
+/// Whether the error says that the file's content is wrong, rather than that the system cannot
+/// write or read it now.
+#[must_use]
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+/// How long one connection waits while another recovers or checkpoints the write-ahead log.
+const READER_WAIT: Duration = Duration::from_secs(1);
+
+/// Pages in memory per connection; to SQLite a negative number means this unit.
+const CACHE_KIB: u32 = 4096;
+
+/// A write-ahead log that grew beyond this is cut back at its next reset, in bytes.
+const WAL_LIMIT_BYTES: i64 = 16 << 20;
+
+fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(READER_WAIT)?;
+    settle(&connection)?;
+    Ok(connection)
+}
+
+/// Reads the header, and takes the lock before the first read, so that in `Exclusive` the index of
+/// the write-ahead log is made in memory and never in a file.
+fn header(connection: &Connection, sharing: Sharing) -> rusqlite::Result<(i32, i32)> {
+    connection.busy_timeout(Duration::ZERO)?;
+    // Should the file turn out not to be ours, closing it must not move its log into it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let mode = match sharing {
+        Sharing::Exclusive => "EXCLUSIVE",
+        Sharing::Readers => "NORMAL",
+    };
+    connection.execute_batch(&format!("PRAGMA locking_mode = {mode}"))?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+    // A file that may not be written is opened all the same, and fails only at the first commit.
+    if connection.is_readonly("main")? {
+        return Err(failure(rusqlite::ffi::SQLITE_READONLY));
+    }
+    let application_id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((application_id, version))
+}
+
+/// The settings that do not depend on whose file it is. Every commit is synced, because a confirmed
+/// row must survive the loss of power; and the file is never mapped, because an I/O error would then
+/// be a signal that kills the process.
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous = FULL;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -{CACHE_KIB};
+         PRAGMA mmap_size = 0;
+         PRAGMA journal_size_limit = {WAL_LIMIT_BYTES};
+         PRAGMA wal_autocheckpoint = 1000;"
+    ))
+}
+
+/// Moves the whole write-ahead log into the file and empties it.
+fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    let busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
+    if busy {
+        return Err(failure(rusqlite::ffi::SQLITE_BUSY));
+    }
+    Ok(())
+}
+
+fn failure(code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+}
+
+fn fill(connection: &mut Connection, identity: &Identity) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "page_size", 4096)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(identity.schema)?;
+    transaction.pragma_update(None, "application_id", identity.application_id)?;
+    transaction.pragma_update(None, "user_version", written_version(identity.version))?;
+    transaction.commit()
+}
+
+/// The version stands in both halves of the field, so that a flipped bit reads as damage and not
+/// as the file of a newer program, which would have to be refused.
+fn written_version(version: u16) -> i32 {
+    i32::from_ne_bytes((u32::from(version) << 16 | u32::from(version)).to_ne_bytes())
+}
+
+fn read_version(field: i32) -> Option<u16> {
+    let [a, b, c, d] = field.to_be_bytes();
+    ([a, b] == [c, d]).then_some(u16::from_be_bytes([a, b]))
+}
+
+fn tables(connection: &Connection) -> rusqlite::Result<Vec<(String, String, Option<String>)>> {
+    connection
+        .prepare("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY type, name")?
+        .query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}
+
+/// The path with `suffix` after its last letter.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Makes a created or renamed name durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;
