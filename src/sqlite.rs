@@ -38,7 +38,7 @@ pub struct Identity {
 pub enum Sharing {
     /// Nobody: the index of the write-ahead log stays in memory.
     Exclusive,
-    /// Read-only connections, by [`Claim::reader`].
+    /// Read-only connections, by [`open_reader`].
     Readers,
 }
 
@@ -167,14 +167,6 @@ impl Claim {
             .map_err(|error| self.name_error(error))?;
         self.compare_schema(&connection)?;
         Ok(connection)
-    }
-
-    /// A read-only connection, for a file that is open with [`Sharing::Readers`].
-    ///
-    /// # Errors
-    /// When the file cannot be opened.
-    pub fn reader(&self) -> Result<Connection, OpenError> {
-        reader(&self.path).map_err(|error| self.name_error(error))
     }
 
     /// Renames the file, with what belongs to it, to `<file>.damaged-<seconds>`, and returns that
@@ -331,6 +323,18 @@ pub fn open_in_memory(identity: &Identity) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A read-only connection to a file that its owner has open with [`Sharing::Readers`].
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(READER_WAIT)?;
+    settle(&connection)?;
+    Ok(connection)
+}
+
 /// Whether the error says that the file's content is wrong, rather than that the system cannot
 /// write or read it now.
 #[must_use]
@@ -349,14 +353,6 @@ const CACHE_KIB: u32 = 4096;
 
 /// A write-ahead log that grew beyond this is cut back at its next reset, in bytes.
 const WAL_LIMIT_BYTES: i64 = 16 << 20;
-
-fn reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(READER_WAIT)?;
-    settle(&connection)?;
-    Ok(connection)
-}
 
 /// Reads the header, and takes the lock before the first read, so that in `Exclusive` the index of
 /// the write-ahead log is made in memory and never in a file.

@@ -109,7 +109,7 @@ fn readers_see_what_the_owner_committed_and_cannot_write() {
     let (_folder, path) = folder();
     let claim = Claim::take(&path, OURS).expect("free");
     let owner = claim.open(Sharing::Readers).expect("made");
-    let reader = claim.reader().expect("readable");
+    let reader = open_reader(claim.path()).expect("readable");
     insert(&owner, "one");
     assert_eq!(count(&reader), 1);
     assert!(reader.execute("DELETE FROM rows", ()).is_err());
