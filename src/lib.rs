@@ -1,4 +1,5 @@
 //! Hookferry.
+pub mod admin;
 pub mod config;
 pub mod event;
 pub mod metrics;

@@ -38,7 +38,7 @@ pub struct Identity {
 pub enum Sharing {
     /// Nobody: the index of the write-ahead log stays in memory.
     Exclusive,
-    /// Read-only connections, by [`Claim::reader`].
+    /// Read-only connections, by [`open_reader`].
     Readers,
 }
 
@@ -169,14 +169,6 @@ impl Claim {
         Ok(connection)
     }
 
-    /// A read-only connection, for a file that is open with [`Sharing::Readers`].
-    ///
-    /// # Errors
-    /// When the file cannot be opened.
-    pub fn reader(&self) -> Result<Connection, OpenError> {
-        reader(&self.path).map_err(|error| self.name_error(error))
-    }
-
     /// Renames the file, with what belongs to it, to `<file>.damaged-<seconds>`, and returns that
     /// name. Drop every connection before.
     ///
@@ -258,9 +250,9 @@ impl Claim {
     }
 
     fn prepare(&self, connection: &Connection, sharing: Sharing) -> rusqlite::Result<()> {
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.execute_batch("PRAGMA journal_mode = WAL")?;
         settle(connection)?;
-        // Checked by hand from here on: a page whose cells make no sense is an error, not a guess.
+        // A page whose cells make no sense is an error at once, not a guess.
         connection.pragma_update(None, "cell_size_check", true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         if sharing == Sharing::Readers {
@@ -331,6 +323,18 @@ pub fn open_in_memory(identity: &Identity) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A read-only connection to a file that its owner has open with [`Sharing::Readers`].
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(READER_WAIT)?;
+    settle(&connection)?;
+    Ok(connection)
+}
+
 /// Whether the error says that the file's content is wrong, rather than that the system cannot
 /// write or read it now.
 #[must_use]
@@ -344,19 +348,11 @@ pub fn is_damage(error: &rusqlite::Error) -> bool {
 /// How long one connection waits while another recovers or checkpoints the write-ahead log.
 const READER_WAIT: Duration = Duration::from_secs(1);
 
-/// Pages in memory per connection, in KiB; SQLite reads the minus sign as that unit.
-const CACHE_KIB: i32 = -4096;
+/// Pages in memory per connection; to SQLite a negative number means this unit.
+const CACHE_KIB: u32 = 4096;
 
 /// A write-ahead log that grew beyond this is cut back at its next reset, in bytes.
 const WAL_LIMIT_BYTES: i64 = 16 << 20;
-
-fn reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(READER_WAIT)?;
-    settle(&connection)?;
-    Ok(connection)
-}
 
 /// Reads the header, and takes the lock before the first read, so that in `Exclusive` the index of
 /// the write-ahead log is made in memory and never in a file.
@@ -368,23 +364,29 @@ fn header(connection: &Connection, sharing: Sharing) -> rusqlite::Result<(i32, i
         Sharing::Exclusive => "EXCLUSIVE",
         Sharing::Readers => "NORMAL",
     };
-    connection.pragma_update_and_check(None, "locking_mode", mode, |_| Ok(()))?;
+    connection.execute_batch(&format!("PRAGMA locking_mode = {mode}"))?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+    // A file that may not be written is opened all the same, and fails only at the first commit.
+    if connection.is_readonly("main")? {
+        return Err(failure(rusqlite::ffi::SQLITE_READONLY));
+    }
     let application_id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok((application_id, version))
 }
 
-/// The settings that do not depend on whose file it is.
+/// The settings that do not depend on whose file it is. Every commit is synced, because a confirmed
+/// row must survive the loss of power; and the file is never mapped, because an I/O error would then
+/// be a signal that kills the process.
 fn settle(connection: &Connection) -> rusqlite::Result<()> {
-    // Every commit is synced: a confirmed row must survive the loss of power.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-    // With a mapped file an I/O error would be a signal that kills the process.
-    connection.pragma_update_and_check(None, "mmap_size", 0, |_| Ok(()))?;
-    connection.pragma_update_and_check(None, "journal_size_limit", WAL_LIMIT_BYTES, |_| Ok(()))?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", 1000, |_| Ok(()))
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous = FULL;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -{CACHE_KIB};
+         PRAGMA mmap_size = 0;
+         PRAGMA journal_size_limit = {WAL_LIMIT_BYTES};
+         PRAGMA wal_autocheckpoint = 1000;"
+    ))
 }
 
 /// Moves the whole write-ahead log into the file and empties it.
@@ -392,10 +394,13 @@ fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     let busy: bool =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
     if busy {
-        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-        return Err(rusqlite::Error::SqliteFailure(error, None));
+        return Err(failure(rusqlite::ffi::SQLITE_BUSY));
     }
     Ok(())
+}
+
+fn failure(code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
 }
 
 fn fill(connection: &mut Connection, identity: &Identity) -> rusqlite::Result<()> {
@@ -437,3 +442,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,186 @@
 //! The store sink's section of the file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::problem::Problems;
+use super::value::{Size, Span};
+use crate::route::{Template, Templates};
+use crate::sink::store::Settings;
+
+/// How long entries are kept unless the file says otherwise: a consumer may fail on a Friday
+/// evening.
+const DEFAULT_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How much is kept unless the file says otherwise, in bytes.
+const DEFAULT_MAX_SIZE_BYTES: u64 = 1 << 30;
+
+/// The least size: a few commits of 4 MiB each must fit, or an entry could be deleted before anyone
+/// reads it.
+const LEAST_MAX_SIZE_BYTES: u64 = 16 << 20;
+
+/// The least retention, for the same reason.
+const LEAST_RETENTION: Duration = Duration::from_secs(60);
+
+/// A store: a durable topic log in a file of the bridge, read over HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoreFile {
+    /// The SQLite file. Its folder must exist and be writable; a file beside it, `<path>.lock`,
+    /// keeps a second bridge away. Required.
+    pub path: Option<PathBuf>,
+    /// The topic of configured event types, with the placeholders `{source}`, `{event_type}`,
+    /// `{object_id}` and `{id}`; a store keeps 10000 topics at most. Default:
+    /// `"{source}.{event_type}"`.
+    pub topic: Option<String>,
+    /// The topic of all other event types. Default: `"{source}.other"`.
+    pub other_topic: Option<String>,
+    /// The topic of authentic deliveries that were not understood. Default:
+    /// `"{source}.quarantine"`.
+    pub quarantine_topic: Option<String>,
+    /// Events older than this are deleted; at least `"1m"`. Default: `"7d"`.
+    pub retention: Option<Span>,
+    /// Beyond this size the oldest events are deleted; at least `"16MiB"`. The file does not
+    /// shrink, it reuses the room. Default: `"1GiB"`.
+    pub max_size: Option<Size>,
+}
+
+impl StoreFile {
+    /// What the store runs on; none where something is wrong, which is noted. `path` is the
+    /// section's key path, such as `sink.local`.
+    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<Settings> {
+        let file = problems.require(
+            &format!("{path}.path"),
+            self.path.filter(|file| !file.as_os_str().is_empty()),
+            "name the file, such as \"/var/lib/hookferry/topics.db\"",
+        );
+        let mut template = |key: &str, text: Option<String>, default: &str| {
+            problems.take(
+                &format!("{path}.{key}"),
+                Template::parse(text.as_deref().unwrap_or(default)),
+                "write a template such as \"{source}.{event_type}\"",
+            )
+        };
+        let typed = template("topic", self.topic, "{source}.{event_type}");
+        let other = template("other_topic", self.other_topic, "{source}.other");
+        let quarantine = template(
+            "quarantine_topic",
+            self.quarantine_topic,
+            "{source}.quarantine",
+        );
+        let retention = retention(self.retention, path, problems);
+        let max_size_bytes = max_size_bytes(self.max_size, path, problems);
+        Some(Settings {
+            path: file?,
+            topics: Templates {
+                typed: typed?,
+                other: other?,
+                quarantine: quarantine?,
+            },
+            retention: retention?,
+            max_size_bytes: max_size_bytes?,
+        })
+    }
+}
+
+fn retention(span: Option<Span>, path: &str, problems: &mut Problems) -> Option<Duration> {
+    let retention = span.map_or(DEFAULT_RETENTION, |span| span.0);
+    if retention >= LEAST_RETENTION {
+        return Some(retention);
+    }
+    problems.add(
+        format!("{path}.retention"),
+        "events would be deleted before anyone can read them",
+        "keep them for at least \"1m\"",
+    );
+    None
+}
+
+fn max_size_bytes(size: Option<Size>, path: &str, problems: &mut Problems) -> Option<u64> {
+    let bytes = size.map_or(DEFAULT_MAX_SIZE_BYTES, |size| size.0);
+    if bytes >= LEAST_MAX_SIZE_BYTES {
+        return Some(bytes);
+    }
+    problems.add(
+        format!("{path}.max_size"),
+        "events would be deleted before anyone can read them",
+        "give it at least \"16MiB\"",
+    );
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Option<Settings>, String) {
+        let file: StoreFile = toml::from_str(text).expect("well-formed");
+        let mut problems = Problems::default();
+        let settings = file.settings("sink.local", &mut problems);
+        (settings, problems.to_string())
+    }
+
+    #[test]
+    fn a_path_is_enough() {
+        let (settings, problems) = read("path = \"topics.db\"");
+        assert_eq!(problems, "");
+        let settings = settings.expect("nothing is wrong");
+        assert_eq!(settings.path, PathBuf::from("topics.db"));
+        assert_eq!(settings.topics.typed.to_string(), "{source}.{event_type}");
+        assert_eq!(settings.topics.other.to_string(), "{source}.other");
+        assert_eq!(
+            settings.topics.quarantine.to_string(),
+            "{source}.quarantine"
+        );
+        assert_eq!(settings.retention.as_secs(), 604_800);
+        assert_eq!(settings.max_size_bytes, 1_073_741_824);
+    }
+
+    #[test]
+    fn every_key_is_heard() {
+        let (settings, problems) = read(
+            "path = \"t.db\"\ntopic = \"a\"\nother_topic = \"b\"\nquarantine_topic = \"c\"\nretention = \"2h\"\nmax_size = \"20MiB\"",
+        );
+        assert_eq!(problems, "");
+        let settings = settings.expect("nothing is wrong");
+        let topics = settings.topics;
+        assert_eq!(
+            [topics.typed, topics.other, topics.quarantine].map(|topic| topic.to_string()),
+            ["a", "b", "c"]
+        );
+        assert_eq!(
+            (settings.retention.as_secs(), settings.max_size_bytes),
+            (7200, 20 << 20)
+        );
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let (settings, problems) = read(
+            "topic = \"{subject}\"\nother_topic = \"{\"\nquarantine_topic = \"\"\nretention = \"1s\"\nmax_size = \"1MiB\"",
+        );
+        assert!(settings.is_none());
+        for key in [
+            "path",
+            "topic",
+            "other_topic",
+            "quarantine_topic",
+            "retention",
+            "max_size",
+        ] {
+            assert!(
+                problems.contains(&format!("sink.local.{key}: ")),
+                "{key} is not in {problems}"
+            );
+        }
+        assert_eq!(problems.lines().count(), 6);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        assert!(toml::from_str::<StoreFile>("paht = \"topics.db\"").is_err());
+    }
+}

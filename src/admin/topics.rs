@@ -1,0 +1,113 @@
+//! The store's topics over HTTP: the list of them, and the events of one, by long polling.
+//!
+//! `GET /topics` answers with a JSON array. `GET /topics/{topic}/events?after=P&limit=N&wait=S`
+//! answers with the events after position P, one JSON object a line, or as a CloudEvents batch by
+//! `Accept`. A reader goes on from the last position it was given. With `wait` it gets an empty 200
+//! after that many seconds without an event, and a topic that does not exist yet is waited for in
+//! the same way: a consumer may start before the first event. Without `wait` such a topic is a 404.
+//! A position beyond the topic's end is a 409: the log was started anew, and the reader must too.
+
+mod batch;
+mod lines;
+mod query;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ContentType};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use crate::sink::store::{ReadError, TopicLog};
+use query::{Form, Query};
+
+/// The topics' routes, for the admin listener.
+pub fn routes(log: TopicLog) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |config| {
+        config
+            .app_data(web::Data::new(log))
+            .route("/topics", web::get().to(list))
+            .route("/topics/{topic}/events", web::get().to(events));
+    }
+}
+
+/// Why a request has no answer, as RFC 9457 writes it.
+#[derive(Debug, Serialize)]
+struct Problem {
+    title: &'static str,
+    status: u16,
+    reason: &'static str,
+    detail: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            reason,
+            detail: detail.into(),
+        }
+    }
+
+    fn response(&self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).expect("made from a status");
+        let body = serde_json::to_vec(self).expect("texts and a number always are JSON");
+        answer(status, "application/problem+json", body)
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let (status, reason) = match &error {
+            ReadError::UnknownTopic => (StatusCode::NOT_FOUND, "unknown_topic"),
+            ReadError::Ahead { .. } => (StatusCode::CONFLICT, "position_ahead"),
+            ReadError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "store_closed"),
+            ReadError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+        };
+        let detail = match error {
+            ReadError::UnknownTopic => {
+                "there is no topic of this name yet; GET /topics lists them, and with `wait` it is waited for".into()
+            }
+            error => error.to_string(),
+        };
+        Self::new(status, reason, detail)
+    }
+}
+
+async fn list(log: web::Data<TopicLog>) -> HttpResponse {
+    match log.topics().await {
+        Ok(topics) => {
+            let body = serde_json::to_vec(&topics).expect("texts and numbers always are JSON");
+            answer(StatusCode::OK, ContentType::json().0.as_ref(), body)
+        }
+        Err(error) => Problem::from(error).response(),
+    }
+}
+
+async fn events(
+    request: HttpRequest,
+    topic: web::Path<String>,
+    log: web::Data<TopicLog>,
+) -> HttpResponse {
+    read(&request, &topic, &log)
+        .await
+        .unwrap_or_else(|problem| problem.response())
+}
+
+async fn read(request: &HttpRequest, topic: &str, log: &TopicLog) -> Result<HttpResponse, Problem> {
+    let form = Form::of(request)?;
+    let Query { after, limit, wait } = Query::of(request)?;
+    let entries = log.read(topic, after, limit, wait).await?;
+    let (content_type, body) = match form {
+        Form::Lines => ("application/x-ndjson", lines::write(&entries)),
+        Form::Batch => ("application/cloudevents-batch+json", batch::write(&entries)),
+    };
+    Ok(answer(StatusCode::OK, content_type, body))
+}
+
+fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, content_type))
+        // The same request has another answer as soon as there is another event.
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(body)
+}
