@@ -1,1 +1,155 @@
-//! The kafka sink.
+//! The Kafka sink: an idempotent producer whose delivery reports are the receipts.
+//!
+//! librdkafka keeps the only clock that matters: `message.timeout.ms` is the publish timeout, and a
+//! publish ends when the delivery report says so. Were an own timer to give up first, the message
+//! would still lie in the client's queue and could be sent after a later one of the same key. A
+//! second, later guard only notices a client that reports nothing at all; such a client is purged
+//! and replaced as a whole, like one that stopped with a fatal error.
+//!
+//! rdkafka is imported in this folder only.
+
+mod check;
+mod creation;
+mod follow;
+mod line;
+mod login;
+mod producer;
+mod property;
+mod record;
+mod settings;
+mod verdict;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::creation::Creation;
+use self::line::{Batching, Line};
+use self::producer::Failure;
+use self::verdict::verdict;
+use self::watch::Record;
+use super::{Finding, Health, Message, Needs, PublishError, Receipt, Sink};
+
+pub use self::follow::{FollowError, follow};
+pub use self::login::{Login, Mechanism, Password, ReadToken, Tls};
+pub use self::property::{Properties, PropertyError};
+pub use self::settings::{Compression, Settings, TopicShape};
+
+/// How long a check may take altogether.
+const CHECK_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Why no Kafka client could be made from the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the Kafka client cannot start: {0}")]
+pub struct StartError(String);
+
+/// A Kafka cluster as a sink.
+#[derive(Debug)]
+pub struct Kafka {
+    settings: Arc<Settings>,
+    record: Arc<Record>,
+    /// Carries every message, in batches.
+    line: Arc<Line>,
+    /// Carries what was refused as too large within a batch, one message a request: a broker judges
+    /// the batch as a whole, and only a message refused alone is itself too large. Made when needed.
+    single: Arc<Line>,
+    creation: Option<Creation>,
+}
+
+impl Kafka {
+    /// Starts the client. It connects by itself, now or later: a broker that is away is no error.
+    /// With `create_topics`, the topics that `needs` names are created as soon as a broker answers.
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When librdkafka does not accept the settings, such as a file without a certificate in it.
+    pub fn new(settings: Settings, needs: &Needs) -> Result<Self, StartError> {
+        let settings = Arc::new(settings);
+        let record = Arc::new(Record::default());
+        let line = Line::new(&settings, &record, Batching::Many);
+        line.start()
+            .map_err(|error| StartError(error.to_string()))?;
+        let single = Line::new(&settings, &record, Batching::Single);
+        let creation = settings
+            .create_topics
+            .map(|shape| Creation::start(&settings, shape, check::topic_names(&settings, needs)));
+        Ok(Self {
+            settings,
+            record,
+            line,
+            single,
+            creation,
+        })
+    }
+
+    async fn send(&self, topic: &str, message: &Message) -> Result<(), Failure> {
+        match self.line.send(topic, message).await {
+            Err(Failure::Reported(code)) if verdict::is_size(code) => {
+                self.single.send(topic, message).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn error(&self, topic: &str, failure: &Failure) -> PublishError {
+        let code = match failure {
+            Failure::Reported(code) => *code,
+            Failure::Silent(detail) => return PublishError::Unavailable(detail.clone()),
+        };
+        if verdict::is_missing(code)
+            && let Some(creation) = &self.creation
+        {
+            creation.want(topic);
+        }
+        verdict(code, topic, self.record.trouble().as_deref())
+    }
+}
+
+#[async_trait]
+impl Sink for Kafka {
+    async fn publish(&self, message: &Message) -> Result<Receipt, PublishError> {
+        let topic = message.address(&self.settings.topics);
+        match self.send(&topic, message).await {
+            Ok(()) => Ok(message.receipt()),
+            Err(failure) => Err(self.error(&topic, &failure)),
+        }
+    }
+
+    async fn check(&self, needs: &Needs) -> Vec<Finding> {
+        let Some(producer) = self.line.current() else {
+            return vec![check::unreachable(&self.settings, "the client is closed")];
+        };
+        let settings = Arc::clone(&self.settings);
+        let needs = needs.clone();
+        let examined =
+            tokio::task::spawn_blocking(move || check::examine(&producer, &settings, &needs));
+        match tokio::time::timeout(CHECK_DEADLINE, examined).await {
+            Ok(Ok(findings)) => findings,
+            Ok(Err(error)) => vec![check::unreachable(&self.settings, &error.to_string())],
+            Err(_) => vec![check::unreachable(
+                &self.settings,
+                "no answer within 20 seconds",
+            )],
+        }
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            connected: self
+                .line
+                .current()
+                .is_some_and(|producer| producer.is_connected()),
+            blocked: false,
+            reconnects: self.record.reconnects(),
+        }
+    }
+
+    async fn close(&self, deadline: Duration) {
+        if let Some(creation) = &self.creation {
+            creation.stop();
+        }
+        tokio::join!(self.line.close(deadline), self.single.close(deadline));
+    }
+}

@@ -1,0 +1,199 @@
+//! Makes missing topics, where the configuration asks for it: at the start those the routes need,
+//! later whatever a publish found missing. It works beside the publishes, never in their way.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::settings::{Settings, TopicShape};
+use super::verdict::code_of;
+use super::watch::Quiet;
+
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How many topics may wait to be asked for; what finds no room is asked for again by the next try.
+const WAITING: usize = 256;
+
+/// The handle: dropping it stops the task.
+#[derive(Debug)]
+pub(super) struct Creation {
+    wanted: mpsc::Sender<String>,
+    task: AbortHandle,
+}
+
+impl Creation {
+    /// Starts with these topics.
+    pub(super) fn start(settings: &Arc<Settings>, shape: TopicShape, topics: Vec<String>) -> Self {
+        let (wanted, asked) = mpsc::channel(WAITING);
+        let mut creator = Creator {
+            settings: Arc::clone(settings),
+            shape,
+            pending: topics.into_iter().collect(),
+            asked,
+            refusals: HashMap::new(),
+            pause: FIRST_PAUSE,
+        };
+        let task = tokio::spawn(async move { while creator.step().await {} });
+        Self {
+            wanted,
+            task: task.abort_handle(),
+        }
+    }
+
+    /// Asks for a topic; returns at once.
+    pub(super) fn want(&self, topic: &str) {
+        if let Err(mpsc::error::TrySendError::Closed(_)) = self.wanted.try_send(topic.to_owned()) {
+            tracing::error!(
+                topic,
+                "the task that creates topics has ended; create it by hand"
+            );
+        }
+    }
+
+    /// Stops.
+    pub(super) fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Creator {
+    settings: Arc<Settings>,
+    shape: TopicShape,
+    pending: BTreeSet<String>,
+    asked: mpsc::Receiver<String>,
+    /// What was last said about a topic, so that it is said once.
+    refusals: HashMap<String, Code>,
+    pause: Duration,
+}
+
+impl Creator {
+    /// Waits for something to create and tries it once. False when nobody can ask any more.
+    async fn step(&mut self) -> bool {
+        if self.pending.is_empty() {
+            let Some(topic) = self.asked.recv().await else {
+                return false;
+            };
+            self.pending.insert(topic);
+        }
+        while let Ok(topic) = self.asked.try_recv() {
+            self.pending.insert(topic);
+        }
+        let topics: Vec<String> = self.pending.iter().cloned().collect();
+        let (settings, shape) = (Arc::clone(&self.settings), self.shape);
+        let asked = tokio::task::spawn_blocking(move || create(settings, shape, &topics)).await;
+        match asked {
+            Ok(outcomes) => outcomes
+                .into_iter()
+                .for_each(|(topic, code)| self.settle(topic, code)),
+            Err(error) => tracing::error!(%error, "creating topics failed"),
+        }
+        self.rest().await;
+        true
+    }
+
+    /// What is still pending waits for a broker; so does the task, longer each time.
+    async fn rest(&mut self) {
+        if self.pending.is_empty() {
+            self.pause = FIRST_PAUSE;
+            return;
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    fn settle(&mut self, topic: String, code: Code) {
+        match code {
+            Code::NoError => {
+                tracing::info!(
+                    topic,
+                    partitions = self.shape.partitions,
+                    replication = self.shape.replication,
+                    "created a topic"
+                );
+            }
+            Code::TopicAlreadyExists => {}
+            code if is_transient(code) => {
+                self.say_once(&topic, code, "a topic cannot be created yet");
+                return;
+            }
+            code => self.say_once(&topic, code, "a topic cannot be created"),
+        }
+        if matches!(code, Code::NoError | Code::TopicAlreadyExists) {
+            self.refusals.remove(&topic);
+        }
+        self.pending.remove(&topic);
+    }
+
+    fn say_once(&mut self, topic: &str, code: Code, what: &str) {
+        if self.refusals.insert(topic.to_owned(), code) != Some(code) {
+            tracing::warn!(topic, error = %code, "{what}");
+        }
+    }
+}
+
+/// Whether waiting may help. All else (a right, a policy, too few brokers) is asked for again only
+/// when a publish needs the topic.
+fn is_transient(code: Code) -> bool {
+    matches!(
+        code,
+        Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::RequestTimedOut
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::BrokerNotAvailable
+            | Code::NotController
+            | Code::NetworkException
+            | Code::ThrottlingQuotaExceeded
+            | Code::Resolve
+            | Code::Fail
+    )
+}
+
+/// Asks for the topics and waits for the answer. Blocks, the end of the client included.
+fn create(settings: Arc<Settings>, shape: TopicShape, topics: &[String]) -> Vec<(String, Code)> {
+    let min_insync = shape.min_insync_replicas.to_string();
+    let new_topics: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|topic| {
+            let replication = TopicReplication::Fixed(i32::from(shape.replication));
+            NewTopic::new(topic, i32::from(shape.partitions), replication)
+                .set("min.insync.replicas", &min_insync)
+        })
+        .collect();
+    let outcome = || -> Result<_, KafkaError> {
+        let client: AdminClient<Quiet> = settings
+            .admin()
+            .create_with_context(Quiet(Arc::clone(&settings)))?;
+        let options = AdminOptions::new()
+            .request_timeout(Some(REQUEST_DEADLINE))
+            .operation_timeout(Some(REQUEST_DEADLINE));
+        tokio::runtime::Handle::current().block_on(client.create_topics(&new_topics, &options))
+    };
+    match outcome() {
+        Ok(results) => results
+            .into_iter()
+            .map(|result| match result {
+                Ok(topic) => (topic, Code::NoError),
+                Err((topic, code)) => (topic, code),
+            })
+            .collect(),
+        Err(error) => {
+            let code = code_of(&error);
+            topics.iter().map(|topic| (topic.clone(), code)).collect()
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Follows a topic for a person who watches it. The consumer assigns the partitions to itself, so
+//! that it joins no group, moves no offsets and disturbs nobody.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use tokio::sync::mpsc::Sender;
+
+use super::settings::Settings;
+use super::verdict::{code_of, is_missing};
+use super::watch::Quiet;
+use crate::sink::Seen;
+
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// How long one try to reach the cluster takes; between two, the client may fetch a login token.
+const TRY: Duration = Duration::from_secs(2);
+/// How soon a receiver that went away is noticed.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Why a topic cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FollowError {
+    /// There is no such topic.
+    #[error("there is no topic {0}")]
+    Missing(String),
+    /// Kafka does not answer.
+    #[error("no answer from Kafka at {brokers}: {detail}")]
+    Unreachable {
+        /// The brokers asked.
+        brokers: String,
+        /// What the client said.
+        detail: String,
+    },
+    /// Kafka refuses.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Sends each message of `topic` to `seen`, those already there first if `from_start`. Ends when
+/// the receiver is dropped. Partitions that are added meanwhile are not followed.
+///
+/// # Errors
+/// When the topic is missing, Kafka does not answer within ten seconds, or refuses.
+pub async fn follow(
+    settings: &Settings,
+    topic: &str,
+    from_start: bool,
+    seen: Sender<Seen>,
+) -> Result<(), FollowError> {
+    let settings = Arc::new(settings.clone());
+    let topic = topic.to_owned();
+    let following = tokio::task::spawn_blocking(move || {
+        let consumer = open(&settings, &topic, from_start)?;
+        read(&consumer, &seen)
+    });
+    match following.await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(FollowError::Refused(error.to_string())),
+    }
+}
+
+type Follower = BaseConsumer<Quiet>;
+
+fn open(settings: &Arc<Settings>, topic: &str, from_start: bool) -> Result<Follower, FollowError> {
+    let consumer: Follower = settings
+        .follower()
+        .create_with_context(Quiet(Arc::clone(settings)))
+        .map_err(refused)?;
+    let partitions = partitions(&consumer, settings, topic)?;
+    let mut assignment = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        let (low, high) = consumer
+            .fetch_watermarks(topic, partition, ANSWER_DEADLINE)
+            .map_err(|error| unreachable(settings, &error))?;
+        // Fixed numbers: what is published from now on is seen, however late the fetch begins.
+        let offset = Offset::Offset(if from_start { low } else { high });
+        assignment
+            .add_partition_offset(topic, partition, offset)
+            .map_err(refused)?;
+    }
+    consumer.assign(&assignment).map_err(refused)?;
+    Ok(consumer)
+}
+
+fn partitions(
+    consumer: &Follower,
+    settings: &Settings,
+    topic: &str,
+) -> Result<Vec<i32>, FollowError> {
+    let began = Instant::now();
+    let metadata = loop {
+        // Nothing is assigned yet: this only serves the client's own events.
+        let _ = consumer.poll(Duration::ZERO);
+        match consumer.fetch_metadata(Some(topic), TRY) {
+            Ok(metadata) => break metadata,
+            Err(error) if began.elapsed() > ANSWER_DEADLINE => {
+                return Err(unreachable(settings, &error));
+            }
+            Err(_) => {}
+        }
+    };
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let missing = || FollowError::Missing(topic.to_owned());
+    let found = found.ok_or_else(missing)?;
+    match found.error().map(Code::from) {
+        None => Ok(found
+            .partitions()
+            .iter()
+            .map(|partition| partition.id())
+            .collect()),
+        Some(code) if is_missing(code) => Err(missing()),
+        Some(code) => Err(FollowError::Refused(format!("topic {topic}: {code}"))),
+    }
+}
+
+fn read(consumer: &Follower, seen: &Sender<Seen>) -> Result<(), FollowError> {
+    while !seen.is_closed() {
+        match consumer.poll(POLL) {
+            None => {}
+            Some(Ok(message)) => {
+                if seen.blocking_send(see(&message)).is_err() {
+                    return Ok(());
+                }
+            }
+            Some(Err(error)) if is_passing(&error) => {
+                tracing::debug!(%error, "the follower waits for Kafka");
+            }
+            Some(Err(error)) => return Err(refused(error)),
+        }
+    }
+    Ok(())
+}
+
+/// An outage is waited out; a right or a topic that is gone is not.
+fn is_passing(error: &KafkaError) -> bool {
+    !matches!(
+        code_of(error),
+        Code::TopicAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::Authentication
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::Fatal
+    )
+}
+
+fn see(message: &BorrowedMessage<'_>) -> Seen {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = message.headers().map(|headers| {
+        headers
+            .iter()
+            .map(|header| {
+                (
+                    header.key.to_owned(),
+                    header.value.map(text).unwrap_or_default(),
+                )
+            })
+            .collect()
+    });
+    Seen {
+        address: message.topic().to_owned(),
+        position: Some(format!("{}:{}", message.partition(), message.offset())),
+        key: message.key().map(text),
+        headers: headers.unwrap_or_default(),
+        body: bytes::Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+    }
+}
+
+fn unreachable(settings: &Settings, error: &KafkaError) -> FollowError {
+    FollowError::Unreachable {
+        brokers: settings.brokers.clone(),
+        detail: error.to_string(),
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is an argument of map_err"
+)]
+fn refused(error: KafkaError) -> FollowError {
+    FollowError::Refused(error.to_string())
+}

@@ -1,0 +1,207 @@
+//! How the client proves who it is: a password, or a token that is read anew whenever the broker
+//! wants one.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rdkafka::config::ClientConfig;
+use serde::Deserialize;
+
+/// How long a token counts that does not say so itself.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+
+/// A password. It never prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// The SASL mechanisms that take a user name and a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// In clear: use it with TLS (RFC 4616).
+    Plain,
+    /// SCRAM-SHA-256 (RFC 7677).
+    ScramSha256,
+    /// SCRAM-SHA-512.
+    ScramSha512,
+}
+
+impl Mechanism {
+    /// The name in the protocol.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
+/// SASL credentials.
+#[derive(Clone, Debug)]
+pub enum Login {
+    /// A name and a password.
+    Password {
+        /// The mechanism.
+        mechanism: Mechanism,
+        /// The user.
+        username: String,
+        /// The password.
+        password: Password,
+    },
+    /// A bearer token (RFC 7628), such as one a platform keeps fresh in a file.
+    OauthBearer {
+        /// Where it comes from.
+        token: ReadToken,
+    },
+}
+
+impl Login {
+    pub(super) fn apply(&self, config: &mut ClientConfig) {
+        match self {
+            Self::Password {
+                mechanism,
+                username,
+                password,
+            } => config
+                .set("sasl.mechanism", mechanism.as_str())
+                .set("sasl.username", username)
+                .set("sasl.password", &password.0),
+            Self::OauthBearer { .. } => config.set("sasl.mechanism", "OAUTHBEARER"),
+        };
+    }
+}
+
+/// Reads a token's text anew, or says why it cannot.
+#[derive(Clone)]
+pub struct ReadToken(Arc<dyn Fn() -> Result<String, String> + Send + Sync>);
+
+impl ReadToken {
+    /// Wraps the reader.
+    pub fn new(read: impl Fn() -> Result<String, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl fmt::Debug for ReadToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// A token as librdkafka wants it.
+pub(super) struct Token {
+    pub(super) text: String,
+    /// Who it stands for.
+    pub(super) principal: String,
+    /// When it ends, in Unix milliseconds.
+    pub(super) expires_ms: i64,
+}
+
+/// The claims of a JSON Web Token that matter here (RFC 7519, section 4.1).
+#[derive(Default, Deserialize)]
+struct Claims {
+    sub: Option<String>,
+    /// Seconds since 1970; some issuers write a fraction.
+    exp: Option<f64>,
+}
+
+impl Token {
+    /// Reads the token. Its signature is the broker's business; of its claims, the subject and the
+    /// end are needed here. A token that is no JWT stands for nobody in particular for five minutes.
+    pub(super) fn read(read: &ReadToken) -> Result<Self, String> {
+        let text = (read.0)()?;
+        let claims = claims(&text).unwrap_or_default();
+        let fallback = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            + TOKEN_LIFETIME;
+        let expires = claims
+            .exp
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .unwrap_or(fallback);
+        Ok(Self {
+            text,
+            principal: claims.sub.unwrap_or_default(),
+            expires_ms: i64::try_from(expires.as_millis()).unwrap_or(i64::MAX),
+        })
+    }
+}
+
+fn claims(token: &str) -> Option<Claims> {
+    let payload = token.split('.').nth(1)?;
+    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// TLS to the brokers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificates to trust, PEM; the system's where none is named.
+    pub ca_file: Option<PathBuf>,
+    /// The client's own certificate, PEM.
+    pub client_certificate_file: Option<PathBuf>,
+    /// The key to it, PEM.
+    pub client_key_file: Option<PathBuf>,
+    /// The key's password.
+    pub client_key_password: Option<Password>,
+}
+
+impl Tls {
+    pub(super) fn apply(&self, config: &mut ClientConfig) {
+        let files = [
+            ("ssl.ca.location", &self.ca_file),
+            ("ssl.certificate.location", &self.client_certificate_file),
+            ("ssl.key.location", &self.client_key_file),
+        ];
+        for (name, file) in files {
+            if let Some(file) = file {
+                config.set(name, file.display().to_string());
+            }
+        }
+        if let Some(password) = &self.client_key_password {
+            config.set("ssl.key.password", &password.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tokens_own_end_and_subject_count() {
+        let payload = URL_SAFE_NO_PAD.encode(br#"{"sub":"bridge","exp":1800000000}"#);
+        let token =
+            Token::read(&ReadToken::new(move || Ok(format!("e30.{payload}.x")))).expect("readable");
+        assert_eq!(token.principal, "bridge");
+        assert_eq!(token.expires_ms, 1_800_000_000_000);
+    }
+
+    #[test]
+    fn an_opaque_token_counts_for_a_while() {
+        let token = Token::read(&ReadToken::new(|| Ok("opaque".to_owned()))).expect("readable");
+        assert!(token.expires_ms > 1_700_000_000_000);
+        assert!(Token::read(&ReadToken::new(|| Err("no file".to_owned()))).is_err());
+    }
+
+    #[test]
+    fn nothing_secret_prints() {
+        let login = Login::Password {
+            mechanism: Mechanism::Plain,
+            username: "me".to_owned(),
+            password: Password("hunter2".to_owned()),
+        };
+        assert!(!format!("{login:?}").contains("hunter2"));
+    }
+}

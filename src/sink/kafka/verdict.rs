@@ -1,0 +1,122 @@
+//! What an error code of Kafka or librdkafka means for the message: later, elsewhere or never.
+//! The codes are those of the protocol (<https://kafka.apache.org/protocol#protocol_error_codes>)
+//! and librdkafka's local ones, which are negative.
+
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use crate::sink::{PublishError, RefusalReason};
+
+/// The reaction to a failed delivery. `trouble` is what the client last complained of: behind a
+/// message that timed out stands an error of a connection.
+pub(super) fn verdict(code: Code, topic: &str, trouble: Option<&str>) -> PublishError {
+    let refused = |reason| PublishError::Refused {
+        reason,
+        detail: format!("topic {topic}: {code}"),
+    };
+    match code {
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
+            refused(RefusalReason::TooLarge)
+        }
+        Code::InvalidTopic => refused(RefusalReason::InvalidAddress),
+        Code::InvalidRecord | Code::InvalidTimestamp | Code::UnsupportedForMessageFormat => {
+            refused(RefusalReason::Rejected)
+        }
+        Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::UnknownTopicId
+        | Code::UnknownPartition
+        | Code::TopicAuthorizationFailed
+        | Code::PolicyViolation => PublishError::Unroutable(format!("topic {topic}: {code}")),
+        _ => PublishError::Unavailable(match trouble {
+            Some(trouble) => format!("topic {topic}: {code}; last trouble: {trouble}"),
+            None => format!("topic {topic}: {code}"),
+        }),
+    }
+}
+
+/// Whether the broker says that there is no such topic.
+pub(super) fn is_missing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownTopicId
+    )
+}
+
+/// Whether the message, or the batch it was in, was too large.
+pub(super) fn is_size(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge
+    )
+}
+
+/// The code behind an error; `Fail` where it has none.
+pub(super) fn code_of(error: &KafkaError) -> Code {
+    match error {
+        KafkaError::AdminOp(code) => *code,
+        error => error.rdkafka_error_code().unwrap_or(Code::Fail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(code: Code) -> &'static str {
+        match verdict(code, "t", None) {
+            PublishError::Unavailable(_) => "unavailable",
+            PublishError::Unroutable(_) => "unroutable",
+            PublishError::Refused { reason, .. } => reason.as_str(),
+        }
+    }
+
+    #[test]
+    fn codes_are_named_by_the_reaction() {
+        for code in [
+            Code::MessageTimedOut,
+            Code::BrokerTransportFailure,
+            Code::AllBrokersDown,
+            Code::QueueFull,
+            Code::Fatal,
+            Code::PurgeQueue,
+            Code::PurgeInflight,
+            Code::NotEnoughReplicas,
+            Code::NotEnoughReplicasAfterAppend,
+            Code::NotLeaderForPartition,
+            Code::LeaderNotAvailable,
+            Code::RequestTimedOut,
+            Code::KafkaStorageError,
+            Code::OutOfOrderSequenceNumber,
+            Code::InvalidProducerEpoch,
+            Code::ClusterAuthorizationFailed,
+            Code::SaslAuthenticationFailed,
+            Code::ThrottlingQuotaExceeded,
+            Code::InvalidMessage,
+        ] {
+            assert_eq!(kind(code), "unavailable", "{code:?}");
+        }
+        for code in [
+            Code::UnknownTopic,
+            Code::UnknownTopicOrPartition,
+            Code::UnknownPartition,
+            Code::TopicAuthorizationFailed,
+            Code::PolicyViolation,
+        ] {
+            assert_eq!(kind(code), "unroutable", "{code:?}");
+        }
+        assert_eq!(kind(Code::MessageSizeTooLarge), "too_large");
+        assert_eq!(kind(Code::InvalidTopic), "invalid_address");
+        assert_eq!(kind(Code::InvalidRecord), "rejected");
+    }
+
+    #[test]
+    fn the_trouble_behind_a_timeout_is_told() {
+        let error = verdict(
+            Code::MessageTimedOut,
+            "t",
+            Some("a:9092: connection refused"),
+        );
+        assert!(error.to_string().contains("connection refused"), "{error}");
+    }
+}

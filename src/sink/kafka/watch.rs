@@ -1,0 +1,279 @@
+//! What librdkafka tells us about itself: delivery reports, errors and, once a second, the state of
+//! its connections. Its log lines are attempts and go to debug; changes of state are ours to log.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaErrorCode;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use super::login::{Login, Token};
+use super::settings::Settings;
+use super::verdict::code_of;
+
+/// What a delivery report says.
+pub(super) type Report = Result<(), RDKafkaErrorCode>;
+
+/// What outlives a single client: the sink's story of its connections.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    ever_connected: AtomicBool,
+    reconnects: AtomicU64,
+    trouble: Mutex<Option<(RDKafkaErrorCode, String)>>,
+}
+
+impl Record {
+    /// How often a connection was made anew.
+    pub(super) fn reconnects(&self) -> u64 {
+        self.reconnects.load(Ordering::Relaxed)
+    }
+
+    /// The last error the client spoke of, if it has not delivered anything since.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|(_, reason)| reason.clone())
+    }
+
+    /// Keeps the error; logs it when it is another one than before.
+    fn note_trouble(&self, code: RDKafkaErrorCode, reason: &str) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.as_ref().is_none_or(|(known, _)| *known != code) {
+            tracing::warn!(error = reason, "the Kafka client reports trouble");
+        }
+        *trouble = Some((code, reason.to_owned()));
+    }
+
+    fn forget_trouble(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The ear of one client.
+#[derive(Debug)]
+pub(super) struct Watch {
+    record: Arc<Record>,
+    settings: Arc<Settings>,
+    connected: AtomicBool,
+    broken: AtomicBool,
+    /// How many connections each broker had seen when it was last up.
+    connects: Mutex<HashMap<String, u64>>,
+}
+
+impl Watch {
+    pub(super) fn new(settings: Arc<Settings>, record: Arc<Record>) -> Self {
+        Self {
+            record,
+            settings,
+            connected: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            connects: Mutex::default(),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Whether this client is of no use any more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Gives the client up: it will be replaced.
+    pub(super) fn give_up(&self, reason: &str) {
+        if !self.broken.swap(true, Ordering::Relaxed) {
+            tracing::error!(reason, "the Kafka client is of no more use and is replaced");
+        }
+        self.connected.store(false, Ordering::Relaxed);
+    }
+
+    fn set_connected(&self, connected: bool) {
+        if self.is_connected() == connected
+            || self.connected.swap(connected, Ordering::Relaxed) == connected
+        {
+            return;
+        }
+        if connected {
+            self.record.forget_trouble();
+            tracing::info!(brokers = %self.settings.brokers, "connected to Kafka");
+        } else {
+            tracing::warn!(brokers = %self.settings.brokers, "no Kafka broker is connected");
+        }
+    }
+
+    /// Counts the connections that are new since a broker was last seen up. The first one of the
+    /// sink's life is no reconnect; the first one of a client that replaced another is.
+    fn count_connections(&self, brokers: &HashMap<String, Broker>) {
+        let mut known = self.connects.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, broker) in brokers.iter().filter(|(_, broker)| broker.is_up()) {
+            let anew = match known.insert(name.clone(), broker.connects) {
+                Some(before) => broker.connects > before,
+                None => {
+                    known.len() == 1 && self.record.ever_connected.swap(true, Ordering::Relaxed)
+                }
+            };
+            if anew {
+                self.record.reconnects.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// The part of librdkafka's statistics that is read (`STATISTICS.md`, "brokers").
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    brokers: HashMap<String, Broker>,
+}
+
+#[derive(Deserialize)]
+struct Broker {
+    state: String,
+    source: String,
+    connects: u64,
+}
+
+impl Broker {
+    /// The client's own "internal" broker is always up and means nothing.
+    fn is_up(&self) -> bool {
+        self.state == "UP" && matches!(self.source.as_str(), "learned" | "configured")
+    }
+}
+
+impl ClientContext for Watch {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log(level, facility, line);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else {
+            return;
+        };
+        self.set_connected(!self.is_broken() && statistics.brokers.values().any(Broker::is_up));
+        self.count_connections(&statistics.brokers);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match code_of(&error) {
+            RDKafkaErrorCode::Fatal => self.give_up(reason),
+            RDKafkaErrorCode::AllBrokersDown => self.set_connected(false),
+            code => self.record.note_trouble(code, reason),
+        }
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        oauth_token(&self.settings)
+    }
+}
+
+impl ProducerContext for Watch {
+    type DeliveryOpaque = Box<oneshot::Sender<Report>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+        let report = match result {
+            Ok(_) => {
+                self.set_connected(true);
+                Ok(())
+            }
+            Err((error, _)) => Err(code_of(error)),
+        };
+        if report == Err(RDKafkaErrorCode::Fatal) {
+            self.give_up("a message failed with a fatal error");
+        }
+        // An error here means that the publish was given up: nobody wants to know any more.
+        let _ = waiting.send(report);
+    }
+}
+
+/// The ear of a short-lived client: for an administrator's request or a follower.
+#[derive(Debug)]
+pub(super) struct Quiet(pub(super) Arc<Settings>);
+
+impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log(level, facility, line);
+    }
+
+    fn error(&self, _: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", "{reason}");
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        oauth_token(&self.0)
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Quiet {}
+
+fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", facility, "{line}");
+        }
+        _ => tracing::debug!(target: "librdkafka", facility, "{line}"),
+    }
+}
+
+fn oauth_token(settings: &Settings) -> Result<OAuthToken, Box<dyn Error>> {
+    match &settings.login {
+        Some(Login::OauthBearer { token }) => {
+            let token = Token::read(token)?;
+            Ok(OAuthToken {
+                token: token.text,
+                principal_name: token.principal,
+                lifetime_ms: token.expires_ms,
+            })
+        }
+        _ => Err("no OAUTHBEARER token is configured".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(name: &str, connects: u64) -> (String, Broker) {
+        let broker = Broker {
+            state: "UP".to_owned(),
+            source: "learned".to_owned(),
+            connects,
+        };
+        (name.to_owned(), broker)
+    }
+
+    #[test]
+    fn only_connections_after_the_first_are_reconnects() {
+        let record = Arc::new(Record::default());
+        let watch = || Watch::new(Arc::new(Settings::new("b:9092")), Arc::clone(&record));
+        let first = watch();
+        first.count_connections(&HashMap::from([up("a", 1)]));
+        first.count_connections(&HashMap::from([up("a", 1), up("b", 1)]));
+        assert_eq!(record.reconnects(), 0);
+        first.count_connections(&HashMap::from([up("a", 2), up("b", 1)]));
+        assert_eq!(record.reconnects(), 1);
+        watch().count_connections(&HashMap::from([up("a", 1)]));
+        assert_eq!(record.reconnects(), 2, "a client that replaced another");
+    }
+
+    #[test]
+    fn the_internal_broker_is_no_connection() {
+        let watch = Watch::new(Arc::new(Settings::new("b:9092")), Arc::default());
+        watch.stats_raw(br#"{"name":"x","brokers":{":0/internal":{"state":"UP","source":"internal","connects":0},"a":{"state":"DOWN","source":"configured","connects":3}}}"#);
+        assert!(!watch.is_connected());
+        watch.stats_raw(br#"{"brokers":{"a":{"state":"UP","source":"configured","connects":4}}}"#);
+        assert!(watch.is_connected());
+    }
+}
