@@ -44,17 +44,17 @@ wait_until() {
     done
 }
 
-# end PID: asks the process to stop, and no longer asks after 15 seconds. One that was frozen would
-# not hear the request.
+# end PID: asks the process to stop, and no longer asks after 15 seconds. One that is frozen does
+# not hear the request, and an Erlang that has just started forgets it.
 end() {
-    local pid=$1
-    kill -CONT "$pid" 2>/dev/null || return 0
-    kill -TERM "$pid" 2>/dev/null || return 0
-    for _ in {1..150}; do
-        kill -0 "$pid" 2>/dev/null || return 0
+    local pid=$1 try
+    for try in {0..149}; do
+        ((try % 10)) || kill -CONT -- "$pid" 2>/dev/null || return 0
+        ((try % 10)) || kill -TERM -- "$pid" 2>/dev/null || return 0
+        kill -0 -- "$pid" 2>/dev/null || return 0
         sleep 0.1
     done
-    kill -KILL "$pid" 2>/dev/null || true
+    kill -KILL -- "$pid" 2>/dev/null || true
 }
 
 # publish FILE: what is read from standard input appears in the file all at once.
