@@ -1,7 +1,9 @@
 //! Hookferry.
 pub mod admin;
+pub mod app;
 pub mod config;
 pub mod event;
+pub mod ingress;
 pub mod metrics;
 pub mod name;
 pub mod pipeline;
@@ -11,3 +13,4 @@ pub mod sink;
 pub mod source;
 pub mod spool;
 pub mod sqlite;
+pub mod telemetry;

@@ -158,7 +158,10 @@ pub struct RouteFile {
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Hookferry configuration")]
-#[allow(dead_code, reason = "only its schema is used: the parts are read one by one")]
+#[allow(
+    dead_code,
+    reason = "only its schema is used: the parts are read one by one"
+)]
 pub(super) struct WholeFile {
     #[serde(flatten)]
     top: TopFile,

@@ -7,11 +7,20 @@ use super::problem::Problems;
 use super::section::join;
 
 /// Fills every string below `value`; a variable that is not set is noted with its key path.
-pub fn fill(path: &str, value: &mut Value, lookup: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
+pub fn fill(
+    path: &str,
+    value: &mut Value,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) {
     match value {
         Value::String(text) => match expand(text, lookup) {
             Ok(filled) => *text = filled,
-            Err(found) => problems.add(path, found, "set the variable, or give a default as in ${VAR:-default}"),
+            Err(found) => problems.add(
+                path,
+                found,
+                "set the variable, or give a default as in ${VAR:-default}",
+            ),
         },
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
@@ -84,10 +93,15 @@ mod tests {
 
     #[test]
     fn an_unset_variable_is_noted_where_it_stands() {
-        let mut value: Value = toml::from_str::<toml::Table>("[a]\nb = [\"${NONE}\", \"${HOST\"]").map(Value::Table).expect("TOML");
+        let mut value: Value = toml::from_str::<toml::Table>("[a]\nb = [\"${NONE}\", \"${HOST\"]")
+            .map(Value::Table)
+            .expect("TOML");
         let mut problems = Problems::default();
         fill("", &mut value, &lookup, &mut problems);
-        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        let paths: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.path.as_str())
+            .collect();
         assert_eq!(paths, ["a.b[0]", "a.b[1]"]);
     }
 }

@@ -8,7 +8,11 @@ use toml::{Table, Value};
 use super::problem::Problems;
 
 /// Reads the table at `path`. What is wrong is noted; what is right is in the result.
-pub fn read<T: DeserializeOwned + JsonSchema + Default>(path: &str, mut table: Table, problems: &mut Problems) -> T {
+pub fn read<T: DeserializeOwned + JsonSchema + Default>(
+    path: &str,
+    mut table: Table,
+    problems: &mut Problems,
+) -> T {
     refuse_unknown::<T>(path, &mut table, problems);
     loop {
         let error = match serde_path_to_error::deserialize(Value::Table(table.clone())) {
@@ -18,7 +22,11 @@ pub fn read<T: DeserializeOwned + JsonSchema + Default>(path: &str, mut table: T
         let at = error.path().to_string();
         let key = at.split(['.', '[']).next().unwrap_or_default().to_owned();
         let message = error.into_inner().to_string();
-        problems.add(join(path, &at), message.trim().replace('\n', " "), remedy(&message));
+        problems.add(
+            join(path, &at),
+            message.trim().replace('\n', " "),
+            remedy(&message),
+        );
         if table.remove(&key).is_none() {
             return T::default();
         }
@@ -28,7 +36,11 @@ pub fn read<T: DeserializeOwned + JsonSchema + Default>(path: &str, mut table: T
 /// Notes and removes the keys the type does not have.
 fn refuse_unknown<T: JsonSchema>(path: &str, table: &mut Table, problems: &mut Problems) {
     let known = keys::<T>();
-    let unknown: Vec<String> = table.keys().filter(|key| !known.contains(key)).cloned().collect();
+    let unknown: Vec<String> = table
+        .keys()
+        .filter(|key| !known.contains(key))
+        .cloned()
+        .collect();
     for key in unknown {
         table.remove(&key);
         let remedy = match nearest(&key, &known) {
@@ -43,14 +55,21 @@ fn refuse_unknown<T: JsonSchema>(path: &str, table: &mut Table, problems: &mut P
 fn keys<T: JsonSchema>() -> Vec<String> {
     let schema = schemars::schema_for!(T);
     let properties = schema.get("properties").and_then(|value| value.as_object());
-    let mut keys: Vec<String> = properties.map(|keys| keys.keys().cloned().collect()).unwrap_or_default();
+    let mut keys: Vec<String> = properties
+        .map(|keys| keys.keys().cloned().collect())
+        .unwrap_or_default();
     keys.sort();
     keys
 }
 
 fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a str> {
-    let close = known.iter().map(|name| (strsim::damerau_levenshtein(key, name), name.as_str()));
-    close.filter(|(distance, _)| *distance <= 2).min().map(|(_, name)| name)
+    let close = known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(key, name), name.as_str()));
+    close
+        .filter(|(distance, _)| *distance <= 2)
+        .min()
+        .map(|(_, name)| name)
 }
 
 fn remedy(message: &str) -> &'static str {
@@ -63,7 +82,11 @@ fn remedy(message: &str) -> &'static str {
 
 /// A key path one level down.
 pub fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
 }
 
 #[cfg(test)]
@@ -81,13 +104,34 @@ mod tests {
 
     #[test]
     fn every_mistake_is_noted_with_its_path_and_the_rest_is_read() {
-        let table = "listen = \"nowhere\"\nmax_bdy = \"1MiB\"\nmax_body = 5\ntimeout = \"3s\"\nzzzzzz = 1".parse().expect("TOML");
+        let table =
+            "listen = \"nowhere\"\nmax_bdy = \"1MiB\"\nmax_body = 5\ntimeout = \"3s\"\nzzzzzz = 1"
+                .parse()
+                .expect("TOML");
         let mut problems = Problems::default();
         let section: Section = read("ingress", table, &mut problems);
-        assert_eq!(section.timeout, Some(Span(std::time::Duration::from_secs(3))));
-        let mut paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(
+            section.timeout,
+            Some(Span(std::time::Duration::from_secs(3)))
+        );
+        let mut paths: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.path.as_str())
+            .collect();
         paths.sort_unstable();
-        assert_eq!(paths, ["ingress.listen", "ingress.max_bdy", "ingress.max_body", "ingress.zzzzzz"], "{problems}");
-        assert!(problems.to_string().contains("did you mean `max_body`?"), "{problems}");
+        assert_eq!(
+            paths,
+            [
+                "ingress.listen",
+                "ingress.max_bdy",
+                "ingress.max_body",
+                "ingress.zzzzzz"
+            ],
+            "{problems}"
+        );
+        assert!(
+            problems.to_string().contains("did you mean `max_body`?"),
+            "{problems}"
+        );
     }
 }

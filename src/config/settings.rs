@@ -1,0 +1,110 @@
+//! What the program runs on: parsed, complete, and checked against each other.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::file::LogFormat;
+use crate::name::{EventType, SinkName, SourceName};
+use crate::pipeline::Pace;
+use crate::sink::{kafka, rabbitmq, store};
+use crate::source::Source;
+use crate::spool::{self, Milestone};
+
+/// Everything.
+#[derive(Debug)]
+pub struct Settings {
+    /// When a delivery is answered 200.
+    pub milestone: Milestone,
+    /// How long a delivery may wait for that.
+    pub acknowledge_timeout: Duration,
+    /// How long stopping may take.
+    pub shutdown_timeout: Duration,
+    /// The public listener.
+    pub ingress: IngressSettings,
+    /// Where the operators' listener is.
+    pub admin: SocketAddr,
+    /// The spool.
+    pub spool: spool::Settings,
+    /// The log.
+    pub log: LogSettings,
+    /// The sources.
+    pub sources: Vec<SourceSettings>,
+    /// The sinks.
+    pub sinks: Vec<SinkSettings>,
+    /// The routes.
+    pub routes: Vec<RouteSettings>,
+}
+
+/// The public listener.
+#[derive(Debug, Clone)]
+pub struct IngressSettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// How long a request's head may take.
+    pub head_timeout: Duration,
+    /// How long a request's body may take.
+    pub body_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// The most connections at once.
+    pub max_connections: usize,
+    /// The threads that receive.
+    pub workers: usize,
+}
+
+/// The log.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// What is logged, in `tracing`'s filter syntax.
+    pub filter: String,
+}
+
+/// A source.
+#[derive(Debug)]
+pub struct SourceSettings {
+    /// Its name, provider, secrets and tolerance.
+    pub source: Source,
+    /// The event types with topics of their own.
+    pub event_types: Vec<EventType>,
+    /// The most deliveries a second.
+    pub rate_limit: Option<NonZeroU32>,
+}
+
+/// A sink.
+#[derive(Debug)]
+pub struct SinkSettings {
+    /// Its name.
+    pub name: SinkName,
+    /// How hard it is driven.
+    pub pace: Pace,
+    /// What it is.
+    pub kind: SinkKind,
+}
+
+/// What a sink is.
+#[derive(Debug, Clone)]
+pub enum SinkKind {
+    /// Apache Kafka.
+    Kafka(Box<kafka::Settings>),
+    /// RabbitMQ.
+    RabbitMq(Box<rabbitmq::Settings>),
+    /// The embedded store.
+    Store(store::Settings),
+}
+
+/// A route.
+#[derive(Debug, Clone)]
+pub struct RouteSettings {
+    /// The source whose events take it.
+    pub source: SourceName,
+    /// The sinks they go to.
+    pub sinks: Vec<SinkName>,
+    /// Only these event types.
+    pub event_types: Option<HashSet<EventType>>,
+}

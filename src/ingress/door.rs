@@ -1,0 +1,153 @@
+//! The door: what a request must pass, in order, to become an accepted event.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::{Method, header};
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse};
+use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jiff::Timestamp;
+
+use super::body;
+use super::problem::Problem;
+use crate::metrics::Metrics;
+use crate::pipeline::{Accepted, Pipeline};
+use crate::source::{Claim, Inbound, Rejection, Source, Verified};
+
+/// The label of requests that name no configured source.
+const UNKNOWN: &str = "unknown";
+
+/// A source at the door, with its rate limit.
+#[derive(Debug)]
+pub struct Entrance {
+    source: Source,
+    limiter: Option<DefaultDirectRateLimiter>,
+}
+
+impl Entrance {
+    /// An entrance for `source` that lets `limit` deliveries a second through.
+    #[must_use]
+    pub fn new(source: Source, limit: Option<NonZeroU32>) -> Self {
+        Self { source, limiter: limit.map(|limit| RateLimiter::direct(Quota::per_second(limit))) }
+    }
+
+    /// The source.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+}
+
+/// The sources by name; replaced as a whole when the configuration is reloaded.
+pub type Sources = HashMap<String, Entrance>;
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// How long a body may take.
+    pub body_timeout: Duration,
+}
+
+/// The door.
+#[derive(Debug)]
+pub struct Door {
+    /// Who may come.
+    pub sources: Arc<ArcSwap<Sources>>,
+    /// What bodies may be.
+    pub limits: Limits,
+    /// The way in.
+    pub pipeline: Arc<Pipeline>,
+    /// Where all is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Door {
+    /// Answers one request.
+    pub async fn answer(&self, request: &HttpRequest, payload: Payload) -> HttpResponse {
+        let started = Instant::now();
+        let sources = self.sources.load_full();
+        let entrance = find(request.path(), &sources);
+        let passed = AssertUnwindSafe(self.pass(request, payload, entrance)).catch_unwind().await;
+        let result = passed.unwrap_or(Err(Problem::Internal));
+        let label = entrance.map_or(UNKNOWN, |entrance| entrance.source.name.as_str());
+        let response = match result {
+            Ok(accepted) => ok(&accepted),
+            Err(problem) => {
+                self.count(label, problem);
+                problem.response()
+            }
+        };
+        let code = response.status();
+        self.metrics.http_requests_total.with_label_values(&[label, code.as_str()]).inc();
+        self.metrics.http_request_duration_seconds.observe(started.elapsed().as_secs_f64());
+        response
+    }
+
+    async fn pass(&self, request: &HttpRequest, payload: Payload, entrance: Option<&Entrance>) -> Result<Accepted, Problem> {
+        let entrance = entrance.ok_or(Problem::UnknownSource)?;
+        if request.method() != Method::POST {
+            return Err(Problem::MethodNotAllowed);
+        }
+        body::check_headers(request, self.limits.max_body_bytes)?;
+        if entrance.limiter.as_ref().is_some_and(|limiter| limiter.check().is_err()) {
+            return Err(Problem::RateLimited);
+        }
+        self.pipeline.ready()?;
+        let header = entrance.source.provider.scheme.header;
+        let claim = entrance.source.read_signature(request.headers().get_all(header).map(header::HeaderValue::as_bytes))?;
+        let body = body::read(payload, self.limits.max_body_bytes, self.limits.body_timeout).await?;
+        let inbound =
+            Inbound { body, content_type: text(request, header::CONTENT_TYPE.as_str()), traceparent: text(request, "traceparent") };
+        let verified = self.verify(&entrance.source, claim, inbound)?;
+        Ok(self.pipeline.accept(verified).await?)
+    }
+
+    /// Proves the delivery, and shows operators how far the sender's clock is off.
+    fn verify(&self, source: &Source, claim: Claim<'_>, inbound: Inbound) -> Result<Verified, Rejection> {
+        let now = Timestamp::now();
+        let age = claim.age_seconds(now);
+        let result = claim.verify(inbound, now);
+        let name = source.name.as_str();
+        if !matches!(result, Err(Rejection::SignatureMismatch)) {
+            #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
+            self.metrics.signature_age_seconds.with_label_values(&[name]).observe(age as f64);
+        }
+        if let Ok(verified) = &result {
+            let secret = verified.secret().to_string();
+            self.metrics.secret_last_used_timestamp_seconds.with_label_values(&[name, &secret]).set(now.as_second());
+        }
+        result
+    }
+
+    fn count(&self, source: &str, problem: Problem) {
+        match problem {
+            Problem::Refused(refusal) => self.metrics.deliveries_refused_total.with_label_values(&[refusal.reason()]).inc(),
+            other => self.metrics.deliveries_rejected_total.with_label_values(&[source, other.reason()]).inc(),
+        }
+    }
+}
+
+/// The entrance a path leads to: exactly `/webhooks/` and a source's name.
+fn find<'a>(path: &str, sources: &'a Sources) -> Option<&'a Entrance> {
+    sources.get(path.strip_prefix("/webhooks/")?)
+}
+
+/// A header that travels with the event; one that is not visible ASCII does not.
+fn text(request: &HttpRequest, name: &str) -> Option<String> {
+    let value = request.headers().get(name)?.to_str().ok()?;
+    (value.len() <= 256).then(|| value.to_owned())
+}
+
+/// Exactly 200: the provider takes nothing else for success.
+fn ok(accepted: &Accepted) -> HttpResponse {
+    let body = format!("{{\"id\":\"{}\",\"status\":\"{}\"}}", accepted.id(), accepted.status().as_str());
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(body)
+}

@@ -1,0 +1,15 @@
+//! The public listener: `POST /webhooks/{source}` and nothing else.
+//!
+//! The cheap checks come first, before the body is read: path, method, encoding, length, rate,
+//! whether an event could be kept at all, the signature header's form. Then the body, once, within
+//! its limit and its deadline; then the proof; then the pipeline. [`problem`] alone chooses the
+//! statuses of errors.
+
+mod body;
+mod door;
+mod problem;
+mod server;
+
+pub use door::{Door, Entrance, Limits, Sources};
+pub use problem::Problem;
+pub use server::{Listening, Public, bind};

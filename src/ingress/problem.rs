@@ -1,0 +1,153 @@
+//! Everything that is answered with an error, and with which status. Nowhere else in the program is
+//! an error status chosen.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use serde::Serialize;
+
+use crate::pipeline::Refusal;
+use crate::source::Rejection;
+
+/// Why a request is not answered 200.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Problem {
+    /// No such path, or no such source.
+    #[error("there is no such webhook")]
+    UnknownSource,
+    /// Another method than POST.
+    #[error("webhooks are received by POST")]
+    MethodNotAllowed,
+    /// A `Content-Encoding`: decoding would change the bytes that were signed.
+    #[error("a content encoding is not supported")]
+    ContentEncoding,
+    /// A body over the limit.
+    #[error("the body is too large")]
+    BodyTooLarge,
+    /// A body that did not come in time.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// A body that ended early or was framed wrongly.
+    #[error("the body ended early")]
+    BodyTruncated,
+    /// More deliveries than the source may send.
+    #[error("too many deliveries")]
+    RateLimited,
+    /// The delivery is not proven.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The delivery cannot be kept now.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A bug.
+    #[error("internal error")]
+    Internal,
+}
+
+/// The answer's body (RFC 9457), and no more than this: details are for the operator.
+#[derive(Serialize)]
+struct Document<'a> {
+    title: String,
+    status: u16,
+    reason: &'a str,
+    request_id: String,
+}
+
+impl Problem {
+    /// The reasons of rejections that HTTP itself gives; [`Rejection`] has the others.
+    pub const REJECTIONS: [Self; 7] = [
+        Self::UnknownSource,
+        Self::MethodNotAllowed,
+        Self::ContentEncoding,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::BodyTruncated,
+        Self::RateLimited,
+    ];
+
+    /// The stable name of the reason.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::UnknownSource => "unknown_source",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::ContentEncoding => "content_encoding",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyTruncated => "body_truncated",
+            Self::RateLimited => "rate_limited",
+            Self::Rejected(rejection) => rejection.reason(),
+            Self::Refused(refusal) => refusal.reason(),
+            Self::Internal => "internal",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::UnknownSource => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTruncated => StatusCode::BAD_REQUEST,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Rejected(
+                Rejection::SignatureMissing
+                | Rejection::SignatureRepeated
+                | Rejection::SignatureTooLong
+                | Rejection::SignatureMalformed,
+            ) => StatusCode::BAD_REQUEST,
+            Self::Rejected(_) => StatusCode::UNAUTHORIZED,
+            Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// How long the sender should wait, in seconds, where waiting helps.
+    fn retry_after_seconds(self) -> Option<u8> {
+        match self {
+            Self::Refused(_) => Some(5),
+            Self::RateLimited => Some(1),
+            _ => None,
+        }
+    }
+
+    /// Whether the rest of the request is not worth reading.
+    fn ends_connection(self) -> bool {
+        matches!(
+            self,
+            Self::BodyTooLarge
+                | Self::BodyTimeout
+                | Self::BodyTruncated
+                | Self::ContentEncoding
+                | Self::Refused(Refusal::Draining)
+        )
+    }
+
+    /// The answer.
+    pub(super) fn response(self) -> HttpResponse {
+        let status = self.status();
+        let mut response = HttpResponse::build(status);
+        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        if let Some(seconds) = self.retry_after_seconds() {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if self == Self::MethodNotAllowed {
+            response.insert_header((header::ALLOW, "POST"));
+        }
+        if self.ends_connection() {
+            response.force_close();
+        }
+        let document = Document {
+            title: self.to_string(),
+            status: status.as_u16(),
+            reason: self.reason(),
+            request_id: request_id(),
+        };
+        response.body(serde_json::to_string(&document).expect("a struct of strings and a number is always JSON"))
+    }
+}
+
+fn request_id() -> String {
+    format!("{:016x}", getrandom::u64().unwrap_or_default())
+}

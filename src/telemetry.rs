@@ -1,0 +1,31 @@
+//! The log, and what happens at a panic.
+
+use std::panic;
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogSettings;
+use crate::config::file::LogFormat;
+use crate::metrics::Metrics;
+
+/// Starts logging to standard error. A second start in one process changes nothing.
+pub fn start(log: &LogSettings) {
+    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error says that logging has been started before.
+    let _ = match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+    };
+}
+
+/// Counts and logs every panic, then does what would have been done without us.
+pub fn count_panics(metrics: Arc<Metrics>) {
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        metrics.panics_total.inc();
+        tracing::error!(%panic, "a panic");
+        previous(panic);
+    }));
+}
