@@ -1,1 +1,394 @@
 //! The kafka sink's section of the file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::problem::Problems;
+use super::value::{SecretReference, Size, Span};
+use crate::route::Template;
+use crate::sink::kafka::{
+    Compression, Login, Mechanism, Password, Properties, PropertyError, ReadToken, Settings, Tls,
+    TopicShape,
+};
+
+/// A sink that publishes to Apache Kafka, or to whatever speaks its protocol.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaFile {
+    /// The brokers to start from, such as `kafka-1:9092,kafka-2:9092`. Required.
+    pub brokers: Option<String>,
+    /// The name the brokers' logs and quotas know the bridge by. Default: `hookferry`.
+    pub client_id: Option<String>,
+    /// The topic of an event whose type is configured. Default: `{source}.{event_type}`.
+    pub topic: Option<String>,
+    /// The topic of all other events. Default: `{source}.other`.
+    pub other_topic: Option<String>,
+    /// The topic of deliveries that are authentic but not understood. Default: `{source}.quarantine`.
+    pub quarantine_topic: Option<String>,
+    /// Creates missing topics. Default: topics are never created.
+    pub create_topics: Option<CreateTopicsFile>,
+    /// `none`, `gzip`, `snappy`, `lz4` or `zstd`. Default: `none`, which every consumer reads.
+    pub compression: Option<String>,
+    /// How long a message may wait for others to share its request, at most `1s`. Default: `5ms`.
+    pub linger: Option<Span>,
+    /// How long a publish may take before it is tried again, `1s` to `5m`. Default: `10s`.
+    pub publish_timeout: Option<Span>,
+    /// The most messages the client holds in memory. Default: 20000.
+    pub max_queued_messages: Option<u32>,
+    /// The most bytes of bodies the client holds in memory. Default: `64MiB`.
+    pub max_queued_bytes: Option<Size>,
+    /// Credentials. Default: none.
+    pub sasl: Option<SaslFile>,
+    /// TLS to the brokers; an empty table turns it on with the system's certificates. Default: none.
+    pub tls: Option<TlsFile>,
+    /// Properties of librdkafka (its `CONFIGURATION.md` lists them), passed to it last; not those
+    /// that the bridge's promise depends on. Default: none.
+    pub properties: Option<BTreeMap<String, String>>,
+}
+
+/// What missing topics are created with.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTopicsFile {
+    /// How many partitions. Default: 6.
+    pub partitions: Option<u16>,
+    /// How many copies of each partition. Default: 3.
+    pub replication: Option<u16>,
+    /// How many copies must be written before a broker confirms. Default: 2, or 1 where
+    /// `replication` is 1.
+    pub min_insync_replicas: Option<u16>,
+}
+
+/// SASL credentials.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SaslFile {
+    /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`. Required. `PLAIN` and
+    /// `OAUTHBEARER` send the secret itself: use them with `tls`.
+    pub mechanism: Option<String>,
+    /// The user; for all but `OAUTHBEARER`.
+    pub username: Option<String>,
+    /// The password; for all but `OAUTHBEARER`.
+    pub password: Option<SecretReference>,
+    /// The bearer token, for `OAUTHBEARER`; read again whenever the old one comes to its end.
+    pub token: Option<SecretReference>,
+}
+
+/// TLS to the brokers.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFile {
+    /// The certificates to trust, PEM. Default: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The bridge's own certificate, PEM, where the brokers ask for one. Default: none.
+    pub client_certificate_file: Option<PathBuf>,
+    /// The key to it, PEM. Default: none.
+    pub client_key_file: Option<PathBuf>,
+    /// The key's password. Default: none.
+    pub client_key_password: Option<SecretReference>,
+}
+
+impl KafkaFile {
+    /// What the sink runs on, or none and a note of everything that is wrong.
+    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<Settings> {
+        let before = problems.iter().count();
+        let brokers = problems.require(
+            &format!("{path}.brokers"),
+            self.brokers.as_deref().map(str::trim),
+            "name the brokers to start from, such as \"kafka-1:9092,kafka-2:9092\"",
+        );
+        let mut settings = Settings::new(brokers.unwrap_or_default());
+        check_brokers(brokers, path, problems);
+        if let Some(client_id) = &self.client_id {
+            settings.client_id.clone_from(client_id);
+        }
+        self.take_topics(&mut settings, path, problems);
+        self.take_limits(&mut settings, path, problems);
+        settings.compression = compression(self.compression.as_deref(), path, problems);
+        let shape = |file: CreateTopicsFile| file.shape(&format!("{path}.create_topics"), problems);
+        settings.create_topics = self.create_topics.and_then(shape);
+        let login = |file: SaslFile| file.login(&format!("{path}.sasl"), problems);
+        settings.login = self.sasl.and_then(login);
+        let tls = |file: TlsFile| file.tls(&format!("{path}.tls"), problems);
+        settings.tls = self.tls.map(tls);
+        settings.properties = properties(self.properties.unwrap_or_default(), path, problems);
+        check_rights(&settings, path, problems);
+        (problems.iter().count() == before).then_some(settings)
+    }
+
+    fn take_topics(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
+        let topics = &mut settings.topics;
+        let places = [
+            ("topic", &self.topic, &mut topics.typed),
+            ("other_topic", &self.other_topic, &mut topics.other),
+            (
+                "quarantine_topic",
+                &self.quarantine_topic,
+                &mut topics.quarantine,
+            ),
+        ];
+        for (key, text, place) in places {
+            let Some(text) = text else { continue };
+            let remedy = "write a name such as \"{source}.{event_type}\"";
+            let parsed = Template::parse(text);
+            if let Some(template) = problems.take(&format!("{path}.{key}"), parsed, remedy) {
+                *place = template;
+            }
+        }
+    }
+
+    fn take_limits(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
+        let second = Duration::from_secs(1);
+        let mut span =
+            |key: &str, value: Option<Span>, range: [Duration; 2], place: &mut Duration| {
+                let Some(Span(value)) = value else { return };
+                *place = value;
+                let [least, most] =
+                    range.map(|limit| humantime::format_duration(limit).to_string());
+                let found = format!("{} is out of range", humantime::format_duration(value));
+                if !(range[0]..=range[1]).contains(&value) {
+                    problems.add(
+                        format!("{path}.{key}"),
+                        found,
+                        format!("write {least} to {most}"),
+                    );
+                }
+            };
+        span(
+            "linger",
+            self.linger,
+            [Duration::ZERO, second],
+            &mut settings.linger,
+        );
+        let timeouts = [second, second * 300];
+        span(
+            "publish_timeout",
+            self.publish_timeout,
+            timeouts,
+            &mut settings.publish_timeout,
+        );
+        if settings.publish_timeout <= settings.linger {
+            let remedy = "make it longer than `linger`";
+            problems.add(
+                format!("{path}.publish_timeout"),
+                "it ends before `linger` does",
+                remedy,
+            );
+        }
+        if let Some(messages) = self.max_queued_messages {
+            settings.max_queued_messages = messages;
+            in_range(
+                &format!("{path}.max_queued_messages"),
+                u64::from(messages),
+                [1, 10_000_000],
+                problems,
+            );
+        }
+        if let Some(Size(bytes)) = self.max_queued_bytes {
+            settings.max_queued_bytes = bytes;
+            in_range(
+                &format!("{path}.max_queued_bytes"),
+                bytes,
+                [1 << 20, 1 << 40],
+                problems,
+            );
+        }
+    }
+}
+
+fn in_range(path: &str, value: u64, [least, most]: [u64; 2], problems: &mut Problems) {
+    if !(least..=most).contains(&value) {
+        let found = format!("{value} is out of range");
+        problems.add(path, found, format!("write {least} to {most}"));
+    }
+}
+
+/// Whether each broker has a name and a port; what they mean is found out by connecting.
+fn check_brokers(brokers: Option<&str>, path: &str, problems: &mut Problems) {
+    for broker in brokers.into_iter().flat_map(|brokers| brokers.split(',')) {
+        let address = broker.trim();
+        let port = address.rsplit_once(':').and_then(|(host, port)| {
+            let port = port.parse::<u16>().ok()?;
+            (!host.is_empty() && port > 0).then_some(port)
+        });
+        if port.is_none() {
+            let found = format!("{address:?} is not a host with a port");
+            let remedy = "write each as host:port, joined by commas";
+            problems.add(format!("{path}.brokers"), found, remedy);
+        }
+    }
+}
+
+fn compression(name: Option<&str>, path: &str, problems: &mut Problems) -> Compression {
+    let Some(name) = name else {
+        return Compression::default();
+    };
+    let known = Compression::ALL
+        .into_iter()
+        .find(|known| known.as_str() == name);
+    known.unwrap_or_else(|| {
+        let found = format!("{name:?} is no compression");
+        let remedy = "write one of \"none\", \"gzip\", \"snappy\", \"lz4\" and \"zstd\"";
+        problems.add(format!("{path}.compression"), found, remedy);
+        Compression::default()
+    })
+}
+
+fn properties(file: BTreeMap<String, String>, path: &str, problems: &mut Problems) -> Properties {
+    let mut properties = Properties::default();
+    for (name, value) in &file {
+        let Err(error) = properties.insert(name, value) else {
+            continue;
+        };
+        let remedy = match error {
+            PropertyError::Reserved { .. } => "take the property out",
+            PropertyError::Invalid(_) => "look it up in librdkafka's CONFIGURATION.md",
+        };
+        problems.add(
+            format!("{path}.properties.{name:?}"),
+            error.to_string(),
+            remedy,
+        );
+    }
+    properties
+}
+
+/// The client that creates topics has no way to fetch a bearer token.
+fn check_rights(settings: &Settings, path: &str, problems: &mut Problems) {
+    if let (Some(_), Some(Login::OauthBearer { .. })) = (settings.create_topics, &settings.login) {
+        problems.add(
+            format!("{path}.create_topics"),
+            "topics cannot be created with an OAUTHBEARER login",
+            "create them with kafka-topics.sh and take `create_topics` out",
+        );
+    }
+}
+
+impl CreateTopicsFile {
+    fn shape(self, path: &str, problems: &mut Problems) -> Option<TopicShape> {
+        let replication = self.replication.unwrap_or(3);
+        let shape = TopicShape {
+            partitions: self.partitions.unwrap_or(6),
+            replication,
+            min_insync_replicas: self.min_insync_replicas.unwrap_or(replication.min(2)),
+        };
+        let counts = [
+            ("partitions", shape.partitions),
+            ("replication", shape.replication),
+            ("min_insync_replicas", shape.min_insync_replicas),
+        ];
+        for (key, _) in counts.iter().filter(|(_, count)| *count == 0) {
+            problems.add(format!("{path}.{key}"), "it is zero", "write 1 or more");
+        }
+        if shape.min_insync_replicas > replication {
+            let found = format!(
+                "{} of {replication} copies can never be written",
+                shape.min_insync_replicas
+            );
+            let remedy = "make it less than `replication`, so that one broker may fail";
+            problems.add(format!("{path}.min_insync_replicas"), found, remedy);
+        }
+        Some(shape)
+    }
+}
+
+impl SaslFile {
+    fn login(self, path: &str, problems: &mut Problems) -> Option<Login> {
+        let remedy = "write \"PLAIN\", \"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"OAUTHBEARER\"";
+        let key = format!("{path}.mechanism");
+        let mechanism = match problems.require(&key, self.mechanism.as_deref(), remedy)? {
+            "PLAIN" => Mechanism::Plain,
+            "SCRAM-SHA-256" => Mechanism::ScramSha256,
+            "SCRAM-SHA-512" => Mechanism::ScramSha512,
+            "OAUTHBEARER" => return self.bearer(path, problems),
+            other => {
+                problems.add(key, format!("{other:?} is no mechanism"), remedy);
+                return None;
+            }
+        };
+        if self.token.is_some() {
+            let found = "only OAUTHBEARER takes a token";
+            problems.add(format!("{path}.token"), found, "take it out");
+        }
+        let username =
+            problems.require(&format!("{path}.username"), self.username, "name the user");
+        let remedy = "name its `file` or its `env` variable";
+        let key = format!("{path}.password");
+        let reference = problems.require(&key, self.password, remedy);
+        let password = reference.and_then(|reference| password(&reference, &key, problems));
+        Some(Login::Password {
+            mechanism,
+            username: username?,
+            password: password?,
+        })
+    }
+
+    fn bearer(self, path: &str, problems: &mut Problems) -> Option<Login> {
+        let unused = [
+            ("username", self.username.is_some()),
+            ("password", self.password.is_some()),
+        ];
+        for (key, _) in unused.into_iter().filter(|(_, given)| *given) {
+            let found = "OAUTHBEARER takes a token only";
+            problems.add(format!("{path}.{key}"), found, "take it out");
+        }
+        let remedy = "name its `file` or its `env` variable";
+        let key = format!("{path}.token");
+        let reference = problems.require(&key, self.token, remedy)?;
+        password(&reference, &key, problems)?;
+        let read = move || reference.read().map_err(|error| error.to_string());
+        Some(Login::OauthBearer {
+            token: ReadToken::new(read),
+        })
+    }
+}
+
+fn password(reference: &SecretReference, key: &str, problems: &mut Problems) -> Option<Password> {
+    let remedy = "name its `file` or its `env` variable, and put the secret there";
+    problems.take(key, reference.read(), remedy).map(Password)
+}
+
+impl TlsFile {
+    fn tls(self, path: &str, problems: &mut Problems) -> Tls {
+        let files = [
+            ("ca_file", &self.ca_file),
+            ("client_certificate_file", &self.client_certificate_file),
+            ("client_key_file", &self.client_key_file),
+        ];
+        for (key, file) in files {
+            if let Some(file) = file {
+                check_readable(file, &format!("{path}.{key}"), problems);
+            }
+        }
+        if self.client_certificate_file.is_some() != self.client_key_file.is_some() {
+            let found = "a client's certificate and its key belong together";
+            problems.add(
+                path,
+                found,
+                "name `client_certificate_file` and `client_key_file`, or neither",
+            );
+        }
+        let key = format!("{path}.client_key_password");
+        let reference = self.client_key_password.as_ref();
+        Tls {
+            client_key_password: reference.and_then(|it| password(it, &key, problems)),
+            ca_file: self.ca_file,
+            client_certificate_file: self.client_certificate_file,
+            client_key_file: self.client_key_file,
+        }
+    }
+}
+
+fn check_readable(file: &Path, key: &str, problems: &mut Problems) {
+    if let Err(error) = std::fs::File::open(file) {
+        let found = format!("cannot read {}: {error}", file.display());
+        problems.add(key, found, "name a PEM file that the bridge may read");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+use super::*;
+
+fn read(toml: &str) -> (Option<Settings>, Problems) {
+    let mut problems = Problems::default();
+    let file: KafkaFile = toml::from_str(toml).expect("it has the section's shape");
+    let settings = file.settings("sink.kafka", &mut problems);
+    (settings, problems)
+}
+
+fn paths(toml: &str) -> Vec<String> {
+    let (settings, problems) = read(toml);
+    assert!(settings.is_none() && !problems.is_empty(), "{toml}");
+    for problem in problems.iter() {
+        assert!(
+            !problem.found.is_empty() && !problem.remedy.is_empty(),
+            "{problem}"
+        );
+    }
+    problems
+        .iter()
+        .map(|problem| problem.path.clone())
+        .collect()
+}
+
+#[test]
+fn brokers_are_enough() {
+    let (settings, problems) = read("brokers = 'a:9092, b:9093'");
+    assert!(problems.is_empty(), "{problems}");
+    let settings = settings.expect("no problems");
+    assert_eq!(settings.publish_timeout, Duration::from_secs(10));
+    assert_eq!(settings.topics.typed.to_string(), "{source}.{event_type}");
+    assert_eq!(settings.create_topics, None);
+}
+
+#[test]
+fn every_key_reaches_the_settings() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "hunter2\n").expect("writable");
+    let path = file.path().display();
+    let (settings, problems) = read(&format!(
+        r#"
+        brokers = "[::1]:9092"
+        client_id = "bridge-1"
+        topic = "t.{{event_type}}"
+        other_topic = "t.rest"
+        quarantine_topic = "t.odd"
+        compression = "zstd"
+        linger = "20ms"
+        publish_timeout = "30s"
+        max_queued_messages = 500
+        max_queued_bytes = "8MiB"
+        create_topics = {{ partitions = 12, replication = 1 }}
+        sasl = {{ mechanism = "SCRAM-SHA-512", username = "me", password = {{ file = "{path}" }} }}
+        tls = {{ ca_file = "{path}" }}
+        properties = {{ "batch.size" = "65536", "ssl.keystore.password" = "sesame" }}
+        "#
+    ));
+    assert!(problems.is_empty(), "{problems}");
+    let settings = settings.expect("no problems");
+    assert_eq!(settings.client_id, "bridge-1");
+    assert_eq!(settings.topics.quarantine.to_string(), "t.odd");
+    assert_eq!(settings.compression, Compression::Zstd);
+    assert_eq!(settings.linger, Duration::from_millis(20));
+    assert_eq!(settings.publish_timeout, Duration::from_secs(30));
+    assert_eq!(
+        (settings.max_queued_messages, settings.max_queued_bytes),
+        (500, 8 << 20)
+    );
+    let shape = settings.create_topics.expect("given");
+    assert_eq!(
+        (
+            shape.partitions,
+            shape.replication,
+            shape.min_insync_replicas
+        ),
+        (12, 1, 1)
+    );
+    let Some(Login::Password { password, .. }) = &settings.login else {
+        panic!("{:?}", settings.login);
+    };
+    assert_eq!(password.0, "hunter2");
+    let printed = format!("{settings:?}");
+    assert!(printed.contains("batch.size"), "{printed}");
+    assert!(
+        !printed.contains("hunter2") && !printed.contains("sesame"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn every_problem_has_its_key_path() {
+    let wrong = [
+        ("", "brokers"),
+        ("brokers = ''", "brokers"),
+        ("brokers = 'kafka'", "brokers"),
+        ("brokers = 'a:9092,b'", "brokers"),
+        ("brokers = 'a:0'", "brokers"),
+        ("brokers = 'a:1'\ntopic = '{type}'", "topic"),
+        ("brokers = 'a:1'\nother_topic = ''", "other_topic"),
+        (
+            "brokers = 'a:1'\nquarantine_topic = 'a b'",
+            "quarantine_topic",
+        ),
+        ("brokers = 'a:1'\ncompression = 'lzma'", "compression"),
+        ("brokers = 'a:1'\nlinger = '2s'", "linger"),
+        (
+            "brokers = 'a:1'\npublish_timeout = '10ms'\nlinger = '0s'",
+            "publish_timeout",
+        ),
+        ("brokers = 'a:1'\npublish_timeout = '1h'", "publish_timeout"),
+        (
+            "brokers = 'a:1'\npublish_timeout = '1s'\nlinger = '1s'",
+            "publish_timeout",
+        ),
+        (
+            "brokers = 'a:1'\nmax_queued_messages = 0",
+            "max_queued_messages",
+        ),
+        (
+            "brokers = 'a:1'\nmax_queued_bytes = '1KiB'",
+            "max_queued_bytes",
+        ),
+        (
+            "brokers = 'a:1'\ncreate_topics = { partitions = 0 }",
+            "create_topics.partitions",
+        ),
+        (
+            "brokers = 'a:1'\ncreate_topics = { replication = 2, min_insync_replicas = 3 }",
+            "create_topics.min_insync_replicas",
+        ),
+        ("brokers = 'a:1'\nsasl = {}", "sasl.mechanism"),
+        (
+            "brokers = 'a:1'\nsasl = { mechanism = 'GSSAPI' }",
+            "sasl.mechanism",
+        ),
+        (
+            "brokers = 'a:1'\nsasl = { mechanism = 'PLAIN', username = 'me' }",
+            "sasl.password",
+        ),
+        (
+            "brokers = 'a:1'\nsasl = { mechanism = 'PLAIN', username = 'me', password = { file = '/no/such' } }",
+            "sasl.password",
+        ),
+        (
+            "brokers = 'a:1'\nsasl = { mechanism = 'OAUTHBEARER' }",
+            "sasl.token",
+        ),
+        (
+            "brokers = 'a:1'\ntls = { ca_file = '/no/such' }",
+            "tls.ca_file",
+        ),
+        (
+            "brokers = 'a:1'\ntls = { client_key_file = '/dev/null' }",
+            "tls",
+        ),
+        (
+            "brokers = 'a:1'\ntls = { client_key_password = {} }",
+            "tls.client_key_password",
+        ),
+        (
+            "brokers = 'a:1'\nproperties = { 'acks' = '1' }",
+            "properties.\"acks\"",
+        ),
+        (
+            "brokers = 'a:1'\nproperties = { 'enable.idempotence' = 'false' }",
+            "properties.\"enable.idempotence\"",
+        ),
+        (
+            "brokers = 'a:1'\nproperties = { 'allow.auto.create.topics' = 'true' }",
+            "properties.\"allow.auto.create.topics\"",
+        ),
+        (
+            "brokers = 'a:1'\nproperties = { 'no.such' = '1' }",
+            "properties.\"no.such\"",
+        ),
+    ];
+    for (toml, key) in wrong {
+        assert_eq!(paths(toml), [format!("sink.kafka.{key}")], "{toml}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let toml = "compression = 'x'\ntopic = '{x}'\nsasl = { mechanism = 'PLAIN' }\nproperties = { acks = '0' }";
+    let expected = [
+        "brokers",
+        "topic",
+        "compression",
+        "sasl.username",
+        "sasl.password",
+        "properties.\"acks\"",
+    ];
+    assert_eq!(paths(toml), expected.map(|key| format!("sink.kafka.{key}")));
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    let error = toml::from_str::<KafkaFile>("broker = 'a:1'").expect_err("no such key");
+    assert!(error.to_string().contains("broker"), "{error}");
+}
