@@ -1,1 +1,453 @@
 //! The rabbitmq sink's section of the file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::problem::Problems;
+use super::value::{SecretReference, Size, Span};
+use crate::route::{Template, Templates};
+use crate::sink::rabbitmq::{Address, Queue, Settings, Tls};
+
+const DEFAULT_CHANNELS: usize = 4;
+const DEFAULT_BATCH: usize = 256;
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+/// RabbitMQ's own default up to version 3.13, `max_message_size`; later ones default to 16 MiB.
+const DEFAULT_MESSAGE_BYTES: u64 = 128 * 1024 * 1024;
+/// AMQP 0-9-1: names are short strings.
+const MOST_NAME_BYTES: usize = 255;
+
+/// A RabbitMQ broker, or a cluster of them behind one address.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RabbitMqFile {
+    /// Where the broker is: `amqp://user@host:5672/vhost`, or `amqps://` for TLS. Required. The
+    /// virtual host is `/` where none is named.
+    pub url: Option<String>,
+    /// The user, where the URL names none. Default: `guest`.
+    pub username: Option<String>,
+    /// The user's password. Default: the URL's, else that of `guest`.
+    pub password: Option<SecretReference>,
+    /// A PEM file of certificate authorities to trust besides the system's; for `amqps`. Default: none.
+    pub ca_file: Option<PathBuf>,
+    /// The client certificate chain, a PEM file; for `amqps`, together with
+    /// `client_key_file`. Default: none.
+    pub client_certificate_file: Option<PathBuf>,
+    /// The client certificate's private key, a PEM file. Default: none.
+    pub client_key_file: Option<PathBuf>,
+    /// The exchange, a template of `{source}` and `{event_type}`. Default: `{source}`.
+    pub exchange: Option<String>,
+    /// The routing key of events of a configured type, a template of `{source}`, `{event_type}`,
+    /// `{object_id}` and `{id}`. Default: `{event_type}.{object_id}`.
+    pub routing_key: Option<String>,
+    /// The routing key of events of any other type. Default: `other.{object_id}`.
+    pub other_routing_key: Option<String>,
+    /// The routing key of authentic deliveries that could not be understood. Default:
+    /// `quarantine.{object_id}`.
+    pub quarantine_routing_key: Option<String>,
+    /// Whether to declare the durable topic exchanges, and the queues named here; `false` only
+    /// verifies that they are there. Default: `true`.
+    pub declare: Option<bool>,
+    /// Durable quorum queues to declare and bind. Default: none.
+    pub queue: Option<Vec<QueueFile>>,
+    /// How many channels publish at once. Default: `4`.
+    pub channels: Option<usize>,
+    /// The most messages in flight on one channel. Default: `256`.
+    pub max_batch: Option<usize>,
+    /// How long a batch may wait for its confirms before the connection is made anew. Default: `"10s"`.
+    pub publish_timeout: Option<Span>,
+    /// How long connecting and logging in may take. Default: `"10s"`.
+    pub connect_timeout: Option<Span>,
+    /// How often the connection shows that it lives, in whole seconds. Default: `"10s"`.
+    pub heartbeat: Option<Span>,
+    /// The largest body the broker takes (its `max_message_size`); larger ones become dead letters
+    /// without being sent. Default: `"128MiB"`.
+    pub max_message_size: Option<Size>,
+}
+
+/// A queue for consumers.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueueFile {
+    /// Its name. Required.
+    pub name: Option<String>,
+    /// The exchange it is bound to. Default: every exchange that the sink's sources need.
+    pub exchange: Option<String>,
+    /// The binding key: words joined by dots, `*` for one word, `#` for any number. Default: `#`.
+    pub binding: Option<String>,
+}
+
+impl RabbitMqFile {
+    /// The settings, or none when something was wrong; every problem is noted under `path`.
+    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<Settings> {
+        let mut section = Section { path, problems };
+        let address = section.address(&self);
+        let tls = section.tls(&self, address.as_ref().is_some_and(Address::is_tls));
+        let exchange = section.exchange(self.exchange.as_deref());
+        let routing_keys = section.routing_keys(&self);
+        let queues = section.queues(self.queue.unwrap_or_default());
+        let channels = section.count("channels", self.channels, DEFAULT_CHANNELS, 64);
+        let max_batch = section.count("max_batch", self.max_batch, DEFAULT_BATCH, 10_000);
+        let publish_timeout = section.span("publish_timeout", self.publish_timeout, 1);
+        let connect_timeout = section.span("connect_timeout", self.connect_timeout, 1);
+        let heartbeat = section.span("heartbeat", self.heartbeat, 1_000);
+        Some(Settings {
+            address: address?,
+            tls: tls?,
+            exchange: exchange?,
+            routing_keys: routing_keys?,
+            declare: self.declare.unwrap_or(true),
+            queues: queues?,
+            channels: channels?,
+            max_batch: max_batch?,
+            publish_timeout: publish_timeout?,
+            connect_timeout: connect_timeout?,
+            heartbeat: heartbeat?,
+            max_message_bytes: self
+                .max_message_size
+                .map_or(DEFAULT_MESSAGE_BYTES, |size| size.0),
+        })
+    }
+}
+
+/// Where we are in the file, and what is wrong so far.
+struct Section<'a> {
+    path: &'a str,
+    problems: &'a mut Problems,
+}
+
+impl Section<'_> {
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+
+    fn wrong(&mut self, name: &str, found: impl Into<String>, remedy: &str) {
+        self.problems.add(self.key(name), found, remedy);
+    }
+
+    fn address(&mut self, file: &RabbitMqFile) -> Option<Address> {
+        let remedy = "write it as \"amqp://user@host:5672/vhost\", or with amqps:// for TLS";
+        let url = self
+            .problems
+            .require(&self.key("url"), file.url.as_deref(), remedy);
+        let password = file.password.as_ref().map(|reference| {
+            let remedy = "name a readable `file` or a variable under `env` that holds the password";
+            self.problems
+                .take(&self.key("password"), reference.read(), remedy)
+        });
+        let mut address: Address = self.problems.take(&self.key("url"), url?.parse(), remedy)?;
+        if let Some(username) = &file.username {
+            if address.has_user() {
+                self.wrong("username", "the URL names a user too", "name the user once");
+            }
+            address = address.with_username(username.clone());
+        }
+        if let Some(password) = password {
+            if address.has_password() {
+                self.wrong(
+                    "password",
+                    "the URL holds a password too",
+                    "take it out of the URL",
+                );
+            }
+            address = address.with_password(password?);
+        }
+        if address.has_user() && !address.has_password() && !address.is_external() {
+            let remedy = "add password = { file = \"...\" }, or ?auth_mechanism=external to the \
+                          URL for a client certificate";
+            self.wrong("password", "the user has no password", remedy);
+            return None;
+        }
+        Some(address)
+    }
+
+    fn tls(&mut self, file: &RabbitMqFile, is_tls: bool) -> Option<Tls> {
+        let authorities = self.pem("ca_file", file.ca_file.as_deref());
+        let certificate = self.pem(
+            "client_certificate_file",
+            file.client_certificate_file.as_deref(),
+        );
+        let key = self.pem("client_key_file", file.client_key_file.as_deref());
+        for (name, given) in [
+            ("ca_file", &file.ca_file),
+            ("client_certificate_file", &file.client_certificate_file),
+            ("client_key_file", &file.client_key_file),
+        ] {
+            if given.is_some() && !is_tls && file.url.is_some() {
+                let remedy = "write the URL with amqps://, or remove the key";
+                self.wrong(name, "the connection is not encrypted", remedy);
+            }
+        }
+        let identity = match (certificate?, key?) {
+            (Some(certificate), Some(key)) => Some((certificate.into_bytes(), key.into_bytes())),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.wrong("client_key_file", "the key is missing", "name its PEM file");
+                return None;
+            }
+            (None, Some(_)) => {
+                let remedy = "name its PEM file";
+                self.wrong("client_certificate_file", "the key is missing", remedy);
+                return None;
+            }
+        };
+        Some(Tls {
+            authorities: authorities?,
+            identity,
+        })
+    }
+
+    /// The file's text; the outer none is a problem, the inner one an absent key.
+    #[allow(clippy::option_option, reason = "absent and wrong are two things")]
+    fn pem(&mut self, name: &str, file: Option<&Path>) -> Option<Option<String>> {
+        let Some(file) = file else {
+            return Some(None);
+        };
+        let remedy = "name a readable PEM file";
+        match std::fs::read_to_string(file) {
+            Ok(text) if text.contains("-----BEGIN ") => Some(Some(text)),
+            Ok(_) => {
+                let found = format!("{} holds no PEM", file.display());
+                self.wrong(name, found, remedy);
+                None
+            }
+            Err(error) => {
+                let found = format!("cannot read {}: {error}", file.display());
+                self.wrong(name, found, remedy);
+                None
+            }
+        }
+    }
+
+    fn template(&mut self, name: &str, text: Option<&str>, default: &str) -> Option<Template> {
+        let remedy = format!("write a template such as \"{default}\"");
+        let key = self.key(name);
+        self.problems
+            .take(&key, Template::parse(text.unwrap_or(default)), &remedy)
+    }
+
+    /// One exchange per object would be a new exchange for every event.
+    fn exchange(&mut self, text: Option<&str>) -> Option<Template> {
+        if text.is_some_and(|text| text.contains("{object_id}") || text.contains("{id}")) {
+            let remedy = "use {source} and {event_type}, and put the object into the routing key";
+            self.wrong("exchange", "an exchange per object is too many", remedy);
+            return None;
+        }
+        if text.is_some_and(|text| text.starts_with("amq.")) {
+            let remedy = "use a name of your own: the broker keeps amq.* for itself";
+            self.wrong("exchange", "the name is reserved", remedy);
+            return None;
+        }
+        self.template("exchange", text, "{source}")
+    }
+
+    fn routing_keys(&mut self, file: &RabbitMqFile) -> Option<Templates> {
+        let typed = self.template(
+            "routing_key",
+            file.routing_key.as_deref(),
+            "{event_type}.{object_id}",
+        );
+        let other = self.template(
+            "other_routing_key",
+            file.other_routing_key.as_deref(),
+            "other.{object_id}",
+        );
+        let quarantine = self.template(
+            "quarantine_routing_key",
+            file.quarantine_routing_key.as_deref(),
+            "quarantine.{object_id}",
+        );
+        Some(Templates {
+            typed: typed?,
+            other: other?,
+            quarantine: quarantine?,
+        })
+    }
+
+    fn queues(&mut self, files: Vec<QueueFile>) -> Option<Vec<Queue>> {
+        let queues: Vec<Option<Queue>> = files
+            .into_iter()
+            .enumerate()
+            .map(|(index, file)| self.queue(&format!("queue[{index}]"), file))
+            .collect();
+        queues.into_iter().collect()
+    }
+
+    fn queue(&mut self, at: &str, file: QueueFile) -> Option<Queue> {
+        let name = self.name(&format!("{at}.name"), file.name);
+        let exchange = match file.exchange {
+            Some(exchange) => Some(self.name(&format!("{at}.exchange"), Some(exchange))?),
+            None => None,
+        };
+        let binding = self.name(
+            &format!("{at}.binding"),
+            Some(file.binding.unwrap_or_else(|| "#".to_owned())),
+        );
+        Some(Queue {
+            name: name?,
+            exchange,
+            binding: binding?,
+        })
+    }
+
+    fn name(&mut self, at: &str, text: Option<String>) -> Option<String> {
+        let remedy = "name it, in 255 bytes at most";
+        let text = self.problems.require(&self.key(at), text, remedy)?;
+        if text.is_empty() || text.len() > MOST_NAME_BYTES {
+            self.wrong(at, format!("it has {} bytes", text.len()), remedy);
+            return None;
+        }
+        Some(text)
+    }
+
+    fn count(
+        &mut self,
+        name: &str,
+        value: Option<usize>,
+        default: usize,
+        most: usize,
+    ) -> Option<usize> {
+        let value = value.unwrap_or(default);
+        if (1..=most).contains(&value) {
+            return Some(value);
+        }
+        let found = format!("{value} is not between 1 and {most}");
+        self.wrong(name, found, &format!("the default is {default}"));
+        None
+    }
+
+    fn span(&mut self, name: &str, value: Option<Span>, least_millis: u64) -> Option<Duration> {
+        let value = value.map_or(DEFAULT_DEADLINE, |span| span.0);
+        let (least, most) = (Duration::from_millis(least_millis), Duration::from_hours(1));
+        if (least..=most).contains(&value) {
+            return Some(value);
+        }
+        let found = format!("{value:?} is not between {least:?} and {most:?}");
+        self.wrong(name, found, "the default is \"10s\"");
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Option<Settings>, Vec<String>) {
+        let file: RabbitMqFile = toml::from_str(text).expect("known keys");
+        let mut problems = Problems::default();
+        let settings = file.settings("sink.mq", &mut problems);
+        (settings, problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// The key paths of the problems, in order.
+    fn wrong(text: &str) -> Vec<String> {
+        let (settings, problems) = read(text);
+        assert!(settings.is_none() || !problems.is_empty(), "{text}");
+        problems
+            .iter()
+            .map(|problem| problem.split(": ").next().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_url_is_enough_and_the_rest_has_defaults() {
+        let (settings, problems) = read("url = \"amqp://mq\"");
+        let settings = settings.expect("complete");
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(settings.exchange.to_string(), "{source}");
+        assert_eq!(
+            settings.routing_keys.typed.to_string(),
+            "{event_type}.{object_id}"
+        );
+        assert_eq!((settings.channels, settings.max_batch), (4, 256));
+        assert_eq!(settings.publish_timeout, Duration::from_secs(10));
+        assert_eq!(settings.max_message_bytes, 134_217_728);
+        assert!(settings.declare && settings.queues.is_empty());
+    }
+
+    #[test]
+    fn all_problems_are_noted_at_once_each_with_its_key_path() {
+        let paths = wrong(
+            "exchange = \"{object_id}\"\nrouting_key = \"{lane}\"\nother_routing_key = \"a b\"\n\
+             quarantine_routing_key = \"{\"\nchannels = 0\nmax_batch = 0\nheartbeat = \"10ms\"\n\
+             password = { file = \"/does/not/exist\" }\nca_file = \"/does/not/exist\"\n\
+             [[queue]]\nbinding = \"#\"\n",
+        );
+        for key in [
+            "url",
+            "password",
+            "ca_file",
+            "exchange",
+            "routing_key",
+            "other_routing_key",
+            "quarantine_routing_key",
+            "queue[0].name",
+            "channels",
+            "max_batch",
+            "heartbeat",
+        ] {
+            let path = format!("sink.mq.{key}");
+            assert_eq!(
+                paths.iter().filter(|found| **found == path).count(),
+                1,
+                "{path}: {paths:?}"
+            );
+        }
+        assert_eq!(paths.len(), 11, "{paths:?}");
+    }
+
+    #[test]
+    fn credentials_are_named_once_and_completely() {
+        let key = "sink.mq.password".to_owned();
+        assert_eq!(wrong("url = \"amqp://bob@mq\""), [key.clone()]);
+        assert_eq!(
+            wrong("url = \"amqp://bob:x@mq\"\npassword = { env = \"PATH\" }"),
+            [key.clone()]
+        );
+        assert_eq!(wrong("url = \"amqp://mq\"\npassword = {}"), [key]);
+        assert_eq!(
+            wrong("url = \"amqp://bob:x@mq\"\nusername = \"eve\""),
+            ["sink.mq.username"]
+        );
+        let (settings, problems) =
+            read("url = \"amqp://mq\"\nusername = \"bob\"\npassword = { env = \"PATH\" }");
+        let printed = format!("{:?}", settings.expect("complete"));
+        assert!(
+            problems.is_empty() && printed.contains("amqp://bob@mq"),
+            "{printed}"
+        );
+        let path = std::env::var("PATH").expect("set");
+        assert!(!printed.contains(&path), "{printed}");
+    }
+
+    #[test]
+    fn certificates_want_tls_and_come_in_pairs() {
+        let pem = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(pem.path(), "-----BEGIN CERTIFICATE-----").expect("written");
+        let file = pem.path().display();
+        assert_eq!(
+            wrong(&format!("url = \"amqp://mq\"\nca_file = \"{file}\"")),
+            ["sink.mq.ca_file"]
+        );
+        assert_eq!(
+            wrong(&format!(
+                "url = \"amqps://mq\"\nclient_key_file = \"{file}\""
+            )),
+            ["sink.mq.client_certificate_file"]
+        );
+        let both = format!(
+            "url = \"amqps://mq\"\nclient_key_file = \"{file}\"\nclient_certificate_file = \"{file}\""
+        );
+        let (settings, problems) = read(&both);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert!(settings.is_some_and(|settings| settings.tls.identity.is_some()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        assert!(toml::from_str::<RabbitMqFile>("urls = \"amqp://mq\"").is_err());
+        assert!(toml::from_str::<RabbitMqFile>("[[queue]]\nbindings = \"#\"").is_err());
+    }
+}

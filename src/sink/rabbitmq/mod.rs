@@ -1,1 +1,167 @@
-//! The rabbitmq sink.
+//! The RabbitMQ sink: confirm mode, persistent messages, mandatory routing. All of lapin is used
+//! in this folder.
+//!
+//! A [`RabbitMq`] owns one task, the supervisor, which owns the connection; a connection has a few
+//! channels, each with one batch in flight. The files: `settings` what it runs on, `queue` where
+//! messages wait, `supervisor` and `connection` (with its `lifeline`) the broker's coming and
+//! going, `publisher` and `verdict` a batch and what it came to, `properties` a message in AMQP's
+//! terms, `topology` exchanges and queues, `check` an operator's look, `follow` a consumer.
+
+mod check;
+mod connection;
+mod follow;
+mod lifeline;
+mod properties;
+mod publisher;
+mod queue;
+mod settings;
+mod supervisor;
+mod topology;
+mod verdict;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use connection::ConnectionError;
+pub use follow::{FollowError, follow};
+pub use settings::{Address, AddressError, Queue, Settings, Tls};
+
+use super::{Finding, Health, Message, Needs, PublishError, Receipt, RefusalReason, Sink};
+use supervisor::Supervisor;
+
+/// AMQP 0-9-1: exchange names and routing keys are short strings.
+const MOST_NAME_BYTES: usize = 255;
+
+/// A RabbitMQ broker as a sink.
+#[derive(Debug)]
+pub struct RabbitMq {
+    settings: Arc<Settings>,
+    queue: Arc<queue::Queue>,
+    health: watch::Receiver<Health>,
+    stop: CancellationToken,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl RabbitMq {
+    /// A sink that begins to connect at once, and goes on trying for as long as it lives. `needs`
+    /// says which exchanges to declare or verify whenever it has connected.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    #[must_use]
+    pub fn new(settings: Settings, needs: Needs) -> Self {
+        let settings = Arc::new(settings);
+        let waiting = settings.channels * settings.max_batch * 2;
+        let queue = Arc::new(queue::Queue::shut_for(
+            "not connected to RabbitMQ yet",
+            waiting,
+        ));
+        let (sender, health) = watch::channel(Health::default());
+        let stop = CancellationToken::new();
+        let supervisor = Supervisor {
+            settings: Arc::clone(&settings),
+            needs,
+            queue: Arc::clone(&queue),
+            health: sender,
+            stop: stop.clone(),
+        };
+        Self {
+            settings,
+            queue,
+            health,
+            stop,
+            supervisor: Mutex::new(Some(tokio::spawn(supervisor.run()))),
+        }
+    }
+
+    /// The message's place, checked against what AMQP and the broker allow.
+    fn job(
+        &self,
+        message: &Message,
+    ) -> Result<(queue::Job, tokio::sync::oneshot::Receiver<queue::Verdict>), PublishError> {
+        let size = message.body().len() as u64;
+        if size > self.settings.max_message_bytes {
+            return Err(PublishError::Refused {
+                reason: RefusalReason::TooLarge,
+                detail: format!(
+                    "the body has {size} bytes, and the broker takes {}",
+                    self.settings.max_message_bytes
+                ),
+            });
+        }
+        let exchange = short("exchange name", self.settings.exchange_of(message.event()))?;
+        let key = short("routing key", message.address(&self.settings.routing_keys))?;
+        Ok(queue::Job::new(exchange, key, message.clone()))
+    }
+
+    fn take_supervisor(&self) -> Option<JoinHandle<()>> {
+        self.supervisor
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+    }
+}
+
+fn short(what: &str, name: String) -> Result<String, PublishError> {
+    if name.len() <= MOST_NAME_BYTES {
+        return Ok(name);
+    }
+    Err(PublishError::Refused {
+        reason: RefusalReason::InvalidAddress,
+        detail: format!(
+            "the {what} has {} bytes, and AMQP allows {MOST_NAME_BYTES}",
+            name.len()
+        ),
+    })
+}
+
+#[async_trait]
+impl Sink for RabbitMq {
+    async fn publish(&self, message: &Message) -> Result<Receipt, PublishError> {
+        self.queue.admit()?;
+        let (job, verdict) = self.job(message)?;
+        self.queue.push(job)?;
+        // Every job is settled within the deadlines of connection and batch. One that was dropped
+        // went down with its connection.
+        verdict.await.unwrap_or_else(|_| {
+            Err(PublishError::Unavailable(
+                "the connection was lost before the confirm".to_owned(),
+            ))
+        })
+    }
+
+    async fn check(&self, needs: &Needs) -> Vec<Finding> {
+        check::check(&self.settings, needs).await
+    }
+
+    fn health(&self) -> Health {
+        self.health.borrow().clone()
+    }
+
+    async fn close(&self, deadline: Duration) {
+        self.stop.cancel();
+        self.queue.shut("the sink is closed");
+        let Some(mut supervisor) = self.take_supervisor() else {
+            return;
+        };
+        if tokio::time::timeout(deadline, &mut supervisor)
+            .await
+            .is_err()
+        {
+            supervisor.abort();
+        }
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        if let Some(supervisor) = self.take_supervisor() {
+            supervisor.abort();
+        }
+    }
+}

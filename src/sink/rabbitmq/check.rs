@@ -1,0 +1,105 @@
+//! A look at the broker with an operator's eyes, over a connection of its own. It changes nothing:
+//! what is missing is not made here.
+
+use super::connection::{Connection, ConnectionError};
+use super::settings::Settings;
+use super::topology::{declare_exchange, find_exchange, find_queue, needed};
+use crate::sink::{Finding, Needs, Severity};
+
+/// All there is to find.
+pub(super) async fn check(settings: &Settings, needs: &Needs) -> Vec<Finding> {
+    let connection = match Connection::open(settings).await {
+        Ok(connection) => connection,
+        Err(error) => return vec![unreachable(settings, &error)],
+    };
+    let mut findings = vec![good(format!("the broker answers at {}", settings.address))];
+    for exchange in needed(settings, needs) {
+        findings.push(exchange_finding(&connection, settings, &exchange).await);
+    }
+    for queue in &settings.queues {
+        findings.push(queue_finding(&connection, settings, &queue.name).await);
+    }
+    if settings.queues.is_empty() {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            found: "no queue is configured, and AMQP does not tell whether any is bound".to_owned(),
+            remedy: "bind a queue for every routing key, or name it under `queue`: an event that \
+                     no queue takes is held back until one does"
+                .to_owned(),
+        });
+    }
+    connection.close(settings.connect_timeout).await;
+    findings
+}
+
+fn unreachable(settings: &Settings, error: &ConnectionError) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        found: format!(
+            "the broker does not let us in at {}: {error}",
+            settings.address
+        ),
+        remedy: "check the URL, the network, the credentials and the virtual host".to_owned(),
+    }
+}
+
+/// Whether the exchange is there, durable, and of type topic. A passive declaration tells only the
+/// first; an active one of an exchange that is there changes nothing and tells the rest.
+async fn exchange_finding(connection: &Connection, settings: &Settings, exchange: &str) -> Finding {
+    match find_exchange(connection, exchange).await {
+        Err(error) if is_missing(&error) && settings.declare => good(format!(
+            "exchange {exchange} is not there yet and will be declared"
+        )),
+        Err(error) => Finding {
+            severity: Severity::Error,
+            found: format!("exchange {exchange}: {error}"),
+            remedy: "declare it as a durable topic exchange, or set `declare = true`".to_owned(),
+        },
+        Ok(()) => match declare_exchange(connection, exchange).await {
+            Ok(()) => good(format!("exchange {exchange} is a durable topic exchange")),
+            Err(error) if is_refused(&error) => Finding {
+                severity: Severity::Warning,
+                found: format!("exchange {exchange} is there, but its type is hidden: {error}"),
+                remedy: "make sure that it is a durable topic exchange, or grant the permission \
+                         to configure it"
+                    .to_owned(),
+            },
+            Err(error) => Finding {
+                severity: Severity::Error,
+                found: format!("exchange {exchange} is not a durable topic exchange: {error}"),
+                remedy: "delete it and let it be declared again, or configure another `exchange`"
+                    .to_owned(),
+            },
+        },
+    }
+}
+
+async fn queue_finding(connection: &Connection, settings: &Settings, queue: &str) -> Finding {
+    match find_queue(connection, queue).await {
+        Ok(()) => good(format!("queue {queue} is there")),
+        Err(error) if is_missing(&error) && settings.declare => good(format!(
+            "queue {queue} is not there yet and will be declared"
+        )),
+        Err(error) => Finding {
+            severity: Severity::Error,
+            found: format!("queue {queue}: {error}"),
+            remedy: "declare it and bind it to the exchange, or set `declare = true`".to_owned(),
+        },
+    }
+}
+
+fn good(found: String) -> Finding {
+    Finding {
+        severity: Severity::Good,
+        found,
+        remedy: String::new(),
+    }
+}
+
+fn is_missing(error: &ConnectionError) -> bool {
+    error.reply_code() == Some(404)
+}
+
+fn is_refused(error: &ConnectionError) -> bool {
+    error.reply_code() == Some(403)
+}

@@ -1,0 +1,258 @@
+//! What the sink runs on: parsed, with every default filled in.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+
+use crate::event::Event;
+use crate::name::{EventType, SourceName};
+use crate::route::{Template, Templates};
+
+/// Everything a RabbitMQ sink is configured with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the broker is, and as whom to log in.
+    pub address: Address,
+    /// Certificates of our own; only for `amqps`.
+    pub tls: Tls,
+    /// The exchange.
+    pub exchange: Template,
+    /// The routing keys, one template per lane.
+    pub routing_keys: Templates,
+    /// Whether to declare exchanges and queues, or only to verify them.
+    pub declare: bool,
+    /// The queues to declare or verify.
+    pub queues: Vec<Queue>,
+    /// How many channels publish.
+    pub channels: usize,
+    /// The most messages in flight on one channel.
+    pub max_batch: usize,
+    /// The time a batch has from its first byte to its last confirm.
+    pub publish_timeout: Duration,
+    /// The time a connection has from the look-up of its name to the broker's welcome.
+    pub connect_timeout: Duration,
+    /// The heartbeat to propose, in whole seconds; the broker may lower it.
+    pub heartbeat: Duration,
+    /// The largest body the broker takes, in bytes.
+    pub max_message_bytes: u64,
+}
+
+/// A queue that consumers of the bridge read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// The exchange it is bound to; none means every exchange the sources need.
+    pub exchange: Option<String>,
+    /// The binding key, with `*` and `#`.
+    pub binding: String,
+}
+
+/// Certificates of our own, as PEM.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// Authorities to trust besides the system's.
+    pub authorities: Option<String>,
+    /// The client certificate chain and its private key.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("authorities", &self.authorities.is_some())
+            .field("identity", &self.identity.is_some())
+            .finish()
+    }
+}
+
+impl Settings {
+    /// The exchange of an event.
+    #[must_use]
+    pub fn exchange_of(&self, event: &Event) -> String {
+        self.exchange.render(event)
+    }
+
+    /// The exchanges a source needs, as far as they are known beforehand: one per configured event
+    /// type, and the one for quarantined deliveries.
+    #[must_use]
+    pub fn exchanges(&self, source: &SourceName, event_types: &[EventType]) -> Vec<String> {
+        let mut types = event_types.to_vec();
+        types.extend(EventType::parse("quarantine"));
+        self.exchange.names(source, &types).unwrap_or_default()
+    }
+}
+
+/// The broker's address with the credentials in it. It prints without the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    uri: AMQPUri,
+    has_user: bool,
+    has_password: bool,
+}
+
+/// Why a text is no address of a broker. The text itself is not repeated: it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Another scheme, or none.
+    #[error("it does not begin with `amqp://` or `amqps://`")]
+    Scheme,
+    /// Nothing between the scheme and the port.
+    #[error("it names no host")]
+    Host,
+    /// Anything else.
+    #[error("it is not a URL of the form amqp://user@host:port/vhost")]
+    Malformed,
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let rest = text
+            .strip_prefix("amqp://")
+            .or_else(|| text.strip_prefix("amqps://"))
+            .ok_or(AddressError::Scheme)?;
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, authority),
+        };
+        if host.is_empty() || host.starts_with(':') {
+            return Err(AddressError::Host);
+        }
+        let mut uri: AMQPUri = text.parse().map_err(|_| AddressError::Malformed)?;
+        if let Some((inner, _)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+            // lapin reads an IPv6 address in brackets as no host at all, and takes localhost.
+            inner.clone_into(&mut uri.authority.host);
+        }
+        if uri.vhost.is_empty() {
+            // A trailing slash names the empty virtual host by the letter, which nobody has.
+            uri.vhost = "/".to_owned();
+        }
+        Ok(Self {
+            uri,
+            has_user: user.is_some_and(|user| !user.split(':').next().unwrap_or("").is_empty()),
+            has_password: user.is_some_and(|user| user.contains(':')),
+        })
+    }
+}
+
+impl Address {
+    /// The address with another user.
+    #[must_use]
+    pub fn with_username(mut self, username: String) -> Self {
+        self.uri.authority.userinfo.username = username;
+        self.has_user = true;
+        self
+    }
+
+    /// The address with a password.
+    #[must_use]
+    pub fn with_password(mut self, password: String) -> Self {
+        self.uri.authority.userinfo.password = password;
+        self.has_password = true;
+        self
+    }
+
+    /// Whether it is reached over TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.uri.scheme == lapin::uri::AMQPScheme::AMQPS
+    }
+
+    /// Whether a user is named; without one it is the broker's `guest`.
+    #[must_use]
+    pub fn has_user(&self) -> bool {
+        self.has_user
+    }
+
+    /// Whether a password is given.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.has_password
+    }
+
+    /// Whether the client certificate, and no password, says who we are.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        self.uri.query.auth_mechanism == Some(lapin::uri::SASLMechanism::External)
+    }
+
+    /// What lapin connects to.
+    pub(super) fn uri(&self, heartbeat: Duration) -> AMQPUri {
+        let mut uri = self.uri.clone();
+        uri.query.heartbeat = Some(u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX));
+        uri
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = &self.uri.authority;
+        write!(
+            f,
+            "{}://{}@{}:{}, virtual host {}",
+            self.uri.scheme,
+            authority.userinfo.username,
+            authority.host,
+            authority.port,
+            self.uri.vhost
+        )
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_an_address_are_read_and_the_password_is_never_printed() {
+        let address: Address = "amqps://bob:hush@mq.example:5671/events"
+            .parse()
+            .expect("a URL");
+        assert_eq!(
+            address.to_string(),
+            "amqps://bob@mq.example:5671, virtual host events"
+        );
+        assert!(!format!("{address:?}").contains("hush"));
+        assert!(address.is_tls() && address.has_user() && address.has_password());
+        let plain: Address = "amqp://mq".parse().expect("a URL");
+        assert!(!plain.is_tls() && !plain.has_user() && !plain.has_password());
+        assert_eq!(plain.to_string(), "amqp://guest@mq:5672, virtual host /");
+    }
+
+    #[test]
+    fn an_ipv6_address_and_a_trailing_slash_mean_what_people_mean() {
+        let address: Address = "amqp://[::1]:5673/".parse().expect("a URL");
+        assert_eq!(address.uri.authority.host, "::1");
+        assert_eq!(
+            (address.uri.authority.port, &*address.uri.vhost),
+            (5673, "/")
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_without_repeating_it() {
+        for (text, error) in [
+            ("", AddressError::Scheme),
+            ("mq:5672", AddressError::Scheme),
+            ("http://mq", AddressError::Scheme),
+            ("amqp://", AddressError::Host),
+            ("amqp://u:hush@", AddressError::Host),
+            ("amqp://u:hush@:5672", AddressError::Host),
+            ("amqp://u:hush@mq:port", AddressError::Malformed),
+            ("amqp://u:hush@mq?heartbeat=x", AddressError::Malformed),
+        ] {
+            assert_eq!(text.parse::<Address>(), Err(error), "{text}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Exchanges and queues: made, or verified, and remembered so that each is asked for once per
+//! connection. What cannot be made is reported and not fatal: the broker has the last word when a
+//! message is published.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard};
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
+
+use super::connection::{Connection, ConnectionError, within};
+use super::settings::{Queue, Settings};
+use crate::sink::Needs;
+
+/// More exchanges than this are not remembered: an event type per exchange, and event types are
+/// the provider's to invent.
+const MOST_REMEMBERED: usize = 1024;
+
+/// What a connection has found out about the broker's exchanges.
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    inner: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    declared: HashSet<String>,
+    /// Exchanges that have closed a channel, and for what; published to apart from all others.
+    suspects: HashMap<String, String>,
+}
+
+impl Exchanges {
+    /// Whether `exchange` was declared on this connection; from now on it counts as declared.
+    pub fn note_declared(&self, exchange: &str) -> bool {
+        let mut known = self.lock();
+        if known.declared.contains(exchange) {
+            return true;
+        }
+        if known.declared.len() >= MOST_REMEMBERED {
+            known.declared.clear();
+        }
+        known.declared.insert(exchange.to_owned());
+        false
+    }
+
+    /// Whether `exchange` has closed a channel since it last took a batch.
+    pub fn is_suspect(&self, exchange: &str) -> bool {
+        self.lock().suspects.contains_key(exchange)
+    }
+
+    /// Whether any exchange is under suspicion.
+    pub fn has_suspects(&self) -> bool {
+        !self.lock().suspects.is_empty()
+    }
+
+    /// Keeps the exchange apart from now on, and declares it again before the next try. Answers
+    /// whether the reason is news.
+    pub fn suspect(&self, exchange: &str, reason: &str) -> bool {
+        let mut known = self.lock();
+        known.declared.remove(exchange);
+        if known.suspects.len() >= MOST_REMEMBERED {
+            known.suspects.clear();
+        }
+        let before = known
+            .suspects
+            .insert(exchange.to_owned(), reason.to_owned());
+        before.as_deref() != Some(reason)
+    }
+
+    /// Lifts the suspicion. Answers whether there was one.
+    pub fn clear(&self, exchange: &str) -> bool {
+        self.lock().suspects.remove(exchange).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// All exchanges the given sources need, each once.
+pub(super) fn needed(settings: &Settings, needs: &Needs) -> Vec<String> {
+    let mut exchanges: Vec<String> = needs
+        .sources
+        .iter()
+        .flat_map(|(source, event_types)| settings.exchanges(source, event_types))
+        .collect();
+    exchanges.sort();
+    exchanges.dedup();
+    exchanges
+}
+
+/// The exchanges a queue is to be bound to.
+pub(super) fn sources_of<'a>(queue: &'a Queue, exchanges: &'a [String]) -> Vec<&'a str> {
+    match &queue.exchange {
+        Some(exchange) => vec![exchange],
+        None => exchanges.iter().map(String::as_str).collect(),
+    }
+}
+
+/// Makes, or verifies, what the settings ask for. Answers what went wrong, in words.
+pub(super) async fn set_up(
+    connection: &Connection,
+    settings: &Settings,
+    needs: &Needs,
+    known: &Exchanges,
+) -> Result<Vec<String>, ConnectionError> {
+    let exchanges = needed(settings, needs);
+    let mut wrong = Vec::new();
+    for exchange in &exchanges {
+        known.note_declared(exchange);
+        let result = if settings.declare {
+            declare_exchange(connection, exchange).await
+        } else {
+            find_exchange(connection, exchange).await
+        };
+        note(
+            &mut wrong,
+            connection,
+            &format!("exchange {exchange}"),
+            result,
+        )?;
+    }
+    for queue in &settings.queues {
+        let result = if settings.declare {
+            declare_queue(connection, queue, &sources_of(queue, &exchanges)).await
+        } else {
+            find_queue(connection, &queue.name).await
+        };
+        note(
+            &mut wrong,
+            connection,
+            &format!("queue {}", queue.name),
+            result,
+        )?;
+    }
+    Ok(wrong)
+}
+
+/// A refusal is noted; a connection that is gone or silent is an error.
+fn note(
+    wrong: &mut Vec<String>,
+    connection: &Connection,
+    what: &str,
+    result: Result<(), ConnectionError>,
+) -> Result<(), ConnectionError> {
+    match result {
+        Err(error @ ConnectionError::Broker(_)) if connection.amqp().status().connected() => {
+            wrong.push(format!("{what}: {error}"));
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Makes a durable topic exchange; one that is there with the same properties is left alone.
+pub(super) async fn declare_exchange(
+    connection: &Connection,
+    exchange: &str,
+) -> Result<(), ConnectionError> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    exchange_declare(connection, exchange, options).await
+}
+
+/// Whether an exchange of that name is there, of whatever type.
+pub(super) async fn find_exchange(
+    connection: &Connection,
+    exchange: &str,
+) -> Result<(), ConnectionError> {
+    let options = ExchangeDeclareOptions {
+        passive: true,
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    exchange_declare(connection, exchange, options).await
+}
+
+/// Each declaration has a channel of its own, because a refusal closes it.
+async fn exchange_declare(
+    connection: &Connection,
+    exchange: &str,
+    options: ExchangeDeclareOptions,
+) -> Result<(), ConnectionError> {
+    let channel = connection.channel().await?;
+    let declaring = channel.exchange_declare(
+        short(exchange),
+        ExchangeKind::Topic,
+        options,
+        FieldTable::default(),
+    );
+    within(connection.deadline(), declaring).await?;
+    close(connection, &channel).await
+}
+
+/// Makes a durable quorum queue with its bindings.
+async fn declare_queue(
+    connection: &Connection,
+    queue: &Queue,
+    exchanges: &[&str],
+) -> Result<(), ConnectionError> {
+    let channel = connection.channel().await?;
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
+    let declaring = channel.queue_declare(short(&queue.name), options, arguments);
+    within(connection.deadline(), declaring).await?;
+    for exchange in exchanges {
+        let binding = channel.queue_bind(
+            short(&queue.name),
+            short(exchange),
+            short(&queue.binding),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        within(connection.deadline(), binding).await?;
+    }
+    close(connection, &channel).await
+}
+
+/// Whether a queue of that name is there.
+pub(super) async fn find_queue(
+    connection: &Connection,
+    queue: &str,
+) -> Result<(), ConnectionError> {
+    let channel = connection.channel().await?;
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declaring = channel.queue_declare(short(queue), options, FieldTable::default());
+    within(connection.deadline(), declaring).await?;
+    close(connection, &channel).await
+}
+
+async fn close(connection: &Connection, channel: &Channel) -> Result<(), ConnectionError> {
+    within(connection.deadline(), channel.close(200, "done".into())).await
+}
+
+/// A name as AMQP writes it. The settings were checked to be short enough, and exchanges that come
+/// from an event are checked before they get here; a longer one is cut, and not found.
+pub(super) fn short(name: &str) -> ShortString {
+    ShortString::try_new(name)
+        .unwrap_or_else(|_| ShortString::from(&name[..name.floor_char_boundary(255)]))
+}
