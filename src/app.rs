@@ -61,11 +61,20 @@ impl Bridge {
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new().context("the metrics cannot be registered")?);
         telemetry::count_panics(Arc::clone(&metrics));
-        let names: Vec<SinkName> = settings.sinks.iter().map(|sink| sink.name.clone()).collect();
+        let names: Vec<SinkName> = settings
+            .sinks
+            .iter()
+            .map(|sink| sink.name.clone())
+            .collect();
         show_labels(&metrics, &settings, &names);
         let keeps_dead_letters = settings.spool.place != Place::Memory;
-        let (spool, spool_stopped) = Spool::open(settings.spool.clone(), &names, Arc::clone(&metrics))?;
-        let index = |name: &SinkName| spool.sink(name).ok_or_else(|| anyhow!("the spool does not know sink {name}"));
+        let (spool, spool_stopped) =
+            Spool::open(settings.spool.clone(), &names, Arc::clone(&metrics))?;
+        let index = |name: &SinkName| {
+            spool
+                .sink(name)
+                .ok_or_else(|| anyhow!("the spool does not know sink {name}"))
+        };
         let needs = needs(&settings);
         let draining = Draining::default();
         let pipeline = Arc::new(Pipeline {
@@ -83,10 +92,22 @@ impl Bridge {
         for SinkSettings { name, pace, kind } in settings.sinks {
             let (sink, log) = open_sink(kind, &needs).with_context(|| format!("sink {name}"))?;
             topics = topics.or(log);
-            let dispatcher = Dispatcher::new(name.clone(), index(&name)?, Arc::clone(&sink), spool.clone(), pace, Arc::clone(&metrics));
+            let dispatcher = Dispatcher::new(
+                name.clone(),
+                index(&name)?,
+                Arc::clone(&sink),
+                spool.clone(),
+                pace,
+                Arc::clone(&metrics),
+            );
             let stop = stop_dispatchers.clone();
             let of = name.clone();
-            dispatchers.spawn(async move { dispatcher.run(stop).await.with_context(|| format!("the dispatcher of sink {of}")) });
+            dispatchers.spawn(async move {
+                dispatcher
+                    .run(stop)
+                    .await
+                    .with_context(|| format!("the dispatcher of sink {of}"))
+            });
             sinks.push((name, sink));
         }
         let sources = Arc::new(ArcSwap::from_pointee(entrances(settings.sources)));
@@ -98,13 +119,34 @@ impl Bridge {
             workers: settings.ingress.workers,
             shutdown_timeout: settings.shutdown_timeout,
         };
-        let limits = Limits { max_body_bytes: settings.ingress.max_body_bytes, body_timeout: settings.ingress.body_timeout };
-        let door = Door { sources: Arc::clone(&sources), limits, pipeline: Arc::clone(&pipeline), metrics: Arc::clone(&metrics) };
-        let watch = Watch { pipeline, sinks: sinks.clone(), metrics: Arc::clone(&metrics) };
-        let operators = admin::bind(Operators { listen: settings.admin, watch, topics, served: names })
-            .with_context(|| format!("admin.listen: cannot listen on {}", settings.admin))?;
-        let public = ingress::bind(&public, Arc::new(door))
-            .with_context(|| format!("ingress.listen: cannot listen on {}", settings.ingress.listen))?;
+        let limits = Limits {
+            max_body_bytes: settings.ingress.max_body_bytes,
+            body_timeout: settings.ingress.body_timeout,
+        };
+        let door = Door {
+            sources: Arc::clone(&sources),
+            limits,
+            pipeline: Arc::clone(&pipeline),
+            metrics: Arc::clone(&metrics),
+        };
+        let watch = Watch {
+            pipeline,
+            sinks: sinks.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let operators = admin::bind(Operators {
+            listen: settings.admin,
+            watch,
+            topics,
+            served: names,
+        })
+        .with_context(|| format!("admin.listen: cannot listen on {}", settings.admin))?;
+        let public = ingress::bind(&public, Arc::new(door)).with_context(|| {
+            format!(
+                "ingress.listen: cannot listen on {}",
+                settings.ingress.listen
+            )
+        })?;
         let mut servers = JoinSet::new();
         servers.spawn(async move { public.server.await.context("the public listener") });
         servers.spawn(async move { operators.server.await.context("the operators' listener") });
@@ -151,9 +193,13 @@ impl Bridge {
     }
 
     fn show_reload(&self, worked: bool) {
-        self.metrics.config_last_reload_successful.set(i64::from(worked));
+        self.metrics
+            .config_last_reload_successful
+            .set(i64::from(worked));
         if worked {
-            self.metrics.config_last_reload_timestamp_seconds.set(Timestamp::now().as_second());
+            self.metrics
+                .config_last_reload_timestamp_seconds
+                .set(Timestamp::now().as_second());
         }
     }
 
@@ -175,18 +221,24 @@ impl Bridge {
         let left = || deadline.saturating_duration_since(Instant::now());
         self.draining.begin();
         // Half of the time for requests under way, so that a stuck one leaves some for the rest.
-        if tokio::time::timeout(left() / 2, self.ingress_handle.stop(true)).await.is_err() {
+        if tokio::time::timeout(left() / 2, self.ingress_handle.stop(true))
+            .await
+            .is_err()
+        {
             tracing::warn!("some requests did not end in time");
         }
         self.stop_dispatchers.cancel();
         let publishes = async { while self.dispatchers.join_next().await.is_some() {} };
         if tokio::time::timeout(left() / 2, publishes).await.is_err() {
-            tracing::warn!("some publishes did not end in time; their events are published again after the next start");
+            tracing::warn!(
+                "some publishes did not end in time; their events are published again after the next start"
+            );
         }
         self.dispatchers.shutdown().await;
         let closing = self.sinks.iter().map(|(_, sink)| sink.close(left() / 2));
         futures_util::future::join_all(closing).await;
-        let closed = tokio::time::timeout(left().max(Duration::from_millis(500)), self.spool.close()).await;
+        let closed =
+            tokio::time::timeout(left().max(Duration::from_millis(500)), self.spool.close()).await;
         self.admin_handle.stop(false).await;
         closed.context("the spool did not close in time; the next start recovers it")
     }
@@ -204,7 +256,10 @@ fn unexpected(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyh
 ///
 /// # Errors
 /// When a store's file cannot be opened or a client library refuses its settings.
-pub fn open_sink(kind: SinkKind, needs: &Needs) -> anyhow::Result<(Arc<dyn Sink>, Option<TopicLog>)> {
+pub fn open_sink(
+    kind: SinkKind,
+    needs: &Needs,
+) -> anyhow::Result<(Arc<dyn Sink>, Option<TopicLog>)> {
     Ok(match kind {
         SinkKind::Kafka(settings) => (Arc::new(Kafka::new(*settings, needs)?), None),
         SinkKind::RabbitMq(settings) => (Arc::new(RabbitMq::new(*settings, needs.clone())), None),
@@ -220,26 +275,51 @@ pub fn open_sink(kind: SinkKind, needs: &Needs) -> anyhow::Result<(Arc<dyn Sink>
 #[must_use]
 pub fn needs(settings: &Settings) -> Needs {
     let of = |source: &SourceSettings| (source.source.name.clone(), source.event_types.clone());
-    Needs { sources: settings.sources.iter().map(of).collect() }
+    Needs {
+        sources: settings.sources.iter().map(of).collect(),
+    }
 }
 
 fn entrances(sources: Vec<SourceSettings>) -> Sources {
     let entrance = |settings: SourceSettings| {
-        (settings.source.name.to_string(), Entrance::new(settings.source, settings.rate_limit))
+        (
+            settings.source.name.to_string(),
+            Entrance::new(settings.source, settings.rate_limit),
+        )
     };
     sources.into_iter().map(entrance).collect()
 }
 
-fn router(settings: &Settings, index: &dyn Fn(&SinkName) -> anyhow::Result<SinkIndex>) -> anyhow::Result<Router> {
+fn router(
+    settings: &Settings,
+    index: &dyn Fn(&SinkName) -> anyhow::Result<SinkIndex>,
+) -> anyhow::Result<Router> {
     let route = |route: &RouteSettings| -> anyhow::Result<Route> {
-        let sinks = route.sinks.iter().map(index).collect::<anyhow::Result<_>>()?;
-        Ok(Route { source: route.source.clone(), event_types: route.event_types.clone(), sinks })
+        let sinks = route
+            .sinks
+            .iter()
+            .map(index)
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Route {
+            source: route.source.clone(),
+            event_types: route.event_types.clone(),
+            sinks,
+        })
     };
-    let routes = settings.routes.iter().map(route).collect::<anyhow::Result<_>>()?;
+    let routes = settings
+        .routes
+        .iter()
+        .map(route)
+        .collect::<anyhow::Result<_>>()?;
     let known: HashMap<_, _> = settings
         .sources
         .iter()
-        .map(|source| (source.source.name.clone(), source.event_types.iter().cloned().collect()))
+        .map(|source| {
+            (
+                source.source.name.clone(),
+                source.event_types.iter().cloned().collect(),
+            )
+        })
         .collect();
     Ok(Router::new(routes, known))
 }
@@ -247,37 +327,78 @@ fn router(settings: &Settings, index: &dyn Fn(&SinkName) -> anyhow::Result<SinkI
 /// Gives every closed-set label its series from the first scrape on, so that a rate over a counter
 /// that starts with its first event misses nothing.
 fn show_labels(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
-    metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    metrics
+        .build_info
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1);
     metrics.config_last_reload_successful.set(1);
-    metrics.config_last_reload_timestamp_seconds.set(Timestamp::now().as_second());
-    let reasons = || Problem::REJECTIONS.map(Problem::reason).into_iter().chain(Rejection::ALL.map(Rejection::reason));
+    metrics
+        .config_last_reload_timestamp_seconds
+        .set(Timestamp::now().as_second());
+    let reasons = || {
+        Problem::REJECTIONS
+            .map(Problem::reason)
+            .into_iter()
+            .chain(Rejection::ALL.map(Rejection::reason))
+    };
     for reason in Refusal::ALL {
-        metrics.deliveries_refused_total.with_label_values(&[reason.reason()]);
+        metrics
+            .deliveries_refused_total
+            .with_label_values(&[reason.reason()]);
     }
     for reason in QuarantineReason::ALL {
-        metrics.events_quarantined_total.with_label_values(&[reason.as_str()]);
+        metrics
+            .events_quarantined_total
+            .with_label_values(&[reason.as_str()]);
     }
-    metrics.deliveries_rejected_total.with_label_values(&["unknown", Problem::UnknownSource.reason()]);
-    for SourceSettings { source, event_types, .. } in &settings.sources {
-        let labels = || event_types.iter().map(EventType::as_str).chain(["other", "quarantine"]);
+    metrics
+        .deliveries_rejected_total
+        .with_label_values(&["unknown", Problem::UnknownSource.reason()]);
+    for SourceSettings {
+        source,
+        event_types,
+        ..
+    } in &settings.sources
+    {
+        let labels = || {
+            event_types
+                .iter()
+                .map(EventType::as_str)
+                .chain(["other", "quarantine"])
+        };
         for reason in reasons() {
-            metrics.deliveries_rejected_total.with_label_values(&[source.name.as_str(), reason]);
+            metrics
+                .deliveries_rejected_total
+                .with_label_values(&[source.name.as_str(), reason]);
         }
-        metrics.events_duplicate_total.with_label_values(&[source.name.as_str()]);
+        metrics
+            .events_duplicate_total
+            .with_label_values(&[source.name.as_str()]);
         for label in labels() {
-            metrics.events_accepted_total.with_label_values(&[source.name.as_str(), label]);
+            metrics
+                .events_accepted_total
+                .with_label_values(&[source.name.as_str(), label]);
             for sink in sinks {
-                metrics.events_delivered_total.with_label_values(&[sink.as_str(), label]);
+                metrics
+                    .events_delivered_total
+                    .with_label_values(&[sink.as_str(), label]);
             }
         }
     }
     for sink in sinks {
         for reason in RefusalReason::ALL {
-            metrics.events_dead_lettered_total.with_label_values(&[sink.as_str(), reason.as_str()]);
+            metrics
+                .events_dead_lettered_total
+                .with_label_values(&[sink.as_str(), reason.as_str()]);
         }
         for result in ["confirmed", "unavailable", "unroutable", "refused"] {
-            metrics.publish_attempts_total.with_label_values(&[sink.as_str(), result]);
+            metrics
+                .publish_attempts_total
+                .with_label_values(&[sink.as_str(), result]);
         }
-        metrics.last_delivery_timestamp_seconds.with_label_values(&[sink.as_str()]).set(0);
+        metrics
+            .last_delivery_timestamp_seconds
+            .with_label_values(&[sink.as_str()])
+            .set(0);
     }
 }

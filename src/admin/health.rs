@@ -37,12 +37,26 @@ pub(super) fn routes(watch: Data<Watch>) -> impl FnOnce(&mut web::ServiceConfig)
 async fn metrics(watch: Data<Watch>) -> HttpResponse {
     for (name, sink) in &watch.sinks {
         let (health, label) = (sink.health(), &[name.as_str()]);
-        watch.metrics.sink_connected.with_label_values(label).set(i64::from(health.connected));
-        watch.metrics.sink_blocked.with_label_values(label).set(i64::from(health.blocked));
-        watch.metrics.sink_reconnects_total.with_label_values(label).set(i64::try_from(health.reconnects).unwrap_or(i64::MAX));
+        watch
+            .metrics
+            .sink_connected
+            .with_label_values(label)
+            .set(i64::from(health.connected));
+        watch
+            .metrics
+            .sink_blocked
+            .with_label_values(label)
+            .set(i64::from(health.blocked));
+        watch
+            .metrics
+            .sink_reconnects_total
+            .with_label_values(label)
+            .set(i64::try_from(health.reconnects).unwrap_or(i64::MAX));
     }
     match watch.metrics.render() {
-        Ok(text) => HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4")).body(text),
+        Ok(text) => HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4"))
+            .body(text),
         Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
     }
 }
@@ -56,6 +70,7 @@ async fn live() -> HttpResponse {
 async fn ready(watch: Data<Watch>) -> HttpResponse {
     match watch.pipeline.ready() {
         Ok(()) => HttpResponse::Ok().json(json!({ "status": "ready" })),
-        Err(refusal) => HttpResponse::ServiceUnavailable().json(json!({ "status": "unready", "reason": refusal.reason() })),
+        Err(refusal) => HttpResponse::ServiceUnavailable()
+            .json(json!({ "status": "unready", "reason": refusal.reason() })),
     }
 }

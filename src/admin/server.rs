@@ -32,15 +32,22 @@ pub struct Operators {
 /// When the address cannot be bound.
 pub fn bind(operators: Operators) -> io::Result<Listening> {
     let watch = Data::new(operators.watch);
-    let access = Data::new(spool::Access { spool: watch.pipeline.spool.clone(), served: operators.served });
+    let access = Data::new(spool::Access {
+        spool: watch.pipeline.spool.clone(),
+        served: operators.served,
+    });
     let topics = operators.topics;
     let app = move || {
-        let app = App::new().configure(health::routes(watch.clone())).configure(spool::routes(access.clone()));
+        let app = App::new()
+            .configure(health::routes(watch.clone()))
+            .configure(spool::routes(access.clone()));
         let app = match topics.clone() {
             Some(log) => app.configure(topics::routes(log)),
             None => app,
         };
-        app.default_service(web::to(|| async { HttpResponse::NotFound().body("there is no such page\n") }))
+        app.default_service(web::to(|| async {
+            HttpResponse::NotFound().body("there is no such page\n")
+        }))
     };
     let server = HttpServer::new(app)
         .workers(1)
@@ -51,5 +58,9 @@ pub fn bind(operators: Operators) -> io::Result<Listening> {
     let address = server.addrs().first().copied().unwrap_or(operators.listen);
     let server = server.run();
     let handle = server.handle();
-    Ok(Listening { address, server, handle })
+    Ok(Listening {
+        address,
+        server,
+        handle,
+    })
 }

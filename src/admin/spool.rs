@@ -58,46 +58,91 @@ async fn overview(access: Data<Access>) -> HttpResponse {
 }
 
 async fn pending(access: Data<Access>, page: Query<Page>) -> HttpResponse {
-    let Page { after, limit, bodies } = page.into_inner();
-    answer(access.spool.inspect(move |spool| spool.pending(after, limit, bodies)).await)
+    let Page {
+        after,
+        limit,
+        bodies,
+    } = page.into_inner();
+    answer(
+        access
+            .spool
+            .inspect(move |spool| spool.pending(after, limit, bodies))
+            .await,
+    )
 }
 
 async fn pending_one(access: Data<Access>, sequence: Path<u64>) -> HttpResponse {
-    answer(access.spool.inspect(move |spool| spool.pending_one(*sequence)).await)
+    answer(
+        access
+            .spool
+            .inspect(move |spool| spool.pending_one(*sequence))
+            .await,
+    )
 }
 
 /// Only for a sink that is no longer configured: a dispatcher may hold the others' events already.
 async fn discard(access: Data<Access>, sink: Path<String>) -> HttpResponse {
-    let known = access.spool.sinks().iter().find(|(_, name)| name.as_str() == *sink);
+    let known = access
+        .spool
+        .sinks()
+        .iter()
+        .find(|(_, name)| name.as_str() == *sink);
     let Some((index, name)) = known else {
-        return answer::<Counted>(Err(InspectionError::NotFound(format!("sink {sink} in the spool"))));
+        return answer::<Counted>(Err(InspectionError::NotFound(format!(
+            "sink {sink} in the spool"
+        ))));
     };
     if access.served.contains(name) {
-        let text = format!("sink {name} is configured and its events are on their way; stop the bridge first");
+        let text = format!(
+            "sink {name} is configured and its events are on their way; stop the bridge first"
+        );
         return answer::<Counted>(Err(InspectionError::Impossible(text)));
     }
     let index = *index;
-    let discarded = access.spool.inspect(move |spool| spool.discard_pending(index)).await;
+    let discarded = access
+        .spool
+        .inspect(move |spool| spool.discard_pending(index))
+        .await;
     answer(discarded.map(|count| Counted { count }))
 }
 
 async fn dead_letters(access: Data<Access>, page: Query<Page>) -> HttpResponse {
-    let Page { after, limit, bodies } = page.into_inner();
+    let Page {
+        after,
+        limit,
+        bodies,
+    } = page.into_inner();
     let after = i64::try_from(after).unwrap_or(i64::MAX);
-    answer(access.spool.inspect(move |spool| spool.dead_letters(after, limit, bodies)).await)
+    answer(
+        access
+            .spool
+            .inspect(move |spool| spool.dead_letters(after, limit, bodies))
+            .await,
+    )
 }
 
 async fn dead_letter(access: Data<Access>, number: Path<i64>) -> HttpResponse {
-    answer(access.spool.inspect(move |spool| spool.dead_letter_one(*number)).await)
+    answer(
+        access
+            .spool
+            .inspect(move |spool| spool.dead_letter_one(*number))
+            .await,
+    )
 }
 
 async fn drop_dead_letter(access: Data<Access>, number: Path<i64>) -> HttpResponse {
-    let dropped = access.spool.inspect(move |spool| spool.discard_dead_letter(*number)).await;
+    let dropped = access
+        .spool
+        .inspect(move |spool| spool.discard_dead_letter(*number))
+        .await;
     answer(dropped.map(|()| Counted { count: 1 }))
 }
 
 async fn requeue(access: Data<Access>, number: Path<i64>) -> HttpResponse {
-    let requeued = access.spool.inspect(move |spool| spool.requeue(*number)).await;
+    let requeued = access
+        .spool
+        .inspect(move |spool| spool.requeue(*number))
+        .await;
     answer(requeued.map(|()| Counted { count: 1 }))
 }
 
@@ -108,7 +153,9 @@ fn answer<T: Serialize>(result: Result<T, InspectionError>) -> HttpResponse {
             let mut response = match &error {
                 InspectionError::NotFound(_) => HttpResponse::NotFound(),
                 InspectionError::Impossible(_) => HttpResponse::Conflict(),
-                InspectionError::Database(_) | InspectionError::Closed => HttpResponse::ServiceUnavailable(),
+                InspectionError::Database(_) | InspectionError::Closed => {
+                    HttpResponse::ServiceUnavailable()
+                }
             };
             response.json(json!({ "error": error.to_string() }))
         }

@@ -15,7 +15,10 @@ pub(super) fn check_headers(request: &HttpRequest, max_bytes: usize) -> Result<(
         return Err(Problem::ContentEncoding);
     }
     // The server has refused a length that is no number.
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
     match length.and_then(|text| text.parse::<u64>().ok()) {
         Some(length) if length > max_bytes as u64 => Err(Problem::BodyTooLarge),
         _ => Ok(()),
@@ -23,8 +26,14 @@ pub(super) fn check_headers(request: &HttpRequest, max_bytes: usize) -> Result<(
 }
 
 /// The whole body, in memory of its own size: a chunk would keep the connection's whole buffer alive.
-pub(super) async fn read(payload: Payload, max_bytes: usize, deadline: Duration) -> Result<Bytes, Problem> {
-    tokio::time::timeout(deadline, collect(payload, max_bytes)).await.map_err(|_| Problem::BodyTimeout)?
+pub(super) async fn read(
+    payload: Payload,
+    max_bytes: usize,
+    deadline: Duration,
+) -> Result<Bytes, Problem> {
+    tokio::time::timeout(deadline, collect(payload, max_bytes))
+        .await
+        .map_err(|_| Problem::BodyTimeout)?
 }
 
 async fn collect(mut payload: Payload, max_bytes: usize) -> Result<Bytes, Problem> {

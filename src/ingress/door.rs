@@ -34,7 +34,10 @@ impl Entrance {
     /// An entrance for `source` that lets `limit` deliveries a second through.
     #[must_use]
     pub fn new(source: Source, limit: Option<NonZeroU32>) -> Self {
-        Self { source, limiter: limit.map(|limit| RateLimiter::direct(Quota::per_second(limit))) }
+        Self {
+            source,
+            limiter: limit.map(|limit| RateLimiter::direct(Quota::per_second(limit))),
+        }
     }
 
     /// The source.
@@ -75,7 +78,9 @@ impl Door {
         let started = Instant::now();
         let sources = self.sources.load_full();
         let entrance = find(request.path(), &sources);
-        let passed = AssertUnwindSafe(self.pass(request, payload, entrance)).catch_unwind().await;
+        let passed = AssertUnwindSafe(self.pass(request, payload, entrance))
+            .catch_unwind()
+            .await;
         let result = passed.unwrap_or(Err(Problem::Internal));
         let label = entrance.map_or(UNKNOWN, |entrance| entrance.source.name.as_str());
         let response = match result {
@@ -86,51 +91,97 @@ impl Door {
             }
         };
         let code = response.status();
-        self.metrics.http_requests_total.with_label_values(&[label, code.as_str()]).inc();
-        self.metrics.http_request_duration_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics
+            .http_requests_total
+            .with_label_values(&[label, code.as_str()])
+            .inc();
+        self.metrics
+            .http_request_duration_seconds
+            .observe(started.elapsed().as_secs_f64());
         response
     }
 
-    async fn pass(&self, request: &HttpRequest, payload: Payload, entrance: Option<&Entrance>) -> Result<Accepted, Problem> {
+    async fn pass(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+        entrance: Option<&Entrance>,
+    ) -> Result<Accepted, Problem> {
         let entrance = entrance.ok_or(Problem::UnknownSource)?;
         if request.method() != Method::POST {
             return Err(Problem::MethodNotAllowed);
         }
         body::check_headers(request, self.limits.max_body_bytes)?;
-        if entrance.limiter.as_ref().is_some_and(|limiter| limiter.check().is_err()) {
+        if entrance
+            .limiter
+            .as_ref()
+            .is_some_and(|limiter| limiter.check().is_err())
+        {
             return Err(Problem::RateLimited);
         }
         self.pipeline.ready()?;
         let header = entrance.source.provider.scheme.header;
-        let claim = entrance.source.read_signature(request.headers().get_all(header).map(header::HeaderValue::as_bytes))?;
-        let body = body::read(payload, self.limits.max_body_bytes, self.limits.body_timeout).await?;
-        let inbound =
-            Inbound { body, content_type: text(request, header::CONTENT_TYPE.as_str()), traceparent: text(request, "traceparent") };
+        let claim = entrance.source.read_signature(
+            request
+                .headers()
+                .get_all(header)
+                .map(header::HeaderValue::as_bytes),
+        )?;
+        let body = body::read(
+            payload,
+            self.limits.max_body_bytes,
+            self.limits.body_timeout,
+        )
+        .await?;
+        let inbound = Inbound {
+            body,
+            content_type: text(request, header::CONTENT_TYPE.as_str()),
+            traceparent: text(request, "traceparent"),
+        };
         let verified = self.verify(&entrance.source, claim, inbound)?;
         Ok(self.pipeline.accept(verified).await?)
     }
 
     /// Proves the delivery, and shows operators how far the sender's clock is off.
-    fn verify(&self, source: &Source, claim: Claim<'_>, inbound: Inbound) -> Result<Verified, Rejection> {
+    fn verify(
+        &self,
+        source: &Source,
+        claim: Claim<'_>,
+        inbound: Inbound,
+    ) -> Result<Verified, Rejection> {
         let now = Timestamp::now();
         let age = claim.age_seconds(now);
         let result = claim.verify(inbound, now);
         let name = source.name.as_str();
         if !matches!(result, Err(Rejection::SignatureMismatch)) {
             #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
-            self.metrics.signature_age_seconds.with_label_values(&[name]).observe(age as f64);
+            self.metrics
+                .signature_age_seconds
+                .with_label_values(&[name])
+                .observe(age as f64);
         }
         if let Ok(verified) = &result {
             let secret = verified.secret().to_string();
-            self.metrics.secret_last_used_timestamp_seconds.with_label_values(&[name, &secret]).set(now.as_second());
+            self.metrics
+                .secret_last_used_timestamp_seconds
+                .with_label_values(&[name, &secret])
+                .set(now.as_second());
         }
         result
     }
 
     fn count(&self, source: &str, problem: Problem) {
         match problem {
-            Problem::Refused(refusal) => self.metrics.deliveries_refused_total.with_label_values(&[refusal.reason()]).inc(),
-            other => self.metrics.deliveries_rejected_total.with_label_values(&[source, other.reason()]).inc(),
+            Problem::Refused(refusal) => self
+                .metrics
+                .deliveries_refused_total
+                .with_label_values(&[refusal.reason()])
+                .inc(),
+            other => self
+                .metrics
+                .deliveries_rejected_total
+                .with_label_values(&[source, other.reason()])
+                .inc(),
         }
     }
 }
@@ -148,6 +199,12 @@ fn text(request: &HttpRequest, name: &str) -> Option<String> {
 
 /// Exactly 200: the provider takes nothing else for success.
 fn ok(accepted: &Accepted) -> HttpResponse {
-    let body = format!("{{\"id\":\"{}\",\"status\":\"{}\"}}", accepted.id(), accepted.status().as_str());
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(body)
+    let body = format!(
+        "{{\"id\":\"{}\",\"status\":\"{}\"}}",
+        accepted.id(),
+        accepted.status().as_str()
+    );
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .body(body)
 }

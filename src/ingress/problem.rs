@@ -144,7 +144,10 @@ impl Problem {
             reason: self.reason(),
             request_id: request_id(),
         };
-        response.body(serde_json::to_string(&document).expect("a struct of strings and a number is always JSON"))
+        response.body(
+            serde_json::to_string(&document)
+                .expect("a struct of strings and a number is always JSON"),
+        )
     }
 }
 

@@ -44,21 +44,33 @@ pub struct Listening {
 /// When the address cannot be bound.
 pub fn bind(public: &Public, door: Arc<Door>) -> io::Result<Listening> {
     let door = Data::from(door);
-    let server = HttpServer::new(move || App::new().app_data(door.clone()).default_service(web::to(receive)))
-        .workers(public.workers)
-        .max_connections(public.max_connections.div_ceil(public.workers))
-        .client_request_timeout(public.head_timeout)
-        .client_disconnect_timeout(Duration::from_secs(1))
-        .keep_alive(public.keep_alive)
-        .shutdown_timeout(public.shutdown_timeout.as_secs().max(1))
-        .disable_signals()
-        .bind(public.listen)?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(door.clone())
+            .default_service(web::to(receive))
+    })
+    .workers(public.workers)
+    .max_connections(public.max_connections.div_ceil(public.workers))
+    .client_request_timeout(public.head_timeout)
+    .client_disconnect_timeout(Duration::from_secs(1))
+    .keep_alive(public.keep_alive)
+    .shutdown_timeout(public.shutdown_timeout.as_secs().max(1))
+    .disable_signals()
+    .bind(public.listen)?;
     let address = server.addrs().first().copied().unwrap_or(public.listen);
     let server = server.run();
     let handle = server.handle();
-    Ok(Listening { address, server, handle })
+    Ok(Listening {
+        address,
+        server,
+        handle,
+    })
 }
 
-async fn receive(request: HttpRequest, payload: Payload, door: Data<Door>) -> actix_web::HttpResponse {
+async fn receive(
+    request: HttpRequest,
+    payload: Payload,
+    door: Data<Door>,
+) -> actix_web::HttpResponse {
     door.answer(&request, payload).await
 }
