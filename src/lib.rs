@@ -1,6 +1,7 @@
 //! Hookferry.
 pub mod admin;
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod event;
 pub mod ingress;

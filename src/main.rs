@@ -1,2 +1,5 @@
-//! Hookferry.
-fn main() {}
+//! The program: see the library for everything.
+
+fn main() -> std::process::ExitCode {
+    hookferry::cli::run()
+}

@@ -105,7 +105,7 @@ pub enum LogFormat {
 pub struct LogFile {
     /// "text" (default) or "json".
     pub format: Option<LogFormat>,
-    /// A level ("info" by default) or a filter such as "info,hookferry::sink=debug".
+    /// A level or a filter such as "info,hookferry::sink=debug".
     pub filter: Option<String>,
 }
 

@@ -1,0 +1,90 @@
+//! `serve`: runs the bridge until it is told to stop.
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{ConfigFile, Failure, runtime};
+use crate::app::Bridge;
+use crate::telemetry;
+
+/// Run the bridge.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hookferry serve --config /etc/hookferry/hookferry.toml
+  kill -HUP <pid>    takes over new secrets, tolerances and rate limits; a bad file changes nothing
+  kill -TERM <pid>   answers what is under way, keeps the rest, and stops")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Serve {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let settings = self.config.load()?;
+        telemetry::start(&settings.log);
+        runtime()?.block_on(async {
+            let mut signals = Signals::new()?;
+            let mut bridge = Bridge::start(settings)?;
+            tracing::info!(ingress = %bridge.ingress(), admin = %bridge.admin(), version = env!("CARGO_PKG_VERSION"), "the bridge is ready");
+            let outcome = self.serve(&mut bridge, &mut signals).await;
+            let stopped = bridge.stop().await;
+            outcome.and(stopped).map_err(Failure::from)
+        })
+    }
+
+    /// Serves until a signal says stop, or a part fails.
+    async fn serve(&self, bridge: &mut Bridge, signals: &mut Signals) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hangup.recv() => self.reload(bridge),
+                error = bridge.failed() => return Err(error),
+            }
+        }
+        tracing::info!("stopping");
+        Ok(())
+    }
+
+    fn reload(&self, bridge: &Bridge) {
+        match self.config.load() {
+            Ok(settings) => {
+                bridge.reload_sources(settings.sources);
+                tracing::info!(
+                    "the sources of the new configuration are in force; other changes need a restart"
+                );
+            }
+            Err(error) => {
+                bridge.reload_failed();
+                tracing::error!(%error, "the new configuration is not taken over; the old one stays");
+            }
+        }
+    }
+}
+
+/// The signals that are listened for, from before the bridge starts.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be listened for");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns once the program shall stop.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
