@@ -115,7 +115,7 @@ impl KafkaFile {
         settings.login = self.sasl.and_then(login);
         let tls = |file: TlsFile| file.tls(&format!("{path}.tls"), problems);
         settings.tls = self.tls.map(tls);
-        settings.properties = properties(self.properties.unwrap_or_default(), path, problems);
+        settings.properties = properties(&self.properties.unwrap_or_default(), path, problems);
         check_rights(&settings, path, problems);
         (problems.iter().count() == before).then_some(settings)
     }
@@ -238,9 +238,9 @@ fn compression(name: Option<&str>, path: &str, problems: &mut Problems) -> Compr
     })
 }
 
-fn properties(file: BTreeMap<String, String>, path: &str, problems: &mut Problems) -> Properties {
+fn properties(file: &BTreeMap<String, String>, path: &str, problems: &mut Problems) -> Properties {
     let mut properties = Properties::default();
-    for (name, value) in &file {
+    for (name, value) in file {
         let Err(error) = properties.insert(name, value) else {
             continue;
         };

@@ -1,0 +1,3 @@
+//! The integration tests: one binary, one module per promise.
+
+mod kafka_sink;
