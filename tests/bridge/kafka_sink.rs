@@ -131,8 +131,12 @@ async fn kafka_with_topic(partitions: i32, options: &[(&str, &str)]) -> (Kafka, 
 
 /// The first `count` messages of a topic.
 async fn read(topic: &str, count: usize) -> Vec<Seen> {
+    read_at(&brokers(), topic, count).await
+}
+
+async fn read_at(brokers: &str, topic: &str, count: usize) -> Vec<Seen> {
     let (sender, mut seen) = mpsc::channel(16);
-    let settings = Settings::new(&brokers());
+    let settings = Settings::new(brokers);
     let topic = topic.to_owned();
     let following = tokio::spawn(async move { follow(&settings, &topic, true, sender).await });
     let mut messages = Vec::with_capacity(count);

@@ -62,6 +62,9 @@ async fn a_leader_change_loses_nothing() {
             .await
             .expect("confirmed");
     }
+    let seen = read_at(&cluster.bootstrap_servers(), &topic(&source), 20).await;
+    let numbers: HashSet<u64> = seen.iter().map(number).collect();
+    assert_eq!(numbers.len(), 20, "each is there, and once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
