@@ -1,4 +1,5 @@
-//! The bridge's promises, against real parts.
-#![allow(clippy::unwrap_used, missing_docs)]
+//! The bridge's promises, held against real parts: one binary, one module per promise.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on should say where")]
 
+mod kafka_sink;
 mod store_sink;
