@@ -551,7 +551,7 @@ async fn a_log_that_spoils_while_it_runs_is_replaced_and_readers_are_told() {
     rusqlite::Connection::open(&path)
         .unwrap()
         .execute_batch(
-            "INSERT INTO entries SELECT max(place) + 1, 1, 'id', 'key', '{}', x'' FROM entries",
+            "INSERT INTO entries SELECT max(place) + 1, max(stored_at), 'id', 'key', '{}', x'' FROM entries",
         )
         .unwrap();
     let error = store.publish(&message(3)).await.unwrap_err();
@@ -619,10 +619,14 @@ impl SmallDisk {
         }
     }
 
-    /// Takes every free byte.
+    /// Takes every free byte, also those that were given back since the last time.
     fn fill(&self) -> PathBuf {
         let filler = self.0.path().join("filler");
-        let mut file = std::fs::File::create(&filler).unwrap();
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&filler)
+            .unwrap();
         while std::io::Write::write(&mut file, &[0; 4096]).is_ok() {}
         filler
     }
@@ -654,6 +658,7 @@ async fn a_full_disk_confirms_nothing_and_heals_when_there_is_room() {
     };
     assert!(matches!(error, PublishError::Unavailable(_)), "{error:?}");
     assert!(!store.health().connected);
+    disk.fill();
     let findings = store.check(&Needs::default()).await;
     assert_eq!(findings[0].severity, Severity::Error, "{findings:?}");
     assert!(store.publish(&message(confirmed)).await.is_err());
