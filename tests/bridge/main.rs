@@ -1,0 +1,6 @@
+//! The promises, tested through the front door and against real brokers.
+
+mod eventually;
+mod message;
+mod proxy;
+mod rabbitmq_sink;
