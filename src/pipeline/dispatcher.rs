@@ -49,6 +49,9 @@ type Loading = BoxFuture<
     ),
 >;
 
+/// A dead letter on its way into the file.
+type Burying = BoxFuture<'static, (Arc<Record>, Result<(), SpoolUnavailable>)>;
+
 /// The dispatcher of one sink.
 pub struct Dispatcher {
     name: SinkName,
@@ -64,7 +67,7 @@ pub struct Dispatcher {
     read_through: u64,
     fetching: Option<Fetching>,
     loading: FuturesUnordered<Loading>,
-    burying: FuturesUnordered<BoxFuture<'static, (Arc<Record>, Result<(), SpoolUnavailable>)>>,
+    burying: FuturesUnordered<Burying>,
     /// Everything read and not yet settled, with the time it was received, for the oldest of them.
     held: BTreeMap<u64, Timestamp>,
     /// Held back: when to try again, and how often that has failed.
@@ -145,7 +148,7 @@ impl Dispatcher {
         tokio::select! {
             biased;
             attempts = self.publishing.ended(STEP_ATTEMPTS), if !self.publishing.is_empty() => self.ended(attempts)?,
-            Some((record, result)) = self.burying.next(), if !self.burying.is_empty() => self.buried(record, result)?,
+            Some((record, result)) = self.burying.next(), if !self.burying.is_empty() => self.buried(&record, result)?,
             Some((asked, found)) = self.loading.next(), if !self.loading.is_empty() => self.loaded(asked, found)?,
             records = wait(&mut self.fetching), if self.fetching.is_some() => self.fetched(records?),
             () = tokio::time::sleep_until(wake.into()) => {}
@@ -378,7 +381,7 @@ impl Dispatcher {
     /// A dead letter that could not be written leaves the event where it was: it is tried again.
     fn buried(
         &mut self,
-        record: Arc<Record>,
+        record: &Record,
         result: Result<(), SpoolUnavailable>,
     ) -> Result<(), SpoolUnavailable> {
         match result {
@@ -388,7 +391,7 @@ impl Dispatcher {
                 self.done(sequence, &record.event().ordering_key());
             }
             Err(SpoolUnavailable::Closed) => return Err(SpoolUnavailable::Closed),
-            Err(error) => self.hold_back(&record, &error.to_string()),
+            Err(error) => self.hold_back(record, &error.to_string()),
         }
         Ok(())
     }

@@ -183,7 +183,7 @@ impl<'a> Inspection<'a> {
                 pending: tally.pending[index.number()],
                 dead_letters: tally.dead[index.number()],
                 oldest_received_at: first
-                    .and_then(|row| Record::decode(row).ok())
+                    .and_then(|row| row.read().ok())
                     .map(|record| record.event().received_at()),
             });
         }
@@ -224,7 +224,7 @@ impl<'a> Inspection<'a> {
     }
 
     fn pending_event(&self, row: Row, with_body: bool) -> Option<PendingEvent> {
-        let record = Record::decode(row).ok()?;
+        let record = row.read().ok()?;
         let position = record.position();
         let sinks = position
             .sinks
@@ -336,9 +336,7 @@ impl<'a> Inspection<'a> {
             reason: dead.reason,
             detail: dead.detail,
             buried_at: dead.buried_at,
-            event: Record::decode(dead.row)
-                .ok()
-                .map(|record| record.event().clone()),
+            event: dead.row.read().ok().map(|record| record.event().clone()),
             body,
         }
     }

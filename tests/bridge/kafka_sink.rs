@@ -92,7 +92,11 @@ fn message_of(name: &SourceName, body: Bytes) -> Message {
     };
     let types = HashSet::from([EventType::parse(UPLOADED).expect("a type")]);
     let routed = Router::new(vec![route], HashMap::from([(name.clone(), types)])).route(event);
-    let position = Position { sequence: 7, sinks };
+    let position = Position {
+        sequence: 7,
+        sinks,
+        bytes: 0,
+    };
     let lane = routed.lane();
     Message::new(position, lane, Arc::new(routed.into_event()))
 }

@@ -1,5 +1,9 @@
 //! The bridge's promises, held against real parts: one binary, one module per promise.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on should say where")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test that cannot go on should say where"
+)]
 
 mod eventually;
 mod kafka_sink;

@@ -88,6 +88,7 @@ impl Sender {
         let position = Position {
             sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
             sinks: self.sinks,
+            bytes: 0,
         };
         Message::new(position, lane, Arc::new(routed.into_event()))
     }

@@ -43,7 +43,11 @@ pub(super) fn message_of(body: impl Into<Bytes>, content_type: Option<&str>) -> 
     let known = ["sample.uploaded", "analysis.failed"].map(|t| EventType::parse(t).unwrap());
     let router = Router::new(vec![route], [(name, known.into_iter().collect())].into());
     let routed = router.route(event);
-    let position = Position { sequence: 1, sinks };
+    let position = Position {
+        sequence: 1,
+        sinks,
+        bytes: 0,
+    };
     let lane = routed.lane();
     Message::new(position, lane, Arc::new(routed.into_event()))
 }
