@@ -29,6 +29,17 @@ const STEP_ATTEMPTS: usize = 512;
 /// Held-back events tried again in one step.
 const STEP_RETRIES: usize = 256;
 
+/// The sink a dispatcher serves.
+#[derive(Debug)]
+pub struct Served {
+    /// Its name.
+    pub name: SinkName,
+    /// Its number in the spool.
+    pub index: SinkIndex,
+    /// The sink.
+    pub sink: Arc<dyn Sink>,
+}
+
 /// How hard a dispatcher drives its sink.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -80,23 +91,16 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher for `sink`, which the spool knows as `index`.
+    /// A dispatcher for one sink.
     #[must_use]
-    pub fn new(
-        name: SinkName,
-        index: SinkIndex,
-        sink: Arc<dyn Sink>,
-        spool: Spool,
-        pace: Pace,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(served: Served, spool: Spool, pace: Pace, metrics: Arc<Metrics>) -> Self {
         Self {
-            name,
-            index,
+            name: served.name,
+            index: served.index,
             spool,
             pace,
             metrics,
-            publishing: Publishing::to(sink),
+            publishing: Publishing::to(served.sink),
             gate: Gate::default(),
             ready: VecDeque::new(),
             read_through: 0,

@@ -199,8 +199,7 @@ async fn a_confirmed_message_arrives_whole_and_persistent() {
     let sink = RabbitMq::new(settings(&broker_url()), sender.needs());
     connected(&sink).await;
     let message = sender.event("sample.uploaded", "7428cca4a3a04a8e");
-    let receipt = sink.publish(&message).await.expect("confirmed");
-    drop(receipt);
+    sink.publish(&message).await.expect("confirmed");
 
     let seen = observer.get(&name).await.expect("confirmed is there");
     assert_eq!(

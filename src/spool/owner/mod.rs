@@ -386,16 +386,15 @@ impl Owner {
     }
 }
 
+type Answer = Result<Appended, SpoolUnavailable>;
+
 /// The answer to an append, unless it has to wait for the event's delivery.
 fn answer(
     milestone: Milestone,
-    reply: Reply<Result<Appended, SpoolUnavailable>>,
+    reply: Reply<Answer>,
     plan: Plan,
     (entries, recent, waiting): (&mut Entries<'_>, &mut Recent, &mut Waiting),
-) -> Option<(
-    Reply<Result<Appended, SpoolUnavailable>>,
-    Result<Appended, SpoolUnavailable>,
-)> {
+) -> Option<(Reply<Answer>, Answer)> {
     let (appended, sequence, pending) = match plan {
         Plan::Full => return Some((reply, Err(SpoolUnavailable::Full))),
         Plan::Duplicate { original, pending } => (Appended::Duplicate, original, pending),
