@@ -187,6 +187,8 @@ fn headers(message: &BasicGetMessage) -> BTreeMap<String, String> {
     let headers = message.properties.headers().as_ref().expect("headers");
     headers
         .into_iter()
+        // A quorum queue adds headers of its own.
+        .filter(|(name, _)| !name.as_str().starts_with("x-"))
         .map(|(name, value)| (name.to_string(), text(value)))
         .collect()
 }
@@ -441,36 +443,43 @@ async fn a_missing_exchange_is_named_and_harms_no_other() {
     let (present, absent) = (Sender::new(&here), Sender::new(&gone));
     let sink = RabbitMq::new(settings, present.needs());
     connected(&sink).await;
-    for round in 0..10 {
-        let messages: Vec<(bool, Message)> = (0..300)
+    let told_apart = async |round: &str| {
+        let is_here = |number| number % 5 != 0;
+        let messages: Vec<Message> = (0..300)
             .map(|number| {
-                let is_here = number % 5 != 0;
-                let sender = if is_here { &present } else { &absent };
-                (
-                    is_here,
-                    sender.event("sample.uploaded", &format!("{round}-{number}")),
-                )
+                let sender = if is_here(number) { &present } else { &absent };
+                sender.event("sample.uploaded", &format!("{round}-{number}"))
             })
             .collect();
-        let results = join_all(messages.iter().map(|(_, message)| sink.publish(message))).await;
-        for ((is_here, _), result) in messages.iter().zip(&results) {
-            match result {
-                Ok(_) => assert!(is_here),
-                Err(PublishError::Unroutable(reason)) => {
-                    assert!(!is_here && reason.contains(&gone), "{reason}");
-                }
-                Err(other) => panic!("round {round}, {is_here}: {other}"),
-            }
-        }
+        let results = join_all(messages.iter().map(|message| sink.publish(message))).await;
+        results
+            .iter()
+            .enumerate()
+            .all(|(number, result)| match result {
+                Ok(_) => is_here(number),
+                Err(PublishError::Unroutable(reason)) => !is_here(number) && reason.contains(&gone),
+                Err(_) => false,
+            })
+    };
+    for round in 0..20 {
+        assert!(told_apart(&round.to_string()).await, "round {round}");
     }
     assert_eq!(sink.health().reconnects, 0);
     observer.topic(&gone, "#").await;
     let message = absent.event("sample.uploaded", "later");
     sink.publish(&message).await.expect("there now");
     assert_eq!(observer.ids(&gone).await, [message.id().to_string()]);
+    observer.remove(&gone).await;
+    // A burst is under way when the exchange vanishes, so the first rounds may be in doubt.
+    eventually("the vanished exchange is told apart", async || {
+        told_apart("vanished").await.then_some(())
+    })
+    .await;
+    for round in 0..10 {
+        assert!(told_apart(&format!("after-{round}")).await, "round {round}");
+    }
     close(sink).await;
     observer.remove(&here).await;
-    observer.remove(&gone).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
