@@ -10,4 +10,5 @@ mod kafka_sink;
 mod message;
 mod proxy;
 mod rabbitmq_sink;
+mod spool;
 mod store_sink;

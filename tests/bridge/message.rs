@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookferry::event::{Event, Position, SinkIndex, SinkSet};
 use hookferry::name::{EventType, SourceName};
-use hookferry::route::{Route, Router};
+use hookferry::route::{Route, Routed, Router};
 use hookferry::sink::{Message, Needs};
 use hookferry::source::{Inbound, ONE_CODEX, Secret, Source};
 use jiff::Timestamp;
@@ -70,6 +70,18 @@ impl Sender {
 
     /// A message with exactly this body, whatever it is.
     pub fn body(&self, body: impl Into<Bytes>) -> Message {
+        let routed = self.routed(body);
+        let lane = routed.lane();
+        let position = Position {
+            sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
+            sinks: self.sinks,
+            bytes: 0,
+        };
+        Message::new(position, lane, Arc::new(routed.into_event()))
+    }
+
+    /// An event on its way into the spool.
+    pub fn routed(&self, body: impl Into<Bytes>) -> Routed {
         let (body, now) = (body.into(), Timestamp::now());
         let header = ONE_CODEX.scheme.sign(&self.secret, &body, now);
         let inbound = Inbound {
@@ -83,14 +95,7 @@ impl Sender {
             .expect("well-formed")
             .verify(inbound, now)
             .expect("signed just now");
-        let routed = self.router.route(Event::read(verified));
-        let lane = routed.lane();
-        let position = Position {
-            sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
-            sinks: self.sinks,
-            bytes: 0,
-        };
-        Message::new(position, lane, Arc::new(routed.into_event()))
+        self.router.route(Event::read(verified))
     }
 }
 
