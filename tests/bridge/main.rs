@@ -3,4 +3,5 @@
 mod eventually;
 mod message;
 mod proxy;
+mod rabbitmq_observer;
 mod rabbitmq_sink;
