@@ -9,6 +9,7 @@ mod eventually;
 mod kafka_sink;
 mod message;
 mod proxy;
+mod rabbitmq_observer;
 mod rabbitmq_sink;
 mod spool;
 mod store_sink;

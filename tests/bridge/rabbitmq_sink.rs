@@ -8,22 +8,15 @@ use futures_util::future::join_all;
 use hookferry::route::{Template, Templates};
 use hookferry::sink::rabbitmq::{Address, Queue, RabbitMq, Settings, Tls, follow};
 use hookferry::sink::{Message, PublishError, RefusalReason, Seen, Severity, Sink};
+use lapin::ExchangeKind;
 use lapin::message::BasicGetMessage;
-use lapin::options::{
-    BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
-};
+use lapin::options::QueueDeleteOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 
 use crate::eventually::eventually;
 use crate::message::{Sender, body, unique};
 use crate::proxy::Proxy;
-
-fn broker_url() -> String {
-    std::env::var("HOOKFERRY_TEST_AMQP_URL")
-        .expect("HOOKFERRY_TEST_AMQP_URL names no broker: run tests/run, or set it to an AMQP URL")
-}
+use crate::rabbitmq_observer::{Observer, broker_url};
 
 /// The URL with another authority behind the credentials, and its own authority.
 fn through(proxy: Option<&Proxy>) -> (String, String) {
@@ -65,92 +58,6 @@ fn settings(url: &str) -> Settings {
         connect_timeout: Duration::from_secs(10),
         heartbeat: Duration::from_secs(10),
         max_message_bytes: 128 * 1024 * 1024,
-    }
-}
-
-/// A second look at the broker, and what it must clean up.
-struct Observer {
-    _connection: Connection,
-    channel: Channel,
-}
-
-impl Observer {
-    async fn new() -> Self {
-        let connection = Connection::connect(&broker_url(), ConnectionProperties::default())
-            .await
-            .expect("the broker answers");
-        let channel = connection.create_channel().await.expect("a channel");
-        Self {
-            _connection: connection,
-            channel,
-        }
-    }
-
-    async fn exchange(&self, name: &str, kind: ExchangeKind) {
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        self.channel
-            .exchange_declare(name.into(), kind, options, FieldTable::default())
-            .await
-            .expect("declared");
-    }
-
-    async fn delete_exchange(&self, name: &str) {
-        self.channel
-            .exchange_delete(name.into(), ExchangeDeleteOptions::default())
-            .await
-            .expect("deleted");
-    }
-
-    async fn queue(&self, name: &str, exchange: &str, binding: &str, arguments: FieldTable) {
-        let options = QueueDeclareOptions {
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
-        self.channel
-            .queue_declare(name.into(), options, arguments)
-            .await
-            .expect("declared");
-        self.channel
-            .queue_bind(
-                name.into(),
-                exchange.into(),
-                binding.into(),
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .expect("bound");
-    }
-
-    /// A topic exchange with one queue of the same name.
-    async fn topic(&self, name: &str, binding: &str) {
-        self.exchange(name, ExchangeKind::Topic).await;
-        self.queue(name, name, binding, FieldTable::default()).await;
-    }
-
-    async fn get(&self, queue: &str) -> Option<BasicGetMessage> {
-        self.channel
-            .basic_get(queue.into(), BasicGetOptions { no_ack: true })
-            .await
-            .expect("the queue answers")
-    }
-
-    async fn ids(&self, queue: &str) -> Vec<String> {
-        let mut ids = Vec::new();
-        while let Some(message) = self.get(queue).await {
-            let id = message.properties.message_id().clone();
-            ids.push(id.expect("every message has an id").to_string());
-        }
-        ids
-    }
-
-    async fn remove(&self, name: &str) {
-        let queue = QueueDeleteOptions::default();
-        let _ = self.channel.queue_delete(name.into(), queue).await;
-        self.delete_exchange(name).await;
     }
 }
 
