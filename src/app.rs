@@ -45,6 +45,7 @@ pub struct Bridge {
     ingress_handle: ServerHandle,
     admin_handle: ServerHandle,
     draining: Draining,
+    pipeline: Arc<Pipeline>,
     sources: Arc<ArcSwap<Sources>>,
     metrics: Arc<Metrics>,
     dispatchers: JoinSet<anyhow::Result<()>>,
@@ -86,7 +87,7 @@ impl Bridge {
         let operators = Operators {
             listen: settings.admin,
             watch: Watch {
-                pipeline,
+                pipeline: Arc::clone(&pipeline),
                 sinks: outlets.sinks.clone(),
                 metrics: Arc::clone(&metrics),
             },
@@ -114,6 +115,7 @@ impl Bridge {
             ingress_handle: public.handle,
             admin_handle: operators.handle,
             draining,
+            pipeline,
             sources,
             metrics,
             dispatchers: outlets.dispatchers,
@@ -138,14 +140,28 @@ impl Bridge {
         self.admin
     }
 
-    /// Takes over the sources of a new configuration: secrets, tolerances and rate limits. Requests
-    /// under way keep the old ones.
-    pub fn reload_sources(&self, sources: Vec<SourceSettings>) {
-        self.sources.store(Arc::new(entrances(sources)));
+    /// Takes over the sources and routes of a new configuration: secrets, tolerances, rate limits,
+    /// event types. Requests under way keep the old ones. Everything else needs a restart.
+    ///
+    /// # Errors
+    /// When a route leads to a sink that is not running; the old configuration then stays.
+    pub fn reload(&self, settings: Settings) -> anyhow::Result<()> {
+        let running = |name: &SinkName| self.sinks.iter().any(|(known, _)| known == name);
+        if let Some(new) = settings.sinks.iter().find(|sink| !running(&sink.name)) {
+            return Err(anyhow!(
+                "sink.{}: this sink is new; a restart is needed to open it",
+                new.name
+            ));
+        }
+        self.pipeline
+            .router
+            .store(Arc::new(router(&settings, &self.spool)?));
+        self.sources.store(Arc::new(entrances(settings.sources)));
         self.show_reload(true);
+        Ok(())
     }
 
-    /// Notes that a new configuration could not be read; the old one stays.
+    /// Notes that a new configuration is not taken over; the old one stays.
     pub fn reload_failed(&self) {
         self.show_reload(false);
     }
@@ -259,7 +275,7 @@ fn pipeline(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Pipeline> {
     Ok(Pipeline {
-        router: router(settings, spool)?,
+        router: ArcSwap::from_pointee(router(settings, spool)?),
         spool: spool.clone(),
         milestone: settings.milestone,
         keeps_dead_letters: settings.spool.place != Place::Memory,

@@ -73,6 +73,12 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
         }
     }
     for sink in sinks {
+        metrics
+            .events_requeued_total
+            .with_label_values(&[sink.as_str()]);
+        metrics
+            .events_discarded_total
+            .with_label_values(&[sink.as_str()]);
         for reason in RefusalReason::ALL {
             metrics
                 .events_dead_lettered_total

@@ -160,14 +160,16 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// When to look again although nothing has happened.
     fn next_wake(&self) -> Instant {
-        let retry = self.unroutable.first_key_value().map(|((due, _), _)| *due);
-        let idle = Instant::now() + Duration::from_secs(60);
-        [self.paused_until, retry]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(idle)
+        let next_retry = || self.unroutable.first_key_value().map(|((due, _), _)| *due);
+        // While the sink is unavailable nothing else is due.
+        let due = if self.paused_at.is_some() {
+            self.paused_until
+        } else {
+            next_retry()
+        };
+        due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
 
     /// The pause is over: one publish will show whether the sink is back.

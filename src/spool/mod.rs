@@ -10,7 +10,7 @@
 //! # The invariants
 //! - One thread owns the file. Everything that waits for it is committed together.
 //! - A reply that says "accepted" is sent after the commit that wrote the record and its id.
-//! - A record leaves for a [`Receipt`] or a written dead letter, and for nothing else. That deletion
+//! - A record leaves for a [`Receipt`](crate::sink::Receipt) or a written dead letter, and for nothing else. That deletion
 //!   may be lost in a crash, which only publishes the event once more.
 //! - Sequences rise and are never used twice, not even after the file was emptied or the machine
 //!   lost power: they are reserved in blocks, and each start begins a new block.

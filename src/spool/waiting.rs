@@ -19,11 +19,10 @@ struct Event {
 impl Waiting {
     /// Answers `appended` to the reply once every sink is done.
     pub fn until_done(&mut self, sequence: u64, reply: Reply<Answer>, appended: Appended) {
-        self.0
-            .entry(sequence)
-            .or_default()
-            .replies
-            .push((reply, appended));
+        let event = self.0.entry(sequence).or_default();
+        // A sender that tries again and again during an outage leaves only its last try here.
+        event.replies.retain(|(earlier, _)| !earlier.is_closed());
+        event.replies.push((reply, appended));
     }
 
     /// A sink has set the event aside, so it will not be delivered everywhere.

@@ -121,6 +121,8 @@ impl Owner {
             };
             if let Some(closed) = self.step(first, inbox) {
                 self.finish();
+                // The file is free for another owner before anybody hears of it.
+                drop(self);
                 // Whoever asked may have run into its own deadline.
                 let _ = closed.send(());
                 return;
@@ -173,8 +175,10 @@ impl Owner {
 
     fn commit(&mut self, group: &mut Group) {
         let due = self.ticked_at.elapsed() >= TICK;
-        let lazily = self.settling.unwritten().len() >= MAX_UNWRITTEN;
-        if group.routed.is_empty() && group.burials.is_empty() && !lazily && !due {
+        // An inspection must not show what has been settled.
+        let settle =
+            self.settling.unwritten().len() >= MAX_UNWRITTEN || !group.inspections.is_empty();
+        if group.routed.is_empty() && group.burials.is_empty() && !settle && !due {
             return;
         }
         let started = Instant::now();
@@ -306,14 +310,14 @@ impl Owner {
         }
     }
 
-    /// A first commit, without any event, and a new count of what is there.
+    /// A first commit, without any event, and a new count of what is there. What was settled before
+    /// the failure is written first, so that the file says who still waits for what.
     fn probe(&mut self) -> rusqlite::Result<()> {
-        self.take_stock()?;
         let connection = self
             .connection
             .as_mut()
             .ok_or(rusqlite::Error::InvalidQuery)?;
-        let mut writer = Writer::new(&self.settings, &self.tally, self.next_sequence);
+        let tally = Tally::load(connection)?;
         let batch = Batch {
             settled: self.settling.unwritten(),
             burials: Vec::new(),
@@ -321,18 +325,16 @@ impl Owner {
             expire: false,
             probe: true,
         };
-        writer.write(connection, batch)?;
-        self.tally = writer.tally;
+        Writer::new(&self.settings, &tally, self.next_sequence).write(connection, batch)?;
         self.settling.written();
+        self.take_stock()?;
         let mut entries = self.books.open();
         entries.restart(&self.tally);
         entries.close(&self.tally, &self.settling);
-        self.metrics.spool_writable.set(1);
-        self.state.writable.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Reads the counts and positions from the file.
+    /// Reads the counts and positions from the file: it is open and sound.
     fn take_stock(&mut self) -> rusqlite::Result<()> {
         let connection = self
             .connection
