@@ -53,7 +53,7 @@ fn the_spool_reads_alike_through_a_bridge_and_from_the_file() {
     );
     running(&["spool", "show", "999999999"]).with_code(1);
     let said = running(&["spool", "drop", "--sink", "rabbit", "--yes"]).with_code(1);
-    assert!(said.err.contains("stop the bridge first"), "{}", said.err);
+    assert!(said.err.contains("is configured"), "{}", said.err);
     let said = verb(&setup, &["spool", "list"], None).with_code(2);
     assert!(
         said.err.contains("--admin"),
