@@ -5,6 +5,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod cli;
 mod eventually;
 mod kafka_sink;
 mod message;
