@@ -1,0 +1,25 @@
+//! The only waiting there is: ask again until the answer is yes, or a deadline says that it never
+//! will be.
+
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Asks until there is an answer.
+///
+/// # Panics
+/// When there is none within 30 s.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{what}: not within {PATIENCE:?}"
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+}
