@@ -5,6 +5,8 @@
 //! publishes end; sinks close; the spool commits what waits and closes; the operators' listener goes
 //! last. A crash anywhere in between is as safe, only less polite.
 
+mod labels;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,19 +20,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Operators, Watch};
-use crate::config::{RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings};
-use crate::event::{QuarantineReason, SinkIndex};
-use crate::ingress::{self, Door, Entrance, Limits, Problem, Public, Sources};
+use crate::config::{
+    IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
+};
+use crate::event::SinkIndex;
+use crate::ingress::{self, Door, Entrance, Limits, Public, Sources};
 use crate::metrics::Metrics;
-use crate::name::{EventType, SinkName};
-use crate::pipeline::{Dispatcher, Pipeline, Refusal};
+use crate::name::SinkName;
+use crate::pipeline::{Dispatcher, Pipeline, Served};
 use crate::route::{Route, Router};
 use crate::shutdown::Draining;
 use crate::sink::kafka::Kafka;
 use crate::sink::rabbitmq::RabbitMq;
 use crate::sink::store::{Store, TopicLog};
-use crate::sink::{Needs, RefusalReason, Sink};
-use crate::source::Rejection;
+use crate::sink::{Needs, Sink};
 use crate::spool::{Place, Spool, Stopped};
 use crate::telemetry;
 
@@ -42,6 +45,7 @@ pub struct Bridge {
     ingress_handle: ServerHandle,
     admin_handle: ServerHandle,
     draining: Draining,
+    pipeline: Arc<Pipeline>,
     sources: Arc<ArcSwap<Sources>>,
     metrics: Arc<Metrics>,
     dispatchers: JoinSet<anyhow::Result<()>>,
@@ -66,82 +70,37 @@ impl Bridge {
             .iter()
             .map(|sink| sink.name.clone())
             .collect();
-        show_labels(&metrics, &settings, &names);
-        let keeps_dead_letters = settings.spool.place != Place::Memory;
+        labels::show(&metrics, &settings, &names);
         let (spool, spool_stopped) =
             Spool::open(settings.spool.clone(), &names, Arc::clone(&metrics))?;
-        let index = |name: &SinkName| {
-            spool
-                .sink(name)
-                .ok_or_else(|| anyhow!("the spool does not know sink {name}"))
-        };
-        let needs = needs(&settings);
         let draining = Draining::default();
-        let pipeline = Arc::new(Pipeline {
-            router: router(&settings, &index)?,
-            spool: spool.clone(),
-            milestone: settings.milestone,
-            keeps_dead_letters,
-            deadline: settings.acknowledge_timeout,
-            draining: draining.clone(),
-            metrics: Arc::clone(&metrics),
-        });
-        let stop_dispatchers = CancellationToken::new();
-        let mut dispatchers = JoinSet::new();
-        let (mut sinks, mut topics) = (Vec::new(), None);
-        for SinkSettings { name, pace, kind } in settings.sinks {
-            let (sink, log) = open_sink(kind, &needs).with_context(|| format!("sink {name}"))?;
-            topics = topics.or(log);
-            let dispatcher = Dispatcher::new(
-                name.clone(),
-                index(&name)?,
-                Arc::clone(&sink),
-                spool.clone(),
-                pace,
-                Arc::clone(&metrics),
-            );
-            let stop = stop_dispatchers.clone();
-            let of = name.clone();
-            dispatchers.spawn(async move {
-                dispatcher
-                    .run(stop)
-                    .await
-                    .with_context(|| format!("the dispatcher of sink {of}"))
-            });
-            sinks.push((name, sink));
-        }
+        let pipeline = Arc::new(pipeline(&settings, &spool, &draining, &metrics)?);
+        let needs = needs(&settings);
+        let outlets = Outlets::open(settings.sinks, &needs, &spool, &metrics)?;
         let sources = Arc::new(ArcSwap::from_pointee(entrances(settings.sources)));
-        let public = Public {
-            listen: settings.ingress.listen,
-            head_timeout: settings.ingress.head_timeout,
-            keep_alive: settings.ingress.keep_alive,
-            max_connections: settings.ingress.max_connections,
-            workers: settings.ingress.workers,
-            shutdown_timeout: settings.shutdown_timeout,
-        };
-        let limits = Limits {
-            max_body_bytes: settings.ingress.max_body_bytes,
-            body_timeout: settings.ingress.body_timeout,
-        };
         let door = Door {
             sources: Arc::clone(&sources),
-            limits,
+            limits: limits(&settings.ingress),
             pipeline: Arc::clone(&pipeline),
             metrics: Arc::clone(&metrics),
         };
-        let watch = Watch {
-            pipeline,
-            sinks: sinks.clone(),
-            metrics: Arc::clone(&metrics),
-        };
-        let operators = admin::bind(Operators {
+        let operators = Operators {
             listen: settings.admin,
-            watch,
-            topics,
+            watch: Watch {
+                pipeline: Arc::clone(&pipeline),
+                sinks: outlets.sinks.clone(),
+                metrics: Arc::clone(&metrics),
+            },
+            topics: outlets.topics,
             served: names,
-        })
-        .with_context(|| format!("admin.listen: cannot listen on {}", settings.admin))?;
-        let public = ingress::bind(&public, Arc::new(door)).with_context(|| {
+        };
+        let operators = admin::bind(operators)
+            .with_context(|| format!("admin.listen: cannot listen on {}", settings.admin))?;
+        let public = ingress::bind(
+            &public(&settings.ingress, settings.shutdown_timeout),
+            Arc::new(door),
+        )
+        .with_context(|| {
             format!(
                 "ingress.listen: cannot listen on {}",
                 settings.ingress.listen
@@ -156,12 +115,13 @@ impl Bridge {
             ingress_handle: public.handle,
             admin_handle: operators.handle,
             draining,
+            pipeline,
             sources,
             metrics,
-            dispatchers,
-            stop_dispatchers,
+            dispatchers: outlets.dispatchers,
+            stop_dispatchers: outlets.stop,
             servers,
-            sinks,
+            sinks: outlets.sinks,
             spool,
             spool_stopped,
             shutdown_timeout: settings.shutdown_timeout,
@@ -180,14 +140,28 @@ impl Bridge {
         self.admin
     }
 
-    /// Takes over the sources of a new configuration: secrets, tolerances and rate limits. Requests
-    /// under way keep the old ones.
-    pub fn reload_sources(&self, sources: Vec<SourceSettings>) {
-        self.sources.store(Arc::new(entrances(sources)));
+    /// Takes over the sources and routes of a new configuration: secrets, tolerances, rate limits,
+    /// event types. Requests under way keep the old ones. Everything else needs a restart.
+    ///
+    /// # Errors
+    /// When a route leads to a sink that is not running; the old configuration then stays.
+    pub fn reload(&self, settings: Settings) -> anyhow::Result<()> {
+        let running = |name: &SinkName| self.sinks.iter().any(|(known, _)| known == name);
+        if let Some(new) = settings.sinks.iter().find(|sink| !running(&sink.name)) {
+            return Err(anyhow!(
+                "sink.{}: this sink is new; a restart is needed to open it",
+                new.name
+            ));
+        }
+        self.pipeline
+            .router
+            .store(Arc::new(router(&settings, &self.spool)?));
+        self.sources.store(Arc::new(entrances(settings.sources)));
         self.show_reload(true);
+        Ok(())
     }
 
-    /// Notes that a new configuration could not be read; the old one stays.
+    /// Notes that a new configuration is not taken over; the old one stays.
     pub fn reload_failed(&self) {
         self.show_reload(false);
     }
@@ -244,6 +218,91 @@ impl Bridge {
     }
 }
 
+/// The sinks, each with its dispatcher.
+struct Outlets {
+    sinks: Vec<(SinkName, Arc<dyn Sink>)>,
+    topics: Option<TopicLog>,
+    dispatchers: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Outlets {
+    fn open(
+        settings: Vec<SinkSettings>,
+        needs: &Needs,
+        spool: &Spool,
+        metrics: &Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let mut outlets = Self {
+            sinks: Vec::new(),
+            topics: None,
+            dispatchers: JoinSet::new(),
+            stop: CancellationToken::new(),
+        };
+        for SinkSettings { name, pace, kind } in settings {
+            let (sink, topics) = open_sink(kind, needs).with_context(|| format!("sink {name}"))?;
+            outlets.topics = outlets.topics.or(topics);
+            let served = Served {
+                name: name.clone(),
+                index: index(spool, &name)?,
+                sink: Arc::clone(&sink),
+            };
+            let dispatcher = Dispatcher::new(served, spool.clone(), pace, Arc::clone(metrics));
+            let (stop, of) = (outlets.stop.clone(), name.clone());
+            let run = async move {
+                dispatcher
+                    .run(stop)
+                    .await
+                    .with_context(|| format!("the dispatcher of sink {of}"))
+            };
+            outlets.dispatchers.spawn(run);
+            outlets.sinks.push((name, sink));
+        }
+        Ok(outlets)
+    }
+}
+
+fn index(spool: &Spool, name: &SinkName) -> anyhow::Result<SinkIndex> {
+    spool
+        .sink(name)
+        .ok_or_else(|| anyhow!("the spool does not know sink {name}"))
+}
+
+fn pipeline(
+    settings: &Settings,
+    spool: &Spool,
+    draining: &Draining,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Pipeline> {
+    Ok(Pipeline {
+        router: ArcSwap::from_pointee(router(settings, spool)?),
+        spool: spool.clone(),
+        milestone: settings.milestone,
+        keeps_dead_letters: settings.spool.place != Place::Memory,
+        deadline: settings.acknowledge_timeout,
+        draining: draining.clone(),
+        metrics: Arc::clone(metrics),
+    })
+}
+
+fn limits(ingress: &IngressSettings) -> Limits {
+    Limits {
+        max_body_bytes: ingress.max_body_bytes,
+        body_timeout: ingress.body_timeout,
+    }
+}
+
+fn public(ingress: &IngressSettings, shutdown_timeout: Duration) -> Public {
+    Public {
+        listen: ingress.listen,
+        head_timeout: ingress.head_timeout,
+        keep_alive: ingress.keep_alive,
+        max_connections: ingress.max_connections,
+        workers: ingress.workers,
+        shutdown_timeout,
+    }
+}
+
 fn unexpected(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
     match ended {
         Ok(Ok(())) => anyhow!("a part of the bridge has ended"),
@@ -290,15 +349,12 @@ fn entrances(sources: Vec<SourceSettings>) -> Sources {
     sources.into_iter().map(entrance).collect()
 }
 
-fn router(
-    settings: &Settings,
-    index: &dyn Fn(&SinkName) -> anyhow::Result<SinkIndex>,
-) -> anyhow::Result<Router> {
+fn router(settings: &Settings, spool: &Spool) -> anyhow::Result<Router> {
     let route = |route: &RouteSettings| -> anyhow::Result<Route> {
         let sinks = route
             .sinks
             .iter()
-            .map(index)
+            .map(|name| index(spool, name))
             .collect::<anyhow::Result<_>>()?;
         Ok(Route {
             source: route.source.clone(),
@@ -322,83 +378,4 @@ fn router(
         })
         .collect();
     Ok(Router::new(routes, known))
-}
-
-/// Gives every closed-set label its series from the first scrape on, so that a rate over a counter
-/// that starts with its first event misses nothing.
-fn show_labels(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
-    metrics
-        .build_info
-        .with_label_values(&[env!("CARGO_PKG_VERSION")])
-        .set(1);
-    metrics.config_last_reload_successful.set(1);
-    metrics
-        .config_last_reload_timestamp_seconds
-        .set(Timestamp::now().as_second());
-    let reasons = || {
-        Problem::REJECTIONS
-            .map(Problem::reason)
-            .into_iter()
-            .chain(Rejection::ALL.map(Rejection::reason))
-    };
-    for reason in Refusal::ALL {
-        metrics
-            .deliveries_refused_total
-            .with_label_values(&[reason.reason()]);
-    }
-    for reason in QuarantineReason::ALL {
-        metrics
-            .events_quarantined_total
-            .with_label_values(&[reason.as_str()]);
-    }
-    metrics
-        .deliveries_rejected_total
-        .with_label_values(&["unknown", Problem::UnknownSource.reason()]);
-    for SourceSettings {
-        source,
-        event_types,
-        ..
-    } in &settings.sources
-    {
-        let labels = || {
-            event_types
-                .iter()
-                .map(EventType::as_str)
-                .chain(["other", "quarantine"])
-        };
-        for reason in reasons() {
-            metrics
-                .deliveries_rejected_total
-                .with_label_values(&[source.name.as_str(), reason]);
-        }
-        metrics
-            .events_duplicate_total
-            .with_label_values(&[source.name.as_str()]);
-        for label in labels() {
-            metrics
-                .events_accepted_total
-                .with_label_values(&[source.name.as_str(), label]);
-            for sink in sinks {
-                metrics
-                    .events_delivered_total
-                    .with_label_values(&[sink.as_str(), label]);
-            }
-        }
-    }
-    for sink in sinks {
-        for reason in RefusalReason::ALL {
-            metrics
-                .events_dead_lettered_total
-                .with_label_values(&[sink.as_str(), reason.as_str()]);
-        }
-        for result in ["confirmed", "unavailable", "unroutable", "refused"] {
-            metrics
-                .publish_attempts_total
-                .with_label_values(&[sink.as_str(), result]);
-        }
-        metrics
-            .last_delivery_timestamp_seconds
-            .with_label_values(&[sink.as_str()])
-            .set(0);
-    }
 }

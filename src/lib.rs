@@ -1,4 +1,71 @@
-//! Hookferry.
+//! Hookferry takes signed webhooks, proves who sent them, and puts each event onto RabbitMQ, Kafka
+//! or a store of its own, at least once.
+//!
+//! The README says how to run it and what it promises to people. This page is for a reader of the
+//! code: the path, the promise as the types keep it, and the map.
+//!
+//! # The path
+//! ```text
+//!  bytes ──► Verified ──► Event ──► Routed ──► spool ──► Message ──► Receipt
+//!  Inbound   source/      event/    route      spool/    sink/       sink/
+//! ```
+//! Each arrow is one function. The next stage takes the type on its left by value, and only one
+//! module can make the type on its right, so that a stage cannot be left out:
+//!
+//! | type | is the proof that | only maker |
+//! |---|---|---|
+//! | [`source::Verified`] | these bytes were signed with a secret of this source, just now | [`source::Claim::verify`] |
+//! | [`event::Event`] | the delivery was read; what could not be understood says why | [`event::Event::read`] |
+//! | [`route::Routed`] | it has a lane and at least one sink | [`route::Router::route`] |
+//! | [`spool::Record`] | it lies in the spool, and matches its checksum | the spool |
+//! | [`pipeline::Accepted`] | it has reached its milestone and may be answered 200 | [`pipeline::Pipeline::accept`] |
+//! | [`sink::Receipt`] | a sink has confirmed it | a sink, after its broker's confirm |
+//!
+//! There is one path and there are two milestones. Every event is written to the spool, read from
+//! it by a dispatcher, and published by a sink; `acknowledge` only says whether the HTTP request is
+//! answered after the first of these or after the last. What happens in an outage is what happens
+//! always.
+//!
+//! # The promise
+//! Where each clause is kept, and so where a change could break it:
+//!
+//! - **A 200 is durable.** [`pipeline::Pipeline::accept`] returns after the commit (or the confirm);
+//!   the spool's thread answers only then. Every other outcome is a [`pipeline::Refusal`], which
+//!   [`ingress::Problem`] turns into a 503.
+//! - **At least once.** A record leaves the spool for a [`sink::Receipt`] or a written dead letter,
+//!   and for nothing else: see [`spool::Settlement`] and [`spool::Burial`]. A receipt that a crash
+//!   loses only publishes the event again.
+//! - **Same bytes.** The body is `Bytes` from the socket to the broker. It is read for the id, the
+//!   type and the object, and never encoded again.
+//! - **Same id.** [`event::EventId`] is made of the event's own fields, and of nothing random and
+//!   nothing of the delivery.
+//! - **Order.** [`pipeline::Dispatcher`] has at most one publish outstanding for each
+//!   [`event::OrderingKey`], and keeps its turn through pauses and retries.
+//! - **Honest refusal.** [`ingress::Problem`] alone chooses error statuses.
+//! - **Nothing hidden.** [`metrics::Metrics::books`] is held around every change that one scrape must
+//!   show as a whole.
+//! - **Authentic is never dropped.** [`event::Event::read`] cannot fail: what cannot be understood is
+//!   [`event::Content::Quarantined`] with the reason, and takes the same path.
+//!
+//! # The map
+//! Imports point down this list only.
+//!
+//! | layer | modules | what is there |
+//! |---|---|---|
+//! | people | [`cli`], [`telemetry`] | the commands, the log |
+//! | wiring | [`app`], [`config`] | the composition root with the order of stopping; the file as it is written, and the settings the program runs on |
+//! | drivers | [`ingress`], [`admin`] | the public listener, the operators' listener |
+//! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
+//! | edges | [`sink`], [`spool`] | the trait with its three implementations; the disk |
+//! | middle | [`route`], [`event`], [`source`] | where an event goes; what it says; who sent it |
+//! | ground | [`name`], [`metrics`], [`shutdown`], [`sqlite`] | parsed names, every metric, the word that the program stops, files with one owner |
+//!
+//! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]
+//! and [`admin`], which are both HTTP listeners; rusqlite in [`spool`], [`sink::store`] and
+//! [`sqlite`], because the spool and the store are two files of one kind.
+//!
+//! To add a provider, begin at [`source::Provider`]; to add a sink, at [`sink::Sink`].
+
 pub mod admin;
 pub mod app;
 pub mod cli;

@@ -12,6 +12,8 @@ use crate::metrics::Metrics;
 /// Starts logging to standard error. A second start in one process changes nothing.
 pub fn start(log: &LogSettings) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // lapin logs every returned message with its body, and bodies never belong in a log.
+    let filter = filter.add_directive("lapin=off".parse().expect("a directive"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

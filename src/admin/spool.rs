@@ -94,7 +94,7 @@ async fn discard(access: Data<Access>, sink: Path<String>) -> HttpResponse {
     };
     if access.served.contains(name) {
         let text = format!(
-            "sink {name} is configured and its events are on their way; stop the bridge first"
+            "sink {name} is configured and its events are on their way; take it out of the configuration and restart first"
         );
         return answer::<Counted>(Err(InspectionError::Impossible(text)));
     }

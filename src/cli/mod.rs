@@ -1,19 +1,42 @@
 //! The commands: what a person types, and what the program answers on the terminal.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+//! What was asked for goes to standard output; what is said about it goes to standard error. Exit
+//! codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod check;
+mod config_file;
+mod demo;
+mod failure;
+mod http;
+mod mark;
+mod output;
+mod print;
+mod progress;
+mod sample;
+mod secret;
+mod send;
 mod serve;
+mod store_reader;
+mod topics;
+mod webhook;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::config::{self, Settings};
+use config_file::ConfigFile;
+use failure::Failure;
 
 /// Signed webhooks in, RabbitMQ or Kafka out, nothing lost in between.
 #[derive(Debug, Parser)]
 #[command(name = "hookferry", version, about, max_term_width = 100)]
+#[command(after_help = "Examples:
+  hookferry demo                           the whole bridge on this machine, with sample events
+  hookferry config example > hookferry.toml
+  hookferry check --config hookferry.toml --connect
+  hookferry serve --config hookferry.toml
+
+Each command has examples of its own: hookferry COMMAND --help")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -21,38 +44,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the bridge.
+    Demo(demo::Demo),
     Serve(serve::Serve),
-}
-
-/// Where the configuration is.
-#[derive(Debug, Args)]
-pub(crate) struct ConfigFile {
-    /// The configuration file (TOML); `hookferry config example` prints one.
-    #[arg(long, value_name = "FILE", env = "HOOKFERRY_CONFIG")]
-    config: PathBuf,
-}
-
-/// How a command ended, when not well.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// It was asked for wrongly, or the configuration is wrong.
-    #[error("{0}")]
-    Usage(String),
-    /// It went wrong.
-    #[error(transparent)]
-    Failed(#[from] anyhow::Error),
-}
-
-impl ConfigFile {
-    fn load(&self) -> Result<Settings, Failure> {
-        config::load(&self.config).map_err(|problems| {
-            let file = self.config.display();
-            Failure::Usage(format!(
-                "the configuration {file} cannot be used:\n{problems}"
-            ))
-        })
-    }
+    Check(check::Check),
+    Send(send::Send),
+    Config(print::Config),
 }
 
 /// Runs the command line.
@@ -60,25 +56,20 @@ impl ConfigFile {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Command::Demo(demo) => demo.run(),
         Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
+        Command::Send(send) => send.run(),
+        Command::Config(config) => config.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure @ Failure::Usage(_)) => end(&failure, 2),
-        Err(failure) => end(&failure, 1),
+        Err(failure) => failure.exit(),
     }
-}
-
-fn end(failure: &Failure, code: u8) -> ExitCode {
-    match failure {
-        Failure::Usage(text) => eprintln!("hookferry: {text}"),
-        Failure::Failed(error) => eprintln!("hookferry: {error:#}"),
-    }
-    ExitCode::from(code)
 }
 
 /// The runtime of everything that is asynchronous.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("hookferry")

@@ -12,7 +12,7 @@ use crate::telemetry;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hookferry serve --config /etc/hookferry/hookferry.toml
-  kill -HUP <pid>    takes over new secrets, tolerances and rate limits; a bad file changes nothing
+  kill -HUP <pid>    takes over new secrets, tolerances, rate limits and routes; a bad file changes nothing
   kill -TERM <pid>   answers what is under way, keeps the rest, and stops")]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -48,13 +48,14 @@ impl Serve {
     }
 
     fn reload(&self, bridge: &Bridge) {
-        match self.config.load() {
-            Ok(settings) => {
-                bridge.reload_sources(settings.sources);
-                tracing::info!(
-                    "the sources of the new configuration are in force; other changes need a restart"
-                );
-            }
+        let reloaded = self
+            .config
+            .load()
+            .and_then(|settings| Ok(bridge.reload(settings)?));
+        match reloaded {
+            Ok(()) => tracing::info!(
+                "the new sources and routes are in force; other changes need a restart"
+            ),
             Err(error) => {
                 bridge.reload_failed();
                 tracing::error!(%error, "the new configuration is not taken over; the old one stays");

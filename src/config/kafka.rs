@@ -107,7 +107,8 @@ impl KafkaFile {
             settings.client_id.clone_from(client_id);
         }
         self.take_topics(&mut settings, path, problems);
-        self.take_limits(&mut settings, path, problems);
+        self.take_times(&mut settings, path, problems);
+        self.take_queue(&mut settings, path, problems);
         settings.compression = compression(self.compression.as_deref(), path, problems);
         let shape = |file: CreateTopicsFile| file.shape(&format!("{path}.create_topics"), problems);
         settings.create_topics = self.create_topics.and_then(shape);
@@ -115,7 +116,7 @@ impl KafkaFile {
         settings.login = self.sasl.and_then(login);
         let tls = |file: TlsFile| file.tls(&format!("{path}.tls"), problems);
         settings.tls = self.tls.map(tls);
-        settings.properties = properties(self.properties.unwrap_or_default(), path, problems);
+        settings.properties = properties(&self.properties.unwrap_or_default(), path, problems);
         check_rights(&settings, path, problems);
         (problems.iter().count() == before).then_some(settings)
     }
@@ -141,7 +142,7 @@ impl KafkaFile {
         }
     }
 
-    fn take_limits(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
+    fn take_times(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
         let second = Duration::from_secs(1);
         let mut span =
             |key: &str, value: Option<Span>, range: [Duration; 2], place: &mut Duration| {
@@ -179,6 +180,9 @@ impl KafkaFile {
                 remedy,
             );
         }
+    }
+
+    fn take_queue(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
         if let Some(messages) = self.max_queued_messages {
             settings.max_queued_messages = messages;
             in_range(
@@ -238,9 +242,9 @@ fn compression(name: Option<&str>, path: &str, problems: &mut Problems) -> Compr
     })
 }
 
-fn properties(file: BTreeMap<String, String>, path: &str, problems: &mut Problems) -> Properties {
+fn properties(file: &BTreeMap<String, String>, path: &str, problems: &mut Problems) -> Properties {
     let mut properties = Properties::default();
-    for (name, value) in &file {
+    for (name, value) in file {
         let Err(error) = properties.insert(name, value) else {
             continue;
         };

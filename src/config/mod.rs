@@ -1,4 +1,4 @@
-//! The configuration: what the file says ([`file`]), and what the program runs on ([`Settings`]),
+//! The configuration: what the file says ([`mod@file`]), and what the program runs on ([`Settings`]),
 //! are two types. The first is plain data that mirrors the TOML; the second exists only when
 //! nothing was wrong, and everything that is wrong is said at once.
 

@@ -320,7 +320,10 @@ impl Section<'_> {
 
     fn span(&mut self, name: &str, value: Option<Span>, least_millis: u64) -> Option<Duration> {
         let value = value.map_or(DEFAULT_DEADLINE, |span| span.0);
-        let (least, most) = (Duration::from_millis(least_millis), Duration::from_hours(1));
+        let (least, most) = (
+            Duration::from_millis(least_millis),
+            Duration::from_secs(3600),
+        );
         if (least..=most).contains(&value) {
             return Some(value);
         }
@@ -400,11 +403,11 @@ mod tests {
 
     #[test]
     fn credentials_are_named_once_and_completely() {
-        let key = "sink.mq.password".to_owned();
-        assert_eq!(wrong("url = \"amqp://bob@mq\""), [key.clone()]);
+        let key = "sink.mq.password";
+        assert_eq!(wrong("url = \"amqp://bob@mq\""), [key]);
         assert_eq!(
             wrong("url = \"amqp://bob:x@mq\"\npassword = { env = \"PATH\" }"),
-            [key.clone()]
+            [key]
         );
         assert_eq!(wrong("url = \"amqp://mq\"\npassword = {}"), [key]);
         assert_eq!(

@@ -421,6 +421,13 @@ fn check_sinks(sinks: &Named<SinkSettings>, place: &SpoolPlace, problems: &mut P
                     "give each a file of its own",
                 );
             }
+            if taken.iter().any(|(_, other)| other != "spool.path") {
+                problems.add(
+                    format!("sink.{}", sink.name),
+                    "there is another store already",
+                    "one store holds all topics: remove one of them",
+                );
+            }
             taken.push((store.path.clone(), key));
         }
     }

@@ -110,6 +110,7 @@ mod tests {
                 .expect("TOML");
         let mut problems = Problems::default();
         let section: Section = read("ingress", table, &mut problems);
+        assert_eq!((section.listen, section.max_body), (None, None));
         assert_eq!(
             section.timeout,
             Some(Span(std::time::Duration::from_secs(3)))

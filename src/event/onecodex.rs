@@ -2,6 +2,7 @@
 //! the body is the consumer's.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -44,19 +45,19 @@ fn delivery(body: &[u8]) -> Result<Delivery<'_>, Quarantine> {
     if body.is_empty() {
         return Err(quarantine(
             QuarantineReason::EmptyBody,
-            "the body has no bytes",
+            &"the body has no bytes",
         ));
     }
-    let text = std::str::from_utf8(body).map_err(|e| quarantine(QuarantineReason::NotUtf8, e))?;
-    json::validate(text).map_err(|e| quarantine(QuarantineReason::InvalidJson, e))?;
+    let text = std::str::from_utf8(body).map_err(|e| quarantine(QuarantineReason::NotUtf8, &e))?;
+    json::validate(text).map_err(|e| quarantine(QuarantineReason::InvalidJson, &e))?;
     if !text.trim_start().starts_with('{') {
         // The derived reader would take an array for a list of its fields.
         return Err(quarantine(
             QuarantineReason::InvalidFields,
-            "the document is not an object",
+            &"the document is not an object",
         ));
     }
-    serde_json::from_str(text).map_err(|e| quarantine(QuarantineReason::InvalidFields, e))
+    serde_json::from_str(text).map_err(|e| quarantine(QuarantineReason::InvalidFields, &e))
 }
 
 fn from_delivery(delivery: Delivery<'_>) -> Reading<'_> {
@@ -88,11 +89,11 @@ fn from_delivery(delivery: Delivery<'_>) -> Reading<'_> {
 fn triggered_at(text: &str) -> Result<Timestamp, Quarantine> {
     let time: Timestamp = text
         .parse()
-        .map_err(|e| quarantine(QuarantineReason::InvalidTriggeredAt, e))?;
+        .map_err(|e| quarantine(QuarantineReason::InvalidTriggeredAt, &e))?;
     if time < Timestamp::UNIX_EPOCH {
         return Err(quarantine(
             QuarantineReason::InvalidTriggeredAt,
-            "triggered_at is before 1970",
+            &"triggered_at is before 1970",
         ));
     }
     Ok(time)
@@ -100,10 +101,10 @@ fn triggered_at(text: &str) -> Result<Timestamp, Quarantine> {
 
 fn understand(delivery: &Delivery<'_>, triggered_at: Timestamp) -> Result<Understood, Quarantine> {
     let event_type = EventType::parse(&delivery.event_type)
-        .map_err(|e| quarantine(QuarantineReason::InvalidEventType, e))?;
+        .map_err(|e| quarantine(QuarantineReason::InvalidEventType, &e))?;
     let last = delivery.object.uri.rsplit('/').next().unwrap_or_default();
     let object_id =
-        ObjectId::parse(last).map_err(|e| quarantine(QuarantineReason::InvalidObjectId, e))?;
+        ObjectId::parse(last).map_err(|e| quarantine(QuarantineReason::InvalidObjectId, &e))?;
     Ok(Understood {
         event_type,
         object_type: delivery.object_type.to_string(),
@@ -113,9 +114,8 @@ fn understand(delivery: &Delivery<'_>, triggered_at: Timestamp) -> Result<Unders
 }
 
 /// The detail ends in a header, so it is cut short and kept printable.
-fn quarantine(reason: QuarantineReason, detail: impl ToString) -> Quarantine {
-    let detail = detail
-        .to_string()
+fn quarantine(reason: QuarantineReason, detail: &dyn Display) -> Quarantine {
+    let detail = format!("{detail}")
         .chars()
         .filter(|c| matches!(c, ' '..='~'))
         .take(200)

@@ -2,7 +2,7 @@
 //!
 //! The cheap checks come first, before the body is read: path, method, encoding, length, rate,
 //! whether an event could be kept at all, the signature header's form. Then the body, once, within
-//! its limit and its deadline; then the proof; then the pipeline. [`problem`] alone chooses the
+//! its limit and its deadline; then the proof; then the pipeline. [`Problem`] alone chooses the
 //! statuses of errors.
 
 mod body;

@@ -55,7 +55,7 @@ struct Document<'a> {
 
 impl Problem {
     /// The reasons of rejections that HTTP itself gives; [`Rejection`] has the others.
-    pub const REJECTIONS: [Self; 7] = [
+    pub const REJECTIONS: [Self; 8] = [
         Self::UnknownSource,
         Self::MethodNotAllowed,
         Self::ContentEncoding,
@@ -63,6 +63,7 @@ impl Problem {
         Self::BodyTimeout,
         Self::BodyTruncated,
         Self::RateLimited,
+        Self::Internal,
     ];
 
     /// The stable name of the reason.

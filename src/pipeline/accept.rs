@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::event::{Content, Event, EventId};
 use crate::metrics::Metrics;
 use crate::route::Router;
@@ -101,8 +103,8 @@ impl Refusal {
 /// The way in.
 #[derive(Debug)]
 pub struct Pipeline {
-    /// Where events go.
-    pub router: Router,
+    /// Where events go; replaced when the configuration is reloaded.
+    pub router: ArcSwap<Router>,
     /// Where they lie until they are there.
     pub spool: Spool,
     /// When they are answered.
@@ -139,7 +141,9 @@ impl Pipeline {
         let id = event.id();
         let source = event.source().clone();
         let quarantined = matches!(event.content(), Content::Quarantined(_));
-        let append = self.spool.append(self.router.route(event), self.milestone);
+        let append = self
+            .spool
+            .append(self.router.load().route(event), self.milestone);
         let appended = tokio::time::timeout(self.deadline, append)
             .await
             .map_err(|_| Refusal::NotInTime)??;

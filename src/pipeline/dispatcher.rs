@@ -29,6 +29,17 @@ const STEP_ATTEMPTS: usize = 512;
 /// Held-back events tried again in one step.
 const STEP_RETRIES: usize = 256;
 
+/// The sink a dispatcher serves.
+#[derive(Debug)]
+pub struct Served {
+    /// Its name.
+    pub name: SinkName,
+    /// Its number in the spool.
+    pub index: SinkIndex,
+    /// The sink.
+    pub sink: Arc<dyn Sink>,
+}
+
 /// How hard a dispatcher drives its sink.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -49,6 +60,9 @@ type Loading = BoxFuture<
     ),
 >;
 
+/// A dead letter on its way into the file.
+type Burying = BoxFuture<'static, (Arc<Record>, Result<(), SpoolUnavailable>)>;
+
 /// The dispatcher of one sink.
 pub struct Dispatcher {
     name: SinkName,
@@ -64,7 +78,7 @@ pub struct Dispatcher {
     read_through: u64,
     fetching: Option<Fetching>,
     loading: FuturesUnordered<Loading>,
-    burying: FuturesUnordered<BoxFuture<'static, (Arc<Record>, Result<(), SpoolUnavailable>)>>,
+    burying: FuturesUnordered<Burying>,
     /// Everything read and not yet settled, with the time it was received, for the oldest of them.
     held: BTreeMap<u64, Timestamp>,
     /// Held back: when to try again, and how often that has failed.
@@ -77,23 +91,16 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher for `sink`, which the spool knows as `index`.
+    /// A dispatcher for one sink.
     #[must_use]
-    pub fn new(
-        name: SinkName,
-        index: SinkIndex,
-        sink: Arc<dyn Sink>,
-        spool: Spool,
-        pace: Pace,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(served: Served, spool: Spool, pace: Pace, metrics: Arc<Metrics>) -> Self {
         Self {
-            name,
-            index,
+            name: served.name,
+            index: served.index,
             spool,
             pace,
             metrics,
-            publishing: Publishing::to(sink),
+            publishing: Publishing::to(served.sink),
             gate: Gate::default(),
             ready: VecDeque::new(),
             read_through: 0,
@@ -145,7 +152,7 @@ impl Dispatcher {
         tokio::select! {
             biased;
             attempts = self.publishing.ended(STEP_ATTEMPTS), if !self.publishing.is_empty() => self.ended(attempts)?,
-            Some((record, result)) = self.burying.next(), if !self.burying.is_empty() => self.buried(record, result)?,
+            Some((record, result)) = self.burying.next(), if !self.burying.is_empty() => self.buried(&record, result)?,
             Some((asked, found)) = self.loading.next(), if !self.loading.is_empty() => self.loaded(asked, found)?,
             records = wait(&mut self.fetching), if self.fetching.is_some() => self.fetched(records?),
             () = tokio::time::sleep_until(wake.into()) => {}
@@ -153,14 +160,16 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// When to look again although nothing has happened.
     fn next_wake(&self) -> Instant {
-        let retry = self.unroutable.first_key_value().map(|((due, _), _)| *due);
-        let idle = Instant::now() + Duration::from_secs(60);
-        [self.paused_until, retry]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(idle)
+        let next_retry = || self.unroutable.first_key_value().map(|((due, _), _)| *due);
+        // While the sink is unavailable nothing else is due.
+        let due = if self.paused_at.is_some() {
+            self.paused_until
+        } else {
+            next_retry()
+        };
+        due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
 
     /// The pause is over: one publish will show whether the sink is back.
@@ -378,7 +387,7 @@ impl Dispatcher {
     /// A dead letter that could not be written leaves the event where it was: it is tried again.
     fn buried(
         &mut self,
-        record: Arc<Record>,
+        record: &Record,
         result: Result<(), SpoolUnavailable>,
     ) -> Result<(), SpoolUnavailable> {
         match result {
@@ -388,7 +397,7 @@ impl Dispatcher {
                 self.done(sequence, &record.event().ordering_key());
             }
             Err(SpoolUnavailable::Closed) => return Err(SpoolUnavailable::Closed),
-            Err(error) => self.hold_back(&record, &error.to_string()),
+            Err(error) => self.hold_back(record, &error.to_string()),
         }
         Ok(())
     }

@@ -9,4 +9,4 @@ mod publishing;
 
 pub use accept::{Accepted, Pipeline, Refusal, Status};
 pub use backoff::{Backoff, Schedule};
-pub use dispatcher::{Dispatcher, Pace};
+pub use dispatcher::{Dispatcher, Pace, Served};

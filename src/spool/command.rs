@@ -91,7 +91,7 @@ pub(super) struct Load {
 }
 
 pub(super) enum Command {
-    Append(Append),
+    Append(Box<Append>),
     Settle(SinkIndex, Vec<Settlement>),
     Bury(Burial, Reply<Result<(), SpoolUnavailable>>),
     Fetch(Fetch),

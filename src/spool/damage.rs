@@ -79,42 +79,44 @@ pub(super) fn open(place: &Place) -> Result<Opened, SpoolError> {
     };
     let claim = Claim::take(path, IDENTITY)?;
     finish_exchange(&claim)?;
-    match claim.open(Sharing::Exclusive) {
-        Ok(connection) if is_sound(&connection, claim.path()) => Ok(Opened {
-            connection,
-            claim: Some(claim),
-            lost: 0,
-        }),
+    let (connection, lost) = match claim.open(Sharing::Exclusive) {
+        Ok(connection) if is_sound(&connection, claim.path()) => (connection, 0),
         Ok(connection) => {
             drop(connection);
-            replace(claim)
+            replace(&claim)?
         }
         Err(OpenError::Damaged { cause, .. }) => {
             tracing::error!(file = %claim.path().display(), %cause, "the spool is damaged");
-            replace(claim)
+            replace(&claim)?
         }
-        Err(error) => Err(error.into()),
-    }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Opened {
+        connection,
+        claim: Some(claim),
+        lost,
+    })
 }
 
-/// Opens the spool again after a failure, in a new file where the old one cannot be trusted.
+/// Opens the spool again after a failure, in a new file where the old one cannot be trusted. The
+/// claim stays with the caller where that fails, so that no other process can step in.
 pub(super) fn reopen(
     place: &Place,
-    claim: Option<Claim>,
+    claim: &mut Option<Claim>,
     failure: Failure,
 ) -> Result<Opened, SpoolError> {
-    match (claim, failure) {
-        (Some(claim), Failure::Untrusted) => replace(claim),
-        (Some(claim), Failure::Unwritable) => {
-            let connection = claim.open(Sharing::Exclusive)?;
-            Ok(Opened {
-                connection,
-                claim: Some(claim),
-                lost: 0,
-            })
-        }
-        (None, _) => open(place),
-    }
+    let Some(held) = claim.as_ref() else {
+        return open(place);
+    };
+    let (connection, lost) = match failure {
+        Failure::Untrusted => replace(held)?,
+        Failure::Unwritable => (held.open(Sharing::Exclusive)?, 0),
+    };
+    Ok(Opened {
+        connection,
+        claim: claim.take(),
+        lost,
+    })
 }
 
 fn is_sound(connection: &Connection, path: &Path) -> bool {
@@ -130,24 +132,20 @@ fn is_sound(connection: &Connection, path: &Path) -> bool {
 }
 
 /// Carries what can be read into a new file, which then takes the old one's name.
-fn replace(claim: Claim) -> Result<Opened, SpoolError> {
+fn replace(claim: &Claim) -> Result<(Connection, u64), SpoolError> {
     let unfinished = beside(claim.path(), ".salvaging");
     remove_database(&unfinished).map_err(|error| set_aside(claim.path(), error))?;
     let lost = salvage(claim.path(), &unfinished)?;
     fs::rename(&unfinished, beside(claim.path(), ".salvaged"))
         .map_err(|error| set_aside(claim.path(), error))?;
-    finish_exchange(&claim)?;
+    finish_exchange(claim)?;
     let connection = claim.open(Sharing::Exclusive)?;
     tracing::error!(
         file = %claim.path().display(),
         lost_records = lost,
         "the spool was replaced; what could be read was carried over, and the old file is kept beside it"
     );
-    Ok(Opened {
-        connection,
-        claim: Some(claim),
-        lost,
-    })
+    Ok((connection, lost))
 }
 
 /// Puts a whole replacement in the spool's place, where there is one.

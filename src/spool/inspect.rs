@@ -183,7 +183,7 @@ impl<'a> Inspection<'a> {
                 pending: tally.pending[index.number()],
                 dead_letters: tally.dead[index.number()],
                 oldest_received_at: first
-                    .and_then(|row| Record::decode(row).ok())
+                    .and_then(|row| row.read().ok())
                     .map(|record| record.event().received_at()),
             });
         }
@@ -209,7 +209,7 @@ impl<'a> Inspection<'a> {
         let rows = table::list_after(self.connection, after, limit.min(MAX_LISTED))?;
         Ok(rows
             .into_iter()
-            .filter_map(|row| self.pending_event(row, with_body))
+            .filter_map(|row| self.pending_event(&row, with_body))
             .collect())
     }
 
@@ -219,12 +219,12 @@ impl<'a> Inspection<'a> {
     /// When there is none with this sequence.
     pub fn pending_one(&self, sequence: u64) -> Result<PendingEvent, InspectionError> {
         let row = table::read_one(self.connection, sequence)?;
-        row.and_then(|row| self.pending_event(row, true))
+        row.and_then(|row| self.pending_event(&row, true))
             .ok_or_else(|| InspectionError::NotFound(format!("event {sequence} in the spool")))
     }
 
-    fn pending_event(&self, row: Row, with_body: bool) -> Option<PendingEvent> {
-        let record = Record::decode(row).ok()?;
+    fn pending_event(&self, row: &Row, with_body: bool) -> Option<PendingEvent> {
+        let record = row.read().ok()?;
         let position = record.position();
         let sinks = position
             .sinks
@@ -336,9 +336,7 @@ impl<'a> Inspection<'a> {
             reason: dead.reason,
             detail: dead.detail,
             buried_at: dead.buried_at,
-            event: Record::decode(dead.row)
-                .ok()
-                .map(|record| record.event().clone()),
+            event: dead.row.read().ok().map(|record| record.event().clone()),
             body,
         }
     }

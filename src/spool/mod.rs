@@ -10,7 +10,7 @@
 //! # The invariants
 //! - One thread owns the file. Everything that waits for it is committed together.
 //! - A reply that says "accepted" is sent after the commit that wrote the record and its id.
-//! - A record leaves for a [`Receipt`] or a written dead letter, and for nothing else. That deletion
+//! - A record leaves for a [`Receipt`](crate::sink::Receipt) or a written dead letter, and for nothing else. That deletion
 //!   may be lost in a crash, which only publishes the event once more.
 //! - Sequences rise and are never used twice, not even after the file was emptied or the machine
 //!   lost power: they are reserved in blocks, and each start begins a new block.
@@ -19,14 +19,17 @@
 //!   would succeed.
 //! - A file that cannot be read is set aside, never overwritten; what can be read of it is carried over.
 
+mod books;
 mod command;
 mod damage;
 mod inspect;
 mod owner;
 mod recent;
 mod record;
+mod settling;
 mod table;
 mod tally;
+mod waiting;
 mod write;
 
 use std::path::PathBuf;
@@ -122,7 +125,7 @@ pub struct Spool {
 
 /// What others may know of the spool without asking its thread.
 #[derive(Debug, Default)]
-pub(self) struct State {
+struct State {
     queued_bytes: AtomicUsize,
     writable: AtomicBool,
     full: AtomicBool,
@@ -217,11 +220,11 @@ impl Spool {
             return Err(SpoolUnavailable::Overloaded);
         }
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Append(Append {
+        self.send(Command::Append(Box::new(Append {
             routed,
             milestone,
             reply,
-        }))?;
+        })))?;
         answer.await.map_err(|_| SpoolUnavailable::Closed)?
     }
 

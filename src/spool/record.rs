@@ -79,6 +79,18 @@ impl Row {
         }
     }
 
+    /// The record it holds.
+    pub fn read(&self) -> Result<Record, Damage> {
+        self.verify()?;
+        let Head { lane, event }: Head<Event> = serde_json::from_slice(&self.head)?;
+        let event = Arc::new(event.with_body(self.body.clone()));
+        Ok(Record {
+            position: self.position(),
+            lane,
+            event,
+        })
+    }
+
     /// The room it takes, in bytes.
     pub fn bytes(&self) -> u32 {
         u32::try_from(self.head.len() + self.body.len()).unwrap_or(u32::MAX)
@@ -120,18 +132,6 @@ impl Record {
             sequence, sinks, ..
         } = self.position;
         Ok(Row::new(sequence, sinks, head, self.event.body().clone()))
-    }
-
-    /// The record a row holds.
-    pub(super) fn decode(row: Row) -> Result<Self, Damage> {
-        row.verify()?;
-        let position = row.position();
-        let Head { lane, event }: Head<Event> = serde_json::from_slice(&row.head)?;
-        Ok(Self {
-            position,
-            lane,
-            event: Arc::new(event.with_body(row.body)),
-        })
     }
 
     /// Its place.

@@ -1,5 +1,9 @@
-//! The bridge's promises, against real parts.
-#![allow(clippy::unwrap_used, missing_docs)]
+//! The bridge's promises, held against real parts: one binary, one module per promise.
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test that cannot go on should say where"
+)]
 
 mod accounting;
 mod broker;
@@ -13,11 +17,16 @@ mod harness;
 mod http;
 mod identity;
 mod instance;
+mod kafka_sink;
+mod message;
 mod order;
 mod proxy;
 mod quarantine;
+mod rabbitmq_observer;
+mod rabbitmq_sink;
 mod refusal;
 mod reload;
 mod routes;
+mod spool;
 mod store_sink;
 mod tidy;

@@ -93,11 +93,11 @@ impl Creator {
         }
         let topics: Vec<String> = self.pending.iter().cloned().collect();
         let (settings, shape) = (Arc::clone(&self.settings), self.shape);
-        let asked = tokio::task::spawn_blocking(move || create(settings, shape, &topics)).await;
+        let asked = tokio::task::spawn_blocking(move || create(&settings, shape, &topics)).await;
         match asked {
             Ok(outcomes) => outcomes
                 .into_iter()
-                .for_each(|(topic, code)| self.settle(topic, code)),
+                .for_each(|(topic, code)| self.settle(&topic, code)),
             Err(error) => tracing::error!(%error, "creating topics failed"),
         }
         self.rest().await;
@@ -114,7 +114,7 @@ impl Creator {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    fn settle(&mut self, topic: String, code: Code) {
+    fn settle(&mut self, topic: &str, code: Code) {
         match code {
             Code::NoError => {
                 tracing::info!(
@@ -126,15 +126,15 @@ impl Creator {
             }
             Code::TopicAlreadyExists => {}
             code if is_transient(code) => {
-                self.say_once(&topic, code, "a topic cannot be created yet");
+                self.say_once(topic, code, "a topic cannot be created yet");
                 return;
             }
-            code => self.say_once(&topic, code, "a topic cannot be created"),
+            code => self.say_once(topic, code, "a topic cannot be created"),
         }
         if matches!(code, Code::NoError | Code::TopicAlreadyExists) {
-            self.refusals.remove(&topic);
+            self.refusals.remove(topic);
         }
-        self.pending.remove(&topic);
+        self.pending.remove(topic);
     }
 
     fn say_once(&mut self, topic: &str, code: Code, what: &str) {
@@ -164,7 +164,7 @@ fn is_transient(code: Code) -> bool {
 }
 
 /// Asks for the topics and waits for the answer. Blocks, the end of the client included.
-fn create(settings: Arc<Settings>, shape: TopicShape, topics: &[String]) -> Vec<(String, Code)> {
+fn create(settings: &Arc<Settings>, shape: TopicShape, topics: &[String]) -> Vec<(String, Code)> {
     let min_insync = shape.min_insync_replicas.to_string();
     let new_topics: Vec<NewTopic<'_>> = topics
         .iter()
@@ -177,7 +177,7 @@ fn create(settings: Arc<Settings>, shape: TopicShape, topics: &[String]) -> Vec<
     let outcome = || -> Result<_, KafkaError> {
         let client: AdminClient<Quiet> = settings
             .admin()
-            .create_with_context(Quiet(Arc::clone(&settings)))?;
+            .create_with_context(Quiet(Arc::clone(settings)))?;
         let options = AdminOptions::new()
             .request_timeout(Some(REQUEST_DEADLINE))
             .operation_timeout(Some(REQUEST_DEADLINE));

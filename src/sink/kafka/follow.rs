@@ -122,11 +122,8 @@ fn read(consumer: &Follower, seen: &Sender<Seen>) -> Result<(), FollowError> {
     while !seen.is_closed() {
         match consumer.poll(POLL) {
             None => {}
-            Some(Ok(message)) => {
-                if seen.blocking_send(see(&message)).is_err() {
-                    return Ok(());
-                }
-            }
+            // An error means that the receiver is gone, which the loop's condition sees.
+            Some(Ok(message)) => drop(seen.blocking_send(see(&message))),
             Some(Err(error)) if is_passing(&error) => {
                 tracing::debug!(%error, "the follower waits for Kafka");
             }

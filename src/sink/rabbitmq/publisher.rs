@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::protocol::AMQPError;
 use lapin::{Channel, Confirmation};
 use tokio::sync::watch;
 
@@ -18,8 +19,8 @@ use super::connection::{Connection, ConnectionError, within};
 use super::properties::properties;
 use super::queue::{Job, Queue};
 use super::settings::Settings;
-use super::topology::{Exchanges, declare_exchange, short};
-use super::verdict::{Blame, Outcome, blame, judge};
+use super::topology::{Exchanges, ensure_exchange, short};
+use super::verdict::{Blame, Outcome, blame, by_exchange, judge};
 use crate::sink::PublishError;
 
 /// A connection in use: what all its channels share.
@@ -66,20 +67,55 @@ impl Publisher {
         }
     }
 
-    /// Publishes one batch. A message for an exchange that closed a channel lately goes apart from
-    /// the others, so that it cannot take them down with it again.
+    /// Publishes what waits: together what is above suspicion, and each suspect exchange by itself,
+    /// so that it cannot take the others down with it.
     async fn step(&mut self) -> Result<(), Lost> {
         self.unblocked().await?;
         self.ready_channel().await?;
         let jobs = self.queue.take(self.link.settings.max_batch).await;
-        let mut groups = self.groups(jobs);
+        self.look_for_exchanges(&jobs).await;
+        if !self.link.exchanges.has_suspects() {
+            return self.settle_all(jobs).await;
+        }
+        let (suspects, clean): (Vec<Job>, Vec<Job>) = jobs
+            .into_iter()
+            .partition(|job| self.link.exchanges.is_suspect(&job.exchange));
+        self.settle_all(clean).await?;
+        for group in by_exchange(suspects) {
+            self.settle_suspects(group).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends one message ahead. Only when the exchange has taken it do the others follow: a burst
+    /// into an exchange that closes the channel would still be arriving when the channel is closed,
+    /// and for that the broker closes the whole connection.
+    async fn settle_suspects(&mut self, mut jobs: Vec<Job>) -> Result<(), Lost> {
+        while let Some(scout) = jobs.pop() {
+            let exchange = scout.exchange.clone();
+            self.settle_all(vec![scout]).await?;
+            if let Some(reason) = self.link.exchanges.conviction(&exchange) {
+                for job in jobs {
+                    job.settle(Err(PublishError::Unroutable(reason.clone())));
+                }
+                return Ok(());
+            }
+            if !self.link.exchanges.is_suspect(&exchange) {
+                return self.settle_all(jobs).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles the jobs as one batch, or in ever smaller ones until it is clear whom the broker
+    /// minds.
+    async fn settle_all(&mut self, jobs: Vec<Job>) -> Result<(), Lost> {
+        let mut groups = vec![jobs];
         while let Some(group) = groups.pop() {
             match self.settle(group).await {
                 Ok(rest) => groups.extend(rest),
                 Err(lost) => {
-                    for job in groups.into_iter().flatten() {
-                        job.give_back(&lost.0);
-                    }
+                    give_back(groups.into_iter().flatten(), &lost.0);
                     return Err(lost);
                 }
             }
@@ -90,7 +126,9 @@ impl Publisher {
     /// Settles the whole group, or hands back smaller ones where it cannot tell which message the
     /// broker minded.
     async fn settle(&mut self, jobs: Vec<Job>) -> Result<Vec<Vec<Job>>, Lost> {
-        self.declare(&jobs).await;
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
         let outcome = match self.ready_channel().await {
             Ok(Some(channel)) => self.attempt(&channel, &jobs).await,
             Ok(None) => Outcome::Doubt("the broker has blocked publishers".to_owned()),
@@ -112,7 +150,7 @@ impl Publisher {
                 give_back(jobs, &reason);
                 Ok(Vec::new())
             }
-            Outcome::Closed(error) => Ok(self.convict(jobs, blame, &error)),
+            Outcome::Closed(error) => Ok(self.convict(jobs, &error)),
             Outcome::Lost(reason) => {
                 give_back(jobs, &reason);
                 Err(Lost(reason))
@@ -138,30 +176,24 @@ impl Publisher {
         }
     }
 
-    /// Lets those go who have no part in it, and tells those who do.
-    fn convict(
-        &self,
-        jobs: Vec<Job>,
-        blame: fn(Vec<Job>, &lapin::protocol::AMQPError) -> Blame,
-        error: &lapin::protocol::AMQPError,
-    ) -> Vec<Vec<Job>> {
+    /// Tells those whom the broker minds, and hands back the others in groups to be tried again.
+    fn convict(&self, jobs: Vec<Job>, error: &AMQPError) -> Vec<Vec<Job>> {
         match blame(jobs, error) {
             Blame::Unclear(groups) => groups,
-            Blame::Found(jobs, verdict) => {
+            Blame::Exchange(jobs, reason) => {
+                let exchange = jobs.first().map_or("", |job| job.exchange.as_str());
+                if self.link.exchanges.convict(exchange, &reason) {
+                    tracing::warn!(exchange, reason, "the exchange takes no messages");
+                }
                 for job in jobs {
-                    if let PublishError::Unroutable(reason) = &verdict {
-                        self.suspect(&job.exchange, reason);
-                    }
-                    job.settle(Err(verdict.clone()));
+                    job.settle(Err(PublishError::Unroutable(reason.clone())));
                 }
                 Vec::new()
             }
-        }
-    }
-
-    fn suspect(&self, exchange: &str, reason: &str) {
-        if self.link.exchanges.suspect(exchange, reason) {
-            tracing::warn!(exchange, reason, "the exchange takes no messages");
+            Blame::Message(job, verdict) => {
+                job.settle(Err(verdict));
+                Vec::new()
+            }
         }
     }
 
@@ -176,39 +208,32 @@ impl Publisher {
         }
     }
 
-    /// All that is above suspicion, and each suspect exchange by itself. The last is published first.
-    fn groups(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
-        if !self.link.exchanges.has_suspects() {
-            return vec![jobs];
-        }
-        let (suspects, clean): (Vec<Job>, Vec<Job>) = jobs
-            .into_iter()
-            .partition(|job| self.link.exchanges.is_suspect(&job.exchange));
-        let mut groups = super::verdict::by_exchange(suspects);
-        if !clean.is_empty() {
-            groups.push(clean);
-        }
-        groups
-    }
-
-    /// Declares what this connection has not declared yet. A refusal is told to the operator; the
-    /// exchange may be there all the same, so the messages are tried.
-    async fn declare(&self, jobs: &[Job]) {
-        if !self.link.settings.declare {
-            return;
-        }
+    /// Declares, or looks for, what this connection has not seen yet. What the broker says against
+    /// it is told to the operator; the exchange may be there all the same, so it is tried.
+    async fn look_for_exchanges(&self, jobs: &[Job]) {
         let mut last = "";
         for job in jobs {
-            if job.exchange == last || self.link.exchanges.note_declared(&job.exchange) {
-                last = &job.exchange;
-                continue;
-            }
-            let declaring = declare_exchange(&self.link.connection, &job.exchange);
-            if let Some(Err(error)) = self.unless_blocked(declaring).await {
-                self.suspect(&job.exchange, &error.to_string());
-                self.link.exchanges.note_declared(&job.exchange);
+            if job.exchange != last && !self.link.exchanges.note_declared(&job.exchange) {
+                self.look_for(&job.exchange).await;
             }
             last = &job.exchange;
+        }
+    }
+
+    async fn look_for(&self, exchange: &str) {
+        let Link {
+            connection,
+            settings,
+            exchanges,
+            ..
+        } = &*self.link;
+        let looking = ensure_exchange(connection, settings.declare, exchange);
+        if let Some(Err(error)) = self.unless_blocked(looking).await {
+            if !exchanges.is_suspect(exchange) {
+                let reason = error.to_string();
+                tracing::warn!(exchange, reason, "the exchange is not as configured");
+            }
+            exchanges.suspect(exchange);
         }
     }
 
@@ -243,7 +268,7 @@ impl Publisher {
     }
 }
 
-fn give_back(jobs: Vec<Job>, reason: &str) {
+fn give_back(jobs: impl IntoIterator<Item = Job>, reason: &str) {
     for job in jobs {
         job.give_back(reason);
     }

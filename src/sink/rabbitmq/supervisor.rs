@@ -47,11 +47,13 @@ enum End {
     Lost(String),
 }
 
-/// Shuts the gate when the task ends, however it ends: nobody waits for a task that is gone.
-struct GateKeeper(Arc<Queue>);
+/// Shuts the gate when the task ends, however it ends: nobody waits for a task that is gone, and
+/// nobody believes it connected.
+struct GateKeeper(Arc<Queue>, watch::Sender<Health>);
 
 impl Drop for GateKeeper {
     fn drop(&mut self) {
+        self.1.send_modify(|health| health.connected = false);
         self.0.shut("the sink is closed");
     }
 }
@@ -59,7 +61,7 @@ impl Drop for GateKeeper {
 impl Supervisor {
     /// Keeps a connection until it is told to stop.
     pub async fn run(self) {
-        let _keeper = GateKeeper(Arc::clone(&self.queue));
+        let _keeper = GateKeeper(Arc::clone(&self.queue), self.health.clone());
         let mut pause = SHORTEST_PAUSE;
         let mut told = String::new();
         let mut connections: u64 = 0;

@@ -26,8 +26,9 @@ pub(super) struct Exchanges {
 #[derive(Debug, Default)]
 struct Known {
     declared: HashSet<String>,
-    /// Exchanges that have closed a channel, and for what; published to apart from all others.
-    suspects: HashMap<String, String>,
+    /// Exchanges that may close a channel, published to apart from all others; with the broker's
+    /// words where they have closed one.
+    suspects: HashMap<String, Option<String>>,
 }
 
 impl Exchanges {
@@ -44,9 +45,14 @@ impl Exchanges {
         false
     }
 
-    /// Whether `exchange` has closed a channel since it last took a batch.
+    /// Whether `exchange` is under suspicion.
     pub fn is_suspect(&self, exchange: &str) -> bool {
         self.lock().suspects.contains_key(exchange)
+    }
+
+    /// What the broker has against the exchange, where it closed a channel over it.
+    pub fn conviction(&self, exchange: &str) -> Option<String> {
+        self.lock().suspects.get(exchange).cloned().flatten()
     }
 
     /// Whether any exchange is under suspicion.
@@ -54,9 +60,14 @@ impl Exchanges {
         !self.lock().suspects.is_empty()
     }
 
-    /// Keeps the exchange apart from now on, and declares it again before the next try. Answers
-    /// whether the reason is news.
-    pub fn suspect(&self, exchange: &str, reason: &str) -> bool {
+    /// Keeps the exchange apart until it has taken a message.
+    pub fn suspect(&self, exchange: &str) {
+        self.lock().suspects.entry(exchange.to_owned()).or_default();
+    }
+
+    /// Notes that the exchange has closed a channel, and looks for it again before the next try.
+    /// Answers whether the reason is news.
+    pub fn convict(&self, exchange: &str, reason: &str) -> bool {
         let mut known = self.lock();
         known.declared.remove(exchange);
         if known.suspects.len() >= MOST_REMEMBERED {
@@ -64,13 +75,13 @@ impl Exchanges {
         }
         let before = known
             .suspects
-            .insert(exchange.to_owned(), reason.to_owned());
-        before.as_deref() != Some(reason)
+            .insert(exchange.to_owned(), Some(reason.to_owned()));
+        before.flatten().as_deref() != Some(reason)
     }
 
-    /// Lifts the suspicion. Answers whether there was one.
+    /// Lifts the suspicion. Answers whether the exchange was convicted before.
     pub fn clear(&self, exchange: &str) -> bool {
-        self.lock().suspects.remove(exchange).is_some()
+        self.lock().suspects.remove(exchange).flatten().is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -111,11 +122,10 @@ pub(super) async fn set_up(
     let mut wrong = Vec::new();
     for exchange in &exchanges {
         known.note_declared(exchange);
-        let result = if settings.declare {
-            declare_exchange(connection, exchange).await
-        } else {
-            find_exchange(connection, exchange).await
-        };
+        let result = ensure_exchange(connection, settings.declare, exchange).await;
+        if result.is_err() {
+            known.suspect(exchange);
+        }
         note(
             &mut wrong,
             connection,
@@ -152,6 +162,19 @@ fn note(
             Ok(())
         }
         other => other,
+    }
+}
+
+/// Makes the exchange, or finds it.
+pub(super) async fn ensure_exchange(
+    connection: &Connection,
+    declare: bool,
+    exchange: &str,
+) -> Result<(), ConnectionError> {
+    if declare {
+        declare_exchange(connection, exchange).await
+    } else {
+        find_exchange(connection, exchange).await
     }
 }
 
@@ -247,9 +270,8 @@ async fn close(connection: &Connection, channel: &Channel) -> Result<(), Connect
     within(connection.deadline(), channel.close(200, "done".into())).await
 }
 
-/// A name as AMQP writes it. The settings were checked to be short enough, and exchanges that come
-/// from an event are checked before they get here; a longer one is cut, and not found.
+/// A name as AMQP writes it. Settings and addresses are checked to be short enough before they get
+/// here; AMQP has no way to write a longer name, and the empty one is refused by the broker.
 pub(super) fn short(name: &str) -> ShortString {
-    ShortString::try_new(name)
-        .unwrap_or_else(|_| ShortString::from(&name[..name.floor_char_boundary(255)]))
+    ShortString::try_new(name).unwrap_or_default()
 }

@@ -25,8 +25,10 @@ pub(super) enum Outcome {
 /// Who is to blame for a closed channel.
 #[derive(Debug)]
 pub(super) enum Blame {
-    /// These messages, and what the broker has against them.
-    Found(Vec<Job>, PublishError),
+    /// The one exchange of these messages, and what the broker has against it.
+    Exchange(Vec<Job>, String),
+    /// This message.
+    Message(Job, PublishError),
     /// Not to be told; to be published again in these smaller groups.
     Unclear(Vec<Vec<Job>>),
 }
@@ -37,7 +39,7 @@ pub(super) fn judge(
     results: Vec<lapin::Result<Confirmation>>,
     connected: bool,
 ) -> Outcome {
-    let confirmations = match results.into_iter().collect_confirmed() {
+    let confirmations = match confirmations(results) {
         Ok(confirmations) => confirmations,
         Err(error) => return failure(&error, connected),
     };
@@ -80,23 +82,19 @@ fn verdict(job: &Job, acknowledged: bool, returned: &HashSet<String>) -> Verdict
 
 /// All confirmations, or the error that says most: the broker's own where there is one, because the
 /// other messages of a closed channel fail for no reason of their own.
-trait CollectConfirmed {
-    fn collect_confirmed(self) -> Result<Vec<Confirmation>, lapin::Error>;
-}
-
-impl<I: Iterator<Item = lapin::Result<Confirmation>>> CollectConfirmed for I {
-    fn collect_confirmed(self) -> Result<Vec<Confirmation>, lapin::Error> {
-        let mut confirmations = Vec::with_capacity(self.size_hint().0);
-        let mut worst: Option<lapin::Error> = None;
-        for result in self {
-            match result {
-                Ok(confirmation) => confirmations.push(confirmation),
-                Err(error) if worst.is_none() || error.is_amqp_error() => worst = Some(error),
-                Err(_) => {}
-            }
+fn confirmations(
+    results: Vec<lapin::Result<Confirmation>>,
+) -> Result<Vec<Confirmation>, lapin::Error> {
+    let mut confirmations = Vec::with_capacity(results.len());
+    let mut worst: Option<lapin::Error> = None;
+    for result in results {
+        match result {
+            Ok(confirmation) => confirmations.push(confirmation),
+            Err(error) if worst.is_none() || error.is_amqp_soft_error() => worst = Some(error),
+            Err(_) => {}
         }
-        worst.map_or(Ok(confirmations), Err)
     }
+    worst.map_or(Ok(confirmations), Err)
 }
 
 fn failure(error: &lapin::Error, connected: bool) -> Outcome {
@@ -112,16 +110,19 @@ fn is_soft(error: &AMQPError) -> bool {
 }
 
 /// Finds out who is to blame, or how to find out.
-pub(super) fn blame(jobs: Vec<Job>, error: &AMQPError) -> Blame {
-    if jobs.len() == 1 || concerns_exchange(error) && is_one_exchange(&jobs) {
-        return Blame::Found(jobs, conviction(error));
-    }
+pub(super) fn blame(mut jobs: Vec<Job>, error: &AMQPError) -> Blame {
     if !is_one_exchange(&jobs) {
         return Blame::Unclear(by_exchange(jobs));
     }
-    let mut first = jobs;
-    let second = first.split_off(first.len() / 2);
-    Blame::Unclear(vec![first, second])
+    if concerns_exchange(error) {
+        return Blame::Exchange(jobs, error.get_message().to_string());
+    }
+    let second = jobs.split_off(jobs.len() / 2);
+    match <[Job; 1]>::try_from(second) {
+        Ok([job]) if jobs.is_empty() => Blame::Message(job, conviction(error)),
+        Ok(second) => Blame::Unclear(vec![jobs, second.into()]),
+        Err(second) => Blame::Unclear(vec![jobs, second]),
+    }
 }
 
 /// Whether the broker minds the exchange, and not a message or its routing key.

@@ -325,3 +325,73 @@ fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let pages = read("PRAGMA page_count")? - read("PRAGMA freelist_count")?;
     Ok(pages.unsigned_abs() * read("PRAGMA page_size")?.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    const LIMITS: Limits = Limits {
+        retention: Duration::from_secs(60),
+        max_size_bytes: 1 << 30,
+    };
+
+    fn row(topic: usize) -> Row {
+        Row {
+            topic: format!("topic.{topic}"),
+            id: "id".into(),
+            key: "key".into(),
+            headers: "{}".into(),
+            body: Bytes::from_static(b"body"),
+        }
+    }
+
+    #[test]
+    fn one_topic_too_many_fails_alone() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let claim = Claim::take(&folder.path().join("topics.db"), IDENTITY).expect("free");
+        let mut log = Log::open(&claim, LIMITS).expect("made");
+        let rows: Vec<Row> = (0..=MAX_TOPICS).chain([0]).map(row).collect();
+        let outcomes = log
+            .append(&rows.iter().collect::<Vec<_>>(), 0)
+            .expect("committed");
+        let (refused, stored): (Vec<usize>, Vec<usize>) =
+            (0..rows.len()).partition(|index| outcomes[*index] == Appended::TooManyTopics);
+        assert_eq!(refused, [MAX_TOPICS]);
+        assert_eq!(stored.len(), MAX_TOPICS + 1);
+        assert_eq!(log.last_position("topic.0"), 2);
+        assert_eq!(log.last_position("topic.10000"), 0);
+        drop(log);
+        let log = Log::open(&claim, LIMITS).expect("again");
+        assert_eq!(log.positions().count(), MAX_TOPICS);
+    }
+
+    #[test]
+    fn retention_takes_one_bounded_step_at_a_time() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let claim = Claim::take(&folder.path().join("topics.db"), IDENTITY).expect("free");
+        let mut log = Log::open(&claim, LIMITS).expect("made");
+        let rows: Vec<Row> = (0..2500).map(|_| row(1)).collect();
+        log.append(&rows.iter().collect::<Vec<_>>(), 0)
+            .expect("committed");
+        let mut left = Vec::new();
+        while log.expire(60_001).expect("deleted") {
+            let count: i64 = log
+                .connection
+                .query_row("SELECT count(*) FROM entries", (), |row| row.get(0))
+                .expect("counted");
+            left.push(count);
+        }
+        assert_eq!(left, [2500 - 1024, 2500 - 2048, 0]);
+    }
+
+    #[test]
+    fn no_position_reaches_into_the_next_topic() {
+        let last = (1 << POSITION_BITS) - 1;
+        let (from, to) = places_after(7, u64::MAX);
+        assert_eq!((position_of(from), to), (last, from + 1));
+        let (from, to) = places_after(7, 0);
+        assert_eq!(position_of(from + 1), 1);
+        assert_eq!(places_after(8, 0).0, to);
+    }
+}

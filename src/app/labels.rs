@@ -1,0 +1,97 @@
+//! The closed sets of labels, shown from the first scrape on.
+
+use jiff::Timestamp;
+
+use crate::config::{Settings, SourceSettings};
+use crate::event::QuarantineReason;
+use crate::ingress::Problem;
+use crate::metrics::Metrics;
+use crate::name::{EventType, SinkName};
+use crate::pipeline::Refusal;
+use crate::sink::RefusalReason;
+use crate::source::Rejection;
+
+/// Gives every closed-set label its series from the first scrape on, so that a rate over a counter
+/// that starts with its first event misses nothing.
+pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
+    metrics
+        .build_info
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1);
+    metrics.config_last_reload_successful.set(1);
+    metrics
+        .config_last_reload_timestamp_seconds
+        .set(Timestamp::now().as_second());
+    let reasons = || {
+        Problem::REJECTIONS
+            .map(Problem::reason)
+            .into_iter()
+            .chain(Rejection::ALL.map(Rejection::reason))
+    };
+    for reason in Refusal::ALL {
+        metrics
+            .deliveries_refused_total
+            .with_label_values(&[reason.reason()]);
+    }
+    for reason in QuarantineReason::ALL {
+        metrics
+            .events_quarantined_total
+            .with_label_values(&[reason.as_str()]);
+    }
+    metrics
+        .deliveries_rejected_total
+        .with_label_values(&["unknown", Problem::UnknownSource.reason()]);
+    for SourceSettings {
+        source,
+        event_types,
+        ..
+    } in &settings.sources
+    {
+        let labels = || {
+            event_types
+                .iter()
+                .map(EventType::as_str)
+                .chain(["other", "quarantine"])
+        };
+        for reason in reasons() {
+            metrics
+                .deliveries_rejected_total
+                .with_label_values(&[source.name.as_str(), reason]);
+        }
+        metrics
+            .events_duplicate_total
+            .with_label_values(&[source.name.as_str()]);
+        for label in labels() {
+            metrics
+                .events_accepted_total
+                .with_label_values(&[source.name.as_str(), label]);
+            for sink in sinks {
+                metrics
+                    .events_delivered_total
+                    .with_label_values(&[sink.as_str(), label]);
+            }
+        }
+    }
+    for sink in sinks {
+        metrics
+            .events_requeued_total
+            .with_label_values(&[sink.as_str()]);
+        metrics
+            .events_discarded_total
+            .with_label_values(&[sink.as_str()]);
+        for reason in RefusalReason::ALL {
+            metrics
+                .events_dead_lettered_total
+                .with_label_values(&[sink.as_str(), reason.as_str()]);
+        }
+        for result in ["confirmed", "unavailable", "unroutable", "refused"] {
+            metrics
+                .publish_attempts_total
+                .with_label_values(&[sink.as_str(), result]);
+        }
+        metrics
+            .last_delivery_timestamp_seconds
+            .with_label_values(&[sink.as_str()])
+            .set(0);
+    }
+}

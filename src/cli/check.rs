@@ -1,0 +1,205 @@
+//! `check`: the configuration, and with `--connect` the sinks too.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::mark::Marks;
+use super::output::Output;
+use super::{ConfigFile, Failure, runtime, topics};
+use crate::app;
+use crate::config::{RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings};
+use crate::sink::store::StoreError;
+use crate::sink::{Finding, Needs, Severity};
+use crate::spool::{Milestone, Place};
+use crate::sqlite::OpenError;
+
+/// What closing a sink may take once its findings are there.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Check the configuration, and with --connect the brokers too.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every problem is named at once, with its key path and a remedy.
+Exit code 2: the configuration is wrong. 1: a broker is not as it must be. 0: all is well.
+
+Examples:
+  hookferry check --config hookferry.toml
+  hookferry check --config hookferry.toml --connect   # reachable, there, durable, bound, replicated?"
+)]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Also look at each sink: whether it is reachable, and whether everything is there and durable.
+    #[arg(long)]
+    connect: bool,
+}
+
+impl Check {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let settings = self.config.load()?;
+        let mut output = Output::new();
+        for line in summary(&settings) {
+            output.line(line)?;
+        }
+        if !self.connect {
+            return Ok(());
+        }
+        let needs = app::needs(&settings);
+        let marks = Marks::for_output();
+        let mut worst_is_error = false;
+        let runtime = runtime()?;
+        for sink in settings.sinks {
+            output.line(format_args!("\nsink {}", sink.name))?;
+            for finding in runtime.block_on(findings(sink.kind, &needs)) {
+                worst_is_error |= finding.severity == Severity::Error;
+                show(&mut output, marks, &finding)?;
+            }
+        }
+        if worst_is_error {
+            return Err(Failure::Negative);
+        }
+        Ok(())
+    }
+}
+
+fn show(output: &mut Output, marks: Marks, finding: &Finding) -> Result<(), Failure> {
+    output.line(format_args!(
+        "  {} {}",
+        marks.of(finding.severity),
+        finding.found
+    ))?;
+    if finding.remedy.is_empty() {
+        return Ok(());
+    }
+    output.line(format_args!("    → {}", finding.remedy))
+}
+
+/// Opens the sink as for nothing, so that looking at it makes no topic, then looks at it.
+async fn findings(kind: SinkKind, needs: &Needs) -> Vec<Finding> {
+    let sink = match app::open_sink(kind, &Needs::default()) {
+        Ok((sink, _)) => sink,
+        Err(error) => return vec![unopened(&error)],
+    };
+    let findings = sink.check(needs).await;
+    sink.close(CLOSE_DEADLINE).await;
+    findings
+}
+
+fn unopened(error: &anyhow::Error) -> Finding {
+    match error.downcast_ref() {
+        Some(StoreError::Open(OpenError::Held { path })) => Finding {
+            severity: Severity::Good,
+            found: format!("{} is in use by a bridge that runs", path.display()),
+            remedy: String::new(),
+        },
+        _ => Finding {
+            severity: Severity::Error,
+            found: format!("it cannot be opened: {error:#}"),
+            remedy: "the bridge would not start: mend this first".into(),
+        },
+    }
+}
+
+/// What would run.
+fn summary(settings: &Settings) -> Vec<String> {
+    let mut lines = vec!["the configuration is good".to_owned()];
+    lines.push(format!("  acknowledge  {}", milestone(settings)));
+    lines.push(format!("  spool        {}", place(settings)));
+    lines.push(format!("  webhooks     http://{}", settings.ingress.listen));
+    lines.push(format!("  admin        http://{}", settings.admin));
+    lines.extend(settings.sources.iter().map(source));
+    lines.extend(settings.sinks.iter().map(sink));
+    for route in &settings.routes {
+        lines.extend(route_lines(settings, route));
+    }
+    lines
+}
+
+fn milestone(settings: &Settings) -> String {
+    let timeout = humantime::format_duration(settings.acknowledge_timeout);
+    match settings.milestone {
+        Milestone::Spooled => format!("once an event is on the disk, within {timeout}"),
+        Milestone::Delivered => format!("once the broker has confirmed it, within {timeout}"),
+    }
+}
+
+fn place(settings: &Settings) -> String {
+    let (events, bytes) = (
+        settings.spool.max_events,
+        bytesize::ByteSize(settings.spool.max_bytes),
+    );
+    let place = match &settings.spool.place {
+        Place::File(path) => path.display().to_string(),
+        Place::Memory => "in memory".to_owned(),
+    };
+    format!("{place}, at most {events} events and {bytes}")
+}
+
+fn source(settings: &SourceSettings) -> String {
+    let source = &settings.source;
+    let secrets = match source.secrets.len() {
+        1 => "1 secret".to_owned(),
+        count => format!("{count} secrets"),
+    };
+    let limit = match settings.rate_limit {
+        Some(limit) => format!(", {limit} deliveries a second"),
+        None => String::new(),
+    };
+    format!(
+        "  source       {}: POST /webhooks/{} from {}, {secrets}, tolerance {}{limit}",
+        source.name,
+        source.name,
+        source.provider.name,
+        humantime::format_duration(source.tolerance),
+    )
+}
+
+fn sink(settings: &SinkSettings) -> String {
+    let place = match &settings.kind {
+        SinkKind::Kafka(kafka) => format!("Kafka at {}", kafka.brokers),
+        SinkKind::RabbitMq(rabbit) => {
+            format!(
+                "RabbitMQ at {}, exchange {}",
+                rabbit.address, rabbit.exchange
+            )
+        }
+        SinkKind::Store(store) => format!(
+            "store in {}, {} or {}",
+            store.path.display(),
+            humantime::format_duration(store.retention),
+            bytesize::ByteSize(store.max_size_bytes),
+        ),
+    };
+    format!("  sink         {}: {place}", settings.name)
+}
+
+fn route_lines(settings: &Settings, route: &RouteSettings) -> Vec<String> {
+    let mut lines = Vec::new();
+    let source = settings
+        .sources
+        .iter()
+        .find(|source| source.source.name == route.source);
+    for name in &route.sinks {
+        let only = match &route.event_types {
+            None => String::new(),
+            Some(types) => {
+                let mut types: Vec<&str> = types.iter().map(|of| of.as_str()).collect();
+                types.sort_unstable();
+                format!(", only {}", types.join(", "))
+            }
+        };
+        lines.push(format!("  route        {} → {name}{only}", route.source));
+        let sink = settings.sinks.iter().find(|sink| sink.name == *name);
+        let topics = sink.zip(source).map(|(sink, source)| {
+            let types: Vec<_> = match &route.event_types {
+                Some(only) => only.iter().cloned().collect(),
+                None => source.event_types.clone(),
+            };
+            topics::of_sink(&sink.kind, &route.source, &types)
+        });
+        let indent = |topic| format!("                 {topic}");
+        lines.extend(topics.into_iter().flatten().map(indent));
+    }
+    lines
+}

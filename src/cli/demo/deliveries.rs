@@ -1,0 +1,65 @@
+//! What the demo sends: good deliveries, and one of each kind that needs care.
+
+use jiff::Timestamp;
+
+use crate::cli::{Failure, sample};
+use crate::name::EventType;
+
+/// A delivery, and what should be answered.
+#[derive(Debug, Clone)]
+pub(super) struct Delivery {
+    /// What it is, for a person.
+    pub what: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether its signature is wrong.
+    pub forged: bool,
+    /// What the answer should say.
+    pub expected: &'static str,
+}
+
+/// All of them, in order. An object's later events happen later.
+pub(super) fn deliveries(now: Timestamp) -> Result<Vec<Delivery>, Failure> {
+    let (uploaded, analysed) = (sample::object_id()?, sample::object_id()?);
+    let body = |event_type: &str, object, seconds_ago| {
+        let event_type = EventType::parse(event_type).expect("a documented event type");
+        let time = Timestamp::from_second(now.as_second() - seconds_ago).unwrap_or(now);
+        sample::body(&event_type, object, time).map(String::into_bytes)
+    };
+    let good = |event_type: &str, object, seconds_ago| -> Result<Delivery, Failure> {
+        Ok(Delivery {
+            what: format!("{event_type} {object}"),
+            body: body(event_type, object, seconds_ago)?,
+            forged: false,
+            expected: "accepted",
+        })
+    };
+    let sample_uploaded = good("sample.uploaded", &uploaded, 3)?;
+    let failed = good("analysis.failed", &analysed, 2)?;
+    let succeeded = good("analysis.succeeded", &analysed, 1)?;
+    let again = Delivery {
+        what: "the same delivery once more".into(),
+        expected: "duplicate",
+        ..succeeded.clone()
+    };
+    let forged = Delivery {
+        what: "one with a wrong signature".into(),
+        body: body("sample.uploaded", &uploaded, 0)?,
+        forged: true,
+        expected: "signature_mismatch",
+    };
+    let unreadable = Delivery {
+        what: "one that is authentic, but no event".into(),
+        body: format!(r#"{{"hello":"{}""#, sample::hex_digits()?).into_bytes(),
+        forged: false,
+        expected: "quarantined",
+    };
+    Ok(vec![
+        sample_uploaded,
+        failed,
+        succeeded,
+        again,
+        forged,
+        unreadable,
+    ])
+}

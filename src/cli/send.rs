@@ -1,0 +1,154 @@
+//! `send`: signed test deliveries to a webhook's URL.
+
+mod course;
+mod tally;
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::http::Http;
+use super::output::Output;
+use super::secret::SecretPlace;
+use super::webhook::{Reply, Webhook};
+use super::{Failure, sample};
+use crate::name::{EventType, ObjectId};
+use course::Course;
+
+/// Send signed test deliveries to a webhook's URL.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A new event is made for each delivery, unless --body gives one. One delivery prints its answer;
+several print what came of them. Exit code 1: an answer was not 200.
+
+Examples:
+  hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret
+  hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-env SECRET --event-type analysis.failed
+  hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --count 1000 --rate 200
+  hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --body delivery.json
+  hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --timestamp 1492774577   # stale"
+)]
+pub(super) struct Send {
+    /// The webhook's URL, such as http://127.0.0.1:8080/webhooks/onecodex.
+    #[arg(long)]
+    url: String,
+    #[command(flatten)]
+    secret: SecretPlace,
+    /// The event type.
+    #[arg(long, value_name = "TYPE", default_value = "sample.uploaded", value_parser = event_type)]
+    event_type: EventType,
+    /// The object it happens to; a new one for each delivery unless given.
+    #[arg(long, value_name = "ID", value_parser = object_id)]
+    object_id: Option<ObjectId>,
+    /// A body to send unchanged, from a file or from standard input (-).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["event_type", "object_id"])]
+    body: Option<PathBuf>,
+    /// How many deliveries.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// Deliveries a second; as fast as they are answered unless given.
+    #[arg(long, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+    /// Deliveries under way at once.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: u16,
+    /// The signature's timestamp in Unix seconds; now unless given.
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(i64).range(0..=999_999_999_999))]
+    timestamp: Option<i64>,
+    /// How long one answer may take.
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+/// What is sent.
+enum Bodies {
+    /// The same each time.
+    Given(Vec<u8>),
+    /// A new event each time.
+    Made(EventType, Option<ObjectId>),
+}
+
+impl Send {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let http = Http::new(self.timeout, true);
+        let webhook = Webhook::new(http, self.url.clone(), self.secret.secret()?);
+        let bodies = match &self.body {
+            Some(file) => Bodies::Given(read(file)?),
+            None => Bodies::Made(self.event_type.clone(), self.object_id.clone()),
+        };
+        let signed_at = self.timestamp.map(|seconds| {
+            Timestamp::from_second(seconds)
+                .map_err(|error| Failure::Usage(format!("--timestamp: {error}")))
+        });
+        let signed_at = signed_at.transpose()?;
+        let deliver = || -> Result<Reply, Failure> {
+            let body = bodies.next()?;
+            Ok(webhook.deliver(&body, signed_at.unwrap_or_else(Timestamp::now))?)
+        };
+        if self.count == 1 {
+            return show(&deliver()?);
+        }
+        let course = Course {
+            count: self.count,
+            rate: self.rate,
+            parallel: self.parallel,
+        };
+        course.run(&deliver)?.show(&mut Output::new())
+    }
+}
+
+impl Bodies {
+    fn next(&self) -> Result<Vec<u8>, Failure> {
+        match self {
+            Self::Given(body) => Ok(body.clone()),
+            Self::Made(event_type, object) => {
+                let object = match object {
+                    Some(object) => object.clone(),
+                    None => sample::object_id()?,
+                };
+                Ok(sample::body(event_type, &object, Timestamp::now())?.into_bytes())
+            }
+        }
+    }
+}
+
+/// Reads a file, or standard input where it is called `-`.
+pub(super) fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
+    if file.as_os_str() == "-" {
+        let mut body = Vec::new();
+        std::io::stdin()
+            .read_to_end(&mut body)
+            .context("standard input cannot be read")?;
+        return Ok(body);
+    }
+    let unread = |error| Failure::Usage(format!("{}: {error}", file.display()));
+    std::fs::read(file).map_err(unread)
+}
+
+fn show(reply: &Reply) -> Result<(), Failure> {
+    let id = reply.id.as_deref().unwrap_or_default();
+    let line = format!("{} {} {id}", reply.status, reply.said);
+    Output::new().line(line.trim_end())?;
+    match reply.status {
+        200 => Ok(()),
+        _ => Err(Failure::Negative),
+    }
+}
+
+fn event_type(text: &str) -> Result<EventType, String> {
+    EventType::parse(text).map_err(|error| error.to_string())
+}
+
+fn object_id(text: &str) -> Result<ObjectId, String> {
+    ObjectId::parse(text).map_err(|error| error.to_string())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok();
+    let rate = rate.filter(|rate: &f64| rate.is_finite() && *rate >= 0.001);
+    rate.ok_or_else(|| "give a number of deliveries a second, such as 50 or 0.5".to_owned())
+}

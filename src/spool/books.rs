@@ -1,0 +1,151 @@
+//! The spool's bookkeeping: every event that comes in or goes out is counted here, under the
+//! metrics' books, so that one scrape adds up.
+//!
+//! `expected` is what the counters say must wait; what does wait is counted by the file itself. The
+//! difference is `events_unaccounted`.
+
+use std::sync::Arc;
+
+use super::record::Record;
+use super::settling::Settling;
+use super::table;
+use super::tally::Tally;
+use crate::event::{Content, SinkIndex};
+use crate::metrics::Metrics;
+use crate::name::SinkName;
+
+pub(super) struct Books {
+    metrics: Arc<Metrics>,
+    sinks: Arc<[(SinkIndex, SinkName)]>,
+    expected: i64,
+}
+
+/// One group's entries; the scrape waits until it is dropped.
+pub(super) struct Entries<'a> {
+    metrics: &'a Metrics,
+    sinks: &'a [(SinkIndex, SinkName)],
+    expected: &'a mut i64,
+    _locked: std::sync::MutexGuard<'a, ()>,
+}
+
+impl Books {
+    pub fn new(metrics: Arc<Metrics>, sinks: Arc<[(SinkIndex, SinkName)]>) -> Self {
+        Self {
+            metrics,
+            sinks,
+            expected: 0,
+        }
+    }
+
+    /// Opens the books.
+    pub fn open(&mut self) -> Entries<'_> {
+        Entries {
+            metrics: &self.metrics,
+            sinks: &self.sinks,
+            expected: &mut self.expected,
+            _locked: self.metrics.books(),
+        }
+    }
+}
+
+impl Entries<'_> {
+    fn name(&self, sink: SinkIndex) -> &str {
+        let found = self.sinks.iter().find(|(index, _)| *index == sink);
+        found
+            .map(|(_, name)| name.as_str())
+            .expect("every sink of a record was numbered when the spool was opened")
+    }
+
+    /// What the file held when it was opened.
+    pub fn recovered(&mut self, tally: &Tally) {
+        for (index, name) in self.sinks {
+            let pending = tally.pending[index.number()];
+            *self.expected += pending;
+            self.metrics
+                .events_recovered_total
+                .with_label_values(&[name.as_str()])
+                .inc_by(table::unsigned(pending));
+        }
+    }
+
+    /// The file was exchanged or reopened: what is in it now is what must be delivered.
+    pub fn restart(&mut self, tally: &Tally) {
+        *self.expected = tally.pending.iter().sum();
+    }
+
+    pub fn accepted(&mut self, record: &Record) {
+        let source = record.event().source().as_str();
+        self.metrics
+            .events_accepted_total
+            .with_label_values(&[source, record.label()])
+            .inc();
+        if let Content::Quarantined(quarantine) = record.event().content() {
+            self.metrics
+                .events_quarantined_total
+                .with_label_values(&[quarantine.reason.as_str()])
+                .inc();
+        }
+        for sink in record.position().sinks.iter() {
+            *self.expected += 1;
+            self.metrics
+                .events_spooled_total
+                .with_label_values(&[self.name(sink)])
+                .inc();
+        }
+    }
+
+    pub fn delivered(&mut self, sink: SinkIndex, record: &Record) {
+        *self.expected -= 1;
+        self.metrics
+            .events_delivered_total
+            .with_label_values(&[self.name(sink), record.label()])
+            .inc();
+    }
+
+    pub fn buried(&mut self, sink: SinkIndex, reason: &str) {
+        *self.expected -= 1;
+        self.metrics
+            .events_dead_lettered_total
+            .with_label_values(&[self.name(sink), reason])
+            .inc();
+    }
+
+    pub fn requeued(&mut self, record: &Record) {
+        for sink in record.position().sinks.iter() {
+            *self.expected += 1;
+            self.metrics
+                .events_requeued_total
+                .with_label_values(&[self.name(sink)])
+                .inc();
+        }
+    }
+
+    pub fn discarded(&mut self, sink: SinkIndex, count: u64) {
+        *self.expected -= table::signed(count);
+        self.metrics
+            .events_discarded_total
+            .with_label_values(&[self.name(sink)])
+            .inc_by(count);
+    }
+
+    /// Shows what waits, and closes the books.
+    pub fn close(self, tally: &Tally, settling: &Settling) {
+        let mut waiting = 0;
+        for (index, name) in self.sinks {
+            let pending = tally.pending[index.number()] - settling.unwritten_of(*index);
+            waiting += pending;
+            self.metrics
+                .spool_events
+                .with_label_values(&[name.as_str()])
+                .set(pending);
+            self.metrics
+                .spool_dead_letters
+                .with_label_values(&[name.as_str()])
+                .set(tally.dead[index.number()]);
+        }
+        self.metrics.spool_bytes.set(tally.bytes);
+        self.metrics
+            .events_unaccounted
+            .set(*self.expected - waiting);
+    }
+}

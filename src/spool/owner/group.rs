@@ -1,0 +1,53 @@
+//! What arrived and shall be committed together.
+
+use crate::route::Routed;
+use crate::spool::command::{
+    Append, Appended, Burial, Command, Fetch, Load, Milestone, Reply, SpoolUnavailable,
+};
+use crate::spool::inspect::Inspector;
+
+/// The most events of one commit: a larger group would only make the first of them wait longer.
+const GROUP_EVENTS: usize = 512;
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+/// One group. Settlements are not in it: they count as soon as they arrive.
+#[derive(Default)]
+pub(super) struct Group {
+    pub routed: Vec<Routed>,
+    pub replies: Vec<(Milestone, Reply<Result<Appended, SpoolUnavailable>>)>,
+    pub bytes: usize,
+    pub burials: Vec<(Burial, Reply<Result<(), SpoolUnavailable>>)>,
+    pub fetches: Vec<Fetch>,
+    pub loads: Vec<Load>,
+    pub inspections: Vec<Inspector>,
+    pub close: Option<Reply<()>>,
+}
+
+impl Group {
+    pub fn is_complete(&self) -> bool {
+        self.routed.len() >= GROUP_EVENTS || self.bytes >= GROUP_BYTES || self.close.is_some()
+    }
+
+    /// Sorts a command in; a settlement comes back.
+    pub fn admit(&mut self, command: Command) -> Option<Command> {
+        match command {
+            Command::Append(append) => {
+                let Append {
+                    routed,
+                    milestone,
+                    reply,
+                } = *append;
+                self.bytes += routed.event().body().len();
+                self.routed.push(routed);
+                self.replies.push((milestone, reply));
+            }
+            Command::Bury(burial, reply) => self.burials.push((burial, reply)),
+            Command::Fetch(fetch) => self.fetches.push(fetch),
+            Command::Load(load) => self.loads.push(load),
+            Command::Inspect(inspector) => self.inspections.push(inspector),
+            Command::Close(reply) => self.close = Some(reply),
+            settlement @ Command::Settle(..) => return Some(settlement),
+        }
+        None
+    }
+}

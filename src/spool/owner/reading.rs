@@ -1,0 +1,145 @@
+//! The owner as a reader: it feeds the dispatchers, from memory where they keep up, from the file
+//! where they do not, and sets damaged records aside on the way.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::Owner;
+use crate::event::SinkIndex;
+use crate::sink::RefusalReason;
+use crate::spool::command::{Fetch, Load, SpoolUnavailable};
+use crate::spool::damage;
+use crate::spool::record::{Record, Row};
+use crate::spool::table::{self, DeadRow};
+
+/// How much one fetch from the disk brings into memory.
+const FETCH_BYTES: usize = 4 * 1024 * 1024;
+
+impl Owner {
+    /// Answers the fetches that can be, and parks the others until a commit brings something.
+    pub(super) fn serve(&mut self, fetches: Vec<Fetch>) {
+        let parked = std::mem::take(&mut self.parked);
+        for mut fetch in parked.into_values().chain(fetches) {
+            match self.next_records(&fetch) {
+                Some(records) if !records.is_empty() => {
+                    self.fetched.insert(fetch.sink, fetch.after);
+                    // A dispatcher that is gone reads them again after the next start.
+                    let _ = fetch.reply.send(records);
+                }
+                Some(_) => {
+                    // Nothing up to here is for this sink: the next look begins behind it.
+                    fetch.after = fetch.after.max(self.next_sequence - 1);
+                    self.park(fetch);
+                }
+                None => self.park(fetch),
+            }
+        }
+        if let Some(taken) = self.fetched.values().min() {
+            self.recent.forget_through(*taken);
+        }
+    }
+
+    fn park(&mut self, fetch: Fetch) {
+        self.fetched.insert(fetch.sink, fetch.after);
+        self.parked.insert(fetch.sink, fetch);
+    }
+
+    /// The next records for the sink; an empty list where none waits, nothing where nobody can tell.
+    fn next_records(&mut self, fetch: &Fetch) -> Option<Vec<Arc<Record>>> {
+        if let Some(records) = self.recent.after(fetch.after, fetch.sink, fetch.limit) {
+            return Some(records);
+        }
+        let mut after = fetch.after;
+        loop {
+            let connection = self.connection.as_ref()?;
+            let rows =
+                match table::read_after(connection, fetch.sink, after, fetch.limit, FETCH_BYTES) {
+                    Ok(rows) => rows,
+                    Err(error) => {
+                        self.broken(&error);
+                        return None;
+                    }
+                };
+            let Some(last) = rows.last() else {
+                return Some(Vec::new());
+            };
+            after = last.sequence;
+            let records = self.decode(rows, fetch.sink);
+            if !records.is_empty() {
+                return Some(records);
+            }
+        }
+    }
+
+    pub(super) fn load(&mut self, load: Load) {
+        let read = |connection: &Connection| {
+            let rows = load
+                .sequences
+                .iter()
+                .map(|sequence| table::read_one(connection, *sequence));
+            rows.filter_map(Result::transpose)
+                .collect::<Result<Vec<Row>, _>>()
+        };
+        let answer = match self.connection.as_ref().map(read) {
+            None => Err(SpoolUnavailable::Unwritable),
+            Some(Ok(rows)) => Ok(self.decode(rows, load.sink)),
+            Some(Err(error)) => {
+                self.broken(&error);
+                Err(SpoolUnavailable::Unwritable)
+            }
+        };
+        // As for a fetch.
+        let _ = load.reply.send(answer);
+    }
+
+    /// The records of these rows; a damaged one is counted, set aside and passed over.
+    fn decode(&mut self, rows: Vec<Row>, sink: SinkIndex) -> Vec<Arc<Record>> {
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows {
+            let damage = match row.read() {
+                Ok(record) => {
+                    records.push(Arc::new(record));
+                    continue;
+                }
+                Err(damage) => damage.to_string(),
+            };
+            self.set_aside(row, sink, &damage);
+        }
+        records
+    }
+
+    /// Keeps a damaged record as a dead letter, bytes and all.
+    fn set_aside(&mut self, row: Row, sink: SinkIndex, detail: &str) {
+        tracing::error!(
+            sequence = row.sequence,
+            detail,
+            "a record in the spool is damaged; it is kept as a dead letter"
+        );
+        let unwritten = self.settling.foresee(row.position(), sink);
+        let dead = DeadRow {
+            number: 0,
+            sink,
+            reason: RefusalReason::Damaged.as_str().to_owned(),
+            detail: detail.to_owned(),
+            buried_at: Timestamp::now(),
+            row,
+        };
+        let Some(connection) = self.connection.as_mut() else {
+            return;
+        };
+        if let Err(error) = damage::keep(connection, &dead, unwritten, &mut self.tally) {
+            self.broken(&error);
+            return;
+        }
+        self.settling.mark(unwritten.position, sink);
+        self.metrics.spool_corrupt_records_total.inc();
+        let mut entries = self.books.open();
+        entries.buried(sink, RefusalReason::Damaged.as_str());
+        entries.close(&self.tally, &self.settling);
+        if unwritten.last {
+            self.waiting.done(unwritten.position.sequence);
+        }
+    }
+}

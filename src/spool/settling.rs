@@ -1,0 +1,83 @@
+//! What has been settled but not yet written, and what some sinks still wait for.
+
+use std::collections::HashMap;
+
+use super::write::Unwritten;
+use crate::event::{Position, SinkIndex, SinkSet};
+
+/// The settlements between a receipt and the commit it rides in.
+#[derive(Debug)]
+pub(super) struct Settling {
+    /// Records that some of their sinks have settled, with those that have not.
+    partial: HashMap<u64, SinkSet>,
+    unwritten: Vec<Unwritten>,
+    by_sink: Vec<i64>,
+}
+
+impl Settling {
+    pub fn new() -> Self {
+        Self {
+            partial: HashMap::new(),
+            unwritten: Vec::new(),
+            by_sink: vec![0; SinkIndex::MAX],
+        }
+    }
+
+    /// What settling the record for `sink` will write.
+    pub fn foresee(&self, position: Position, sink: SinkIndex) -> Unwritten {
+        let waiting = self
+            .partial
+            .get(&position.sequence)
+            .copied()
+            .unwrap_or(position.sinks);
+        Unwritten {
+            position,
+            sink,
+            last: waiting.without(sink).is_empty(),
+        }
+    }
+
+    /// Takes `sink` off the sinks that wait for the record.
+    pub fn mark(&mut self, position: Position, sink: SinkIndex) -> Unwritten {
+        let unwritten = self.foresee(position, sink);
+        if unwritten.last {
+            self.partial.remove(&position.sequence);
+        } else {
+            let waiting = self
+                .partial
+                .entry(position.sequence)
+                .or_insert(position.sinks);
+            *waiting = waiting.without(sink);
+        }
+        unwritten
+    }
+
+    /// A sink has confirmed the record: to be written with a later commit.
+    pub fn settle(&mut self, position: Position, sink: SinkIndex) -> Unwritten {
+        let unwritten = self.mark(position, sink);
+        self.unwritten.push(unwritten);
+        self.by_sink[sink.number()] += 1;
+        unwritten
+    }
+
+    /// Starts over from what the file says of partly settled records.
+    pub fn restart(&mut self, partial: HashMap<u64, SinkSet>) {
+        self.partial = partial;
+    }
+
+    /// What has yet to be written.
+    pub fn unwritten(&self) -> &[Unwritten] {
+        &self.unwritten
+    }
+
+    /// How much of it is one sink's.
+    pub fn unwritten_of(&self, sink: SinkIndex) -> i64 {
+        self.by_sink[sink.number()]
+    }
+
+    /// The commit has worked.
+    pub fn written(&mut self) {
+        self.unwritten.clear();
+        self.by_sink.fill(0);
+    }
+}
