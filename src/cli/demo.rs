@@ -12,11 +12,9 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::serve::Signals;
-use super::{Failure, runtime};
+use super::{Failure, runtime, telemetry_for_people};
 use crate::app::Bridge;
-use crate::config::file::LogFormat;
-use crate::config::{self, LogSettings};
-use crate::telemetry;
+use crate::config;
 use folder::Folder;
 use tour::Tour;
 
@@ -45,10 +43,7 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        telemetry::start(&LogSettings {
-            format: LogFormat::Text,
-            filter: "warn".into(),
-        });
+        telemetry_for_people();
         let folder = match &self.folder {
             Some(path) => Folder::at(path)?,
             None => Folder::temporary(self.keep)?,

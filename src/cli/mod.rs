@@ -3,9 +3,14 @@
 //! What was asked for goes to standard output; what is said about it goes to standard error. Exit
 //! codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod access;
 mod check;
 mod config_file;
+mod confirmation;
+mod dead_letters;
 mod demo;
+mod event_view;
+mod export;
 mod failure;
 mod http;
 mod mark;
@@ -16,7 +21,9 @@ mod sample;
 mod secret;
 mod send;
 mod serve;
+mod spool;
 mod store_reader;
+mod table;
 mod topics;
 mod webhook;
 
@@ -26,6 +33,10 @@ use clap::{Parser, Subcommand};
 
 use config_file::ConfigFile;
 use failure::Failure;
+
+use crate::config::LogSettings;
+use crate::config::file::LogFormat;
+use crate::telemetry;
 
 /// Signed webhooks in, RabbitMQ or Kafka out, nothing lost in between.
 #[derive(Debug, Parser)]
@@ -48,6 +59,8 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Send(send::Send),
+    Spool(spool::Spool),
+    DeadLetters(dead_letters::DeadLetters),
     Config(print::Config),
 }
 
@@ -60,6 +73,8 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Send(send) => send.run(),
+        Command::Spool(spool) => spool.run(),
+        Command::DeadLetters(letters) => letters.run(),
         Command::Config(config) => config.run(),
     };
     match result {
@@ -77,4 +92,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .build();
     runtime
         .map_err(|error| Failure::Failed(anyhow::anyhow!("the runtime cannot be started: {error}")))
+}
+
+/// Warnings and errors of the bridge's parts, for the person at the terminal.
+fn telemetry_for_people() {
+    telemetry::start(&LogSettings {
+        format: LogFormat::Text,
+        filter: "warn".into(),
+    });
 }

@@ -33,7 +33,7 @@ pub struct KafkaFile {
     pub create_topics: Option<CreateTopicsFile>,
     /// `none`, `gzip`, `snappy`, `lz4` or `zstd`. Default: `none`, which every consumer reads.
     pub compression: Option<String>,
-    /// How long a message may wait for others to share its request, at most `1s`. Default: `5ms`.
+    /// How long a message may wait for others to share its request, at most `1s`. Default: `10ms`: with many partitions, less makes librdkafka poll without a pause.
     pub linger: Option<Span>,
     /// How long a publish may take before it is tried again, `1s` to `5m`. Default: `10s`.
     pub publish_timeout: Option<Span>,

@@ -43,7 +43,8 @@ use tokio::sync::oneshot;
 use command::{Append, Command, Fetch, Load};
 pub use command::{Appended, Burial, Milestone, Settlement, SpoolUnavailable};
 pub use inspect::{
-    Body, DeadLetter, Inspection, InspectionError, Overview, PendingEvent, SinkOverview,
+    Body, DeadLetter, Inspection, InspectionError, MAX_LISTED, Overview, PendingEvent,
+    SinkOverview, describe,
 };
 pub use record::Record;
 

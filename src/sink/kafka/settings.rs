@@ -99,7 +99,7 @@ impl Settings {
             topics: default_topics().expect("the default templates are well-formed"),
             create_topics: None,
             compression: Compression::None,
-            linger: Duration::from_millis(5),
+            linger: Duration::from_millis(10),
             publish_timeout: Duration::from_secs(10),
             max_queued_messages: 20_000,
             max_queued_bytes: 64 * 1024 * 1024,

@@ -1,0 +1,96 @@
+//! Through the admin listener of the bridge that has the spool.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::de::DeserializeOwned;
+
+use super::{Access, Page};
+use crate::admin::Counted;
+use crate::cli::Failure;
+use crate::cli::http::{Answer, Http};
+use crate::name::SinkName;
+use crate::spool::{DeadLetter, Overview, PendingEvent};
+
+/// How long one answer may take; dropping a million events takes its time.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A bridge that runs.
+pub(super) struct Running {
+    http: Http,
+    url: String,
+}
+
+impl Running {
+    /// The bridge whose admin listener is at `url`.
+    pub(super) fn new(url: String) -> Self {
+        Self {
+            http: Http::new(DEADLINE, false),
+            url,
+        }
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.value(self.http.get(&format!("{}{path}", self.url)))
+    }
+
+    fn delete(&self, path: &str) -> Result<Counted, Failure> {
+        self.value(self.http.delete(&format!("{}{path}", self.url)))
+    }
+
+    fn value<T: DeserializeOwned>(&self, answer: anyhow::Result<Answer>) -> Result<T, Failure> {
+        let context = || {
+            let url = &self.url;
+            format!(
+                "a bridge has the spool, but its admin listener does not answer at {url}; name it with --admin"
+            )
+        };
+        answer.with_context(context)?.value()
+    }
+}
+
+impl Access for Running {
+    fn overview(&self) -> Result<Overview, Failure> {
+        self.get("/spool")
+    }
+
+    fn pending(&self, page: Page) -> Result<Vec<PendingEvent>, Failure> {
+        self.get(&format!("/spool/events{}", query(page)))
+    }
+
+    fn pending_one(&self, sequence: u64) -> Result<PendingEvent, Failure> {
+        self.get(&format!("/spool/events/{sequence}"))
+    }
+
+    fn drop_pending(&self, sink: &SinkName) -> Result<u64, Failure> {
+        let dropped = self.delete(&format!("/spool/sinks/{sink}"))?;
+        Ok(dropped.count)
+    }
+
+    fn dead_letters(&self, page: Page) -> Result<Vec<DeadLetter>, Failure> {
+        self.get(&format!("/dead-letters{}", query(page)))
+    }
+
+    fn dead_letter(&self, number: u64) -> Result<DeadLetter, Failure> {
+        self.get(&format!("/dead-letters/{number}"))
+    }
+
+    fn requeue(&self, number: u64) -> Result<(), Failure> {
+        let url = format!("{}/dead-letters/{number}/requeue", self.url);
+        self.value::<Counted>(self.http.post(&url, &[], b""))
+            .map(drop)
+    }
+
+    fn drop_dead_letter(&self, number: u64) -> Result<(), Failure> {
+        self.delete(&format!("/dead-letters/{number}")).map(drop)
+    }
+}
+
+fn query(page: Page) -> String {
+    let Page {
+        after,
+        limit,
+        bodies,
+    } = page;
+    format!("?after={after}&limit={limit}&bodies={bodies}")
+}

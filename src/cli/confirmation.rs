@@ -1,0 +1,37 @@
+//! A word before something is gone for good.
+
+use std::io::{BufRead as _, IsTerminal as _};
+
+use clap::Args;
+
+use super::Failure;
+
+/// Whether the word has been given already.
+#[derive(Debug, Args)]
+pub(super) struct Confirmation {
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Confirmation {
+    /// Asks, unless told not to; where nobody can be asked, `--yes` must be there.
+    pub(super) fn ask(&self, what: &str) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() {
+            let text = format!("{what} cannot be undone: say --yes");
+            return Err(Failure::Usage(text));
+        }
+        eprint!("{what} cannot be undone. Go on? [y/N] ");
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        let agreed = matches!(answer.trim(), "y" | "Y" | "yes");
+        if read.is_ok() && agreed {
+            return Ok(());
+        }
+        eprintln!("nothing was changed");
+        Err(Failure::Negative)
+    }
+}
