@@ -144,3 +144,24 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
     assert_eq!(count("the sink is unavailable; events wait"), 1, "attempts are not logged");
     assert_eq!(count("the sink takes events again"), 1);
 }
+
+/// Kafka's own limit is a little over the bridge's default for bodies: the one event that does not
+/// fit is set aside, with its bytes, and the others of its object go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_for_kafka_is_set_aside_alone() {
+    let brokers = crate::harness::kafka_brokers();
+    let setup = Setup::kafka(&brokers);
+    let bridge = setup.start().await;
+    let small = bridge.accepted(&setup.source, event("sample.uploaded", "a")).await;
+    let mut body = event("sample.uploaded", "a").into_bytes();
+    body.resize(1 << 20, b' ');
+    let large = bridge.accepted(&setup.source, body).await;
+    let after = bridge.accepted(&setup.source, event("sample.uploaded", "a")).await;
+    let seen = Outlet::kafka(&brokers).has(&bridge, &setup.source, &[small, after]).await;
+    assert_eq!(seen.len(), 2);
+    let labels = [("sink", "kafka"), ("reason", "too_large")];
+    bridge.shows("events_dead_lettered_total", &labels, 1.0).await;
+    bridge.shows("spool_dead_letters", &[], 1.0).await;
+    bridge.metrics().await.assert_balanced("kafka");
+    assert!(bridge.ask("/dead-letters").await.text().contains(&large));
+}

@@ -160,7 +160,7 @@ fn the_example_files_are_understood() {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let lookup = |name: &str| Some(format!("value-of-{name}"));
+        let lookup = |_: &str| None;
         // What depends on the machine is its folders and secrets; all else must be right.
         if let Err(problems) = hookferry::config::parse(&text, &lookup) {
             for problem in problems.iter() {

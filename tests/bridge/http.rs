@@ -1,7 +1,7 @@
 //! The public listener: what each request is answered with, and that it was counted. Whatever is
 //! turned away leaves nothing behind that could be taken for a request.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::delivery::{SIGNATURE, event, now, signature, tag};
 use crate::harness::setup::SECRET;
@@ -297,23 +297,47 @@ async fn a_body_of_exactly_the_limit_is_taken_with_and_without_a_length() {
 async fn endless_chunks_end_in_413_and_bounded_memory() {
     let setup = Setup::store();
     let bridge = setup.start().await;
-    let memory = async || memory_bytes(&bridge).await;
-    let before = memory().await;
+    let before = memory_bytes(&bridge).await;
     let post = Post::signed(&setup.source, "");
     let mut connection = Connection::open(bridge.ingress).await.unwrap();
     connection.send(&post.head("transfer-encoding: chunked\r\n")).await.unwrap();
     let mut chunk = b"10000\r\n".to_vec();
     chunk.extend_from_slice(&[b' '; 0x10000]);
     chunk.extend_from_slice(b"\r\n");
-    // A quarter of a gigabyte, unless the bridge hangs up, as it should.
-    let mut taken = 0;
-    while taken < 256 * MIB && connection.send(&chunk).await.is_ok() {
-        taken += chunk.len();
-    }
-    assert!(taken < 64 * MIB, "{taken} bytes of one body were taken off the wire");
+    hangs_up(&mut connection, &chunk).await;
     assert_counted(&setup, &bridge, 413, "body_too_large").await;
-    let grown = memory().await - before;
+    let grown = memory_bytes(&bridge).await - before;
     assert!(grown < 32.0 * 1024.0 * 1024.0, "{grown} bytes more");
+}
+
+/// Whoever never ends a request that has been answered long ago holds a connection for nothing, and
+/// with all of them, everybody else out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_request_that_never_ends_is_hung_up_on() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    for post in [
+        Post::unsigned(&setup.source, ""),
+        Post::unsigned("nobody", ""),
+        Post::signed(&setup.source, "").with("content-encoding", "gzip"),
+    ] {
+        for framing in ["transfer-encoding: chunked\r\n", "content-length: 1000000\r\n"] {
+            let mut connection = Connection::open(bridge.ingress).await.unwrap();
+            connection.send(&post.head(framing)).await.unwrap();
+            let answer = connection.answer().await.unwrap().expect("an answer");
+            assert!((400..500).contains(&answer.status));
+            hangs_up(&mut connection, b"1\r\nx\r\n").await;
+        }
+    }
+}
+
+/// Sends the same bytes again and again, until the bridge has enough of it.
+async fn hangs_up(connection: &mut Connection, bytes: &[u8]) {
+    let began = Instant::now();
+    while connection.send(bytes).await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(15), "the connection is still open");
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn memory_bytes(bridge: &Bridge) -> f64 {
@@ -382,6 +406,20 @@ async fn a_slow_head_is_cut_off() {
     }
     assert!(slow.closed().await);
     bridge.accepted(&setup.source, delivery()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_second_head_is_cut_off_too() {
+    let setup = Setup::store().ingress("head_timeout = \"1s\"\nkeep_alive = \"2s\"\n");
+    let bridge = setup.start().await;
+    let mut slow = Connection::open(bridge.ingress).await.unwrap();
+    slow.send(&Post::signed(&setup.source, delivery()).bytes()).await.unwrap();
+    assert_eq!(slow.answer().await.unwrap().expect("an answer").status, 200);
+    slow.send(b"POST /webhooks/x HTTP/1.1\r\nhost: a\r\nx: ").await.unwrap();
+    if let Some(answer) = slow.answer().await.expect("cut off in time") {
+        assert_eq!(answer.status, 408);
+    }
+    assert!(slow.closed().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,12 +93,6 @@ impl Load {
         self.statuses.lock().expect("no panic inside").clone()
     }
 
-    /// Stops at once; what was under way is in doubt.
-    pub async fn stop(mut self) -> Vec<Sent> {
-        self.senders.shutdown().await;
-        std::mem::take(&mut *self.sent.lock().expect("no panic inside"))
-    }
-
     /// Waits for every sender to end.
     pub async fn finish(mut self) -> Vec<Sent> {
         while let Some(ended) = self.senders.join_next().await {

@@ -126,11 +126,6 @@ impl Setup {
         self.folder.path().join(name)
     }
 
-    /// Where webhooks of the source go.
-    pub fn webhook(&self) -> String {
-        format!("/webhooks/{}", self.source)
-    }
-
     /// The configuration's text.
     pub fn text(&self) -> String {
         let (source, folder) = (&self.source, self.folder.path().display());
