@@ -31,8 +31,16 @@ struct Mock(MockCluster<'static, rdkafka::producer::DefaultProducerContext>);
 impl Mock {
     fn with_topics_of(source: &str) -> Self {
         let cluster = MockCluster::new(1).expect("a cluster");
-        for lane in ["sample.uploaded", "analysis.succeeded", "analysis.failed", "other", "quarantine"] {
-            cluster.create_topic(&format!("{source}.{lane}"), 3, 1).expect("a topic");
+        for lane in [
+            "sample.uploaded",
+            "analysis.succeeded",
+            "analysis.failed",
+            "other",
+            "quarantine",
+        ] {
+            cluster
+                .create_topic(&format!("{source}.{lane}"), 3, 1)
+                .expect("a topic");
         }
         Self(cluster)
     }
@@ -54,15 +62,23 @@ async fn outages(setup: &Setup, sink: &str, broker: &impl Broker, outlet: &mut O
     broker.leave();
     let bridge = setup.start().await;
     bridge.shows("sink_connected", &connected, 0.0).await;
-    assert_eq!(bridge.ask("/readyz").await.status, 200, "a broker that is away is no reason to refuse");
+    assert_eq!(
+        bridge.ask("/readyz").await.status,
+        200,
+        "a broker that is away is no reason to refuse"
+    );
     let target = Target::new(bridge.ingress);
     let load = Load::start(&target, &setup.source, 10, 30);
     load.reaches(60).await;
-    bridge.shows("events_delivered_total", &connected, 0.0).await;
+    bridge
+        .shows("events_delivered_total", &connected, 0.0)
+        .await;
     other_sink_goes_on(&bridge, 60.0).await;
     broker.come_back();
     bridge.shows("sink_connected", &connected, 1.0).await;
-    bridge.counts("events_delivered_total", &connected, 60.0).await;
+    bridge
+        .counts("events_delivered_total", &connected, 60.0)
+        .await;
     broker.leave();
     bridge.shows("sink_connected", &connected, 0.0).await;
     load.reaches(200).await;
@@ -71,7 +87,11 @@ async fn outages(setup: &Setup, sink: &str, broker: &impl Broker, outlet: &mut O
     bridge.shows("sink_connected", &connected, 1.0).await;
     let statuses = load.statuses();
     let sent = load.finish().await;
-    assert_eq!(statuses.keys().copied().collect::<Vec<_>>(), [200], "200 throughout");
+    assert_eq!(
+        statuses.keys().copied().collect::<Vec<_>>(),
+        [200],
+        "200 throughout"
+    );
     let seen = outlet.has(&bridge, &setup.source, &ids(&sent)).await;
     assert_all_there(&sent, &seen);
     assert_in_order(&sent, &seen);
@@ -81,11 +101,21 @@ async fn outages(setup: &Setup, sink: &str, broker: &impl Broker, outlet: &mut O
     let metrics = bridge.metrics().await;
     metrics.assert_balanced(sink);
     metrics.assert_balanced("store");
-    assert!(metrics.sum("publish_attempts_total", &[("sink", "store"), ("result", "unavailable")]).abs() < 0.5);
+    assert!(
+        metrics
+            .sum(
+                "publish_attempts_total",
+                &[("sink", "store"), ("result", "unavailable")]
+            )
+            .abs()
+            < 0.5
+    );
 }
 
 async fn other_sink_goes_on(bridge: &Bridge, least: f64) {
-    bridge.counts("events_delivered_total", &[("sink", "store")], least).await;
+    bridge
+        .counts("events_delivered_total", &[("sink", "store")], least)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,15 +141,32 @@ async fn a_frozen_rabbitmq_holds_nobody_up() {
     let setup = Setup::rabbitmq(&url).and_store();
     let mut outlet = Outlet::rabbitmq(&setup).await;
     let bridge = setup.start().await;
-    bridge.shows("sink_connected", &[("sink", "rabbitmq")], 1.0).await;
+    bridge
+        .shows("sink_connected", &[("sink", "rabbitmq")], 1.0)
+        .await;
     proxy.freeze();
     let mut sent = Vec::new();
     for number in 0..30 {
-        sent.push(bridge.accepted(&setup.source, event("sample.uploaded", &format!("object{number}"))).await);
+        sent.push(
+            bridge
+                .accepted(
+                    &setup.source,
+                    event("sample.uploaded", &format!("object{number}")),
+                )
+                .await,
+        );
     }
     other_sink_goes_on(&bridge, 30.0).await;
-    bridge.counts("publish_attempts_total", &[("sink", "rabbitmq"), ("result", "unavailable")], 1.0).await;
-    bridge.shows("sink_connected", &[("sink", "rabbitmq")], 0.0).await;
+    bridge
+        .counts(
+            "publish_attempts_total",
+            &[("sink", "rabbitmq"), ("result", "unavailable")],
+            1.0,
+        )
+        .await;
+    bridge
+        .shows("sink_connected", &[("sink", "rabbitmq")], 0.0)
+        .await;
     proxy.restore();
     outlet.has(&bridge, &setup.source, &sent).await;
     bridge.drained().await;
@@ -135,13 +182,21 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
     proxy.cut();
     bridge.shows("sink_connected", &[], 0.0).await;
     for _ in 0..20 {
-        bridge.accepted(&setup.source, event("sample.uploaded", "a")).await;
+        bridge
+            .accepted(&setup.source, event("sample.uploaded", "a"))
+            .await;
     }
-    bridge.counts("publish_attempts_total", &[("result", "unavailable")], 3.0).await;
+    bridge
+        .counts("publish_attempts_total", &[("result", "unavailable")], 3.0)
+        .await;
     proxy.restore();
     bridge.drained().await;
     let count = |text: &str| bridge.log().matches(text).count();
-    assert_eq!(count("the sink is unavailable; events wait"), 1, "attempts are not logged");
+    assert_eq!(
+        count("the sink is unavailable; events wait"),
+        1,
+        "attempts are not logged"
+    );
     assert_eq!(count("the sink takes events again"), 1);
 }
 
@@ -152,15 +207,23 @@ async fn what_is_too_large_for_kafka_is_set_aside_alone() {
     let brokers = crate::harness::kafka_brokers();
     let setup = Setup::kafka(&brokers);
     let bridge = setup.start().await;
-    let small = bridge.accepted(&setup.source, event("sample.uploaded", "a")).await;
+    let small = bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
     let mut body = event("sample.uploaded", "a").into_bytes();
     body.resize(1 << 20, b' ');
     let large = bridge.accepted(&setup.source, body).await;
-    let after = bridge.accepted(&setup.source, event("sample.uploaded", "a")).await;
-    let seen = Outlet::kafka(&brokers).has(&bridge, &setup.source, &[small, after]).await;
+    let after = bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
+    let seen = Outlet::kafka(&brokers)
+        .has(&bridge, &setup.source, &[small, after])
+        .await;
     assert_eq!(seen.len(), 2);
     let labels = [("sink", "kafka"), ("reason", "too_large")];
-    bridge.shows("events_dead_lettered_total", &labels, 1.0).await;
+    bridge
+        .shows("events_dead_lettered_total", &labels, 1.0)
+        .await;
     bridge.shows("spool_dead_letters", &[], 1.0).await;
     bridge.metrics().await.assert_balanced("kafka");
     assert!(bridge.ask("/dead-letters").await.text().contains(&large));

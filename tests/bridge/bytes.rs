@@ -13,8 +13,15 @@ fn bodies() -> Vec<Vec<u8>> {
         body().into_bytes(),
         body().replace(',', " ,\r\n\t").into_bytes(),
         body().replace("note", "n\\u006fte\\/").into_bytes(),
-        body().replace("\"number\":0", "\"number\":1.50e+02,\"big\":123456789012345678901234567890").into_bytes(),
-        body().replace("ü", "\u{1F9EC}\u{202E}\u{FFFD}").into_bytes(),
+        body()
+            .replace(
+                "\"number\":0",
+                "\"number\":1.50e+02,\"big\":123456789012345678901234567890",
+            )
+            .into_bytes(),
+        body()
+            .replace("ü", "\u{1F9EC}\u{202E}\u{FFFD}")
+            .into_bytes(),
         large,
     ]
 }
@@ -27,8 +34,16 @@ async fn delivered(bridge: &Bridge, setup: &Setup, outlet: &mut Outlet) {
     }
     let seen = outlet.has(bridge, &setup.source, &ids).await;
     for (id, body) in ids.iter().zip(&bodies) {
-        let one = seen.iter().find(|one| one.id == *id).expect("has was asked");
-        assert!(one.body == *body, "{} bytes came, {} were sent", one.body.len(), body.len());
+        let one = seen
+            .iter()
+            .find(|one| one.id == *id)
+            .expect("has was asked");
+        assert!(
+            one.body == *body,
+            "{} bytes came, {} were sent",
+            one.body.len(),
+            body.len()
+        );
         assert!(verifies(one.header("hookferry-signature"), &one.body));
     }
 }
@@ -68,7 +83,9 @@ async fn bytes_do_not_depend_on_how_they_were_framed() {
             connection.send(piece).await.unwrap();
         }
         let id = connection.answer().await.unwrap().expect("an answer").id();
-        let seen = Outlet::Store.has(&bridge, &setup.source, std::slice::from_ref(&id)).await;
+        let seen = Outlet::Store
+            .has(&bridge, &setup.source, std::slice::from_ref(&id))
+            .await;
         let one = seen.iter().find(|one| one.id == id).expect("has was asked");
         assert_eq!(one.body, body.as_bytes());
     }
@@ -78,13 +95,19 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 async fn one(bridge: &Bridge, setup: &Setup, outlet: &mut Outlet, post: &Post) -> Seen {
     let id = bridge.post(post).await.id();
-    let seen = outlet.has(bridge, &setup.source, std::slice::from_ref(&id)).await;
-    seen.into_iter().find(|one| one.id == id).expect("has was asked")
+    let seen = outlet
+        .has(bridge, &setup.source, std::slice::from_ref(&id))
+        .await;
+    seen.into_iter()
+        .find(|one| one.id == id)
+        .expect("has was asked")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_headers_say_what_came_and_where_from() {
-    let setup = Setup::kafka(&kafka_brokers()).and_rabbitmq(&amqp_url()).and_store();
+    let setup = Setup::kafka(&kafka_brokers())
+        .and_rabbitmq(&amqp_url())
+        .and_store();
     let mut queue = Outlet::rabbitmq(&setup).await;
     let bridge = setup.start().await;
     let body = crate::harness::delivery::event_at(
@@ -97,7 +120,11 @@ async fn the_headers_say_what_came_and_where_from() {
     post.headers[0].1 = "application/json; charset=utf-8".to_owned();
     let signature = post.headers[1].1.clone();
     let mut kafka = Outlet::kafka(&kafka_brokers());
-    for (outlet, prefix) in [(&mut Outlet::Store, "ce_"), (&mut kafka, "ce_"), (&mut queue, "cloudEvents_")] {
+    for (outlet, prefix) in [
+        (&mut Outlet::Store, "ce_"),
+        (&mut kafka, "ce_"),
+        (&mut queue, "cloudEvents_"),
+    ] {
         let seen = one(&bridge, &setup, outlet, &post).await;
         let attribute = |name: &str| seen.header(&format!("{prefix}{name}"));
         assert_eq!(attribute("specversion"), "1.0");
@@ -108,10 +135,20 @@ async fn the_headers_say_what_came_and_where_from() {
         assert_eq!(attribute("time"), "2026-03-02T17:31:07.029311Z");
         assert_eq!(seen.header("hookferry-origin"), "webhook");
         assert_eq!(seen.header("hookferry-signature"), signature);
-        assert!(seen.header("hookferry-received-at").parse::<jiff::Timestamp>().is_ok());
-        assert!(seen.header("traceparent").starts_with(&TRACE[..35]), "the trace goes on");
+        assert!(
+            seen.header("hookferry-received-at")
+                .parse::<jiff::Timestamp>()
+                .is_ok()
+        );
+        assert!(
+            seen.header("traceparent").starts_with(&TRACE[..35]),
+            "the trace goes on"
+        );
         if prefix == "ce_" {
-            assert_eq!(seen.header("content-type"), "application/json; charset=utf-8");
+            assert_eq!(
+                seen.header("content-type"),
+                "application/json; charset=utf-8"
+            );
         }
     }
 }
@@ -120,11 +157,20 @@ async fn the_headers_say_what_came_and_where_from() {
 async fn a_trace_starts_here_where_none_came() {
     let setup = Setup::store();
     let bridge = setup.start().await;
-    for trace in ["", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "garbage"] {
-        let post = Post::signed(&setup.source, event("sample.uploaded", "a")).with("traceparent", trace);
+    for trace in [
+        "",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "garbage",
+    ] {
+        let post =
+            Post::signed(&setup.source, event("sample.uploaded", "a")).with("traceparent", trace);
         let seen = one(&bridge, &setup, &mut Outlet::Store, &post).await;
         let started = seen.header("traceparent");
-        assert_eq!((started.len(), started.split('-').count()), (55, 4), "{started}");
+        assert_eq!(
+            (started.len(), started.split('-').count()),
+            (55, 4),
+            "{started}"
+        );
         assert_ne!(started, trace);
     }
 }

@@ -13,7 +13,9 @@ async fn refused(setup: &Setup, text: &str) -> String {
 
 fn assert_named(said: &str, keys: &[&str]) {
     for key in keys {
-        let named = said.lines().any(|line| line.starts_with(&format!("{key}: ")) && line.contains("; "));
+        let named = said
+            .lines()
+            .any(|line| line.starts_with(&format!("{key}: ")) && line.contains("; "));
         assert!(named, "{key} is not named with a remedy in:\n{said}");
     }
 }
@@ -107,7 +109,10 @@ async fn a_file_that_is_not_there_is_named() {
     let setup = Setup::store();
     let (code, said) = crate::harness::setup::ends(&setup.path("no-such.toml")).await;
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("no-such.toml") && said.contains("--config"), "{said}");
+    assert!(
+        said.contains("no-such.toml") && said.contains("--config"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,8 +145,15 @@ async fn an_unset_secret_variable_is_named() {
 async fn a_secret_written_into_the_file_is_refused_and_not_repeated() {
     let setup = Setup::store();
     let secret = format!("{{ file = \"{}\" }}", setup.path("secret").display());
-    let said = refused(&setup, &setup.text().replace(&secret, "\"whsec_in_the_clear\"")).await;
-    assert!(said.contains(&format!("source.{}.secrets", setup.source)), "{said}");
+    let said = refused(
+        &setup,
+        &setup.text().replace(&secret, "\"whsec_in_the_clear\""),
+    )
+    .await;
+    assert!(
+        said.contains(&format!("source.{}.secrets", setup.source)),
+        "{said}"
+    );
     assert!(!said.contains("whsec_in_the_clear"), "{said}");
 }
 

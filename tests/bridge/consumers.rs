@@ -15,7 +15,10 @@ fn consumer(script: &str) -> Command {
     );
     let mut command = Command::new(python);
     command
-        .arg(format!("{}/deploy/examples/{script}", env!("CARGO_MANIFEST_DIR")))
+        .arg(format!(
+            "{}/deploy/examples/{script}",
+            env!("CARGO_MANIFEST_DIR")
+        ))
         .env("ONECODEX_SECRET", SECRET)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command
@@ -30,7 +33,9 @@ fn lines(output: &Output) -> Vec<Value> {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
 }
 
 /// Events of three types, one of them twice, with bytes that a parser would not give back.
@@ -53,7 +58,10 @@ async fn deliver(bridge: &Bridge, source: &str) -> Vec<(String, String, String)>
 fn assert_understood(lines: &[Value], sent: &[(String, String, String)], prefix: &str) {
     assert_eq!(lines.len(), sent.len(), "{lines:?}");
     for (id, event_type, body) in sent {
-        let line = lines.iter().find(|line| line["id"] == id.as_str()).expect("every event is there");
+        let line = lines
+            .iter()
+            .find(|line| line["id"] == id.as_str())
+            .expect("every event is there");
         assert_eq!(line["type"], event_type.as_str());
         assert_eq!(line["verified"], true, "{line}");
         assert_eq!(line["sha256"], hex::encode(Sha256::digest(body)));
@@ -73,7 +81,16 @@ async fn a_kafka_consumer_gets_it_right() {
     let sent = deliver(&bridge, &setup.source).await;
     bridge.drained().await;
     let mut command = consumer("consume_kafka.py");
-    command.args(["--brokers", &kafka_brokers(), "--group", &setup.source, "--count", "3", "--timeout", "60"]);
+    command.args([
+        "--brokers",
+        &kafka_brokers(),
+        "--group",
+        &setup.source,
+        "--count",
+        "3",
+        "--timeout",
+        "60",
+    ]);
     command.arg(format!("^{}[.].*", setup.source));
     let lines = lines(&run(command).await);
     assert_understood(&lines, &sent, "ce_");
@@ -88,17 +105,31 @@ async fn a_kafka_consumer_gets_it_right() {
 async fn a_rabbitmq_consumer_gets_it_right() {
     let mut setup = Setup::rabbitmq(&amqp_url());
     let queue = format!("{}.queue", setup.source);
-    setup.sinks[0].1.push_str(&format!("[[sink.rabbitmq.queue]]\nname = \"{queue}\"\n"));
+    setup.sinks[0]
+        .1
+        .push_str(&format!("[[sink.rabbitmq.queue]]\nname = \"{queue}\"\n"));
     let bridge = setup.start().await;
     let sent = deliver(&bridge, &setup.source).await;
     bridge.drained().await;
     let mut command = consumer("consume_rabbitmq.py");
-    command.args(["--url", &amqp_url(), "--count", "3", "--timeout", "60", &queue]);
+    command.args([
+        "--url",
+        &amqp_url(),
+        "--count",
+        "3",
+        "--timeout",
+        "60",
+        &queue,
+    ]);
     let lines = lines(&run(command).await);
     assert_understood(&lines, &sent, "cloudEvents_");
     for line in &lines {
         assert_eq!(line["message_id"], line["id"]);
-        let key = format!("{}.{}", line["type"].as_str().unwrap(), line["subject"].as_str().unwrap());
+        let key = format!(
+            "{}.{}",
+            line["type"].as_str().unwrap(),
+            line["subject"].as_str().unwrap()
+        );
         assert_eq!(line["routing_key"], key.as_str());
     }
 }
@@ -108,11 +139,22 @@ async fn a_rabbitmq_consumer_gets_it_right() {
 async fn a_consumer_with_another_secret_sees_nothing_verified() {
     let setup = Setup::kafka(&kafka_brokers());
     let bridge = setup.start().await;
-    bridge.accepted(&setup.source, event("sample.uploaded", "a")).await;
+    bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
     bridge.drained().await;
     let mut command = consumer("consume_kafka.py");
     command.env("ONECODEX_SECRET", "another");
-    command.args(["--brokers", &kafka_brokers(), "--group", &setup.source, "--count", "1", "--timeout", "60"]);
+    command.args([
+        "--brokers",
+        &kafka_brokers(),
+        "--group",
+        &setup.source,
+        "--count",
+        "1",
+        "--timeout",
+        "60",
+    ]);
     command.arg(format!("{}.sample.uploaded", setup.source));
     assert_eq!(lines(&run(command).await)[0]["verified"], false);
 }

@@ -34,14 +34,20 @@ async fn a_retry_has_the_id_of_the_first_delivery() {
 async fn other_bytes_of_the_same_event_have_its_id() {
     let setup = Setup::store();
     let bridge = setup.start().await;
-    let id = bridge.accepted(&setup.source, event_at("sample.uploaded", "a", TIME, 1)).await;
+    let id = bridge
+        .accepted(&setup.source, event_at("sample.uploaded", "a", TIME, 1))
+        .await;
     for same in [
         event_at("sample.uploaded", "a", SAME_TIME, 2),
         event_at("sample.uploaded", "a", TIME, 3).replace("  ", ""),
-        event_at("sample.uploaded", "a", TIME, 4).replace("sample.uploaded", "s\\u0061mple.uploaded"),
+        event_at("sample.uploaded", "a", TIME, 4)
+            .replace("sample.uploaded", "s\\u0061mple.uploaded"),
     ] {
         let answer = bridge.post(&Post::signed(&setup.source, same)).await;
-        assert_eq!((answer.id(), answer.outcome().as_str()), (id.clone(), "duplicate"));
+        assert_eq!(
+            (answer.id(), answer.outcome().as_str()),
+            (id.clone(), "duplicate")
+        );
     }
 }
 
@@ -57,7 +63,8 @@ async fn another_event_has_another_id() {
         body("sample.deleted", "a", TIME),
         body("sample.uploaded", "a", "2026-03-02T09:15:42.184122-08:00"),
         body("sample.uploaded", "a", TIME).replace("/api/v1/samples/", "/api/v2/samples/"),
-        body("sample.uploaded", "a", TIME).replace("\"object_type\":\"sample\"", "\"object_type\":\"other\""),
+        body("sample.uploaded", "a", TIME)
+            .replace("\"object_type\":\"sample\"", "\"object_type\":\"other\""),
     ] {
         ids.insert(bridge.accepted(&setup.source, other).await);
     }
@@ -66,7 +73,9 @@ async fn another_event_has_another_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_and_every_sink_agree() {
-    let setup = Setup::kafka(&kafka_brokers()).and_rabbitmq(&amqp_url()).and_store();
+    let setup = Setup::kafka(&kafka_brokers())
+        .and_rabbitmq(&amqp_url())
+        .and_store();
     let mut other = Setup::store();
     other.source.clone_from(&setup.source);
     let mut queue = Outlet::rabbitmq(&setup).await;
@@ -76,7 +85,11 @@ async fn replicas_and_every_sink_agree() {
     let id = bridge.accepted(source, body.as_str()).await;
     assert_eq!(replica.accepted(source, body.as_str()).await, id);
     let expected = std::slice::from_ref(&id);
-    for outlet in [&mut Outlet::Store, &mut Outlet::kafka(&kafka_brokers()), &mut queue] {
+    for outlet in [
+        &mut Outlet::Store,
+        &mut Outlet::kafka(&kafka_brokers()),
+        &mut queue,
+    ] {
         let seen = outlet.has(&bridge, source, expected).await;
         assert_eq!(seen.len(), 1);
         for name in ["ce_id", "cloudEvents_id"] {
@@ -94,7 +107,9 @@ async fn a_forwarded_duplicate_keeps_the_id() {
     let bridge = setup.start().await;
     let body = event("sample.uploaded", "a");
     let id = bridge.accepted(&setup.source, body.as_str()).await;
-    let again = bridge.post(&Post::signed(&setup.source, body.as_str())).await;
+    let again = bridge
+        .post(&Post::signed(&setup.source, body.as_str()))
+        .await;
     assert_eq!(again.id(), id);
     bridge.drained().await;
     let seen = Outlet::Store.read(&bridge, &setup.source).await;

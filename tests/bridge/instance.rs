@@ -18,7 +18,9 @@ async fn a_second_instance_on_one_spool_refuses_clearly() {
     let (code, said) = setup.fails().await;
     assert_says(code, &said, "spool.db");
     // The first is none the worse for it.
-    let id = bridge.accepted(&setup.source, event("sample.uploaded", "a")).await;
+    let id = bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
     outlet.has(&bridge, &setup.source, &[id]).await;
 }
 
@@ -31,7 +33,9 @@ async fn a_second_instance_on_one_store_refuses_clearly() {
     std::fs::write(&config, other).unwrap();
     let (code, said) = crate::harness::setup::ends(&config).await;
     assert_says(code, &said, "topics.db");
-    let id = bridge.accepted(&setup.source, event("sample.uploaded", "a")).await;
+    let id = bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
     Outlet::Store.has(&bridge, &setup.source, &[id]).await;
 }
 
@@ -42,7 +46,9 @@ async fn the_lock_of_a_killed_instance_holds_nobody_up() {
         setup.start().await.kill();
     }
     let bridge = setup.start().await;
-    bridge.accepted(&setup.source, event("sample.uploaded", "a")).await;
+    bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,5 +62,8 @@ async fn an_address_in_use_is_named() {
     std::fs::write(&config, text).unwrap();
     let (code, said) = crate::harness::setup::ends(&config).await;
     assert!(matches!(code, Some(1 | 2)), "{code:?}");
-    assert!(said.contains("ingress.listen") && said.contains(&bridge.ingress.to_string()), "{said}");
+    assert!(
+        said.contains("ingress.listen") && said.contains(&bridge.ingress.to_string()),
+        "{said}"
+    );
 }

@@ -13,8 +13,14 @@ pub async fn proxied() -> (Proxy, String) {
     let url = amqp_url();
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let (authority, path) = rest.split_once('/').unwrap_or((rest, "%2f"));
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("guest:guest", authority));
-    let upstream = if host.contains(':') { host.to_owned() } else { format!("{host}:5672") };
+    let (user, host) = authority
+        .rsplit_once('@')
+        .unwrap_or(("guest:guest", authority));
+    let upstream = if host.contains(':') {
+        host.to_owned()
+    } else {
+        format!("{host}:5672")
+    };
     let proxy = Proxy::start(upstream).await;
     let through = format!("{scheme}://{user}@{}/{path}", proxy.address());
     (proxy, through)

@@ -31,7 +31,10 @@ async fn secrets_are_rotated_without_a_gap() {
     std::fs::write(&next, new).unwrap();
     // Both are valid, then only the new one.
     setup.source_keys = String::new();
-    let both = setup.text().replace("/secret\" }]", &format!("/secret\" }}, {{ file = {next:?} }}]"));
+    let both = setup.text().replace(
+        "/secret\" }]",
+        &format!("/secret\" }}, {{ file = {next:?} }}]"),
+    );
     assert_ne!(both, setup.text());
     std::fs::write(setup.path("hookferry.toml"), both).unwrap();
     bridge.signal("HUP");
@@ -42,9 +45,13 @@ async fn secrets_are_rotated_without_a_gap() {
     bridge.signal("HUP");
     comes_to_be(&bridge, &setup, old, false).await;
     assert!(is_taken(&bridge, &setup, new).await);
-    bridge.shows("config_last_reload_successful", &[], 1.0).await;
+    bridge
+        .shows("config_last_reload_successful", &[], 1.0)
+        .await;
     let labels = [("source", setup.source.as_str()), ("secret", "1")];
-    bridge.counts("secret_last_used_timestamp_seconds", &labels, 1.0).await;
+    bridge
+        .counts("secret_last_used_timestamp_seconds", &labels, 1.0)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +63,9 @@ async fn no_valid_delivery_is_turned_away_while_reloading() {
     let load = crate::harness::Load::start(&target, &setup.source, 4, 50);
     while load.answered() < 150 {
         bridge.signal("HUP");
-        bridge.shows("config_last_reload_successful", &[], 1.0).await;
+        bridge
+            .shows("config_last_reload_successful", &[], 1.0)
+            .await;
     }
     let statuses = load.statuses();
     load.finish().await;
@@ -78,11 +87,15 @@ async fn a_bad_file_keeps_the_old_configuration_and_says_so() {
     ] {
         std::fs::write(&file, &bad).unwrap();
         bridge.signal("HUP");
-        bridge.shows("config_last_reload_successful", &[], 0.0).await;
+        bridge
+            .shows("config_last_reload_successful", &[], 0.0)
+            .await;
         assert!(is_taken(&bridge, &setup, secret).await);
         std::fs::write(&file, &good).unwrap();
         bridge.signal("HUP");
-        bridge.shows("config_last_reload_successful", &[], 1.0).await;
+        bridge
+            .shows("config_last_reload_successful", &[], 1.0)
+            .await;
     }
     assert!(bridge.said("the old one stays").is_some());
 }
@@ -94,12 +107,19 @@ async fn an_empty_or_missing_secret_keeps_the_old_one() {
     let (file, secret) = (setup.path("secret"), crate::harness::setup::SECRET);
     std::fs::write(&file, " \n").unwrap();
     bridge.signal("HUP");
-    bridge.shows("config_last_reload_successful", &[], 0.0).await;
+    bridge
+        .shows("config_last_reload_successful", &[], 0.0)
+        .await;
     assert!(is_taken(&bridge, &setup, secret).await);
-    assert!(!is_taken(&bridge, &setup, "").await, "an empty secret proves nothing");
+    assert!(
+        !is_taken(&bridge, &setup, "").await,
+        "an empty secret proves nothing"
+    );
     std::fs::remove_file(&file).unwrap();
     bridge.signal("HUP");
-    bridge.shows("config_last_reload_successful", &[], 0.0).await;
+    bridge
+        .shows("config_last_reload_successful", &[], 0.0)
+        .await;
     assert!(is_taken(&bridge, &setup, secret).await);
     assert!(!bridge.log().contains(secret), "no secret is ever logged");
 }

@@ -26,7 +26,9 @@ async fn each_event_type_has_its_topic_and_the_others_share_one() {
     ] {
         let id = bridge.accepted(&setup.source, event(event_type, "a")).await;
         lies_on(&bridge, &format!("{}.{topic}", setup.source), &id).await;
-        bridge.counts("events_delivered_total", &[("event_type", topic)], 1.0).await;
+        bridge
+            .counts("events_delivered_total", &[("event_type", topic)], 1.0)
+            .await;
     }
 }
 
@@ -34,7 +36,10 @@ async fn each_event_type_has_its_topic_and_the_others_share_one() {
 async fn the_configured_types_are_the_ones_with_topics() {
     let setup = Setup::store().source_keys("event_types = [\"report.published\"]");
     let bridge = setup.start().await;
-    for (event_type, topic) in [("report.published", "report.published"), ("sample.uploaded", "other")] {
+    for (event_type, topic) in [
+        ("report.published", "report.published"),
+        ("sample.uploaded", "other"),
+    ] {
         let id = bridge.accepted(&setup.source, event(event_type, "a")).await;
         lies_on(&bridge, &format!("{}.{topic}", setup.source), &id).await;
     }
@@ -48,8 +53,14 @@ async fn topics_follow_their_templates() {
     );
     let bridge = setup.start().await;
     for (body, topic) in [
-        (event("sample.uploaded", "obj1"), "all.sample.uploaded.obj1".to_owned()),
-        (event("report.published", "obj1"), "rest-report.published".to_owned()),
+        (
+            event("sample.uploaded", "obj1"),
+            "all.sample.uploaded.obj1".to_owned(),
+        ),
+        (
+            event("report.published", "obj1"),
+            "rest-report.published".to_owned(),
+        ),
         ("odd".to_owned(), format!("{}_odd", setup.source)),
     ] {
         let answer = bridge.post(&Post::signed(&setup.source, body)).await;
@@ -66,11 +77,21 @@ async fn routing_keys_and_exchanges_follow_their_templates() {
     );
     let mut outlet = Outlet::bound(&exchange, "#").await;
     let bridge = setup.start().await;
-    let typed = bridge.accepted(&setup.source, event("sample.uploaded", "obj1")).await;
-    let other = bridge.accepted(&setup.source, event("report.published", "obj1")).await;
-    let seen = outlet.has(&bridge, &setup.source, &[typed.clone(), other]).await;
+    let typed = bridge
+        .accepted(&setup.source, event("sample.uploaded", "obj1"))
+        .await;
+    let other = bridge
+        .accepted(&setup.source, event("report.published", "obj1"))
+        .await;
+    let seen = outlet
+        .has(&bridge, &setup.source, &[typed.clone(), other])
+        .await;
     for one in seen {
-        let expected = if one.id == typed { "x.obj1.sample.uploaded" } else { "rest.report.published" };
+        let expected = if one.id == typed {
+            "x.obj1.sample.uploaded"
+        } else {
+            "rest.report.published"
+        };
         assert_eq!(one.address, expected);
     }
 }
@@ -85,15 +106,30 @@ async fn a_route_with_event_types_takes_only_those() {
     ));
     let mut queue = Outlet::rabbitmq(&setup).await;
     let bridge = setup.start().await;
-    let failed = bridge.accepted(&source, event("analysis.failed", "a")).await;
-    let uploaded = bridge.accepted(&source, event("sample.uploaded", "a")).await;
+    let failed = bridge
+        .accepted(&source, event("analysis.failed", "a"))
+        .await;
+    let uploaded = bridge
+        .accepted(&source, event("sample.uploaded", "a"))
+        .await;
     let odd = bridge.post(&Post::signed(&source, "odd")).await.id();
-    Outlet::Store.has(&bridge, &source, &[failed.clone(), uploaded, odd]).await;
-    let seen = queue.has(&bridge, &source, std::slice::from_ref(&failed)).await;
+    Outlet::Store
+        .has(&bridge, &source, &[failed.clone(), uploaded, odd])
+        .await;
+    let seen = queue
+        .has(&bridge, &source, std::slice::from_ref(&failed))
+        .await;
     bridge.drained().await;
     assert_eq!(seen.len(), 1);
-    assert_eq!(queue.read(&bridge, &source).await.len(), 1, "nothing else came");
-    let spooled = bridge.metrics().await.sum("events_spooled_total", &[("sink", "rabbitmq")]);
+    assert_eq!(
+        queue.read(&bridge, &source).await.len(),
+        1,
+        "nothing else came"
+    );
+    let spooled = bridge
+        .metrics()
+        .await
+        .sum("events_spooled_total", &[("sink", "rabbitmq")]);
     assert!((spooled - 1.0).abs() < f64::EPSILON);
 }
 
@@ -109,13 +145,23 @@ async fn sources_have_their_own_secrets_and_topics() {
     let body = event("sample.uploaded", "a");
     // The first source's secret proves nothing to the second.
     let wrong = bridge.post(&Post::signed("second", body.as_str())).await;
-    assert_eq!((wrong.status, wrong.reason().as_str()), (401, "signature_mismatch"));
+    assert_eq!(
+        (wrong.status, wrong.reason().as_str()),
+        (401, "signature_mismatch")
+    );
     let right = Post::signed_with("second", body.as_str(), "second secret", now());
     let id = bridge.post(&right).await.id();
     lies_on(&bridge, "second.sample.uploaded", &id).await;
     let seen = store_topic(&bridge, "second.sample.uploaded").await;
     assert_eq!(seen[0].header("ce_source"), "https://eu.example.org");
     let first = bridge.accepted(&setup.source, body).await;
-    lies_on(&bridge, &format!("{}.sample.uploaded", setup.source), &first).await;
-    bridge.shows("events_accepted_total", &[("source", "second")], 1.0).await;
+    lies_on(
+        &bridge,
+        &format!("{}.sample.uploaded", setup.source),
+        &first,
+    )
+    .await;
+    bridge
+        .shows("events_accepted_total", &[("source", "second")], 1.0)
+        .await;
 }

@@ -30,7 +30,10 @@ const CLIENTS: &[(&str, &[&str])] = &[
     ("actix_web", &["ingress/", "admin/", "admin.rs", "app.rs"]),
     ("lapin", &["sink/rabbitmq/"]),
     ("rdkafka", &["sink/kafka/"]),
-    ("rusqlite", &["sqlite.rs", "sqlite/", "spool/", "sink/store/"]),
+    (
+        "rusqlite",
+        &["sqlite.rs", "sqlite/", "spool/", "sink/store/"],
+    ),
 ];
 
 /// The types that prove something, and the only files that may make one.
@@ -57,9 +60,13 @@ impl File {
     /// The lines that are code and belong to the program, not to its unit tests.
     fn code(&self) -> impl Iterator<Item = &str> {
         let is_test = self.path.ends_with("/tests.rs") || self.path == "tests.rs";
-        let end = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
+        let end = self
+            .text
+            .find("#[cfg(test)]\nmod tests {")
+            .unwrap_or(self.text.len());
         let text = if is_test { "" } else { &self.text[..end] };
-        text.lines().filter(|line| !line.trim_start().starts_with("//"))
+        text.lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
     }
 }
 
@@ -74,7 +81,12 @@ fn files(folder: &str) -> Vec<File> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 found.push(File {
-                    path: path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(),
+                    path: path
+                        .strip_prefix(&root)
+                        .unwrap()
+                        .to_str()
+                        .unwrap()
+                        .to_owned(),
                     text: std::fs::read_to_string(&path).unwrap(),
                 });
             }
@@ -97,7 +109,10 @@ fn imported(code: &str) -> BTreeSet<String> {
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
         let word = |text: &str| -> String {
-            text.trim_start().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+            text.trim_start()
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect()
         };
         if let Some(group) = rest.strip_prefix('{') {
             modules.extend(top_level_items(group).iter().map(|item| word(item)));
@@ -145,13 +160,22 @@ fn imports_point_down() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(used.len(), EXCEPTIONS.len(), "an exception nobody needs any more: {used:?}");
+    assert_eq!(
+        used.len(),
+        EXCEPTIONS.len(),
+        "an exception nobody needs any more: {used:?}"
+    );
 }
 
 #[test]
 fn the_search_for_imports_finds_them() {
-    let found = imported("use crate::{spool::Record, sink::{Sink, crate_like}};\nlet x = crate::event::Content::new();");
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["event", "sink", "spool"]);
+    let found = imported(
+        "use crate::{spool::Record, sink::{Sink, crate_like}};\nlet x = crate::event::Content::new();",
+    );
+    assert_eq!(
+        found.into_iter().collect::<Vec<_>>(),
+        ["event", "sink", "spool"]
+    );
 }
 
 #[test]
@@ -159,12 +183,16 @@ fn each_client_library_has_one_place() {
     for (library, places) in CLIENTS {
         let mut uses = 0;
         for file in files("src") {
-            let named = file.code().any(|line| line.contains(&format!("{library}::")));
+            let named = file
+                .code()
+                .any(|line| line.contains(&format!("{library}::")));
             if !named {
                 continue;
             }
             uses += 1;
-            let allowed = places.iter().any(|place| file.path == *place || file.path.starts_with(place));
+            let allowed = places
+                .iter()
+                .any(|place| file.path == *place || file.path.starts_with(place));
             assert!(allowed, "{} names {library}", file.path);
         }
         assert!(uses > 0, "nothing names {library}: the search is wrong");
@@ -180,7 +208,9 @@ fn makes(line: &str, name: &str) -> bool {
     let before = line[..at].trim_end();
     let part_of_a_name = line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
     // The declaration, and blocks that begin after the type's name.
-    let is_other = ["struct", "impl", "for", "->", "enum"].iter().any(|word| before.ends_with(word));
+    let is_other = ["struct", "impl", "for", "->", "enum"]
+        .iter()
+        .any(|word| before.ends_with(word));
     !part_of_a_name && !is_other
 }
 
@@ -191,7 +221,10 @@ fn proofs_are_made_in_one_file_and_have_no_open_field() {
         let mut made = 0;
         // A file with a type of its own by that name cannot mean the proof.
         let own = format!("struct {name} {{");
-        for file in files.iter().filter(|file| file.path == *maker || !file.text.contains(&own)) {
+        for file in files
+            .iter()
+            .filter(|file| file.path == *maker || !file.text.contains(&own))
+        {
             for line in file.code() {
                 let by_name = makes(line, name);
                 let by_self = file.path == *maker && line.contains("Self {");
@@ -202,13 +235,29 @@ fn proofs_are_made_in_one_file_and_have_no_open_field() {
             }
         }
         assert!(made > 0, "nobody makes a {name}: the search is wrong");
-        let file = files.iter().find(|file| file.path == *maker).expect("the maker is there");
-        let (_, fields) = file.text.split_once(&format!("pub struct {name} {{")).expect("declared there");
+        let file = files
+            .iter()
+            .find(|file| file.path == *maker)
+            .expect("the maker is there");
+        let (_, fields) = file
+            .text
+            .split_once(&format!("pub struct {name} {{"))
+            .expect("declared there");
         let fields = fields.split_once("\n}").expect("it ends").0;
-        assert!(!fields.contains("pub"), "{name} has an open field: {fields}");
-        let derives = file.text.split(&format!("pub struct {name} {{")).next().unwrap();
+        assert!(
+            !fields.contains("pub"),
+            "{name} has an open field: {fields}"
+        );
+        let derives = file
+            .text
+            .split(&format!("pub struct {name} {{"))
+            .next()
+            .unwrap();
         let derives = derives.rsplit("#[derive(").next().unwrap();
-        assert!(!derives.contains("Deserialize") && !derives.contains("Default"), "{name} can be made of nothing");
+        assert!(
+            !derives.contains("Deserialize") && !derives.contains("Default"),
+            "{name} can be made of nothing"
+        );
     }
 }
 
@@ -216,10 +265,16 @@ fn proofs_are_made_in_one_file_and_have_no_open_field() {
 #[test]
 fn a_receipt_cannot_be_copied() {
     let files = files("src");
-    let file = files.iter().find(|file| file.path == "sink/message.rs").unwrap();
+    let file = files
+        .iter()
+        .find(|file| file.path == "sink/message.rs")
+        .unwrap();
     let before = file.text.split("pub struct Receipt {").next().unwrap();
     let derive = before.rsplit("#[derive(").next().unwrap();
-    assert!(!derive.split(']').next().unwrap().contains("Clone"), "{derive}");
+    assert!(
+        !derive.split(']').next().unwrap().contains("Clone"),
+        "{derive}"
+    );
 }
 
 #[test]
@@ -235,7 +290,15 @@ fn makes_tells_a_maker_from_a_mention() {
 
 #[test]
 fn nothing_is_left_to_do() {
-    let words = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["todo", "!("], ["unimplemented", "!("], ["dbg", "!("]].map(|halves| halves.concat());
+    let words = [
+        ["TO", "DO"],
+        ["FIX", "ME"],
+        ["XX", "X"],
+        ["todo", "!("],
+        ["unimplemented", "!("],
+        ["dbg", "!("],
+    ]
+    .map(|halves| halves.concat());
     for file in files("src").iter().chain(&files("tests")) {
         for line in file.text.lines() {
             let found = words.iter().find(|word| line.contains(word.as_str()));

@@ -52,7 +52,13 @@ impl Bridge {
             bridge.said("the bridge is ready")
         })
         .await;
-        let address = |key: &str| ready[key].as_str().expect("logged").parse().expect("an address");
+        let address = |key: &str| {
+            ready[key]
+                .as_str()
+                .expect("logged")
+                .parse()
+                .expect("an address")
+        };
         (bridge.ingress, bridge.admin) = (address("ingress"), address("admin"));
         bridge
     }
@@ -62,7 +68,11 @@ impl Bridge {
         let log = self.log.lock().expect("no panic inside");
         log.iter()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find(|line| line["message"].as_str().is_some_and(|text| text.contains(message)))
+            .find(|line| {
+                line["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(message))
+            })
     }
 
     /// The whole log.
@@ -112,16 +122,26 @@ impl Bridge {
     /// Sends one signed delivery and returns its id; asserts that it was accepted as new.
     pub async fn accepted(&self, source: &str, body: impl Into<Vec<u8>>) -> String {
         let answer = self.post(&Post::signed(source, body)).await;
-        assert_eq!((answer.status, answer.outcome()), (200, "accepted".to_owned()), "{answer:?}");
+        assert_eq!(
+            (answer.status, answer.outcome()),
+            (200, "accepted".to_owned()),
+            "{answer:?}"
+        );
         answer.id()
     }
 
     /// Asks the operators' listener.
     pub async fn ask(&self, path: &str) -> Answer {
-        let mut connection = Connection::open(self.admin).await.expect("the listener is there");
+        let mut connection = Connection::open(self.admin)
+            .await
+            .expect("the listener is there");
         let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
         connection.send(request.as_bytes()).await.expect("sent");
-        connection.answer().await.expect("readable").expect("answered")
+        connection
+            .answer()
+            .await
+            .expect("readable")
+            .expect("answered")
     }
 
     /// One scrape.

@@ -37,7 +37,10 @@ impl Answer {
 
     /// The stable reason of a refusal.
     pub fn reason(&self) -> String {
-        self.json()["reason"].as_str().unwrap_or_default().to_owned()
+        self.json()["reason"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The event's id.
@@ -47,7 +50,10 @@ impl Answer {
 
     /// `accepted`, `duplicate` or `quarantined`.
     pub fn outcome(&self) -> String {
-        self.json()["status"].as_str().unwrap_or_default().to_owned()
+        self.json()["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -100,7 +106,11 @@ impl Connection {
         loop {
             let mut line = String::new();
             let count = match self.0.read_line(&mut line).await {
-                Err(error) if lines.is_empty() && error.kind() == io::ErrorKind::ConnectionReset => 0,
+                Err(error)
+                    if lines.is_empty() && error.kind() == io::ErrorKind::ConnectionReset =>
+                {
+                    0
+                }
                 other => other?,
             };
             if count == 0 {
@@ -117,7 +127,11 @@ impl Connection {
             lines.push(line.to_owned());
         }
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        let status = lines[0].split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(invalid)?;
+        let status = lines[0]
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .ok_or_else(invalid)?;
         let headers: Vec<(String, String)> = lines[1..]
             .iter()
             .filter_map(|line| line.split_once(':'))
@@ -130,7 +144,11 @@ impl Connection {
             .map_err(|_| invalid())?;
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).await?;
-        Ok(Some(Answer { status, headers, body }))
+        Ok(Some(Answer {
+            status,
+            headers,
+            body,
+        }))
     }
 }
 

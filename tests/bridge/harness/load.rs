@@ -82,9 +82,10 @@ impl Load {
 
     /// Waits until so many have been answered 200.
     pub async fn reaches(&self, count: usize) {
-        eventually(&format!("{count} deliveries are answered 200"), async || {
-            (self.answered() >= count).then_some(())
-        })
+        eventually(
+            &format!("{count} deliveries are answered 200"),
+            async || (self.answered() >= count).then_some(()),
+        )
         .await;
     }
 
@@ -120,7 +121,10 @@ impl Sender {
             if let Some(id) = self.attempt(&body).await {
                 break id;
             }
-            assert!(began.elapsed() < PATIENCE, "a delivery is not answered 200 within {PATIENCE:?}");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "a delivery is not answered 200 within {PATIENCE:?}"
+            );
             tokio::time::sleep(PAUSE).await;
         };
         self.sent.lock().expect("no panic inside").push(Sent {
@@ -132,7 +136,10 @@ impl Sender {
     }
 
     async fn attempt(&self, body: &str) -> Option<String> {
-        let answer = Post::signed(&self.source, body).to(self.target.now()).await.ok()?;
+        let answer = Post::signed(&self.source, body)
+            .to(self.target.now())
+            .await
+            .ok()?;
         *self
             .statuses
             .lock()
@@ -154,7 +161,10 @@ pub fn ids(sent: &[Sent]) -> Vec<String> {
 /// P2 and P3: every event answered 200 is there, with the bytes that were sent.
 pub fn assert_all_there(sent: &[Sent], seen: &[Seen]) {
     assert!(!sent.is_empty(), "nothing was sent, so nothing is shown");
-    let bodies: HashMap<&str, &[u8]> = seen.iter().map(|one| (one.id.as_str(), one.body.as_slice())).collect();
+    let bodies: HashMap<&str, &[u8]> = seen
+        .iter()
+        .map(|one| (one.id.as_str(), one.body.as_slice()))
+        .collect();
     for one in sent {
         let body = bodies.get(one.id.as_str());
         assert_eq!(body, Some(&one.body.as_bytes()), "{one:?} was answered 200");

@@ -9,7 +9,9 @@ pub struct Metrics(Vec<(String, BTreeMap<String, String>, f64)>);
 impl Metrics {
     /// Reads the text format. Label values of the bridge hold no quotes or commas.
     pub fn parse(text: &str) -> Self {
-        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty());
         Self(lines.map(series).collect())
     }
 
@@ -55,7 +57,8 @@ impl Metrics {
     /// Everything that waits or went, per sink, must be what came: the equation of the books.
     pub fn assert_balanced(&self, sink: &str) {
         let of = |name: &str| self.sum_or_zero(name, &[("sink", sink)]);
-        let came = of("events_spooled_total") + of("events_recovered_total") + of("events_requeued_total");
+        let came =
+            of("events_spooled_total") + of("events_recovered_total") + of("events_requeued_total");
         let went = of("events_delivered_total")
             + of("events_dead_lettered_total")
             + of("events_discarded_total");
@@ -74,7 +77,10 @@ fn series(line: &str) -> (String, BTreeMap<String, String>, f64) {
     let Some((name, labels)) = series.split_once('{') else {
         return (series.to_owned(), BTreeMap::new(), value);
     };
-    let pairs = labels.trim_end_matches('}').split(',').filter(|pair| !pair.is_empty());
+    let pairs = labels
+        .trim_end_matches('}')
+        .split(',')
+        .filter(|pair| !pair.is_empty());
     let label = |pair: &str| {
         let (key, text) = pair.split_once('=').expect("a label");
         (key.to_owned(), text.trim_matches('"').to_owned())

@@ -11,9 +11,9 @@ pub mod setup;
 
 pub use bridge::Bridge;
 pub use delivery::{Post, event};
-pub use metrics::Metrics;
 pub use http::{Answer, Connection};
 pub use load::{Load, Target};
+pub use metrics::Metrics;
 pub use outlet::{Outlet, Seen};
 pub use setup::Setup;
 
@@ -24,9 +24,8 @@ pub fn unique(prefix: &str) -> String {
 
 /// The real RabbitMQ.
 pub fn amqp_url() -> String {
-    std::env::var("HOOKFERRY_TEST_AMQP_URL").expect(
-        "HOOKFERRY_TEST_AMQP_URL names no broker: run tests/run, or set it to an AMQP URL",
-    )
+    std::env::var("HOOKFERRY_TEST_AMQP_URL")
+        .expect("HOOKFERRY_TEST_AMQP_URL names no broker: run tests/run, or set it to an AMQP URL")
 }
 
 /// The real Kafka.

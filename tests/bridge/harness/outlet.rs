@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lapin::options::{BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -84,7 +86,10 @@ impl Outlet {
             exclusive: true,
             ..QueueDeclareOptions::default()
         };
-        channel.queue_declare(name.as_str().into(), options, none()).await.expect("declared");
+        channel
+            .queue_declare(name.as_str().into(), options, none())
+            .await
+            .expect("declared");
         channel
             .queue_bind(
                 name.as_str().into(),
@@ -123,7 +128,9 @@ impl Outlet {
         eventually(&what, async || {
             let seen = self.read(bridge, source).await;
             let there: HashSet<&str> = seen.iter().map(|one| one.id.as_str()).collect();
-            ids.iter().all(|id| there.contains(id.as_str())).then_some(seen)
+            ids.iter()
+                .all(|id| there.contains(id.as_str()))
+                .then_some(seen)
         })
         .await
     }
@@ -134,7 +141,9 @@ pub async fn store_topic(bridge: &Bridge, topic: &str) -> Vec<Seen> {
     let mut seen: Vec<Seen> = Vec::new();
     let mut after = 0;
     loop {
-        let answer = bridge.ask(&format!("/topics/{topic}/events?after={after}&limit=1000")).await;
+        let answer = bridge
+            .ask(&format!("/topics/{topic}/events?after={after}&limit=1000"))
+            .await;
         if answer.status == 404 {
             return seen;
         }
@@ -176,7 +185,10 @@ async fn read_store(bridge: &Bridge, source: &str) -> Vec<Seen> {
     let topics = bridge.ask("/topics").await.json();
     let names: Vec<String> = topic_names(&topics);
     let mut seen = Vec::new();
-    for name in names.iter().filter(|name| name.starts_with(&format!("{source}."))) {
+    for name in names
+        .iter()
+        .filter(|name| name.starts_with(&format!("{source}.")))
+    {
         seen.extend(store_topic(bridge, name).await);
     }
     seen
@@ -185,7 +197,13 @@ async fn read_store(bridge: &Bridge, source: &str) -> Vec<Seen> {
 fn topic_names(topics: &Value) -> Vec<String> {
     let list = topics.as_array().expect("a list of topics");
     list.iter()
-        .map(|topic| topic["topic"].as_str().or(topic["name"].as_str()).expect("a name").to_owned())
+        .map(|topic| {
+            topic["topic"]
+                .as_str()
+                .or(topic["name"].as_str())
+                .expect("a name")
+                .to_owned()
+        })
         .collect()
 }
 
@@ -209,7 +227,9 @@ impl Queue {
                 key: address.rsplit('.').next().unwrap_or_default().to_owned(),
                 address,
                 id: properties.message_id().as_ref().expect("an id").to_string(),
-                headers: headers.map(|(name, value)| (name.to_string(), text(value))).collect(),
+                headers: headers
+                    .map(|(name, value)| (name.to_string(), text(value)))
+                    .collect(),
                 body: message.delivery.data.clone(),
             });
         }
@@ -232,9 +252,14 @@ fn read_kafka(brokers: &str, source: &str) -> Vec<Seen> {
     let mut wanted = TopicPartitionList::new();
     let mut left = 0;
     let prefix = format!("{source}.");
-    for topic in metadata.topics().iter().filter(|topic| topic.name().starts_with(&prefix)) {
+    for topic in metadata
+        .topics()
+        .iter()
+        .filter(|topic| topic.name().starts_with(&prefix))
+    {
         for partition in topic.partitions() {
-            let Ok((low, high)) = consumer.fetch_watermarks(topic.name(), partition.id(), DEADLINE) else {
+            let Ok((low, high)) = consumer.fetch_watermarks(topic.name(), partition.id(), DEADLINE)
+            else {
                 return Vec::new();
             };
             if high > low {
@@ -251,7 +276,10 @@ fn read_kafka(brokers: &str, source: &str) -> Vec<Seen> {
     }
     consumer.assign(&wanted).expect("assigned");
     while left > 0 {
-        let message = consumer.poll(DEADLINE).expect("the rest of the topic").expect("readable");
+        let message = consumer
+            .poll(DEADLINE)
+            .expect("the rest of the topic")
+            .expect("readable");
         seen.push(kafka_message(&message));
         left -= 1;
     }
@@ -264,13 +292,21 @@ fn kafka_message(message: &BorrowedMessage<'_>) -> Seen {
         .headers()
         .expect("headers")
         .iter()
-        .map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())))
+        .map(|header| {
+            (
+                header.key.to_owned(),
+                text(header.value.unwrap_or_default()),
+            )
+        })
         .collect();
     Seen {
         address: message.topic().to_owned(),
         key: text(message.key().expect("a key")),
         id: headers.get("ce_id").expect("an id").clone(),
         headers,
-        body: message.payload().expect("never a null value: it would delete on a compacted topic").to_vec(),
+        body: message
+            .payload()
+            .expect("never a null value: it would delete on a compacted topic")
+            .to_vec(),
     }
 }

@@ -158,7 +158,10 @@ impl Setup {
             Some(routes) => text.push_str(routes),
             None => {
                 let names: Vec<&str> = self.sinks.iter().map(|(name, _)| name.as_str()).collect();
-                let _ = write!(text, "[[route]]\nsource = \"{source}\"\nsinks = {names:?}\n");
+                let _ = write!(
+                    text,
+                    "[[route]]\nsource = \"{source}\"\nsinks = {names:?}\n"
+                );
             }
         }
         text.push('\n');
