@@ -1,10 +1,13 @@
 //! The values a configuration file writes as text: spans of time, sizes, and references to secrets.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A span of time such as `"250ms"`, `"10s"`, `"24h"` or `"30d"`.
@@ -62,13 +65,47 @@ impl JsonSchema for Size {
 }
 
 /// Where a secret is: in a file or in an environment variable, never in the configuration itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct SecretReference {
     /// A file that holds the secret; white space around it does not count.
     pub file: Option<PathBuf>,
     /// An environment variable that holds the secret.
     pub env: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for SecretReference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reference)
+    }
+}
+
+/// Reads a reference. What stands in its place may be the secret itself, so it is never repeated.
+struct Reference;
+
+impl<'de> Visitor<'de> for Reference {
+    type Value = SecretReference;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{ file = \"…\" } or { env = \"…\" }")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<SecretReference, E> {
+        Err(E::custom(
+            "a secret stands in a file or in a variable, never here: { file = \"…\" } or { env = \"…\" }",
+        ))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretReference, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Places {
+            file: Option<PathBuf>,
+            env: Option<String>,
+        }
+        let Places { file, env } = Places::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(SecretReference { file, env })
+    }
 }
 
 /// Why a secret could not be had.

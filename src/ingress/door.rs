@@ -74,11 +74,11 @@ pub struct Door {
 
 impl Door {
     /// Answers one request.
-    pub async fn answer(&self, request: &HttpRequest, payload: Payload) -> HttpResponse {
+    pub async fn answer(&self, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
         let started = Instant::now();
         let sources = self.sources.load_full();
         let entrance = find(request.path(), &sources);
-        let passed = AssertUnwindSafe(self.pass(request, payload, entrance))
+        let passed = AssertUnwindSafe(self.pass(request, &mut payload, entrance))
             .catch_unwind()
             .await;
         let result = passed.unwrap_or(Err(Problem::Internal));
@@ -87,7 +87,7 @@ impl Door {
             Ok(accepted) => ok(&accepted),
             Err(problem) => {
                 self.count(label, problem);
-                problem.response()
+                problem.response(payload)
             }
         };
         let code = response.status();
@@ -104,7 +104,7 @@ impl Door {
     async fn pass(
         &self,
         request: &HttpRequest,
-        payload: Payload,
+        payload: &mut Payload,
         entrance: Option<&Entrance>,
     ) -> Result<Accepted, Problem> {
         let entrance = entrance.ok_or(Problem::UnknownSource)?;
@@ -119,7 +119,7 @@ impl Door {
         {
             return Err(Problem::RateLimited);
         }
-        self.pipeline.ready()?;
+        self.pipeline.open()?;
         let header = entrance.source.provider.scheme.header;
         let claim = entrance.source.read_signature(
             request

@@ -4,8 +4,10 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
+use actix_web::web::Payload;
 use serde::Serialize;
 
+use super::body::Early;
 use crate::pipeline::Refusal;
 use crate::source::Rejection;
 
@@ -113,20 +115,9 @@ impl Problem {
         }
     }
 
-    /// Whether the rest of the request is not worth reading.
-    fn ends_connection(self) -> bool {
-        matches!(
-            self,
-            Self::BodyTooLarge
-                | Self::BodyTimeout
-                | Self::BodyTruncated
-                | Self::ContentEncoding
-                | Self::Refused(Refusal::Draining)
-        )
-    }
-
-    /// The answer.
-    pub(super) fn response(self) -> HttpResponse {
+    /// The answer. It ends the connection: only the head of a connection's first request has a
+    /// deadline, so whoever has proven nothing must not get as far as a second.
+    pub(super) fn response(self, unread: Payload) -> HttpResponse {
         let status = self.status();
         let mut response = HttpResponse::build(status);
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
@@ -136,19 +127,16 @@ impl Problem {
         if self == Self::MethodNotAllowed {
             response.insert_header((header::ALLOW, "POST"));
         }
-        if self.ends_connection() {
-            response.force_close();
-        }
+        response.force_close();
         let document = Document {
             title: self.to_string(),
             status: status.as_u16(),
             reason: self.reason(),
             request_id: request_id(),
         };
-        response.body(
-            serde_json::to_string(&document)
-                .expect("a struct of strings and a number is always JSON"),
-        )
+        let text = serde_json::to_string(&document)
+            .expect("a struct of strings and a number is always JSON");
+        response.body(Early::new(text, unread))
     }
 }
 

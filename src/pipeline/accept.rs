@@ -120,15 +120,25 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Whether an event could be accepted now: the cheap check, before a body is read.
+    /// Whether a new event could be accepted now.
     ///
     /// # Errors
     /// The reason why not.
     pub fn ready(&self) -> Result<(), Refusal> {
+        self.open()?;
+        Ok(self.spool.room()?)
+    }
+
+    /// Whether a delivery can be answered with anything but a refusal: the cheap check, before a
+    /// body is read. A full spool is no reason, because what is in it already is answered 200 again.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn open(&self) -> Result<(), Refusal> {
         if self.draining.has_begun() {
             return Err(Refusal::Draining);
         }
-        Ok(self.spool.ready()?)
+        Ok(self.spool.usable()?)
     }
 
     /// Makes the delivery an accepted event. Returns once the milestone is reached; if the caller

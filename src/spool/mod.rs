@@ -187,17 +187,27 @@ impl Spool {
         &self.sinks
     }
 
-    /// Whether an event could be accepted now, without asking: the cheap check before a body is read.
+    /// Whether there is room for another event, as far as one can tell without asking.
+    ///
+    /// # Errors
+    /// When it is full.
+    pub fn room(&self) -> Result<(), SpoolUnavailable> {
+        if self.state.full.load(Ordering::Relaxed) {
+            Err(SpoolUnavailable::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the spool could take in anything, or tell what it has, without asking it.
     ///
     /// # Errors
     /// The reason why not.
-    pub fn ready(&self) -> Result<(), SpoolUnavailable> {
+    pub fn usable(&self) -> Result<(), SpoolUnavailable> {
         if self.state.closed.load(Ordering::Relaxed) {
             Err(SpoolUnavailable::Closed)
         } else if !self.state.writable.load(Ordering::Relaxed) {
             Err(SpoolUnavailable::Unwritable)
-        } else if self.state.full.load(Ordering::Relaxed) {
-            Err(SpoolUnavailable::Full)
         } else if self.state.queued_bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
             Err(SpoolUnavailable::Overloaded)
         } else {

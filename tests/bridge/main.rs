@@ -5,12 +5,29 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod accounting;
+mod broker;
+mod bytes;
 mod cli;
+mod config;
+mod consumers;
+mod duplicates;
+mod durable;
 mod eventually;
+mod harness;
+mod http;
+mod identity;
+mod instance;
 mod kafka_sink;
 mod message;
+mod order;
 mod proxy;
+mod quarantine;
 mod rabbitmq_observer;
 mod rabbitmq_sink;
+mod refusal;
+mod reload;
+mod routes;
 mod spool;
 mod store_sink;
+mod tidy;

@@ -154,9 +154,9 @@ impl Owner {
             self.load(load);
         }
         self.serve(std::mem::take(&mut group.fetches));
-        self.state
-            .full
-            .store(is_over(&self.tally, &self.settings, 0), Ordering::Relaxed);
+        // The next commit begins with what has been settled, so there will be room then.
+        let full = is_over(&self.tally, &self.settings, 0) && self.settling.unwritten().is_empty();
+        self.state.full.store(full, Ordering::Relaxed);
         group.close
     }
 

@@ -1,0 +1,188 @@
+//! A configuration that is wrong: every problem at once, each with its key path, exit code 2.
+
+use crate::harness::Setup;
+
+/// Runs the bridge on this text: what it said, having ended with 2.
+async fn refused(setup: &Setup, text: &str) -> String {
+    let config = setup.path("hookferry.toml");
+    std::fs::write(&config, text).unwrap();
+    let (code, said) = crate::harness::setup::ends(&config).await;
+    assert_eq!(code, Some(2), "{said}");
+    said
+}
+
+fn assert_named(said: &str, keys: &[&str]) {
+    for key in keys {
+        let named = said
+            .lines()
+            .any(|line| line.starts_with(&format!("{key}: ")) && line.contains("; "));
+        assert!(named, "{key} is not named with a remedy in:\n{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_problem_is_said_at_once() {
+    let setup = Setup::store();
+    let folder = setup.path("");
+    let folder = folder.display();
+    std::fs::write(setup.path("empty"), "\n").unwrap();
+    let text = format!(
+        r#"
+acknowlege = "spooled"
+shutdown_timeout = 10
+
+[ingress]
+listen = "127.0.0.1:18080"
+max_body = "${{HOOKFERRY_NO_SUCH_VARIABLE}}"
+
+[admin]
+listen = "127.0.0.1:18080"
+
+[spool]
+path = "{folder}/no/such/folder/spool.db"
+max_events = 0
+
+[log]
+format = "yaml"
+
+[source.one]
+provider = "onecodex"
+secrets = [{{ file = "{folder}/no-such-file" }}]
+
+[source.two]
+provider = "nobody"
+secrets = [{{ file = "{folder}/empty" }}]
+event_types = ["a/b"]
+
+[source.Three]
+provider = "onecodex"
+secrets = []
+
+[sink.store]
+type = "store"
+path = "{folder}/topics.db"
+topic = "{{nothing}}"
+
+[sink.mail]
+type = "mail"
+
+[[route]]
+source = "one"
+sinks = ["stoer"]
+
+[[route]]
+source = "nobody"
+sinks = ["store", "mail"]
+"#
+    );
+    let said = refused(&setup, &text).await;
+    assert_named(
+        &said,
+        &[
+            "acknowlege",
+            "shutdown_timeout",
+            "ingress.max_body",
+            "admin.listen",
+            "spool.path",
+            "spool.max_events",
+            "log.format",
+            "source.one.secrets[0]",
+            "source.two.provider",
+            "source.two.secrets[0]",
+            "source.two.event_types[0]",
+            "source.Three",
+            "source.Three.secrets",
+            "sink.store.topic",
+            "sink.mail.type",
+            "route[0].sinks",
+            "route[1].source",
+            "source.two",
+        ],
+    );
+    assert!(said.contains("HOOKFERRY_NO_SUCH_VARIABLE"), "{said}");
+    assert!(said.contains("did you mean `acknowledge`?"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_not_there_is_named() {
+    let setup = Setup::store();
+    let (code, said) = crate::harness::setup::ends(&setup.path("no-such.toml")).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("no-such.toml") && said.contains("--config"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_toml_is_shown_with_its_line() {
+    let setup = Setup::store();
+    let said = refused(&setup, "[ingress\nlisten = 1\n").await;
+    assert!(said.contains("line 1"), "{said}");
+}
+
+/// A 200 out of memory alone would be a broken promise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_in_memory_needs_delivered() {
+    let setup = Setup::store().in_memory();
+    assert_named(&refused(&setup, &setup.text()).await, &["spool"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unset_secret_variable_is_named() {
+    let setup = Setup::store();
+    let text = setup.text();
+    let secret = format!("{{ file = \"{}\" }}", setup.path("secret").display());
+    let changed = text.replace(&secret, "{ env = \"HOOKFERRY_NO_SUCH_SECRET\" }");
+    assert_ne!(text, changed);
+    let said = refused(&setup, &changed).await;
+    assert_named(&said, &[&format!("source.{}.secrets[0]", setup.source)]);
+    assert!(said.contains("HOOKFERRY_NO_SUCH_SECRET"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_written_into_the_file_is_refused_and_not_repeated() {
+    let setup = Setup::store();
+    let secret = format!("{{ file = \"{}\" }}", setup.path("secret").display());
+    let said = refused(
+        &setup,
+        &setup.text().replace(&secret, "\"whsec_in_the_clear\""),
+    )
+    .await;
+    assert!(
+        said.contains(&format!("source.{}.secrets", setup.source)),
+        "{said}"
+    );
+    assert!(!said.contains("whsec_in_the_clear"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_spool_and_the_store_are_two_files() {
+    let setup = Setup::store();
+    let said = refused(&setup, &setup.text().replace("/topics.db", "/spool.db")).await;
+    assert_named(&said, &["sink.store.path"]);
+}
+
+/// Every file in `deploy/config`, as it is, but for the addresses and secrets of its machine.
+#[test]
+fn the_example_files_are_understood() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config");
+    let mut found = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lookup = |_: &str| None;
+        // What depends on the machine is its folders and secrets; all else must be right.
+        if let Err(problems) = hookferry::config::parse(&text, &lookup) {
+            for problem in problems.iter() {
+                let of_the_machine = problem.found.contains("cannot read")
+                    || problem.found.contains("is not set")
+                    || problem.found.contains("cannot be written");
+                assert!(of_the_machine, "{}: {problem}", path.display());
+            }
+        }
+        found += 1;
+    }
+    assert!(found >= 3, "{found} files in {folder}");
+}

@@ -1,0 +1,188 @@
+//! The running program: started, asked, told to stop, killed.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use super::metrics::Metrics;
+use super::{Answer, Connection, Post};
+use crate::eventually::eventually;
+
+/// A bridge in a process of its own; dropping it kills it.
+pub struct Bridge {
+    child: Child,
+    pub ingress: SocketAddr,
+    pub admin: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Bridge {
+    /// Starts it and returns once it says that it is ready.
+    pub async fn start(config: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
+            .args(["serve", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let sink = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                sink.lock().expect("no panic inside").push(line);
+            }
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut bridge = Self {
+            child,
+            ingress: nowhere,
+            admin: nowhere,
+            log,
+        };
+        let ready = eventually("the bridge is ready", async || {
+            let ended = bridge.child.try_wait().expect("a child of ours");
+            assert!(ended.is_none(), "the bridge ended at once: {ended:?}");
+            bridge.said("the bridge is ready")
+        })
+        .await;
+        let address = |key: &str| {
+            ready[key]
+                .as_str()
+                .expect("logged")
+                .parse()
+                .expect("an address")
+        };
+        (bridge.ingress, bridge.admin) = (address("ingress"), address("admin"));
+        bridge
+    }
+
+    /// The first log line with this message, as JSON.
+    pub fn said(&self, message: &str) -> Option<Value> {
+        let log = self.log.lock().expect("no panic inside");
+        log.iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find(|line| {
+                line["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(message))
+            })
+    }
+
+    /// The whole log.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic inside").join("\n")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.pid().to_string()])
+            .status()
+            .expect("kill is there");
+        assert!(status.success(), "the bridge is gone");
+    }
+
+    /// `kill -9`, and the process is gone when this returns.
+    pub fn kill(mut self) {
+        self.child.kill().expect("ours to kill");
+        self.child.wait().expect("ours to wait for");
+    }
+
+    /// Waits for the end that a signal has asked for.
+    pub async fn ended(&mut self) -> ExitStatus {
+        eventually("the bridge stops", async || {
+            self.child.try_wait().expect("a child of ours")
+        })
+        .await
+    }
+
+    /// `SIGTERM`, and asserts that the bridge stops well.
+    pub async fn stop(mut self) {
+        self.signal("TERM");
+        let status = self.ended().await;
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    /// Sends one delivery on a connection of its own.
+    pub async fn post(&self, post: &Post) -> Answer {
+        post.to(self.ingress).await.expect("the bridge answers")
+    }
+
+    /// Sends one signed delivery and returns its id; asserts that it was accepted as new.
+    pub async fn accepted(&self, source: &str, body: impl Into<Vec<u8>>) -> String {
+        let answer = self.post(&Post::signed(source, body)).await;
+        assert_eq!(
+            (answer.status, answer.outcome()),
+            (200, "accepted".to_owned()),
+            "{answer:?}"
+        );
+        answer.id()
+    }
+
+    /// Asks the operators' listener.
+    pub async fn ask(&self, path: &str) -> Answer {
+        let mut connection = Connection::open(self.admin)
+            .await
+            .expect("the listener is there");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        connection.send(request.as_bytes()).await.expect("sent");
+        connection
+            .answer()
+            .await
+            .expect("readable")
+            .expect("answered")
+    }
+
+    /// One scrape.
+    pub async fn metrics(&self) -> Metrics {
+        let answer = self.ask("/metrics").await;
+        assert_eq!(answer.status, 200);
+        Metrics::parse(&answer.text())
+    }
+
+    /// Waits until a sum over a metric's series is at least `least`.
+    pub async fn counts(&self, name: &str, labels: &[(&str, &str)], least: f64) {
+        let what = format!("{name}{labels:?} reaches {least}");
+        eventually(&what, async || {
+            (self.metrics().await.sum(name, labels) >= least).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the metric is exactly `value`.
+    pub async fn shows(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let what = format!("{name}{labels:?} becomes {value}");
+        eventually(&what, async || {
+            // The values are whole numbers.
+            let seen = self.metrics().await.sum(name, labels);
+            ((seen - value).abs() < f64::EPSILON).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until nothing is left to deliver.
+    pub async fn drained(&self) {
+        self.shows("spool_events", &[], 0.0).await;
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the log of bridge {}:\n{}", self.pid(), self.log());
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What the promises are tested with: the real program, a client that speaks HTTP byte by byte, and
+//! readers of the topics that share no code with the bridge.
+
+pub mod bridge;
+pub mod delivery;
+pub mod http;
+pub mod load;
+pub mod metrics;
+pub mod outlet;
+pub mod setup;
+
+pub use bridge::Bridge;
+pub use delivery::{Post, event};
+pub use http::{Answer, Connection};
+pub use load::{Load, Target};
+pub use metrics::Metrics;
+pub use outlet::{Outlet, Seen};
+pub use setup::Setup;
+
+/// A name that no other test, and no earlier run, has used.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{:016x}", getrandom::u64().expect("randomness"))
+}
+
+/// The real RabbitMQ.
+pub fn amqp_url() -> String {
+    std::env::var("HOOKFERRY_TEST_AMQP_URL")
+        .expect("HOOKFERRY_TEST_AMQP_URL names no broker: run tests/run, or set it to an AMQP URL")
+}
+
+/// The real Kafka.
+pub fn kafka_brokers() -> String {
+    std::env::var("HOOKFERRY_TEST_KAFKA_BROKERS").expect(
+        "HOOKFERRY_TEST_KAFKA_BROKERS names no broker: run tests/run, or set it to host:port",
+    )
+}

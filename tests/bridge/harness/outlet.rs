@@ -1,0 +1,312 @@
+//! What a consumer sees: everything of one source, from whichever broker.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lapin::options::{
+    BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use serde_json::Value;
+
+use super::{Bridge, Setup, amqp_url, unique};
+use crate::eventually::eventually;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// One message.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The topic, or the routing key.
+    pub address: String,
+    pub key: String,
+    pub id: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// A place to read a source's messages from.
+pub enum Outlet {
+    Store,
+    Kafka { brokers: String },
+    Rabbit(Box<Queue>),
+}
+
+/// A queue that takes everything an exchange gets.
+pub struct Queue {
+    _connection: Connection,
+    channel: Channel,
+    name: String,
+    seen: Vec<Seen>,
+}
+
+impl Outlet {
+    pub fn kafka(brokers: &str) -> Self {
+        Self::Kafka {
+            brokers: brokers.to_owned(),
+        }
+    }
+
+    /// Binds a queue to the source's exchange, which is declared here as the bridge will declare it:
+    /// to be called before the first delivery.
+    pub async fn rabbitmq(setup: &Setup) -> Self {
+        Self::bound(&setup.source, "#").await
+    }
+
+    /// Binds a queue to an exchange.
+    pub async fn bound(exchange: &str, binding: &str) -> Self {
+        let connection = Connection::connect(&amqp_url(), ConnectionProperties::default())
+            .await
+            .expect("the broker answers");
+        let channel = connection.create_channel().await.expect("a channel");
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let none = FieldTable::default;
+        channel
+            .exchange_declare(exchange.into(), ExchangeKind::Topic, options, none())
+            .await
+            .expect("declared");
+        let name = unique("queue");
+        // Exclusive: the broker removes it with this connection.
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
+        channel
+            .queue_declare(name.as_str().into(), options, none())
+            .await
+            .expect("declared");
+        channel
+            .queue_bind(
+                name.as_str().into(),
+                exchange.into(),
+                binding.into(),
+                QueueBindOptions::default(),
+                none(),
+            )
+            .await
+            .expect("bound");
+        Self::Rabbit(Box::new(Queue {
+            _connection: connection,
+            channel,
+            name,
+            seen: Vec::new(),
+        }))
+    }
+
+    /// Everything of the source so far, per topic in order.
+    pub async fn read(&mut self, bridge: &Bridge, source: &str) -> Vec<Seen> {
+        match self {
+            Self::Store => read_store(bridge, source).await,
+            Self::Rabbit(queue) => queue.read().await,
+            Self::Kafka { brokers } => {
+                let (brokers, source) = (brokers.clone(), source.to_owned());
+                tokio::task::spawn_blocking(move || read_kafka(&brokers, &source))
+                    .await
+                    .expect("no panic inside")
+            }
+        }
+    }
+
+    /// Waits until all these ids are there, and returns everything.
+    pub async fn has(&mut self, bridge: &Bridge, source: &str, ids: &[String]) -> Vec<Seen> {
+        let what = format!("{} events of {source} are on their topics", ids.len());
+        eventually(&what, async || {
+            let seen = self.read(bridge, source).await;
+            let there: HashSet<&str> = seen.iter().map(|one| one.id.as_str()).collect();
+            ids.iter()
+                .all(|id| there.contains(id.as_str()))
+                .then_some(seen)
+        })
+        .await
+    }
+}
+
+/// One topic of the store.
+pub async fn store_topic(bridge: &Bridge, topic: &str) -> Vec<Seen> {
+    let mut seen: Vec<Seen> = Vec::new();
+    let mut after = 0;
+    loop {
+        let answer = bridge
+            .ask(&format!("/topics/{topic}/events?after={after}&limit=1000"))
+            .await;
+        if answer.status == 404 {
+            return seen;
+        }
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let text = answer.text();
+        if text.is_empty() {
+            return seen;
+        }
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("a line of JSON");
+            let position = line["position"].as_u64().expect("a position");
+            assert_eq!(position, after + 1, "positions have no gaps");
+            after = position;
+            seen.push(store_line(topic, &line));
+        }
+    }
+}
+
+fn store_line(topic: &str, line: &Value) -> Seen {
+    let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    let body = match (&line["body"], &line["body_base64"]) {
+        (Value::String(text), Value::Null) => text.clone().into_bytes(),
+        (Value::Null, Value::String(text)) => STANDARD.decode(text).expect("base64"),
+        _ => panic!("one body is expected: {line}"),
+    };
+    let headers = line["headers"].as_object().expect("headers").iter();
+    Seen {
+        address: topic.to_owned(),
+        key: text("key"),
+        id: text("id"),
+        headers: headers
+            .map(|(name, value)| (name.clone(), value.as_str().expect("text").to_owned()))
+            .collect(),
+        body,
+    }
+}
+
+async fn read_store(bridge: &Bridge, source: &str) -> Vec<Seen> {
+    let topics = bridge.ask("/topics").await.json();
+    let names: Vec<String> = topic_names(&topics);
+    let mut seen = Vec::new();
+    for name in names
+        .iter()
+        .filter(|name| name.starts_with(&format!("{source}.")))
+    {
+        seen.extend(store_topic(bridge, name).await);
+    }
+    seen
+}
+
+fn topic_names(topics: &Value) -> Vec<String> {
+    let list = topics.as_array().expect("a list of topics");
+    list.iter()
+        .map(|topic| {
+            topic["topic"]
+                .as_str()
+                .or(topic["name"].as_str())
+                .expect("a name")
+                .to_owned()
+        })
+        .collect()
+}
+
+impl Queue {
+    async fn read(&mut self) -> Vec<Seen> {
+        let options = BasicGetOptions { no_ack: true };
+        while let Some(message) = self
+            .channel
+            .basic_get(self.name.as_str().into(), options)
+            .await
+            .expect("the queue answers")
+        {
+            let properties = &message.properties;
+            let text = |value: &AMQPValue| match value {
+                AMQPValue::LongString(text) => text.to_string(),
+                other => format!("{other:?}"),
+            };
+            let headers = properties.headers().as_ref().expect("headers").into_iter();
+            let address = message.routing_key.to_string();
+            self.seen.push(Seen {
+                key: address.rsplit('.').next().unwrap_or_default().to_owned(),
+                address,
+                id: properties.message_id().as_ref().expect("an id").to_string(),
+                headers: headers
+                    .map(|(name, value)| (name.to_string(), text(value)))
+                    .collect(),
+                body: message.delivery.data.clone(),
+            });
+        }
+        self.seen.clone()
+    }
+}
+
+/// Reads every topic of the source up to its end.
+fn read_kafka(brokers: &str, source: &str) -> Vec<Seen> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", unique("reader"))
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    let Ok(metadata) = consumer.fetch_metadata(None, DEADLINE) else {
+        // A broker that is away on purpose: nothing can be seen of it.
+        return Vec::new();
+    };
+    let mut wanted = TopicPartitionList::new();
+    let mut left = 0;
+    let prefix = format!("{source}.");
+    for topic in metadata
+        .topics()
+        .iter()
+        .filter(|topic| topic.name().starts_with(&prefix))
+    {
+        for partition in topic.partitions() {
+            let Ok((low, high)) = consumer.fetch_watermarks(topic.name(), partition.id(), DEADLINE)
+            else {
+                return Vec::new();
+            };
+            if high > low {
+                wanted
+                    .add_partition_offset(topic.name(), partition.id(), Offset::Beginning)
+                    .expect("valid");
+                left += high - low;
+            }
+        }
+    }
+    let mut seen = Vec::new();
+    if left == 0 {
+        return seen;
+    }
+    consumer.assign(&wanted).expect("assigned");
+    while left > 0 {
+        let message = consumer
+            .poll(DEADLINE)
+            .expect("the rest of the topic")
+            .expect("readable");
+        seen.push(kafka_message(&message));
+        left -= 1;
+    }
+    seen
+}
+
+fn kafka_message(message: &BorrowedMessage<'_>) -> Seen {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let headers: BTreeMap<String, String> = message
+        .headers()
+        .expect("headers")
+        .iter()
+        .map(|header| {
+            (
+                header.key.to_owned(),
+                text(header.value.unwrap_or_default()),
+            )
+        })
+        .collect();
+    Seen {
+        address: message.topic().to_owned(),
+        key: text(message.key().expect("a key")),
+        id: headers.get("ce_id").expect("an id").clone(),
+        headers,
+        body: message
+            .payload()
+            .expect("never a null value: it would delete on a compacted topic")
+            .to_vec(),
+    }
+}
