@@ -21,6 +21,7 @@ use super::{Failure, input};
 use crate::event::{Content, Event};
 use crate::name::{EventType, SourceName};
 use crate::route::{Router, Template, Templates};
+use crate::sink::Severity;
 use crate::source::{Inbound, ONE_CODEX, Rejection, Secret, SignatureHeader, Source};
 
 /// Say why a delivery does or does not verify.
@@ -129,7 +130,16 @@ fn matching_signature(
 
 impl Explanation {
     fn step(&mut self, holds: bool, name: &str, text: &str) -> Result<(), Failure> {
-        let mark = self.marks.whether(holds);
+        let severity = if holds {
+            Severity::Good
+        } else {
+            Severity::Error
+        };
+        self.graded(severity, name, text)
+    }
+
+    fn graded(&mut self, severity: Severity, name: &str, text: &str) -> Result<(), Failure> {
+        let mark = self.marks.of(severity);
         self.output.line(format_args!("{mark} {name:<10} {text}"))
     }
 
@@ -257,7 +267,8 @@ impl Explanation {
             Content::Quarantined(quarantine) => {
                 let reason = quarantine.reason.as_str();
                 let text = format!("quarantined: {reason}: {}", quarantine.detail);
-                self.step(false, "event", &text)?;
+                // It is answered 200 and kept all the same.
+                self.graded(Severity::Warning, "event", &text)?;
             }
         }
         self.output

@@ -142,6 +142,10 @@ fn list(access: &dyn Access, limit: usize, after: u64, json: bool) -> Result<(),
         });
     }
     show_overview(&overview, &mut output)?;
+    if events.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
     let mut table = Table::new(&["SEQUENCE", "RECEIVED", "FOR", "EVENT", "ID"]);
     for event in &events {
         let sinks: Vec<&str> = event.sinks.iter().map(SinkName::as_str).collect();
