@@ -10,9 +10,11 @@ mod confirmation;
 mod dead_letters;
 mod demo;
 mod event_view;
+mod explain;
 mod export;
 mod failure;
 mod http;
+mod input;
 mod mark;
 mod output;
 mod print;
@@ -24,6 +26,7 @@ mod serve;
 mod spool;
 mod store_reader;
 mod table;
+mod tail;
 mod topics;
 mod webhook;
 
@@ -59,6 +62,8 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Send(send::Send),
+    Explain(explain::Explain),
+    Tail(tail::Tail),
     Spool(spool::Spool),
     DeadLetters(dead_letters::DeadLetters),
     Config(print::Config),
@@ -73,6 +78,8 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Send(send) => send.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Tail(tail) => tail.run(),
         Command::Spool(spool) => spool.run(),
         Command::DeadLetters(letters) => letters.run(),
         Command::Config(config) => config.run(),

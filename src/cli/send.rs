@@ -3,11 +3,9 @@
 mod course;
 mod tally;
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
 
@@ -15,7 +13,7 @@ use super::http::Http;
 use super::output::Output;
 use super::secret::SecretPlace;
 use super::webhook::{Reply, Webhook};
-use super::{Failure, sample};
+use super::{Failure, input, sample};
 use crate::name::{EventType, ObjectId};
 use course::Course;
 
@@ -77,7 +75,7 @@ impl Send {
         let http = Http::new(self.timeout, true);
         let webhook = Webhook::new(http, self.url.clone(), self.secret.secret()?);
         let bodies = match &self.body {
-            Some(file) => Bodies::Given(read(file)?),
+            Some(file) => Bodies::Given(input::read(file)?),
             None => Bodies::Made(self.event_type.clone(), self.object_id.clone()),
         };
         let signed_at = self.timestamp.map(|seconds| {
@@ -114,19 +112,6 @@ impl Bodies {
             }
         }
     }
-}
-
-/// Reads a file, or standard input where it is called `-`.
-pub(super) fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
-    if file.as_os_str() == "-" {
-        let mut body = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut body)
-            .context("standard input cannot be read")?;
-        return Ok(body);
-    }
-    let unread = |error| Failure::Usage(format!("{}: {error}", file.display()));
-    std::fs::read(file).map_err(unread)
 }
 
 fn show(reply: &Reply) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
 use super::kafka::KafkaFile;
@@ -198,9 +198,26 @@ enum Memory {
 
 #[derive(JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
+#[schemars(transform = add_common_keys)]
 #[allow(dead_code, reason = "as above")]
 enum AnySinkFile {
     Kafka(KafkaFile),
     RabbitMq(RabbitMqFile),
     Store(StoreFile),
+}
+
+/// Every sink has [`SinkFile`]'s keys too; `type` is the tag already.
+fn add_common_keys(schema: &mut Schema) {
+    let common = schemars::schema_for!(SinkFile);
+    let keys = common.get("properties").and_then(|value| value.as_object());
+    let kinds = schema.ensure_object().get_mut("oneOf");
+    let kinds = kinds.and_then(|value| value.as_array_mut());
+    for kind in kinds.into_iter().flatten() {
+        let Some(properties) = kind.get_mut("properties").and_then(|of| of.as_object_mut()) else {
+            continue;
+        };
+        for (key, value) in keys.into_iter().flatten().filter(|(key, _)| *key != "type") {
+            properties.insert(key.clone(), value.clone());
+        }
+    }
 }

@@ -73,3 +73,99 @@ pub fn schema() -> String {
     let schema = schemars::schema_for!(file::WholeFile);
     serde_json::to_string_pretty(&schema).expect("a schema is plain JSON")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_good_configuration() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "s").expect("written");
+        let text = EXAMPLE
+            .replace("/var/lib/hookferry", &folder.path().display().to_string())
+            .replace("/run/secrets/onecodex", &secret.display().to_string());
+        assert_ne!(text, EXAMPLE);
+        let settings = parse(&text, &|_| None).expect("nothing is wrong");
+        assert_eq!((settings.sources.len(), settings.sinks.len()), (1, 1));
+    }
+
+    /// The example with its commented keys and tables too.
+    fn whole_example() -> Table {
+        let is_key = |text: &str| {
+            let key = text.split_once(" = ").map(|(key, _)| key);
+            let is_name = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            text.starts_with('[') || key.is_some_and(is_name)
+        };
+        let line = |line: &'static str| {
+            let commented = line.strip_prefix("# ").filter(|text| is_key(text));
+            commented.unwrap_or(line)
+        };
+        let lines: Vec<&str> = EXAMPLE.lines().map(line).collect();
+        assert_ne!(lines, EXAMPLE.lines().collect::<Vec<_>>());
+        lines.join("\n").parse().expect("TOML")
+    }
+
+    /// Notes each key below `value` that `schema` does not list.
+    fn unlisted(
+        root: &Value,
+        schema: &Value,
+        (path, value): (&str, &toml::Value),
+        found: &mut Vec<String>,
+    ) {
+        let reference = schema["$ref"].as_str();
+        if let Some(to) = reference.and_then(|text| root.pointer(text.strip_prefix('#')?)) {
+            return unlisted(root, to, (path, value), found);
+        }
+        let choices = ["anyOf", "oneOf"].map(|key| schema[key].as_array());
+        if let Some(choices) = choices.into_iter().flatten().next() {
+            let tried = choices.iter().map(|choice| {
+                let mut missing = Vec::new();
+                unlisted(root, choice, (path, value), &mut missing);
+                missing
+            });
+            found.extend(tried.min_by_key(Vec::len).unwrap_or_default());
+            return;
+        }
+        match value {
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    let path = section::join(path, key);
+                    let named = &schema["properties"][key];
+                    let any = &schema["additionalProperties"];
+                    let listed = if named.is_null() { any } else { named };
+                    if listed.is_object() {
+                        unlisted(root, listed, (&path, value), found);
+                    } else {
+                        found.push(path);
+                    }
+                }
+            }
+            toml::Value::Array(items) => {
+                for item in items {
+                    unlisted(root, &schema["items"], (path, item), found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_schema_lists_every_key_of_the_example() {
+        let schema: Value = serde_json::from_str(&schema()).expect("JSON");
+        let check = |example: Table| {
+            let mut found = Vec::new();
+            let example = toml::Value::Table(example);
+            unlisted(&schema, &schema, ("", &example), &mut found);
+            found
+        };
+        assert_eq!(check(whole_example()), [""; 0]);
+        let mut changed = whole_example();
+        let misspelt = "[store]\ntype = \"store\"\nretry_dely = \"1s\"".parse();
+        changed.insert("sink".into(), toml::Value::Table(misspelt.expect("TOML")));
+        assert_eq!(check(changed), ["sink.store.retry_dely"]);
+    }
+}

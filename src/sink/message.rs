@@ -30,6 +30,12 @@ impl Message {
         }
     }
 
+    /// Where its event stands in the spool; the receipt carries it back.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// The event's id: the same for every copy.
     #[must_use]
     pub fn id(&self) -> EventId {

@@ -23,3 +23,21 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         tokio::time::sleep(PAUSE).await;
     }
 }
+
+/// [`eventually`] where nothing is asynchronous.
+///
+/// # Panics
+/// When there is no answer within 30 s.
+pub fn eventually_blocking<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{what}: not within {PATIENCE:?}"
+        );
+        std::thread::sleep(PAUSE);
+    }
+}

@@ -10,14 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::message::Sender;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hookferry::event::{Event, Position, SinkIndex, SinkSet};
 use hookferry::name::{EventType, SourceName};
-use hookferry::route::{Route, Router};
 use hookferry::sink::kafka::{FollowError, Kafka, Settings, TopicShape, follow};
 use hookferry::sink::{Finding, Message, Needs, PublishError, RefusalReason, Seen, Severity, Sink};
-use hookferry::source::{Inbound, ONE_CODEX, Secret, Source};
 use jiff::Timestamp;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -63,42 +61,8 @@ fn message(source: &SourceName, object: &str, number: u64, filler: usize) -> Mes
 }
 
 fn message_of(name: &SourceName, body: Bytes) -> Message {
-    let text = "whsec_kafka_sink";
-    let source = Source {
-        name: name.clone(),
-        provider: &ONE_CODEX,
-        uri: ONE_CODEX.uri.into(),
-        secrets: vec![Secret::new(text).expect("not empty")],
-        tolerance: Duration::from_secs(300),
-    };
-    let now = Timestamp::now();
-    let header = ONE_CODEX
-        .scheme
-        .sign(&Secret::new(text).expect("not empty"), &body, now);
-    let claim = source
-        .read_signature([header.as_bytes()].into_iter())
-        .expect("well-formed");
-    let inbound = Inbound {
-        body,
-        content_type: Some("application/json; charset=utf-8".to_owned()),
-        traceparent: None,
-    };
-    let event = Event::read(claim.verify(inbound, now).expect("our own signature"));
-    let sinks = SinkSet::default().with(SinkIndex::new(0).expect("in range"));
-    let route = Route {
-        source: name.clone(),
-        event_types: None,
-        sinks,
-    };
-    let types = HashSet::from([EventType::parse(UPLOADED).expect("a type")]);
-    let routed = Router::new(vec![route], HashMap::from([(name.clone(), types)])).route(event);
-    let position = Position {
-        sequence: 7,
-        sinks,
-        bytes: 0,
-    };
-    let lane = routed.lane();
-    Message::new(position, lane, Arc::new(routed.into_event()))
+    let content_type = Some("application/json; charset=utf-8");
+    Sender::new(name.as_str()).saying(content_type).body(body)
 }
 
 fn admin() -> AdminClient<DefaultClientContext> {
@@ -222,7 +186,7 @@ async fn what_is_confirmed_is_there_unchanged() {
     let (kafka, source) = kafka_with_topic(3, &[]).await;
     let message = message(&source, "7428cca4a3a04a8e", 1, 10);
     let receipt = kafka.publish(&message).await.expect("confirmed");
-    assert_eq!(receipt.position().sequence, 7);
+    assert_eq!(receipt.position(), message.position());
 
     let seen = read(&topic(&source), 1).await.remove(0);
     assert_eq!(seen.body, message.body());

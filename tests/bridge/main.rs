@@ -8,6 +8,7 @@
 mod accounting;
 mod broker;
 mod bytes;
+mod cli;
 mod config;
 mod consumers;
 mod duplicates;

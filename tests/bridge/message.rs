@@ -28,6 +28,7 @@ pub struct Sender {
     secret: Secret,
     router: Router,
     sinks: SinkSet,
+    content_type: Option<String>,
 }
 
 impl Sender {
@@ -53,6 +54,16 @@ impl Sender {
             secret,
             router: Router::new(vec![route], known),
             sinks,
+            content_type: Some("application/json".to_owned()),
+        }
+    }
+
+    /// The same source, whose deliveries say this of their content.
+    pub fn saying(self, content_type: Option<&str>) -> Self {
+        let content_type = content_type.map(str::to_owned);
+        Self {
+            content_type,
+            ..self
         }
     }
 
@@ -86,7 +97,7 @@ impl Sender {
         let header = ONE_CODEX.scheme.sign(&self.secret, &body, now);
         let inbound = Inbound {
             body,
-            content_type: Some("application/json".to_owned()),
+            content_type: self.content_type.clone(),
             traceparent: None,
         };
         let verified = self

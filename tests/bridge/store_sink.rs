@@ -81,7 +81,7 @@ async fn a_receipt_means_that_the_very_bytes_can_be_read() {
     let body = delivery("sample.uploaded", "7428cca4a3a04a8e", 10);
     let message = message_of(body.clone(), Some("application/json; charset=utf-8"));
     let receipt = store.publish(&message).await.unwrap();
-    assert_eq!(receipt.position().sequence, 1);
+    assert_eq!(receipt.position(), message.position());
 
     let entries = all(&store.log(), TOPIC).await;
     assert_eq!(entries.len(), 1);

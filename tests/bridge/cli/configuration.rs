@@ -1,0 +1,163 @@
+use std::path::Path;
+
+use super::{Said, Setup, hookferry, run};
+
+#[test]
+fn check_names_every_problem_at_once_and_ends_with_2() {
+    let setup = Setup::with_store();
+    let config = setup.path("hookferry.toml");
+    std::fs::write(
+        &config,
+        "acknowledg = \"spooled\"\n[ingress]\nlisten = \"nowhere\"\n[source.a]\nprovider = \"nobody\"\n",
+    )
+    .unwrap();
+    let said = run(&["check", "--config", &setup.config()]).with_code(2);
+    assert_eq!(said.out, "");
+    for key in [
+        "acknowledg: ",
+        "ingress.listen: ",
+        "source.a.provider: ",
+        "source.a.secrets: ",
+        "sink: ",
+    ] {
+        assert!(said.err.contains(key), "{key} is not in:\n{}", said.err);
+    }
+    let missing = setup.path("none.toml").display().to_string();
+    run(&["check", "--config", &missing]).with_code(2);
+    run(&["check"]).with_code(2);
+}
+
+#[test]
+fn check_tells_what_will_run() {
+    let setup = Setup::with_store();
+    let said = run(&["check", "--config", &setup.config()]).with_code(0);
+    for text in [
+        "POST /webhooks/onecodex from onecodex, 1 secret",
+        "onecodex → store",
+        "onecodex.sample.uploaded",
+        "onecodex.other",
+        "onecodex.quarantine",
+    ] {
+        assert!(said.out.contains(text), "{text} is not in:\n{}", said.out);
+    }
+    assert!(!said.out.contains(super::SECRET) && !said.err.contains(super::SECRET));
+}
+
+#[test]
+fn check_connects_and_a_store_that_a_bridge_holds_is_no_error() {
+    let setup = Setup::with_store();
+    let check = || run(&["check", "--connect", "--config", &setup.config()]);
+    let said = check().with_code(0);
+    assert!(
+        said.out.contains("✓") && said.out.contains("is writable"),
+        "{}",
+        said.out
+    );
+    let _served = setup.serve();
+    let said = check().with_code(0);
+    assert!(said.out.contains("in use by a bridge"), "{}", said.out);
+}
+
+#[test]
+fn check_fails_with_a_remedy_where_a_broker_is_away() {
+    let setup = Setup::with_sink(
+        "rabbit",
+        "type = \"rabbitmq\"\nurl = \"amqp://127.0.0.1:1\"",
+    );
+    run(&["check", "--config", &setup.config()]).with_code(0);
+    let said = run(&["check", "--connect", "--config", &setup.config()]).with_code(1);
+    assert!(
+        said.out.contains("✗") && said.out.contains("→"),
+        "{}",
+        said.out
+    );
+    assert!(!said.out.contains('\x1b'), "no colours into a pipe");
+}
+
+/// Replaces what only an installed bridge has; the rest is as delivered.
+fn check_relocated(text: &str, folder: &Path) -> Said {
+    let state = folder.display().to_string();
+    let secret = folder.join("secret").display().to_string();
+    std::fs::write(&secret, super::SECRET).unwrap();
+    let text = text
+        .replace("/var/lib/hookferry", &state)
+        .replace("/run/secrets/onecodex", &secret);
+    let config = folder.join("relocated.toml");
+    std::fs::write(&config, text).unwrap();
+    let mut command = hookferry(&["check", "--config", &config.display().to_string()]);
+    Said::of(
+        command
+            .env("ONECODEX_SECRET", super::SECRET)
+            .output()
+            .unwrap(),
+    )
+}
+
+#[test]
+fn every_delivered_configuration_is_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let delivered = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/config");
+    let mut count = 0;
+    for entry in std::fs::read_dir(delivered).unwrap() {
+        let file = entry.unwrap().path();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let said = check_relocated(&text, folder.path());
+        assert_eq!(said.code, Some(0), "{}: {}", file.display(), said.err);
+        count += 1;
+    }
+    assert!(count >= 3, "the delivered configurations were not found");
+}
+
+#[test]
+fn the_printed_example_is_good_and_the_schema_is_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = run(&["config", "example"]).with_code(0).out;
+    check_relocated(&example, folder.path()).with_code(0);
+    let schema = run(&["config", "schema"]).with_code(0).out;
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(schema["title"], "Hookferry configuration");
+}
+
+#[test]
+fn every_command_has_examples_in_its_help() {
+    for command in [
+        "demo",
+        "serve",
+        "check",
+        "send",
+        "explain",
+        "tail",
+        "spool",
+        "dead-letters",
+        "config",
+    ] {
+        let said = run(&[command, "--help"]).with_code(0);
+        assert!(said.out.contains("Examples:"), "{command}:\n{}", said.out);
+        assert!(
+            said.out.contains(&format!("hookferry {command}")),
+            "{command}"
+        );
+    }
+    run(&["no-such-command"]).with_code(2);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    for command in ["config schema", "config example", "demo --once"] {
+        let program = env!("CARGO_BIN_EXE_hookferry");
+        // The reader is gone before a word is written.
+        let script = format!("{{ read -r _; {program} {command}; echo \"code $?\" >&2; }} | true");
+        let mut shell = std::process::Command::new("bash");
+        let mut child = shell
+            .args(["-c", &script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // `true` has long ended when the command is let go; if not, the output fits the pipe.
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"\n").unwrap();
+        let err = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+        assert_eq!(err.trim(), "code 0", "{command}");
+    }
+}
