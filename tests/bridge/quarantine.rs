@@ -5,18 +5,43 @@ use crate::harness::delivery::{event, event_at, verifies};
 use crate::harness::outlet::store_topic;
 use crate::harness::{Answer, Bridge, Outlet, Post, Seen, Setup, amqp_url, kafka_brokers};
 
-/// Every odd body, with the reason it is set aside for.
-fn odd_bodies() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+/// What it is, its bytes, and the reason it is set aside for.
+type Odd = (&'static str, Vec<u8>, &'static str);
+
+/// Every odd body.
+fn odd_bodies() -> Vec<Odd> {
     let good = event("sample.uploaded", "7428cca4a3a04a8e");
-    let with = |from: &str, to: &str| {
-        let changed = good.replacen(from, to, 1);
-        assert_ne!(changed, good, "{from} is in the body");
-        changed.into_bytes()
-    };
-    let with_member =
-        |member: &str| with("\"number\":0", &format!("\"number\":0,\"more\":{member}"));
-    let text = |text: &str| text.as_bytes().to_vec();
-    let time = |time: &str| event_at("sample.uploaded", "a", time, 0).into_bytes();
+    let mut odd = not_json(&good);
+    odd.extend(not_an_event(&good));
+    odd.extend(out_of_bounds(&good));
+    odd
+}
+
+/// The good body with one thing changed.
+fn with(good: &str, from: &str, to: &str) -> Vec<u8> {
+    let changed = good.replacen(from, to, 1);
+    assert_ne!(changed, good, "{from} is in the body");
+    changed.into_bytes()
+}
+
+fn with_member(good: &str, member: &str) -> Vec<u8> {
+    with(
+        good,
+        "\"number\":0",
+        &format!("\"number\":0,\"more\":{member}"),
+    )
+}
+
+fn text(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+fn event_with_time(time: &str) -> Vec<u8> {
+    event_at("sample.uploaded", "a", time, 0).into_bytes()
+}
+
+/// What is no JSON that every parser reads alike.
+fn not_json(good: &str) -> Vec<Odd> {
     vec![
         ("empty", Vec::new(), "empty_body"),
         ("white space", text(" \r\n"), "invalid_json"),
@@ -38,12 +63,16 @@ fn odd_bodies() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         (
             "nested deep within",
-            with_member(&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))),
+            with_member(
+                good,
+                &format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+            ),
             "invalid_json",
         ),
         (
             "a key twice",
             with(
+                good,
                 "\"object_type\"",
                 "\"event_type\":\"analysis.failed\",\"object_type\"",
             ),
@@ -51,19 +80,19 @@ fn odd_bodies() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         (
             "a key twice within",
-            with_member("{\"a\":1,\"\\u0061\":2}"),
+            with_member(good, "{\"a\":1,\"\\u0061\":2}"),
             "invalid_json",
         ),
         (
             "10^5 digits",
-            with_member(&"9".repeat(100_000)),
+            with_member(good, &"9".repeat(100_000)),
             "invalid_json",
         ),
-        ("1e400", with_member("1e400"), "invalid_json"),
-        ("NUL", with_member("\"\0\""), "invalid_json"),
+        ("1e400", with_member(good, "1e400"), "invalid_json"),
+        ("NUL", with_member(good, "\"\0\""), "invalid_json"),
         (
             "a lone surrogate",
-            with_member("\"\\ud800\""),
+            with_member(good, "\"\\ud800\""),
             "invalid_json",
         ),
         (
@@ -81,6 +110,12 @@ fn odd_bodies() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             [good.as_bytes(), b"\xff"].concat(),
             "not_utf8",
         ),
+    ]
+}
+
+/// JSON without a field that identifies an event.
+fn not_an_event(good: &str) -> Vec<Odd> {
+    vec![
         ("null", text("null"), "invalid_fields"),
         ("a number", text("1"), "invalid_fields"),
         ("a string", text("\"x\""), "invalid_fields"),
@@ -93,89 +128,99 @@ fn odd_bodies() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("an empty object", text("{}"), "invalid_fields"),
         (
             "no event type",
-            with("event_type", "event_typo"),
+            with(good, "event_type", "event_typo"),
             "invalid_fields",
         ),
         (
             "no time",
-            with("triggered_at", "triggered"),
+            with(good, "triggered_at", "triggered"),
             "invalid_fields",
         ),
         (
             "no object",
-            with("\"object\"", "\"objects\""),
+            with(good, "\"object\"", "\"objects\""),
             "invalid_fields",
         ),
-        ("no URI", with("$uri", "uri"), "invalid_fields"),
+        ("no URI", with(good, "$uri", "uri"), "invalid_fields"),
         (
             "an event type that is a number",
-            with("\"sample.uploaded\"", "1"),
+            with(good, "\"sample.uploaded\"", "1"),
             "invalid_fields",
         ),
         (
             "an event type that is null",
-            with("\"sample.uploaded\"", "null"),
+            with(good, "\"sample.uploaded\"", "null"),
             "invalid_fields",
         ),
+    ]
+}
+
+/// Events with a name or a time outside of what topics, keys and ids can hold.
+fn out_of_bounds(good: &str) -> Vec<Odd> {
+    vec![
         (
             "an event type with a slash",
-            with("sample.uploaded", "../uploaded"),
+            with(good, "sample.uploaded", "../uploaded"),
             "invalid_event_type",
         ),
         (
             "an empty event type",
-            with("sample.uploaded", ""),
+            with(good, "sample.uploaded", ""),
             "invalid_event_type",
         ),
         (
             "a wildcard",
-            with("sample.uploaded", "sample.#"),
+            with(good, "sample.uploaded", "sample.#"),
             "invalid_event_type",
         ),
         (
             "a line break in the type",
-            with("sample.uploaded", "sample\\nuploaded"),
+            with(good, "sample.uploaded", "sample\\nuploaded"),
             "invalid_event_type",
         ),
         (
             "a long event type",
-            with("sample.uploaded", &"a".repeat(101)),
+            with(good, "sample.uploaded", &"a".repeat(101)),
             "invalid_event_type",
         ),
         (
             "an event type in Greek",
-            with("sample.uploaded", "δείγμα"),
+            with(good, "sample.uploaded", "δείγμα"),
             "invalid_event_type",
         ),
         (
             "no object id",
-            with("7428cca4a3a04a8e", ""),
+            with(good, "7428cca4a3a04a8e", ""),
             "invalid_object_id",
         ),
         (
             "an object id with a dot",
-            with("7428cca4a3a04a8e", "a.b"),
+            with(good, "7428cca4a3a04a8e", "a.b"),
             "invalid_object_id",
         ),
         (
             "a long object id",
-            with("7428cca4a3a04a8e", &"a".repeat(65)),
+            with(good, "7428cca4a3a04a8e", &"a".repeat(65)),
             "invalid_object_id",
         ),
-        ("yesterday", time("yesterday"), "invalid_triggered_at"),
+        (
+            "yesterday",
+            event_with_time("yesterday"),
+            "invalid_triggered_at",
+        ),
         (
             "no zone",
-            time("2026-03-02T09:31:07"),
+            event_with_time("2026-03-02T09:31:07"),
             "invalid_triggered_at",
         ),
         (
             "before 1970",
-            time("1969-12-31T23:59:59Z"),
+            event_with_time("1969-12-31T23:59:59Z"),
             "invalid_triggered_at",
         ),
         (
             "the year 99999",
-            time("99999-01-01T00:00:00Z"),
+            event_with_time("99999-01-01T00:00:00Z"),
             "invalid_triggered_at",
         ),
     ]
