@@ -107,6 +107,8 @@ metrics! {
     events_spooled_total: IntCounterVec, "sink";
     /// Events found waiting in the spool when it was opened.
     events_recovered_total: IntCounterVec, "sink";
+    /// Waiting events that were lost with a damaged spool.
+    events_lost_total: IntCounterVec, "sink";
     /// Dead letters put back into the spool.
     events_requeued_total: IntCounterVec, "sink";
     /// Waiting events dropped by an operator.
@@ -155,7 +157,7 @@ metrics! {
     spool_writable: IntGauge;
     /// Stored records that could not be read back or did not match their checksum.
     spool_corrupt_records_total: IntCounter;
-    /// Accepted less delivered, dead-lettered, discarded and pending; anything but 0 is a bug.
+    /// Accepted less delivered, dead-lettered, discarded, lost and pending; anything but 0 is a bug.
     events_unaccounted: IntGauge;
     /// Whether the last reload of the configuration worked.
     config_last_reload_successful: IntGauge;

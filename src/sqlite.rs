@@ -438,7 +438,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Makes a created or renamed name durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Makes a rename beside `path` durable.
+///
+/// # Errors
+/// When the folder cannot be synced.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     File::open(folder)?.sync_all()
 }

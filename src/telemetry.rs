@@ -1,5 +1,6 @@
 //! The log, and what happens at a panic.
 
+use std::io::{self, Write};
 use std::panic;
 use std::sync::Arc;
 
@@ -16,14 +17,31 @@ pub fn start(log: &LogSettings) {
     let filter = filter.add_directive("lapin=off".parse().expect("a directive"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .log_internal_errors(false)
+        .with_writer(|| Quiet);
     // An error says that logging has been started before.
     let _ = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
             .try_init(),
     };
+}
+
+/// Standard error, as long as anybody takes it. A log that cannot be written, because its disk is
+/// full or its reader is gone, must not stop the bridge.
+struct Quiet;
+
+impl Write for Quiet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // There is nobody left to tell.
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Counts and logs every panic, then does what would have been done without us.

@@ -77,6 +77,9 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             .events_requeued_total
             .with_label_values(&[sink.as_str()]);
         metrics
+            .events_lost_total
+            .with_label_values(&[sink.as_str()]);
+        metrics
             .events_discarded_total
             .with_label_values(&[sink.as_str()]);
         for reason in RefusalReason::ALL {

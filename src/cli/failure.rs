@@ -24,15 +24,21 @@ impl Failure {
     pub(super) fn exit(&self) -> ExitCode {
         match self {
             Self::Usage(text) => {
-                eprintln!("hookferry: {text}");
+                say(text);
                 ExitCode::from(2)
             }
             Self::Failed(error) => {
-                eprintln!("hookferry: {error:#}");
+                say(&format!("{error:#}"));
                 ExitCode::FAILURE
             }
             Self::Negative => ExitCode::FAILURE,
             Self::Unread => ExitCode::SUCCESS,
         }
     }
+}
+
+/// Says it on standard error; where that is gone too, the exit code is all there is.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "hookferry: {text}");
 }

@@ -17,14 +17,14 @@ use crate::name::SinkName;
 pub(super) struct Books {
     metrics: Arc<Metrics>,
     sinks: Arc<[(SinkIndex, SinkName)]>,
-    expected: i64,
+    expected: Vec<i64>,
 }
 
 /// One group's entries; the scrape waits until it is dropped.
 pub(super) struct Entries<'a> {
     metrics: &'a Metrics,
     sinks: &'a [(SinkIndex, SinkName)],
-    expected: &'a mut i64,
+    expected: &'a mut [i64],
     _locked: std::sync::MutexGuard<'a, ()>,
 }
 
@@ -33,7 +33,7 @@ impl Books {
         Self {
             metrics,
             sinks,
-            expected: 0,
+            expected: vec![0; SinkIndex::MAX],
         }
     }
 
@@ -51,16 +51,14 @@ impl Books {
 impl Entries<'_> {
     fn name(&self, sink: SinkIndex) -> &str {
         let found = self.sinks.iter().find(|(index, _)| *index == sink);
-        found
-            .map(|(_, name)| name.as_str())
-            .expect("every sink of a record was numbered when the spool was opened")
+        found.map_or("unknown", |(_, name)| name.as_str())
     }
 
     /// What the file held when it was opened.
     pub fn recovered(&mut self, tally: &Tally) {
         for (index, name) in self.sinks {
             let pending = tally.pending[index.number()];
-            *self.expected += pending;
+            self.expected[index.number()] += pending;
             self.metrics
                 .events_recovered_total
                 .with_label_values(&[name.as_str()])
@@ -68,9 +66,23 @@ impl Entries<'_> {
         }
     }
 
-    /// The file was exchanged or reopened: what is in it now is what must be delivered.
+    /// The file was exchanged or reopened: what is in it now is what must be delivered. More than
+    /// expected came from a commit that had failed in doubt; less was lost with the old file.
     pub fn restart(&mut self, tally: &Tally) {
-        *self.expected = tally.pending.iter().sum();
+        for (index, name) in self.sinks {
+            let expected = &mut self.expected[index.number()];
+            let found = tally.pending[index.number()] - *expected;
+            *expected += found;
+            let label = &[name.as_str()];
+            self.metrics
+                .events_recovered_total
+                .with_label_values(label)
+                .inc_by(table::unsigned(found));
+            self.metrics
+                .events_lost_total
+                .with_label_values(label)
+                .inc_by(table::unsigned(-found));
+        }
     }
 
     pub fn accepted(&mut self, record: &Record) {
@@ -86,7 +98,7 @@ impl Entries<'_> {
                 .inc();
         }
         for sink in record.position().sinks.iter() {
-            *self.expected += 1;
+            self.expected[sink.number()] += 1;
             self.metrics
                 .events_spooled_total
                 .with_label_values(&[self.name(sink)])
@@ -95,7 +107,7 @@ impl Entries<'_> {
     }
 
     pub fn delivered(&mut self, sink: SinkIndex, record: &Record) {
-        *self.expected -= 1;
+        self.expected[sink.number()] -= 1;
         self.metrics
             .events_delivered_total
             .with_label_values(&[self.name(sink), record.label()])
@@ -103,7 +115,7 @@ impl Entries<'_> {
     }
 
     pub fn buried(&mut self, sink: SinkIndex, reason: &str) {
-        *self.expected -= 1;
+        self.expected[sink.number()] -= 1;
         self.metrics
             .events_dead_lettered_total
             .with_label_values(&[self.name(sink), reason])
@@ -112,7 +124,7 @@ impl Entries<'_> {
 
     pub fn requeued(&mut self, record: &Record) {
         for sink in record.position().sinks.iter() {
-            *self.expected += 1;
+            self.expected[sink.number()] += 1;
             self.metrics
                 .events_requeued_total
                 .with_label_values(&[self.name(sink)])
@@ -121,7 +133,7 @@ impl Entries<'_> {
     }
 
     pub fn discarded(&mut self, sink: SinkIndex, count: u64) {
-        *self.expected -= table::signed(count);
+        self.expected[sink.number()] -= table::signed(count);
         self.metrics
             .events_discarded_total
             .with_label_values(&[self.name(sink)])
@@ -146,6 +158,6 @@ impl Entries<'_> {
         self.metrics.spool_bytes.set(tally.bytes);
         self.metrics
             .events_unaccounted
-            .set(*self.expected - waiting);
+            .set(self.expected.iter().sum::<i64>() - waiting);
     }
 }

@@ -119,16 +119,42 @@ pub(super) fn reopen(
     })
 }
 
+/// Whether the file can be worked with. The small tables must make sense in any case; a small file
+/// is checked whole, page by page and count by count.
 fn is_sound(connection: &Connection, path: &Path) -> bool {
-    if fs::metadata(path).is_ok_and(|file| file.len() > CHECKED_BYTES) {
-        return true;
+    let small = fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES);
+    let verdict = table::check_small_tables(connection).and_then(|()| {
+        if small {
+            check_whole(connection)
+        } else {
+            Ok(())
+        }
+    });
+    if let Err(error) = &verdict {
+        tracing::error!(file = %path.display(), %error, "the spool is damaged");
     }
-    let verdict = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
-    let sound = verdict.as_deref() == Ok("ok");
-    if !sound {
-        tracing::error!(file = %path.display(), ?verdict, "the spool is damaged");
+    verdict.is_ok()
+}
+
+fn check_whole(connection: &Connection) -> rusqlite::Result<()> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(table::nonsense(&verdict));
     }
-    sound
+    table::check_records(connection)?;
+    let counted = Tally {
+        reserved: 0,
+        ..count(connection)?
+    };
+    let written = Tally {
+        reserved: 0,
+        ..Tally::load(connection)?
+    };
+    if counted == written {
+        Ok(())
+    } else {
+        Err(table::nonsense("its counts are wrong"))
+    }
 }
 
 /// Carries what can be read into a new file, which then takes the old one's name.
@@ -157,7 +183,8 @@ fn finish_exchange(claim: &Claim) -> Result<(), SpoolError> {
     let exchange = || {
         let aside = claim.move_aside(Timestamp::now().as_second())?;
         tracing::error!(file = %aside.display(), "the damaged spool was set aside");
-        fs::rename(&salvaged, claim.path())
+        fs::rename(&salvaged, claim.path())?;
+        sqlite::sync_folder(claim.path())
     };
     exchange().map_err(|error| set_aside(claim.path(), error))
 }
@@ -177,10 +204,26 @@ fn salvage(damaged: &Path, unfinished: &Path) -> Result<u64, SpoolError> {
         }
     };
     fresh.execute_batch("COMMIT")?;
-    fresh.close().map_err(|(_, error)| error)?;
+    seal(fresh, unfinished)?;
     // Its lock file has done its work; a left-over one would only puzzle people.
     let _ = fs::remove_file(beside(unfinished, ".lock"));
     Ok(lost)
+}
+
+/// Moves everything into the one file that will be renamed, and makes sure that it is there.
+fn seal(fresh: Connection, path: &Path) -> Result<(), SpoolError> {
+    // Closing would only try this, and leave what it carried over in a log that stays behind.
+    fresh.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    fresh.close().map_err(|(_, error)| error)?;
+    if beside(path, "-wal").exists() {
+        return Err(set_aside(
+            path,
+            io::Error::other("its log could not be moved into it"),
+        ));
+    }
+    fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| set_aside(path, error))
 }
 
 /// The tables in the order of their worth, with their keys and columns.
@@ -261,20 +304,35 @@ fn copy_rows(
     Ok(())
 }
 
-/// Counts what was carried over, and writes the tally of it. Returns the number of records.
+/// Makes the small tables whole and writes the counts anew. Returns the number of records.
 fn recount(fresh: &Connection, counted: Option<&Tally>) -> Result<i64, SpoolError> {
+    table::mend_small_tables(fresh)?;
+    let mut tally = count(fresh)?;
+    let highest: i64 = fresh.query_row("SELECT coalesce(max(seq), 0) FROM ledger", [], |row| {
+        row.get(0)
+    })?;
+    let reserved = counted.map_or(0, |tally| tally.reserved);
+    tally.reserved = reserved
+        .max(highest + 1)
+        .max(table::signed(table::next_free(fresh)?));
+    tally.save(&Tally::new(), fresh)?;
+    Ok(tally.records)
+}
+
+/// Counts the rows themselves.
+fn count(connection: &Connection) -> rusqlite::Result<Tally> {
     let mut tally = Tally::new();
-    let highest: i64 = fresh.query_row("SELECT coalesce(max(seq), 0) FROM (SELECT seq FROM record UNION ALL SELECT seq FROM dead_letter UNION ALL SELECT seq FROM ledger)", [], |row| row.get(0))?;
-    tally.reserved = counted.map_or(0, |tally| tally.reserved).max(highest + 1);
-    let mut records = fresh.prepare("SELECT sinks, length(head) + length(body) FROM record")?;
+    let mut records =
+        connection.prepare("SELECT sinks, length(head) + length(body) FROM record")?;
     let mut rows = records.query([])?;
     while let Some(row) = rows.next()? {
         tally.add_record(crate::event::SinkSet::from_bits(row.get(0)?), row.get(1)?);
     }
-    for (_, sink) in table::partly_settled(fresh)? {
+    for (_, sink) in table::partly_settled(connection)? {
         tally.pending[sink.number()] -= 1;
     }
-    let mut dead = fresh.prepare("SELECT sink, length(head) + length(body) FROM dead_letter")?;
+    let mut dead =
+        connection.prepare("SELECT sink, length(head) + length(body) FROM dead_letter")?;
     let mut rows = dead.query([])?;
     while let Some(row) = rows.next()? {
         let (sink, bytes): (usize, i64) = (row.get(0)?, row.get(1)?);
@@ -283,8 +341,7 @@ fn recount(fresh: &Connection, counted: Option<&Tally>) -> Result<i64, SpoolErro
             *count += 1;
         }
     }
-    tally.save(&Tally::new(), fresh)?;
-    Ok(tally.records)
+    Ok(tally)
 }
 
 /// Turns a record that fails its checksum into a dead letter, in a transaction of its own.

@@ -229,7 +229,7 @@ impl<'a> Inspection<'a> {
         let sinks = position
             .sinks
             .iter()
-            .filter_map(|index| self.name(index))
+            .map(|index| self.name(index))
             .collect();
         let body = with_body.then(|| Body::of(record.event().body()));
         Some(PendingEvent {
@@ -330,9 +330,7 @@ impl<'a> Inspection<'a> {
         let body = with_body.then(|| Body::of(&dead.row.body));
         DeadLetter {
             number: dead.number,
-            sink: self
-                .name(dead.sink)
-                .expect("every dead letter's sink was numbered when it was accepted"),
+            sink: self.name(dead.sink),
             reason: dead.reason,
             detail: dead.detail,
             buried_at: dead.buried_at,
@@ -341,12 +339,16 @@ impl<'a> Inspection<'a> {
         }
     }
 
-    fn name(&self, index: SinkIndex) -> Option<SinkName> {
-        self.sinks
-            .iter()
-            .find(|(known, _)| *known == index)
-            .map(|(_, name)| name.clone())
+    /// The sink's name; a damaged file may hold a number that has none.
+    fn name(&self, index: SinkIndex) -> SinkName {
+        let known = self.sinks.iter().find(|(known, _)| *known == index);
+        known.map_or_else(|| placeholder(index), |(_, name)| name.clone())
     }
+}
+
+/// The name of a sink whose own was lost.
+pub(super) fn placeholder(index: SinkIndex) -> SinkName {
+    SinkName::parse(&format!("unknown-{}", index.number())).expect("letters, a dash and digits")
 }
 
 fn discard(

@@ -37,6 +37,30 @@ impl Settling {
         }
     }
 
+    /// What settling these in one transaction will write, each seeing those before it.
+    pub fn foresee_all(
+        &self,
+        settled: impl Iterator<Item = (Position, SinkIndex)>,
+    ) -> Vec<Unwritten> {
+        let mut partial: HashMap<u64, SinkSet> = HashMap::new();
+        let foresee = |(position, sink): (Position, SinkIndex)| {
+            let known = || {
+                self.partial
+                    .get(&position.sequence)
+                    .copied()
+                    .unwrap_or(position.sinks)
+            };
+            let waiting = partial.entry(position.sequence).or_insert_with(known);
+            *waiting = waiting.without(sink);
+            Unwritten {
+                position,
+                sink,
+                last: waiting.is_empty(),
+            }
+        };
+        settled.map(foresee).collect()
+    }
+
     /// Takes `sink` off the sinks that wait for the record.
     pub fn mark(&mut self, position: Position, sink: SinkIndex) -> Unwritten {
         let unwritten = self.foresee(position, sink);

@@ -72,6 +72,97 @@ pub(super) fn number_sinks(
     Ok(sinks)
 }
 
+/// An error for content that no version of this program writes.
+pub(super) fn nonsense(found: &str) -> rusqlite::Error {
+    let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(error, Some(found.to_owned()))
+}
+
+/// Whether every record waits for somebody.
+pub(super) fn check_records(connection: &Connection) -> rusqlite::Result<()> {
+    let orphan = "SELECT EXISTS (SELECT 1 FROM record WHERE sinks = 0)";
+    let orphan: bool = connection.query_row(orphan, [], |row| row.get(0))?;
+    if orphan {
+        Err(nonsense("a record has no sinks"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the tables that everything else hangs on make sense: sinks, settled marks, counts.
+pub(super) fn check_small_tables(connection: &Connection) -> rusqlite::Result<()> {
+    super::tally::Tally::load(connection)?;
+    partly_settled(connection)?;
+    let wrong = "SELECT (SELECT count(*) FROM settled WHERE sink NOT BETWEEN 0 AND 31 OR seq NOT IN (SELECT seq FROM record)) + (SELECT count(*) FROM sink WHERE number NOT BETWEEN 0 AND 31)";
+    let wrong: i64 = connection.query_row(wrong, [], |row| row.get(0))?;
+    let mut names = connection.prepare("SELECT name FROM sink")?;
+    let names = names
+        .query_map([], |row| row.get::<_, String>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    if wrong > 0 || names.iter().any(|name| SinkName::parse(name).is_err()) {
+        return Err(nonsense("its sinks make no sense"));
+    }
+    Ok(())
+}
+
+/// Takes out of the small tables what makes no sense. A sink whose name was lost keeps its number,
+/// under a name that says so. A record without sinks is given one, whose dispatcher will find that
+/// its checksum does not match and set it aside with its bytes.
+pub(super) fn mend_small_tables(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "DELETE FROM sink WHERE number NOT BETWEEN 0 AND 31;
+         DELETE FROM settled WHERE sink NOT BETWEEN 0 AND 31 OR seq NOT IN (SELECT seq FROM record);
+         UPDATE dead_letter SET sink = 0 WHERE sink NOT BETWEEN 0 AND 31;
+         UPDATE record SET sinks = 1 WHERE sinks = 0;",
+    )?;
+    for number in 0..SinkIndex::MAX {
+        let Some(index) = SinkIndex::new(number) else {
+            break;
+        };
+        let sql = "SELECT CAST(name AS BLOB) FROM sink WHERE number = ?1";
+        let name: Option<Vec<u8>> = connection
+            .query_row(sql, [number], |row| row.get(0))
+            .optional()?;
+        let sound = name.as_deref().is_some_and(|name| {
+            std::str::from_utf8(name).is_ok_and(|name| SinkName::parse(name).is_ok())
+        });
+        let sql = "SELECT EXISTS (SELECT 1 FROM record WHERE sinks & ?1)";
+        let used: bool = connection.query_row(sql, [1_u32 << number], |row| row.get(0))?;
+        if !sound && (used || name.is_some()) {
+            let lost = super::inspect::placeholder(index);
+            connection.execute(
+                "INSERT OR REPLACE INTO sink (number, name) VALUES (?1, ?2)",
+                params![number, lost.as_str()],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the numbers down again, for a file that may have lost them.
+pub(super) fn restore_sinks(
+    connection: &Connection,
+    sinks: &[(SinkIndex, SinkName)],
+) -> rusqlite::Result<()> {
+    let known: i64 = connection.query_row("SELECT count(*) FROM sink", [], |row| row.get(0))?;
+    if usize::try_from(known) == Ok(sinks.len()) {
+        return Ok(());
+    }
+    for (index, name) in sinks {
+        connection.execute(
+            "INSERT OR REPLACE INTO sink (number, name) VALUES (?1, ?2)",
+            params![index.number(), name.as_str()],
+        )?;
+    }
+    Ok(())
+}
+
+/// The sequence behind all that are in use.
+pub(super) fn next_free(connection: &Connection) -> rusqlite::Result<u64> {
+    let highest = connection.query_row("SELECT max(coalesce((SELECT max(seq) FROM record), 0), coalesce((SELECT max(seq) FROM dead_letter), 0))", [], |row| row.get(0));
+    highest.map(|highest| unsigned(highest) + 1)
+}
+
 /// Adds a record.
 pub(super) fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
     connection

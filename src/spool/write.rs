@@ -109,6 +109,10 @@ impl<'a> Writer<'a> {
     }
 
     fn bury(&mut self, connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
+        if self.settings.place == Place::Memory {
+            // Nothing durable can be kept of it, so the sender's next try must not pass for a duplicate.
+            return table::strike(connection, burial.record.event().id());
+        }
         let row = burial.record.encode().map_err(encoding)?;
         let dead = DeadRow {
             number: 0,
@@ -121,10 +125,6 @@ impl<'a> Writer<'a> {
         table::bury(connection, &dead)?;
         self.tally.dead[burial.sink.number()] += 1;
         self.tally.bytes += i64::from(dead.row.bytes());
-        if self.settings.place == Place::Memory {
-            // Nothing durable is left of it, so the sender's next try must not pass for a duplicate.
-            table::strike(connection, burial.record.event().id())?;
-        }
         Ok(())
     }
 

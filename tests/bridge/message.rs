@@ -58,6 +58,26 @@ impl Sender {
         }
     }
 
+    /// The same source, routed to these sinks.
+    pub fn to(self, sinks: impl IntoIterator<Item = SinkIndex>) -> Self {
+        let sinks: SinkSet = sinks.into_iter().collect();
+        let route = Route {
+            source: self.source.name.clone(),
+            event_types: None,
+            sinks,
+        };
+        let known = HashMap::from([(
+            self.source.name.clone(),
+            event_types().into_iter().collect(),
+        )]);
+        let router = Router::new(vec![route], known);
+        Self {
+            router,
+            sinks,
+            ..self
+        }
+    }
+
     /// The same source, whose deliveries say this of their content.
     pub fn saying(self, content_type: Option<&str>) -> Self {
         let content_type = content_type.map(str::to_owned);

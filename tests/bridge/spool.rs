@@ -344,6 +344,100 @@ async fn a_damaged_file_is_kept_aside_and_what_can_be_read_is_carried_over() {
     append(&opened.spool, "new").await;
 }
 
+/// Changes that leave every page well-formed, so that only their meaning is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_and_names_that_make_no_sense_cost_no_event() {
+    for change in [
+        "UPDATE tally SET value = 40 WHERE name = 'reserved'",
+        "DELETE FROM tally",
+        "UPDATE tally SET value = 1 << 40 WHERE name = 'bytes'",
+        "UPDATE tally SET value = 'x'",
+        "INSERT INTO settled (seq, sink) VALUES (999999999, 0)",
+        "INSERT INTO settled (seq, sink) SELECT max(seq), -3 FROM record",
+        "INSERT INTO sink (number, name) VALUES (77, 'far')",
+        "INSERT INTO sink (number, name) VALUES (5, CAST(x'ff' AS TEXT))",
+    ] {
+        let folder = TempDir::new().unwrap();
+        let appended = filled(&folder, 20).await;
+        change_by_hand(&folder, change);
+        let opened = open(settings(file(&folder)));
+        assert_eq!(ids(&waiting(&opened, 20).await), appended, "{change}");
+        append(&opened.spool, "new").await;
+        assert_eq!(opened.metrics.events_unaccounted.get(), 0, "{change}");
+    }
+}
+
+fn change_by_hand(folder: &TempDir, statement: &str) {
+    let Place::File(path) = file(folder) else {
+        panic!("a file")
+    };
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute(statement, [])
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_both_its_sinks_refuse_leaves_the_spool() {
+    let folder = TempDir::new().unwrap();
+    let names = ["one", "two"].map(|name| SinkName::parse(name).unwrap());
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let (spool, _stopped) =
+        Spool::open(settings(file(&folder)), &names, Arc::clone(&metrics)).unwrap();
+    let [one, two] = names.each_ref().map(|name| spool.sink(name).unwrap());
+    let routed = Sender::new("onecodex")
+        .to([one, two])
+        .routed(body("sample.uploaded", "a"));
+    spool.append(routed, Milestone::Spooled).await.unwrap();
+    let record = spool.fetch(one, 0, 10).await.unwrap().remove(0);
+    let bury = |sink| {
+        let burial = Burial {
+            record: Arc::clone(&record),
+            sink,
+            reason: RefusalReason::TooLarge,
+            detail: String::new(),
+        };
+        spool.bury(burial)
+    };
+    let (first, second) = tokio::join!(bury(one), bury(two));
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    let waiting = spool
+        .inspect(|spool| spool.pending(0, 10, false))
+        .await
+        .unwrap();
+    assert!(waiting.is_empty(), "{waiting:?}");
+    assert_eq!(metrics.events_unaccounted.get(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_in_memory_keeps_nothing_of_a_refused_event_and_takes_it_anew() {
+    let opened = open(settings(Place::Memory));
+    for _ in 0..3 {
+        append(&opened.spool, "a").await;
+        let record = opened
+            .spool
+            .fetch(opened.sink, 0, 10)
+            .await
+            .unwrap()
+            .pop()
+            .unwrap();
+        let burial = Burial {
+            record,
+            sink: opened.sink,
+            reason: RefusalReason::TooLarge,
+            detail: String::new(),
+        };
+        opened.spool.bury(burial).await.unwrap();
+    }
+    let letters = opened
+        .spool
+        .inspect(|spool| spool.dead_letters(0, 10, false))
+        .await
+        .unwrap();
+    assert!(letters.is_empty(), "{letters:?}");
+    assert_eq!(opened.metrics.spool_bytes.get(), 0);
+}
+
 /// Overwrites one page in the middle that holds records, and nothing else.
 fn spoil_a_leaf_of_records(path: &Path) {
     const PAGE: usize = 4096;

@@ -196,6 +196,17 @@ impl Owner {
             .fetch_sub(std::mem::take(&mut group.bytes), Ordering::Relaxed);
     }
 
+    /// Writes what has been settled. Returns whether the file says so now.
+    fn flush(&mut self) -> bool {
+        match self.write(&mut Group::default(), false) {
+            Ok(_) => true,
+            Err(error) => {
+                self.failed(&mut Group::default(), &error);
+                false
+            }
+        }
+    }
+
     /// One transaction. What it changed in memory is taken over only when it worked.
     fn write(
         &mut self,
@@ -203,10 +214,11 @@ impl Owner {
         due: bool,
     ) -> Result<(Vec<Plan>, Vec<Unwritten>), WriteError> {
         let connection = self.connection.as_mut().ok_or(WriteError::Broken)?;
-        let foresee = |(burial, _): &(super::Burial, _)| {
-            self.settling.foresee(burial.record.position(), burial.sink)
-        };
-        let buried: Vec<Unwritten> = group.burials.iter().map(foresee).collect();
+        let burials = group
+            .burials
+            .iter()
+            .map(|(burial, _)| (burial.record.position(), burial.sink));
+        let buried = self.settling.foresee_all(burials);
         let batch = Batch {
             settled: self.settling.unwritten(),
             burials: group
@@ -278,7 +290,9 @@ impl Owner {
             tracing::error!(%error, remedy = failure.remedy(), "the spool cannot be written; deliveries are answered 503");
         }
         self.failure = self.failure.max(Some(failure));
-        self.connection = None;
+        if failure == Failure::Untrusted {
+            self.connection = None;
+        }
         self.retry_at = Instant::now() + TICK;
         self.metrics.spool_writable.set(0);
         self.state.writable.store(false, Ordering::Relaxed);
@@ -291,22 +305,31 @@ impl Owner {
             return;
         }
         self.retry_at = Instant::now() + TICK;
-        let opened = match damage::reopen(&self.settings.place, &mut self.claim, failure) {
-            Ok(opened) => opened,
-            Err(error) => {
-                tracing::debug!(%error, "the spool still cannot be opened");
-                return;
-            }
-        };
-        self.connection = Some(opened.connection);
-        self.claim = opened.claim;
-        self.metrics.spool_corrupt_records_total.inc_by(opened.lost);
+        // A file that is only full can still be read, so the dispatchers go on with what is in it.
+        if self.connection.is_none() && !self.reopen(failure) {
+            return;
+        }
         match self.probe() {
             Ok(()) => {
                 self.failure = None;
-                tracing::warn!(lost_records = opened.lost, "the spool can be written again");
+                tracing::warn!("the spool can be written again");
             }
             Err(error) => self.broken(&error),
+        }
+    }
+
+    fn reopen(&mut self, failure: Failure) -> bool {
+        match damage::reopen(&self.settings.place, &mut self.claim, failure) {
+            Ok(opened) => {
+                self.connection = Some(opened.connection);
+                self.claim = opened.claim;
+                self.metrics.spool_corrupt_records_total.inc_by(opened.lost);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the spool still cannot be opened");
+                false
+            }
         }
     }
 
@@ -317,6 +340,7 @@ impl Owner {
             .connection
             .as_mut()
             .ok_or(rusqlite::Error::InvalidQuery)?;
+        table::restore_sinks(connection, &self.sinks)?;
         let tally = Tally::load(connection)?;
         let batch = Batch {
             settled: self.settling.unwritten(),
@@ -341,7 +365,8 @@ impl Owner {
             .as_ref()
             .ok_or(rusqlite::Error::InvalidQuery)?;
         self.tally = Tally::load(connection)?;
-        self.next_sequence = table::unsigned(self.tally.reserved).max(self.next_sequence);
+        let free = table::unsigned(self.tally.reserved).max(table::next_free(connection)?);
+        self.next_sequence = self.next_sequence.max(free);
         self.recent = Recent::above(self.next_sequence - 1);
         let mut partial: HashMap<u64, SinkSet> = HashMap::new();
         for (sequence, sink) in table::partly_settled(connection)? {

@@ -66,7 +66,7 @@ impl Owner {
                 return Some(Vec::new());
             };
             after = last.sequence;
-            let records = self.decode(rows, fetch.sink);
+            let records = self.decode(rows, fetch.sink)?;
             if !records.is_empty() {
                 return Some(records);
             }
@@ -84,7 +84,9 @@ impl Owner {
         };
         let answer = match self.connection.as_ref().map(read) {
             None => Err(SpoolUnavailable::Unwritable),
-            Some(Ok(rows)) => Ok(self.decode(rows, load.sink)),
+            Some(Ok(rows)) => self
+                .decode(rows, load.sink)
+                .ok_or(SpoolUnavailable::Unwritable),
             Some(Err(error)) => {
                 self.broken(&error);
                 Err(SpoolUnavailable::Unwritable)
@@ -94,8 +96,9 @@ impl Owner {
         let _ = load.reply.send(answer);
     }
 
-    /// The records of these rows; a damaged one is counted, set aside and passed over.
-    fn decode(&mut self, rows: Vec<Row>, sink: SinkIndex) -> Vec<Arc<Record>> {
+    /// The records of these rows; a damaged one is counted, set aside and passed over. Nothing where
+    /// it could not be set aside: then it must be read again.
+    fn decode(&mut self, rows: Vec<Row>, sink: SinkIndex) -> Option<Vec<Arc<Record>>> {
         let mut records = Vec::with_capacity(rows.len());
         for row in rows {
             let damage = match row.read() {
@@ -105,13 +108,19 @@ impl Owner {
                 }
                 Err(damage) => damage.to_string(),
             };
-            self.set_aside(row, sink, &damage);
+            if !self.set_aside(row, sink, &damage) {
+                return None;
+            }
         }
-        records
+        Some(records)
     }
 
-    /// Keeps a damaged record as a dead letter, bytes and all.
-    fn set_aside(&mut self, row: Row, sink: SinkIndex, detail: &str) {
+    /// Keeps a damaged record as a dead letter, bytes and all. What other sinks have settled of it is
+    /// written first, because the row may go with this.
+    fn set_aside(&mut self, row: Row, sink: SinkIndex, detail: &str) -> bool {
+        if !self.flush() {
+            return false;
+        }
         tracing::error!(
             sequence = row.sequence,
             detail,
@@ -127,11 +136,11 @@ impl Owner {
             row,
         };
         let Some(connection) = self.connection.as_mut() else {
-            return;
+            return false;
         };
         if let Err(error) = damage::keep(connection, &dead, unwritten, &mut self.tally) {
             self.broken(&error);
-            return;
+            return false;
         }
         self.settling.mark(unwritten.position, sink);
         self.metrics.spool_corrupt_records_total.inc();
@@ -141,5 +150,6 @@ impl Owner {
         if unwritten.last {
             self.waiting.done(unwritten.position.sequence);
         }
+        true
     }
 }
