@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::harness::load::ids;
 use crate::harness::{Load, Metrics, Outlet, Post, Setup, Target};
 use crate::order::proxied;
 
@@ -62,8 +61,8 @@ async fn the_books_balance_at_every_scrape_of_a_bad_day() {
             400
         );
     }
-    let sent = load.finish().await;
-    outlet.has(&bridge, &setup.source, &ids(&sent)).await;
+    let journal = load.finish().await;
+    outlet.has(&bridge, &setup.source, &journal.ids()).await;
     bridge.drained().await;
     done.store(true, Ordering::Relaxed);
     auditor.await.expect("every scrape balanced");

@@ -4,8 +4,7 @@
 use rdkafka::mocking::MockCluster;
 
 use crate::harness::delivery::event;
-use crate::harness::load::{assert_all_there, assert_in_order, ids};
-use crate::harness::{Bridge, Load, Outlet, Setup, Target};
+use crate::harness::{Bridge, Copies, Load, Outlet, Setup, Target, Verdict};
 use crate::order::proxied;
 
 /// A broker as the tests bring it about.
@@ -85,18 +84,17 @@ async fn outages(setup: &Setup, sink: &str, broker: &impl Broker, outlet: &mut O
     other_sink_goes_on(&bridge, 200.0).await;
     broker.come_back();
     bridge.shows("sink_connected", &connected, 1.0).await;
-    let statuses = load.statuses();
-    let sent = load.finish().await;
+    let journal = load.finish().await;
     assert_eq!(
-        statuses.keys().copied().collect::<Vec<_>>(),
+        journal.statuses().into_keys().collect::<Vec<_>>(),
         [200],
         "200 throughout"
     );
-    let seen = outlet.has(&bridge, &setup.source, &ids(&sent)).await;
-    assert_all_there(&sent, &seen);
-    assert_in_order(&sent, &seen);
-    let there = Outlet::Store.has(&bridge, &setup.source, &ids(&sent)).await;
-    crate::harness::load::assert_once(&sent, &there);
+    let ids = journal.ids();
+    let seen = outlet.has(&bridge, &setup.source, &ids).await;
+    Verdict::of(&journal, &seen).assert_kept(Copies::InDoubt);
+    let there = Outlet::Store.has(&bridge, &setup.source, &ids).await;
+    Verdict::of(&journal, &there).assert_kept(Copies::Once);
     bridge.drained().await;
     let metrics = bridge.metrics().await;
     metrics.assert_balanced(sink);

@@ -10,15 +10,27 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// When there is none within 30 s.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, ask).await
+}
+
+/// [`eventually`] for what takes its time.
+///
+/// # Panics
+/// When there is no answer in time.
+pub async fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
         assert!(
-            began.elapsed() < PATIENCE,
-            "{what}: not within {PATIENCE:?}"
+            began.elapsed() < patience,
+            "{what}: not within {patience:?}"
         );
         tokio::time::sleep(PAUSE).await;
     }

@@ -14,6 +14,7 @@ mod consumers;
 mod duplicates;
 mod durable;
 mod eventually;
+mod faults;
 mod harness;
 mod http;
 mod identity;

@@ -1,17 +1,19 @@
-//! The oracle: many senders that behave as the provider does, and a check of what came out.
+//! The driver: many senders that behave as the provider does, and write down all that they try.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
 use super::delivery::numbered;
-use super::{Post, Seen};
-use crate::eventually::eventually;
+use super::{Answer, Connection, Post};
+use crate::eventually::eventually_within;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest outage of a test, and some more.
+const PATIENCE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where the bridge is now: it comes back on another port.
@@ -32,74 +34,156 @@ impl Target {
     }
 }
 
-/// A delivery that was answered 200.
+/// One attempt at a delivery; without a status where the connection failed, and nobody can tell
+/// what became of it.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub began: Instant,
+    pub took: Duration,
+    pub status: Option<u16>,
+    /// The id in the answer, where it was 200.
+    pub id: Option<String>,
+}
+
+/// One event, and everything that was tried to deliver it.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    pub id: String,
     pub object: String,
+    /// Its place among the events of the object: each is sent after the one before was answered 200.
     pub number: usize,
-    pub body: String,
+    /// SHA-256 of the body.
+    pub digest: [u8; 32],
+    pub attempts: Vec<Attempt>,
+}
+
+impl Sent {
+    /// The ids it was answered 200 with: one, unless the bridge is wrong.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.attempts
+            .iter()
+            .filter_map(|attempt| attempt.id.as_deref())
+    }
+}
+
+/// SHA-256 of a body.
+pub fn digest(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
+/// Everything that was sent, in the order of the first attempts per object.
+#[derive(Debug, Clone, Default)]
+pub struct Journal(pub Vec<Sent>);
+
+impl Journal {
+    /// The ids of all events that were answered 200.
+    pub fn ids(&self) -> Vec<String> {
+        let first = |sent: &Sent| sent.ids().next().map(str::to_owned);
+        self.0.iter().filter_map(first).collect()
+    }
+
+    /// How often each status was answered.
+    pub fn statuses(&self) -> BTreeMap<u16, usize> {
+        let mut statuses = BTreeMap::new();
+        for status in self.attempts().filter_map(|attempt| attempt.status) {
+            *statuses.entry(status).or_default() += 1;
+        }
+        statuses
+    }
+
+    /// What 99 of 100 answers took at most, of the attempts that began in this time.
+    ///
+    /// # Panics
+    /// When there were fewer than 100: then it would say nothing.
+    pub fn p99(&self, from: Instant, to: Instant) -> Duration {
+        let mut took: Vec<Duration> = self
+            .attempts()
+            .filter(|attempt| attempt.status.is_some() && (from..to).contains(&attempt.began))
+            .map(|attempt| attempt.took)
+            .collect();
+        assert!(took.len() >= 100, "{} answers are too few", took.len());
+        took.sort_unstable();
+        took[took.len() * 99 / 100]
+    }
+
+    fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.0.iter().flat_map(|sent| &sent.attempts)
+    }
 }
 
 /// Senders under way.
 pub struct Load {
     senders: JoinSet<()>,
-    sent: Arc<Mutex<Vec<Sent>>>,
-    statuses: Arc<Mutex<BTreeMap<u16, usize>>>,
+    written: Arc<Mutex<Written>>,
+}
+
+#[derive(Default)]
+struct Written {
+    journal: Journal,
+    answered: usize,
+    statuses: BTreeMap<u16, usize>,
 }
 
 impl Load {
     /// One sender for each object: it sends `each` events, one after the other, and repeats each
     /// until it is answered 200.
     pub fn start(target: &Target, source: &str, objects: usize, each: usize) -> Self {
-        let (sent, statuses) = (Arc::default(), Arc::default());
+        Self::paced(target, source, (objects, each), Duration::ZERO)
+    }
+
+    /// The same, but no sender begins an event sooner than `every` after the one before.
+    pub fn paced(
+        target: &Target,
+        source: &str,
+        (objects, each): (usize, usize),
+        every: Duration,
+    ) -> Self {
+        let written: Arc<Mutex<Written>> = Arc::default();
         let mut senders = JoinSet::new();
         for object in 0..objects {
-            let sender = Sender {
+            let mut sender = Sender {
                 target: target.clone(),
                 source: source.to_owned(),
                 object: format!("object{object}"),
-                sent: Arc::clone(&sent),
-                statuses: Arc::clone(&statuses),
+                connection: None,
+                written: Arc::clone(&written),
             };
             senders.spawn(async move {
                 for number in 0..each {
+                    let next = Instant::now() + every;
                     sender.deliver(number).await;
+                    tokio::time::sleep_until(next.into()).await;
                 }
             });
         }
-        Self {
-            senders,
-            sent,
-            statuses,
-        }
+        Self { senders, written }
     }
 
-    /// How many have been answered 200 so far.
+    /// How many events have been answered 200 so far.
     pub fn answered(&self) -> usize {
-        self.sent.lock().expect("no panic inside").len()
+        self.written.lock().expect("no panic inside").answered
     }
 
     /// Waits until so many have been answered 200.
     pub async fn reaches(&self, count: usize) {
-        eventually(
-            &format!("{count} deliveries are answered 200"),
-            async || (self.answered() >= count).then_some(()),
-        )
+        let what = format!("{count} deliveries are answered 200");
+        eventually_within(PATIENCE, &what, async || {
+            (self.answered() >= count).then_some(())
+        })
         .await;
     }
 
-    /// How often each status was answered.
+    /// How often each status was answered so far.
     pub fn statuses(&self) -> BTreeMap<u16, usize> {
-        self.statuses.lock().expect("no panic inside").clone()
+        let written = self.written.lock().expect("no panic inside");
+        written.statuses.clone()
     }
 
     /// Waits for every sender to end.
-    pub async fn finish(mut self) -> Vec<Sent> {
+    pub async fn finish(mut self) -> Journal {
         while let Some(ended) = self.senders.join_next().await {
             ended.expect("no sender panics");
         }
-        std::mem::take(&mut *self.sent.lock().expect("no panic inside"))
+        std::mem::take(&mut self.written.lock().expect("no panic inside").journal)
     }
 }
 
@@ -107,103 +191,69 @@ struct Sender {
     target: Target,
     source: String,
     object: String,
-    sent: Arc<Mutex<Vec<Sent>>>,
-    statuses: Arc<Mutex<BTreeMap<u16, usize>>>,
+    /// Kept between deliveries, as the provider's client would.
+    connection: Option<(SocketAddr, Connection)>,
+    written: Arc<Mutex<Written>>,
 }
 
 impl Sender {
-    async fn deliver(&self, number: usize) {
+    async fn deliver(&mut self, number: usize) {
         let body = numbered("sample.uploaded", &self.object, number);
+        let mut sent = Sent {
+            object: self.object.clone(),
+            number,
+            digest: digest(body.as_bytes()),
+            attempts: Vec::new(),
+        };
         let began = Instant::now();
         // The provider's retries, sooner. (A future in a task cannot borrow from a closure, so this
         // is `eventually` spelt out.)
-        let id = loop {
-            if let Some(id) = self.attempt(&body).await {
-                break id;
-            }
+        while !self.attempt(&body, &mut sent).await {
             assert!(
                 began.elapsed() < PATIENCE,
-                "a delivery is not answered 200 within {PATIENCE:?}"
+                "a delivery is not answered 200 within {PATIENCE:?}: {sent:?}"
             );
             tokio::time::sleep(PAUSE).await;
-        };
-        self.sent.lock().expect("no panic inside").push(Sent {
-            id,
-            object: self.object.clone(),
-            number,
-            body,
-        });
-    }
-
-    async fn attempt(&self, body: &str) -> Option<String> {
-        let answer = Post::signed(&self.source, body)
-            .to(self.target.now())
-            .await
-            .ok()?;
-        *self
-            .statuses
-            .lock()
-            .expect("no panic inside")
-            .entry(answer.status)
-            .or_default() += 1;
-        assert!(
-            answer.status == 200 || answer.status == 503,
-            "what cannot be kept is answered 503, never {answer:?}"
-        );
-        (answer.status == 200).then(|| answer.id())
-    }
-}
-
-pub fn ids(sent: &[Sent]) -> Vec<String> {
-    sent.iter().map(|one| one.id.clone()).collect()
-}
-
-/// P2 and P3: every event answered 200 is there, with the bytes that were sent.
-pub fn assert_all_there(sent: &[Sent], seen: &[Seen]) {
-    assert!(!sent.is_empty(), "nothing was sent, so nothing is shown");
-    let bodies: HashMap<&str, &[u8]> = seen
-        .iter()
-        .map(|one| (one.id.as_str(), one.body.as_slice()))
-        .collect();
-    for one in sent {
-        let body = bodies.get(one.id.as_str());
-        assert_eq!(body, Some(&one.body.as_bytes()), "{one:?} was answered 200");
-    }
-}
-
-/// P5: the first occurrences of each object's events are in the order they were sent in.
-pub fn assert_in_order(sent: &[Sent], seen: &[Seen]) {
-    let numbers: HashMap<&str, (&str, usize)> = sent
-        .iter()
-        .map(|one| (one.id.as_str(), (one.object.as_str(), one.number)))
-        .collect();
-    let mut reached: HashMap<&str, usize> = HashMap::new();
-    for one in seen {
-        let Some((object, number)) = numbers.get(one.id.as_str()) else {
-            continue;
-        };
-        let next = reached.entry(object).or_default();
-        assert!(
-            number <= next,
-            "{object}: number {number} came before number {next}"
-        );
-        if number == next {
-            *next += 1;
         }
+        let mut written = self.written.lock().expect("no panic inside");
+        written.answered += 1;
+        written.journal.0.push(sent);
     }
-    let expected = sent.len();
-    let complete: usize = reached.values().sum();
-    assert_eq!(complete, expected, "every event is there once at least");
-}
 
-/// Every event is there exactly once: what a run without a crash gives.
-pub fn assert_once(sent: &[Sent], seen: &[Seen]) {
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    for one in seen {
-        *counts.entry(one.id.as_str()).or_default() += 1;
+    /// Whether it was answered 200.
+    async fn attempt(&mut self, body: &str, sent: &mut Sent) -> bool {
+        let began = Instant::now();
+        let answer = self.exchange(body).await;
+        let status = answer.as_ref().map(|answer| answer.status);
+        let id = answer
+            .filter(|answer| answer.status == 200)
+            .map(|answer| answer.id());
+        if let Some(status) = status {
+            let mut written = self.written.lock().expect("no panic inside");
+            *written.statuses.entry(status).or_default() += 1;
+        }
+        sent.attempts.push(Attempt {
+            began,
+            took: began.elapsed(),
+            status,
+            id,
+        });
+        status == Some(200)
     }
-    for one in sent {
-        assert_eq!(counts.get(one.id.as_str()), Some(&1), "{one:?}");
+
+    async fn exchange(&mut self, body: &str) -> Option<Answer> {
+        let address = self.target.now();
+        let kept = self.connection.take().filter(|(to, _)| *to == address);
+        let mut connection = match kept {
+            Some((_, connection)) => connection,
+            None => Connection::open(address).await.ok()?,
+        };
+        let post = Post::signed(&self.source, body);
+        connection.send(&post.bytes()).await.ok()?;
+        let answer = connection.answer().await.ok()??;
+        if answer.header("connection") != Some("close") {
+            self.connection = Some((address, connection));
+        }
+        Some(answer)
     }
-    assert_eq!(seen.len(), sent.len(), "nothing else is there");
 }

@@ -1,20 +1,27 @@
-//! What the promises are tested with: the real program, a client that speaks HTTP byte by byte, and
-//! readers of the topics that share no code with the bridge.
+//! What the promises are tested with: the real program, a client that speaks HTTP byte by byte,
+//! readers of the topics that share no code with the bridge, and the oracle: a driver that writes
+//! down all that it tries, and a checker that holds it against what the readers have seen.
 
 pub mod bridge;
 pub mod delivery;
 pub mod http;
 pub mod load;
 pub mod metrics;
+pub mod node;
+pub mod oracle;
 pub mod outlet;
+pub mod report;
 pub mod setup;
 
 pub use bridge::Bridge;
 pub use delivery::{Post, event};
 pub use http::{Answer, Connection};
-pub use load::{Load, Target};
+pub use load::{Journal, Load, Target};
 pub use metrics::Metrics;
+pub use node::Node;
+pub use oracle::{Copies, Verdict};
 pub use outlet::{Outlet, Seen};
+pub use report::Report;
 pub use setup::Setup;
 
 /// A name that no other test, and no earlier run, has used.

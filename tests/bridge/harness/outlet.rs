@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lapin::message::BasicGetMessage;
 use lapin::options::{
-    BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -42,12 +43,20 @@ pub enum Outlet {
     Store,
     Kafka { brokers: String },
     Rabbit(Box<Queue>),
+    Durable(Box<DurableQueue>),
 }
 
-/// A queue that takes everything an exchange gets.
+/// A queue that takes everything an exchange gets, and goes with its connection.
 pub struct Queue {
     _connection: Connection,
     channel: Channel,
+    name: String,
+    seen: Vec<Seen>,
+}
+
+/// A quorum queue that takes everything an exchange gets and outlives its broker's end.
+pub struct DurableQueue {
+    url: String,
     name: String,
     seen: Vec<Seen>,
 }
@@ -67,42 +76,39 @@ impl Outlet {
 
     /// Binds a queue to an exchange.
     pub async fn bound(exchange: &str, binding: &str) -> Self {
-        let connection = Connection::connect(&amqp_url(), ConnectionProperties::default())
-            .await
-            .expect("the broker answers");
+        let connection = connect(&amqp_url()).await.expect("the broker answers");
         let channel = connection.create_channel().await.expect("a channel");
-        let options = ExchangeDeclareOptions {
-            durable: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let none = FieldTable::default;
-        channel
-            .exchange_declare(exchange.into(), ExchangeKind::Topic, options, none())
-            .await
-            .expect("declared");
-        let name = unique("queue");
         // Exclusive: the broker removes it with this connection.
         let options = QueueDeclareOptions {
             exclusive: true,
             ..QueueDeclareOptions::default()
         };
-        channel
-            .queue_declare(name.as_str().into(), options, none())
-            .await
-            .expect("declared");
-        channel
-            .queue_bind(
-                name.as_str().into(),
-                exchange.into(),
-                binding.into(),
-                QueueBindOptions::default(),
-                none(),
-            )
-            .await
-            .expect("bound");
+        let name = bind(&channel, exchange, binding, options, FieldTable::default()).await;
         Self::Rabbit(Box::new(Queue {
             _connection: connection,
             channel,
+            name,
+            seen: Vec::new(),
+        }))
+    }
+
+    /// As [`Self::rabbitmq`], with a queue that is still there after the broker at `url` was
+    /// restarted or killed.
+    pub async fn durable(url: &str, setup: &Setup) -> Self {
+        let connection = connect(url).await.expect("the broker answers");
+        let channel = connection.create_channel().await.expect("a channel");
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let mut arguments = FieldTable::default();
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
+        let name = bind(&channel, &setup.source, "#", options, arguments).await;
+        Self::Durable(Box::new(DurableQueue {
+            url: url.to_owned(),
             name,
             seen: Vec::new(),
         }))
@@ -113,6 +119,11 @@ impl Outlet {
         match self {
             Self::Store => read_store(bridge, source).await,
             Self::Rabbit(queue) => queue.read().await,
+            Self::Durable(queue) => {
+                // A broker that is away on purpose: nothing more can be seen of it.
+                let _ = queue.read_on().await;
+                queue.seen.clone()
+            }
             Self::Kafka { brokers } => {
                 let (brokers, source) = (brokers.clone(), source.to_owned());
                 tokio::task::spawn_blocking(move || read_kafka(&brokers, &source))
@@ -134,6 +145,45 @@ impl Outlet {
         })
         .await
     }
+}
+
+async fn connect(url: &str) -> lapin::Result<Connection> {
+    Connection::connect(url, ConnectionProperties::default()).await
+}
+
+/// Declares the exchange as the bridge does, and a queue of its own bound to it; returns its name.
+async fn bind(
+    channel: &Channel,
+    exchange: &str,
+    binding: &str,
+    options: QueueDeclareOptions,
+    arguments: FieldTable,
+) -> String {
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default;
+    channel
+        .exchange_declare(exchange.into(), ExchangeKind::Topic, durable, none())
+        .await
+        .expect("declared");
+    let name = unique("queue");
+    channel
+        .queue_declare(name.as_str().into(), options, arguments)
+        .await
+        .expect("declared");
+    channel
+        .queue_bind(
+            name.as_str().into(),
+            exchange.into(),
+            binding.into(),
+            QueueBindOptions::default(),
+            none(),
+        )
+        .await
+        .expect("bound");
+    name
 }
 
 /// One topic of the store.
@@ -216,24 +266,53 @@ impl Queue {
             .await
             .expect("the queue answers")
         {
-            let properties = &message.properties;
-            let text = |value: &AMQPValue| match value {
-                AMQPValue::LongString(text) => text.to_string(),
-                other => format!("{other:?}"),
-            };
-            let headers = properties.headers().as_ref().expect("headers").into_iter();
-            let address = message.routing_key.to_string();
-            self.seen.push(Seen {
-                key: address.rsplit('.').next().unwrap_or_default().to_owned(),
-                address,
-                id: properties.message_id().as_ref().expect("an id").to_string(),
-                headers: headers
-                    .map(|(name, value)| (name.to_string(), text(value)))
-                    .collect(),
-                body: message.delivery.data.clone(),
-            });
+            self.seen.push(rabbit_message(&message));
         }
         self.seen.clone()
+    }
+}
+
+impl DurableQueue {
+    /// Takes what is there, and lets go of it in the queue only once all of it has been read: what
+    /// a broken connection interrupts is read again, in its order.
+    async fn read_on(&mut self) -> lapin::Result<()> {
+        let connection = connect(&self.url).await?;
+        let channel = connection.create_channel().await?;
+        let (mut fresh, mut last) = (Vec::new(), None);
+        let options = BasicGetOptions { no_ack: false };
+        while let Some(message) = channel
+            .basic_get(self.name.as_str().into(), options)
+            .await?
+        {
+            fresh.push(rabbit_message(&message));
+            last = Some(message.delivery.delivery_tag);
+        }
+        if let Some(tag) = last {
+            channel
+                .basic_ack(tag, BasicAckOptions { multiple: true })
+                .await?;
+        }
+        self.seen.extend(fresh);
+        connection.close(200, "read".into()).await
+    }
+}
+
+fn rabbit_message(message: &BasicGetMessage) -> Seen {
+    let properties = &message.properties;
+    let text = |value: &AMQPValue| match value {
+        AMQPValue::LongString(text) => text.to_string(),
+        other => format!("{other:?}"),
+    };
+    let headers = properties.headers().as_ref().expect("headers").into_iter();
+    let address = message.routing_key.to_string();
+    Seen {
+        key: address.rsplit('.').next().unwrap_or_default().to_owned(),
+        address,
+        id: properties.message_id().as_ref().expect("an id").to_string(),
+        headers: headers
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect(),
+        body: message.delivery.data.clone(),
     }
 }
 

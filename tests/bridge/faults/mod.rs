@@ -1,0 +1,9 @@
+//! The fault matrix: every fault the bridge is made for, brought about for real, and what must be
+//! true all the same. A test's name begins with the number of its row.
+//!
+//! What takes seconds, no root and no broker of its own runs with all other tests. The rest is left
+//! out there and runs with `tests/run --faults`, one test after the other and with an optimised
+//! bridge; only there does a test look at how long something took. Each test of a row leaves a line
+//! for README's table of results, see [`Report`](crate::harness::Report).
+
+mod crash;
