@@ -18,7 +18,7 @@ pub use delivery::{Post, event};
 pub use http::{Answer, Connection};
 pub use load::{Journal, Load, Target};
 pub use metrics::Metrics;
-pub use node::Node;
+pub use node::{Node, Wishes, free_port};
 pub use oracle::{Copies, Verdict};
 pub use outlet::{Outlet, Seen};
 pub use report::Report;
