@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -114,6 +115,7 @@ impl Journal {
 pub struct Load {
     senders: JoinSet<()>,
     written: Arc<Mutex<Written>>,
+    enough: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -130,6 +132,11 @@ impl Load {
         Self::paced(target, source, (objects, each), Duration::ZERO)
     }
 
+    /// The same without an end: see [`Self::stop`].
+    pub fn endless(target: &Target, source: &str, objects: usize) -> Self {
+        Self::start(target, source, objects, usize::MAX)
+    }
+
     /// The same, but no sender begins an event sooner than `every` after the one before.
     pub fn paced(
         target: &Target,
@@ -138,6 +145,7 @@ impl Load {
         every: Duration,
     ) -> Self {
         let written: Arc<Mutex<Written>> = Arc::default();
+        let enough = Arc::new(AtomicBool::new(false));
         let mut senders = JoinSet::new();
         for object in 0..objects {
             let mut sender = Sender {
@@ -147,15 +155,20 @@ impl Load {
                 connection: None,
                 written: Arc::clone(&written),
             };
+            let enough = Arc::clone(&enough);
             senders.spawn(async move {
-                for number in 0..each {
+                for number in (0..each).take_while(|_| !enough.load(Ordering::Relaxed)) {
                     let next = Instant::now() + every;
                     sender.deliver(number).await;
                     tokio::time::sleep_until(next.into()).await;
                 }
             });
         }
-        Self { senders, written }
+        Self {
+            senders,
+            written,
+            enough,
+        }
     }
 
     /// How many events have been answered 200 so far.
@@ -176,6 +189,12 @@ impl Load {
     pub fn statuses(&self) -> BTreeMap<u16, usize> {
         let written = self.written.lock().expect("no panic inside");
         written.statuses.clone()
+    }
+
+    /// Lets every sender end with the event it is at.
+    pub async fn stop(self) -> Journal {
+        self.enough.store(true, Ordering::Relaxed);
+        self.finish().await
     }
 
     /// Waits for every sender to end.
