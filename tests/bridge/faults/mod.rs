@@ -7,3 +7,4 @@
 //! for README's table of results, see [`Report`](crate::harness::Report).
 
 mod crash;
+mod kafka;

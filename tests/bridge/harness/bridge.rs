@@ -12,6 +12,8 @@ use super::metrics::Metrics;
 use super::{Answer, Connection, Post};
 use crate::eventually::eventually;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_hookferry");
+
 /// A bridge in a process of its own; dropping it kills it.
 pub struct Bridge {
     child: Child,
@@ -28,9 +30,23 @@ impl Bridge {
         bridge
     }
 
+    /// The same, run by another program, whose last arguments are the bridge's command line. It must
+    /// become the bridge, as `unshare` does, and not its parent.
+    pub async fn start_by(program: &str, arguments: &[String], config: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(PROGRAM);
+        let mut bridge = Self::launch_as(command, config);
+        bridge.ready().await;
+        bridge
+    }
+
     /// Starts it, and does not wait for anything: it has no addresses yet.
     pub fn launch(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
+        Self::launch_as(Command::new(PROGRAM), config)
+    }
+
+    fn launch_as(mut command: Command, config: &Path) -> Self {
+        let mut child = command
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())
@@ -88,6 +104,15 @@ impl Bridge {
     /// The whole log.
     pub fn log(&self) -> String {
         self.log.lock().expect("no panic inside").join("\n")
+    }
+
+    /// The memory it takes now.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.expect("a line").trim().trim_end_matches(" kB");
+        kilobytes.parse::<u64>().expect("a number") * 1024
     }
 
     pub fn pid(&self) -> u32 {

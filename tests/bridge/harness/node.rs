@@ -40,12 +40,18 @@ impl Wishes {
         let write = |name: &str, text: &str| {
             std::fs::write(folder.join(name), text).expect("writable");
         };
-        let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let lines = |lines: &[String]| {
+            lines
+                .iter()
+                .map(|line| format!("{line}\n"))
+                .collect::<String>()
+        };
         write("listeners", &lines(&self.listeners));
         write("more.properties", &self.properties);
         write("format.arguments", &lines(&self.format_arguments));
-        if let Some(data) = &self.data {
-            std::os::unix::fs::symlink(data, folder.join("data")).expect("a fresh folder");
+        let place = folder.join("data");
+        if let Some(data) = self.data.as_ref().filter(|_| !place.exists()) {
+            std::os::unix::fs::symlink(data, place).expect("a folder of ours");
         }
     }
 }
@@ -53,7 +59,8 @@ impl Wishes {
 /// A port for a listener that must be known before its broker runs, below the range that the kernel
 /// hands to outgoing connections, as those that the scripts choose.
 pub fn free_port() -> u16 {
-    let random = |_| 20_000 + u16::try_from(getrandom::u32().expect("randomness") % 11_000).expect("small");
+    let random =
+        |_| 20_000 + u16::try_from(getrandom::u32().expect("randomness") % 11_000).expect("small");
     let free = |port: &u16| std::net::TcpListener::bind(("0.0.0.0", *port)).is_ok();
     (0..100).map(random).find(free).expect("a free port")
 }
