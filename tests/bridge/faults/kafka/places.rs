@@ -164,9 +164,14 @@ async fn row_13_events_wait_for_a_right_that_is_missing() {
 /// Lets the bridge's user write to a topic. The client in Rust has no such request; that of the
 /// example consumers has.
 fn grant(brokers: &str, topic: &str) {
-    let script = "import sys; from confluent_kafka.admin import *; \
-        acl = AclBinding(ResourceType.TOPIC, sys.argv[2], ResourcePatternType.LITERAL, 'User:' + sys.argv[3], '*', AclOperation.WRITE, AclPermissionType.ALLOW); \
-        [f.result() for f in AdminClient({'bootstrap.servers': sys.argv[1]}).create_acls([acl]).values()]";
+    let script = "
+import sys
+from confluent_kafka.admin import *
+acl = AclBinding(ResourceType.TOPIC, sys.argv[2], ResourcePatternType.LITERAL, 'User:' + sys.argv[3], '*', AclOperation.WRITE, AclPermissionType.ALLOW)
+client = AdminClient({'bootstrap.servers': sys.argv[1]})
+for outcome in client.create_acls([acl]).values():
+    outcome.result()
+";
     let python = std::env::var("HOOKFERRY_TEST_PYTHON").expect("run tests/run");
     let output = Command::new(python)
         .args(["-c", script, brokers, topic, USER])
