@@ -6,5 +6,8 @@
 //! bridge; only there does a test look at how long something took. Each test of a row leaves a line
 //! for README's table of results, see [`Report`](crate::harness::Report).
 
+mod backlog;
 mod crash;
 mod kafka;
+mod repetition;
+mod rotation;
