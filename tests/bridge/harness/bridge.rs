@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 use super::metrics::Metrics;
+use super::program::Program;
 use super::{Answer, Connection, Post};
 use crate::eventually::eventually;
 
@@ -23,7 +24,13 @@ pub struct Bridge {
 impl Bridge {
     /// Starts it and returns once it says that it is ready.
     pub async fn start(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
+        Self::start_as(Program::Released, config).await
+    }
+
+    /// Starts a program that may have a bug on purpose.
+    pub async fn start_as(program: Program, config: &Path) -> Self {
+        let mut child = program
+            .command()
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())
@@ -78,6 +85,19 @@ impl Bridge {
     /// The whole log.
     pub fn log(&self) -> String {
         self.log.lock().expect("no panic inside").join("\n")
+    }
+
+    /// From now on no file may grow beyond so many bytes: with 0, no file can be written, as on a
+    /// disk that has failed. Without a number, all is well again.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        // The soft limit alone, which its owner may raise again.
+        let status = Command::new("prlimit")
+            .args(["--pid", &self.pid().to_string()])
+            .arg(format!("--fsize={limit}:"))
+            .status()
+            .expect("prlimit is there");
+        assert!(status.success(), "the bridge is gone");
     }
 
     pub fn pid(&self) -> u32 {

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod node;
 pub mod oracle;
 pub mod outlet;
+pub mod program;
 pub mod report;
 pub mod setup;
 
@@ -21,6 +22,7 @@ pub use metrics::Metrics;
 pub use node::Node;
 pub use oracle::{Copies, Verdict};
 pub use outlet::{Outlet, Seen};
+pub use program::Program;
 pub use report::Report;
 pub use setup::Setup;
 
