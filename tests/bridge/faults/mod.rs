@@ -8,5 +8,7 @@
 
 mod backlog;
 mod crash;
+mod panics;
 mod repetition;
 mod rotation;
+mod seeded;

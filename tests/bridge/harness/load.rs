@@ -65,6 +65,26 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// One delivery, tried once, and what came of it.
+    pub async fn once(to: SocketAddr, source: &str, object: &str, body: &[u8]) -> Self {
+        let began = Instant::now();
+        let answer = Post::signed(source, body).to(to).await.ok();
+        let attempt = Attempt {
+            began,
+            took: began.elapsed(),
+            status: answer.as_ref().map(|answer| answer.status),
+            id: answer
+                .filter(|answer| answer.status == 200)
+                .map(|answer| answer.id()),
+        };
+        Self {
+            object: object.to_owned(),
+            number: 0,
+            digest: digest(body),
+            attempts: vec![attempt],
+        }
+    }
+
     /// The ids it was answered 200 with: one, unless the bridge is wrong.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.attempts

@@ -75,7 +75,9 @@ impl Metrics {
         let unaccounted = self.sum("events_unaccounted", &[]);
         let adds_up = (came - went - waits).abs() < f64::EPSILON && waits >= 0.0;
         (!adds_up || unaccounted.abs() >= f64::EPSILON).then(|| {
-            format!("sink {sink}: {came} came, {went} went, {waits} wait, {unaccounted} unaccounted")
+            format!(
+                "sink {sink}: {came} came, {went} went, {waits} wait, {unaccounted} unaccounted"
+            )
         })
     }
 }
