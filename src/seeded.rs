@@ -3,7 +3,7 @@
 //!
 //! None of it is in a released program: without the feature `seeded-bugs` a constant answers every
 //! question, and the compiler leaves the bugs out. With it a program is sound, too, until its `main`
-//! calls `sow`, which only `tests/seeded/main.rs` does.
+//! calls `sow`, which only `tests/seeded/program.rs` does.
 //!
 //! Panics are bugs like the others. Most strike over a body with a [`MARK`] in it, so that a test
 //! says which request or task it wants to see fall.
