@@ -12,6 +12,19 @@ use crate::order::proxied;
 /// What is stumbled over.
 const STUMBLE: &str = "stumble";
 
+/// Built otherwise, one request would end them all.
+#[test]
+fn row_32_a_panic_unwinds_in_every_profile() {
+    let files = [
+        include_str!("../../../Cargo.toml"),
+        include_str!("../../../.cargo/config.toml"),
+    ];
+    for file in files {
+        let setting = file.lines().find(|line| line.contains("panic ="));
+        assert_eq!(setting, None);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn row_32_a_panic_in_a_request_is_its_500_and_the_others_go_on() {
     let setup = Setup::store();
@@ -77,16 +90,10 @@ impl Fall {
     /// Sends what the bridge stumbles over.
     async fn stumble(&self) -> Sent {
         let body = event("sample.uploaded", STUMBLE);
-        Sent::once(
-            self.bridge.ingress,
-            &self.setup.source,
-            STUMBLE,
-            body.as_bytes(),
-        )
-        .await
+        Load::once(&self.target, &self.setup.source, STUMBLE, &body).await
     }
 
-    /// The program ends by itself, and says why; the released one takes up what it left.
+    /// The program ends by itself, and says what has ended; the released one takes up what it left.
     async fn is_survived(mut self, cause: &str, stumbled: Option<Sent>, what: &str) {
         let status = self.bridge.ended().await;
         let log = self.bridge.log();
@@ -118,7 +125,7 @@ async fn row_32_a_panic_in_the_spools_thread_stops_the_program() {
         "it was not committed, and yet answered 200: {sent:?}"
     );
     fall.is_survived(
-        "the spool's thread has ended",
+        "the spool",
         Some(sent),
         "a panic in the spool's thread under load: the program ends with exit code 1",
     )

@@ -6,7 +6,6 @@
 //! takes nothing or all, the broker is away or there, the kill comes when all has been written.
 
 use crate::eventually::eventually;
-use crate::harness::load::Sent;
 use crate::harness::{
     Bridge, Copies, Journal, Load, Outlet, Program, Setup, Target, Verdict, amqp_url,
 };
@@ -116,7 +115,7 @@ async fn a_batch_with_returns(program: Program) -> Verdict {
     eventually("every message has been tried", async || {
         let metrics = bridge.metrics().await;
         let of = |result| metrics.sum_or_zero("publish_attempts_total", &[("result", result)]);
-        (of("confirmed") + of("unroutable") >= f64::from(OBJECTS as u32)).then_some(())
+        (of("confirmed") + of("unroutable") >= OBJECTS as f64).then_some(())
     })
     .await;
     outlet.takes(&setup.source, "#").await;
@@ -228,9 +227,10 @@ async fn another_id_for_each_copy_is_caught() {
 async fn a_quiet_day(program: Program) -> Verdict {
     let setup = Setup::store();
     let bridge = setup.start_as(program).await;
-    let load = Load::start(&Target::new(bridge.ingress), &setup.source, 3, 2);
+    let target = Target::new(bridge.ingress);
+    let load = Load::start(&target, &setup.source, 3, 2);
     let mut journal = load.finish().await;
-    let odd = Sent::once(bridge.ingress, &setup.source, "odd", b"no JSON, but signed").await;
+    let odd = Load::once(&target, &setup.source, "odd", "no JSON, but signed").await;
     journal.0.push(odd);
     judge(&journal, &bridge, &setup, &mut Outlet::Store).await
 }

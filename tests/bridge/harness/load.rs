@@ -65,23 +65,12 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// One delivery, tried once, and what came of it.
-    pub async fn once(to: SocketAddr, source: &str, object: &str, body: &[u8]) -> Self {
-        let began = Instant::now();
-        let answer = Post::signed(source, body).to(to).await.ok();
-        let attempt = Attempt {
-            began,
-            took: began.elapsed(),
-            status: answer.as_ref().map(|answer| answer.status),
-            id: answer
-                .filter(|answer| answer.status == 200)
-                .map(|answer| answer.id()),
-        };
+    fn new(object: &str, number: usize, body: &str) -> Self {
         Self {
             object: object.to_owned(),
-            number: 0,
-            digest: digest(body),
-            attempts: vec![attempt],
+            number,
+            digest: digest(body.as_bytes()),
+            attempts: Vec::new(),
         }
     }
 
@@ -198,6 +187,20 @@ impl Load {
         }
     }
 
+    /// One delivery of any body, tried once.
+    pub async fn once(target: &Target, source: &str, object: &str, body: &str) -> Sent {
+        let mut sender = Sender {
+            target: target.clone(),
+            source: source.to_owned(),
+            object: object.to_owned(),
+            connection: None,
+            written: Arc::default(),
+        };
+        let mut sent = Sent::new(object, 0, body);
+        sender.attempt(body, &mut sent).await;
+        sent
+    }
+
     /// How many events have been answered 200 so far.
     pub fn answered(&self) -> usize {
         self.written.lock().expect("no panic inside").answered
@@ -245,12 +248,7 @@ struct Sender {
 impl Sender {
     async fn deliver(&mut self, number: usize) {
         let body = numbered("sample.uploaded", &self.object, number);
-        let mut sent = Sent {
-            object: self.object.clone(),
-            number,
-            digest: digest(body.as_bytes()),
-            attempts: Vec::new(),
-        };
+        let mut sent = Sent::new(&self.object, number, &body);
         let began = Instant::now();
         // The provider's retries, sooner. (A future in a task cannot borrow from a closure, so this
         // is `eventually` spelt out.)

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+const RELEASED: &str = env!("CARGO_BIN_EXE_hookferry");
+
 /// A program.
 #[derive(Debug, Clone, Copy)]
 pub enum Program {
@@ -16,21 +18,23 @@ pub enum Program {
 impl Program {
     /// How to start it.
     pub fn command(self) -> Command {
-        // A file that may not grow shall be an error to the program, not the end of it.
-        let mut command = Command::new("env");
-        command.arg("--ignore-signal=XFSZ");
         match self {
-            Self::Released => {}
-            Self::Asked(bug) | Self::Seeded(bug) => {
-                command.env("HOOKFERRY_SEEDED_BUG", bug);
-            }
+            Self::Released => Command::new(RELEASED),
+            Self::Asked(bug) => with_bug(bug, RELEASED),
+            Self::Seeded(bug) => with_bug(bug, &seeded()),
         }
-        command.arg(match self {
-            Self::Released | Self::Asked(_) => env!("CARGO_BIN_EXE_hookferry").to_owned(),
-            Self::Seeded(_) => seeded(),
-        });
-        command
     }
+}
+
+/// With the signal ignored, a file that may not grow is an error to the program and not its end, so
+/// that [`limit_files`](super::Bridge::limit_files) is a disk that fails.
+fn with_bug(bug: &str, program: &str) -> Command {
+    let mut command = Command::new("env");
+    command
+        .arg("--ignore-signal=XFSZ")
+        .arg(format!("HOOKFERRY_SEEDED_BUG={bug}"))
+        .arg(program);
+    command
 }
 
 fn seeded() -> String {
