@@ -282,6 +282,8 @@ fn pipeline(
         milestone: settings.milestone,
         keeps_dead_letters: settings.spool.place != Place::Memory,
         deadline: settings.acknowledge_timeout,
+        // Half of what the listener gets.
+        grace: settings.shutdown_timeout / 4,
         draining: draining.clone(),
         metrics: Arc::clone(metrics),
     })

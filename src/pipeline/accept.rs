@@ -114,6 +114,9 @@ pub struct Pipeline {
     pub keeps_dead_letters: bool,
     /// How long a request may wait for the milestone.
     pub deadline: Duration,
+    /// How long it may still wait once the bridge stops: its answer must be out before the listener
+    /// goes, or the sender would learn nothing.
+    pub grace: Duration,
     /// Whether new events are still taken.
     pub draining: Draining,
     /// Where they are counted.
@@ -142,6 +145,12 @@ impl Pipeline {
         Ok(self.spool.usable()?)
     }
 
+    /// Returns once draining has begun and the grace is over.
+    async fn stopping(&self) {
+        self.draining.begun().await;
+        tokio::time::sleep(self.grace).await;
+    }
+
     /// Makes the delivery an accepted event. Returns once the milestone is reached; if the caller
     /// gives up waiting, the event goes its way all the same.
     ///
@@ -160,9 +169,11 @@ impl Pipeline {
         let append = self
             .spool
             .append(self.router.load().route(event), self.milestone);
-        let appended = tokio::time::timeout(self.deadline, append)
-            .await
-            .map_err(|_| Refusal::NotInTime)??;
+        let appended = tokio::select! {
+            appended = append => appended?,
+            () = tokio::time::sleep(self.deadline) => return Err(Refusal::NotInTime),
+            () = self.stopping() => return Err(Refusal::Draining),
+        };
         let status = match appended {
             Appended::Duplicate => {
                 self.metrics

@@ -8,6 +8,7 @@
 
 mod backlog;
 mod crash;
+mod kafka;
 mod panics;
 mod repetition;
 mod rotation;

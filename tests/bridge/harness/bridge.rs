@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 use super::metrics::Metrics;
-use super::program::Program;
+use super::program::{self, Program};
 use super::{Answer, Connection, Post};
 use crate::eventually::eventually;
 
@@ -29,19 +29,27 @@ impl Bridge {
 
     /// Starts a program that may have a bug on purpose.
     pub async fn start_as(program: Program, config: &Path) -> Self {
-        let mut bridge = Self::launch_as(program, config);
+        let mut bridge = Self::spawn(program.command(), config);
+        bridge.ready().await;
+        bridge
+    }
+
+    /// The same through a command that becomes the bridge, such as `unshare`: in a world of its own.
+    pub async fn start_through(command: &[String], config: &Path) -> Self {
+        let mut through = Command::new(&command[0]);
+        through.args(&command[1..]).arg(program::RELEASED);
+        let mut bridge = Self::spawn(through, config);
         bridge.ready().await;
         bridge
     }
 
     /// Starts it, and does not wait for anything: it has no addresses yet.
     pub fn launch(config: &Path) -> Self {
-        Self::launch_as(Program::Released, config)
+        Self::spawn(Program::Released.command(), config)
     }
 
-    fn launch_as(program: Program, config: &Path) -> Self {
-        let mut child = program
-            .command()
+    fn spawn(mut command: Command, config: &Path) -> Self {
+        let mut child = command
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())
@@ -119,11 +127,20 @@ impl Bridge {
         self.child.id()
     }
 
+    /// The memory it has resident now, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
     /// The most memory it has had resident so far, in bytes, as the kernel counts it.
     pub fn peak_memory_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("the bridge is there");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
         let kib = line.and_then(|line| line.split_whitespace().next());
         kib.expect("it is there").parse::<u64>().expect("a number") * 1024
     }

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-const RELEASED: &str = env!("CARGO_BIN_EXE_hookferry");
+/// Where the released program is.
+pub const RELEASED: &str = env!("CARGO_BIN_EXE_hookferry");
 
 /// A program.
 #[derive(Debug, Clone, Copy)]
