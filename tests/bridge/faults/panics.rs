@@ -111,7 +111,7 @@ impl Fall {
     }
 
     /// The released program takes up what the other one left.
-    async fn is_survived(mut self, stumbled: Option<Sent>, what: &str) {
+    async fn recovers(mut self, stumbled: Option<Sent>, what: &str) {
         let bridge = self.setup.start().await;
         self.target.moves_to(bridge.ingress);
         let answered = self.load.answered();
@@ -137,7 +137,7 @@ async fn row_32_a_panic_in_the_spools_thread_stops_the_program() {
         "it was not committed, and yet answered 200: {sent:?}"
     );
     fall.ends("the spool").await;
-    fall.is_survived(
+    fall.recovers(
         Some(sent),
         "a panic in the spool's thread under load: the program ends with exit code 1",
     )
@@ -149,7 +149,7 @@ async fn row_32_a_panic_in_a_dispatcher_stops_the_program() {
     let mut fall = Fall::prepare("panic-in-dispatcher", Setup::store(), Outlet::Store).await;
     let sent = fall.stumble().await;
     fall.ends("panicked").await;
-    fall.is_survived(
+    fall.recovers(
         Some(sent),
         "a panic in a dispatcher under load: the program ends with exit code 1",
     )
@@ -161,7 +161,7 @@ async fn row_32_a_panic_in_the_stores_thread_stops_the_program() {
     let mut fall = Fall::prepare("panic-in-store", Setup::store(), Outlet::Store).await;
     let sent = fall.stumble().await;
     fall.ends("a task of sink store has ended").await;
-    fall.is_survived(
+    fall.recovers(
         Some(sent),
         "a panic in the store's thread under load: the program ends with exit code 1",
     )
@@ -178,7 +178,7 @@ async fn row_32_a_panic_in_the_task_of_rabbitmqs_connection_stops_the_program() 
     proxy.cut();
     fall.ends("a task of sink rabbitmq has ended").await;
     proxy.restore();
-    fall.is_survived(
+    fall.recovers(
         None,
         "a panic in the connection's task under load: the program ends with exit code 1",
     )
