@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::event::{Content, Event, EventId};
 use crate::metrics::Metrics;
 use crate::route::Router;
+use crate::seeded::{self, Bug};
 use crate::shutdown::Draining;
 use crate::source::Verified;
 use crate::spool::{Appended, Milestone, Spool, SpoolUnavailable};
@@ -156,10 +157,15 @@ impl Pipeline {
     /// # Errors
     /// When it could not be made durable in time.
     pub async fn accept(&self, verified: Verified) -> Result<Accepted, Refusal> {
+        seeded::stumble(Bug::PanicInRequest, verified.body());
         let event = Event::read(verified);
         let id = event.id();
         let source = event.source().clone();
         let quarantined = matches!(event.content(), Content::Quarantined(_));
+        if quarantined && seeded::is(Bug::DropQuarantined) {
+            let status = Status::Quarantined;
+            return Ok(Accepted { id, status });
+        }
         let append = self
             .spool
             .append(self.router.load().route(event), self.milestone);

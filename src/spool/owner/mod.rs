@@ -26,6 +26,7 @@ use super::{Settings, SpoolError, State};
 use crate::event::{SinkIndex, SinkSet};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
+use crate::seeded::{self, Bug};
 use crate::sqlite::Claim;
 use group::Group;
 
@@ -424,7 +425,10 @@ fn answer(
 ) -> Option<(Reply<Answer>, Answer)> {
     let (appended, sequence, pending) = match plan {
         Plan::Full => return Some((reply, Err(SpoolUnavailable::Full))),
-        Plan::Duplicate { original, pending } => (Appended::Duplicate, original, pending),
+        Plan::Duplicate { original, pending } => {
+            let pending = pending && !seeded::is(Bug::AnswerDuplicateEarly);
+            (Appended::Duplicate, original, pending)
+        }
         Plan::Accepted(record) => {
             entries.accepted(&record);
             let sequence = record.position().sequence;

@@ -9,5 +9,7 @@
 mod backlog;
 mod crash;
 mod kafka;
+mod panics;
 mod repetition;
 mod rotation;
+mod seeded;

@@ -12,6 +12,7 @@ pub mod mock_kafka;
 pub mod node;
 pub mod oracle;
 pub mod outlet;
+pub mod program;
 pub mod report;
 pub mod setup;
 
@@ -25,6 +26,7 @@ pub use mock_kafka::MockKafka;
 pub use node::{Node, Wishes, free_port};
 pub use oracle::{Copies, Verdict};
 pub use outlet::{Outlet, Seen};
+pub use program::Program;
 pub use report::Report;
 pub use setup::Setup;
 

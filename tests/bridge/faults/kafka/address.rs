@@ -29,8 +29,8 @@ impl Names<'_> {
             self.hosts().display(),
             switch.display()
         );
-        let arguments = ["--mount", "sh", "-ec", &script, "sh"].map(str::to_owned);
-        Bridge::start_by("unshare", &arguments, &self.0.write()).await
+        let command = ["unshare", "--mount", "sh", "-ec", &script, "sh"].map(str::to_owned);
+        Bridge::start_through(&command, &self.0.write()).await
     }
 }
 

@@ -143,7 +143,7 @@ async fn row_08_the_spool_absorbs_what_a_slow_broker_does_not_take() {
     let (node, proxy) = proxied().await;
     let setup = Setup::kafka(&proxy.address().to_string()).and_store();
     let scene = Scene::start(setup, &node.brokers()).await;
-    let before = scene.bridge.resident_bytes();
+    let before = scene.bridge.memory_bytes();
     proxy.slow(SLOW);
     let began = Instant::now();
     let mut delivered = Vec::new();
@@ -158,7 +158,7 @@ async fn row_08_the_spool_absorbs_what_a_slow_broker_does_not_take() {
             delivered.last(),
             metrics.sum("spool_events", &KAFKA),
             metrics.sum("sink_paused", &KAFKA),
-            scene.bridge.resident_bytes()
+            scene.bridge.memory_bytes()
         );
     }
     let over = Instant::now();
@@ -166,7 +166,7 @@ async fn row_08_the_spool_absorbs_what_a_slow_broker_does_not_take() {
         scene.bridge.metrics().await.sum("spool_events", &KAFKA) > 1000.0,
         "it was not slow"
     );
-    let grown = scene.bridge.resident_bytes().saturating_sub(before);
+    let grown = scene.bridge.memory_bytes().saturating_sub(before);
     assert!(grown < GROWTH, "{grown} bytes more");
     proxy.restore();
     let recovered = scene.recovers().await;
