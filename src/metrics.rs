@@ -135,6 +135,8 @@ metrics! {
     sink_paused: IntGaugeVec, "sink";
     /// Connections made anew since the start.
     sink_reconnects_total: IntGaugeVec, "sink";
+    /// When the first certificate of a file the sink is configured with expires.
+    tls_certificate_expiry_timestamp_seconds: IntGaugeVec, "sink", "file";
     /// When the sink last confirmed an event; 0 before the first.
     last_delivery_timestamp_seconds: IntGaugeVec, "sink";
     /// Events held back because the sink has no place for them yet.
