@@ -8,5 +8,7 @@
 
 mod backlog;
 mod crash;
+mod namespace;
+mod rabbitmq;
 mod repetition;
 mod rotation;

@@ -12,6 +12,8 @@ use super::metrics::Metrics;
 use super::{Answer, Connection, Post};
 use crate::eventually::eventually;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_hookferry");
+
 /// A bridge in a process of its own; dropping it kills it.
 pub struct Bridge {
     child: Child,
@@ -28,9 +30,22 @@ impl Bridge {
         bridge
     }
 
+    /// The same through a command that becomes the bridge, such as `unshare`: in a world of its own.
+    pub async fn start_through(command: &[String], config: &Path) -> Self {
+        let mut through = Command::new(&command[0]);
+        through.args(&command[1..]).arg(PROGRAM);
+        let mut bridge = Self::spawn(through, config);
+        bridge.ready().await;
+        bridge
+    }
+
     /// Starts it, and does not wait for anything: it has no addresses yet.
     pub fn launch(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
+        Self::spawn(Command::new(PROGRAM), config)
+    }
+
+    fn spawn(mut command: Command, config: &Path) -> Self {
+        let mut child = command
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())

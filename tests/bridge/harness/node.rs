@@ -32,8 +32,22 @@ impl Node {
         Self::start("kafka").await
     }
 
+    /// A RabbitMQ that speaks TLS as well: with the certificates that the closure puts into a
+    /// folder, as `ca.pem`, `broker.pem` and `broker.key`.
+    pub async fn rabbitmq_with_tls(certify: impl FnOnce(&Path)) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let tls = folder.path().join("tls");
+        std::fs::create_dir(&tls).expect("writable");
+        certify(&tls);
+        Self::start_in("rabbitmq", folder).await
+    }
+
     async fn start(kind: &'static str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
+        Self::start_in(kind, folder).await
+    }
+
+    async fn start_in(kind: &'static str, folder: TempDir) -> Self {
         let script = run(kind, folder.path());
         let mut node = Self {
             kind,
@@ -60,6 +74,11 @@ impl Node {
     /// The AMQP URL.
     pub fn url(&self) -> String {
         self.variable("HOOKFERRY_TEST_AMQP_URL")
+    }
+
+    /// The AMQP URL over TLS.
+    pub fn tls_url(&self) -> String {
+        self.variable("HOOKFERRY_TEST_AMQPS_URL")
     }
 
     /// The bootstrap brokers.
