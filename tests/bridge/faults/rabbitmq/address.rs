@@ -18,14 +18,16 @@ async fn row_29_the_name_of_rabbitmq_is_looked_up_afresh() {
     let bridge = Bridge::start_through(&names.command(), &setup.write()).await;
     let mut scene = Scene::of(setup, bridge, outlet);
     scene.says("failed to lookup address").await;
+    scene.fails_at("lookup").await;
     scene.shows("sink_connected", 0.0).await;
     scene.shows("sink_paused", 1.0).await;
     scene.goes_on(100).await;
     names.point(NAME, "127.0.0.2");
     scene.is_well().await;
     // The broker moves.
-    names.none();
     drop(first);
+    scene.fails_at("connect").await;
+    names.none();
     scene.shows("sink_connected", 0.0).await;
     scene.goes_on(100).await;
     names.point(NAME, "127.0.0.3");

@@ -15,6 +15,7 @@ impl<'a> Authority<'a> {
     fn new(folder: &'a Path) -> Self {
         std::fs::create_dir(folder).expect("writable");
         let days = DAYS.to_string();
+        let subject = format!("/CN={}", folder.file_name().expect("named").display());
         openssl(
             folder,
             &[
@@ -26,7 +27,7 @@ impl<'a> Authority<'a> {
                 "ec_paramgen_curve:P-256",
                 "-nodes",
                 "-subj",
-                "/CN=authority",
+                &subject,
                 "-keyout",
                 "ca.key",
                 "-out",
@@ -153,6 +154,7 @@ async fn row_30_a_certificate_that_does_not_hold_is_refused() {
     ] {
         authority.certify(&broker, name, days);
         renewed(&node);
+        scene.fails_at("tls").await;
         scene.says(reason).await;
         scene.shows("sink_connected", 0.0).await;
         scene.goes_on(100).await;

@@ -84,6 +84,19 @@ impl Scene {
             .await;
     }
 
+    /// Waits until one more connection could not be made because of this stage.
+    pub async fn fails_at(&self, stage: &str) {
+        let labels = [RABBIT, ("stage", stage)];
+        let failures = self
+            .bridge
+            .metrics()
+            .await
+            .sum("sink_connect_failures_total", &labels);
+        self.bridge
+            .counts("sink_connect_failures_total", &labels, failures + 1.0)
+            .await;
+    }
+
     /// Waits until the log names the cause.
     pub async fn says(&self, cause: &str) {
         eventually(cause, async || {
@@ -94,10 +107,16 @@ impl Scene {
 
     /// While RabbitMQ is in trouble: so many more deliveries are answered, and the store has them.
     pub async fn goes_on(&self, more: usize) {
-        let answered = self.load.answered() + more;
-        self.load.reaches(answered).await;
+        let before = self
+            .bridge
+            .metrics()
+            .await
+            .sum("events_delivered_total", &[STORE]);
+        self.load.reaches(self.load.answered() + more).await;
+        // Each sender may have been between a delivery and its answer.
+        let least = before + more as f64 - OBJECTS as f64;
         self.bridge
-            .counts("events_delivered_total", &[STORE], answered as f64)
+            .counts("events_delivered_total", &[STORE], least)
             .await;
         assert_eq!(self.bridge.ask("/readyz").await.status, 200);
     }
