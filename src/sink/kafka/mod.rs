@@ -143,6 +143,7 @@ impl Sink for Kafka {
                 .is_some_and(|producer| producer.is_connected()),
             blocked: false,
             reconnects: self.record.reconnects(),
+            failures: self.record.failures(),
         }
     }
 

@@ -9,7 +9,10 @@
 mod backlog;
 mod crash;
 mod kafka;
+mod namespace;
 mod panics;
+mod rabbitmq;
 mod repetition;
 mod rotation;
+mod scene;
 mod seeded;

@@ -23,8 +23,6 @@ pub struct Wishes {
     pub format_arguments: Vec<String>,
     /// Where its data shall lie, such as on a disk that fills.
     pub data: Option<PathBuf>,
-    /// What its script is run by, such as `ip netns exec NAME`.
-    pub inside: Vec<String>,
 }
 
 impl Wishes {
@@ -68,7 +66,6 @@ pub fn free_port() -> u16 {
 /// A private broker; dropping it stops it.
 pub struct Node {
     kind: &'static str,
-    inside: Vec<String>,
     folder: TempDir,
     script: Child,
     variables: HashMap<String, String>,
@@ -77,7 +74,8 @@ pub struct Node {
 impl Node {
     /// A RabbitMQ.
     pub async fn rabbitmq() -> Self {
-        Self::start("rabbitmq", &Wishes::default()).await
+        let folder = TempDir::new().expect("a temporary folder");
+        Self::start_in("rabbitmq", folder).await
     }
 
     /// An Apache Kafka.
@@ -87,16 +85,25 @@ impl Node {
 
     /// An Apache Kafka with what a test wants of it.
     pub async fn kafka_with(wishes: &Wishes) -> Self {
-        Self::start("kafka", wishes).await
-    }
-
-    async fn start(kind: &'static str, wishes: &Wishes) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         wishes.write(folder.path());
-        let script = run(kind, &wishes.inside, folder.path());
+        Self::start_in("kafka", folder).await
+    }
+
+    /// A RabbitMQ that speaks TLS as well: with the certificates that the closure puts into a
+    /// folder, as `ca.pem`, `broker.pem` and `broker.key`.
+    pub async fn rabbitmq_with_tls(certify: impl FnOnce(&Path)) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let tls = folder.path().join("tls");
+        std::fs::create_dir(&tls).expect("writable");
+        certify(&tls);
+        Self::start_in("rabbitmq", folder).await
+    }
+
+    async fn start_in(kind: &'static str, folder: TempDir) -> Self {
+        let script = run(kind, folder.path());
         let mut node = Self {
             kind,
-            inside: wishes.inside.clone(),
             folder,
             script,
             variables: HashMap::new(),
@@ -120,6 +127,11 @@ impl Node {
     /// The AMQP URL.
     pub fn url(&self) -> String {
         self.variable("HOOKFERRY_TEST_AMQP_URL")
+    }
+
+    /// The AMQP URL over TLS.
+    pub fn tls_url(&self) -> String {
+        self.variable("HOOKFERRY_TEST_AMQPS_URL")
     }
 
     /// The bootstrap brokers.
@@ -165,7 +177,7 @@ impl Node {
 
     /// Starts it again after its end: with its data, on its ports.
     pub async fn restart(&mut self) {
-        self.script = run(self.kind, &self.inside, self.folder.path());
+        self.script = run(self.kind, self.folder.path());
         self.ready().await;
     }
 
@@ -214,7 +226,7 @@ impl Drop for Node {
 }
 
 /// Runs the script that runs the broker. Should the tests be killed, it is told to stop.
-fn run(kind: &str, inside: &[String], folder: &Path) -> Child {
+fn run(kind: &str, folder: &Path) -> Child {
     let script: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/brokers", kind]
         .iter()
         .collect();
@@ -225,7 +237,6 @@ fn run(kind: &str, inside: &[String], folder: &Path) -> Child {
         .expect("writable");
     Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--"])
-        .args(inside)
         .arg(script)
         .arg(folder)
         .env("HOOKFERRY_TEST_CONTAINERS", "no")

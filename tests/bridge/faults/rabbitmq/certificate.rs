@@ -1,0 +1,69 @@
+//! The broker shows a certificate that does not hold.
+
+use crate::faults::scene::Scene;
+use crate::harness::{Authority, Copies, Node, Outlet, Report, Setup};
+
+const DAYS: i32 = 30;
+
+/// The broker takes the certificate in its folder for every connection from now on.
+fn renewed(node: &Node) {
+    node.ctl(&["eval", "ssl:clear_pem_cache()."]);
+    node.ctl(&["close_all_connections", "the certificate is replaced"]);
+}
+
+/// Refused while it does not hold, with the reason in the log; taken when it holds again. Nobody
+/// touches the bridge in between. Only a new authority needs an operator: its certificate has to be
+/// put into `ca_file`, and the bridge started again.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: a broker of its own"]
+async fn row_30_a_certificate_that_does_not_hold_is_refused() {
+    let mut setup = Setup::rabbitmq("").and_store();
+    let (ours, other) = (setup.path("ours"), setup.path("other"));
+    let (ours, other) = (Authority::new(&ours), Authority::new(&other));
+    let node = Node::rabbitmq_with_tls(|broker| ours.certify(broker, "DNS:localhost", DAYS)).await;
+    let broker = node.folder().join("tls");
+    let trusted = setup.path("trusted.pem");
+    std::fs::write(&trusted, ours.pem()).expect("writable");
+    let keys = &mut setup.sinks[0].1;
+    *keys = keys.replace("url = \"\"", &format!("url = \"{}\"", node.tls_url()));
+    keys.push_str(&format!("ca_file = {trusted:?}\n"));
+    let outlet = Outlet::durable(&node.url(), &setup).await;
+    let mut scene = Scene::begin(setup, outlet).await;
+    let expiry = [("sink", "rabbitmq"), ("file", "ca_file")];
+    let shown = scene
+        .bridge
+        .metrics()
+        .await
+        .sum("tls_certificate_expiry_timestamp_seconds", &expiry);
+    assert!((shown - ours.expiry()).abs() < 0.5, "{shown}");
+    for (authority, name, days, reason) in [
+        (&ours, "DNS:localhost", -1, "xpired"),
+        (&ours, "DNS:elsewhere.test", DAYS, "not valid for name"),
+        (&other, "DNS:localhost", DAYS, "UnknownIssuer"),
+    ] {
+        authority.certify(&broker, name, days);
+        renewed(&node);
+        scene.fails_at("tls").await;
+        scene.says(reason).await;
+        scene.shows("sink_connected", 0.0).await;
+        scene.goes_on(100).await;
+        ours.certify(&broker, "DNS:localhost", DAYS);
+        renewed(&node);
+        scene.is_well().await;
+    }
+    other.certify(&broker, "DNS:localhost", DAYS);
+    renewed(&node);
+    scene.shows("sink_connected", 0.0).await;
+    scene.goes_on(100).await;
+    std::fs::write(&trusted, ours.pem() + &other.pem()).expect("writable");
+    scene.bridge.signal("TERM");
+    scene.bridge.ended().await;
+    scene.restarts().await;
+    let recovered = scene.recovers().await;
+    let (_, verdict) = scene.ends(Copies::InDoubt).await;
+    Report::row(30)
+        .sink("rabbitmq")
+        .did("the broker's certificate has expired, is for another name, is from an unknown authority; then a new authority")
+        .recovered_in(recovered)
+        .write(&verdict);
+}
