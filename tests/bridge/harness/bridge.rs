@@ -94,6 +94,15 @@ impl Bridge {
         self.child.id()
     }
 
+    /// The most memory it has had resident so far, in bytes, as the kernel counts it.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the bridge is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        kib.expect("it is there").parse::<u64>().expect("a number") * 1024
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
-use super::delivery::numbered;
+use super::delivery::{now, numbered};
+use super::setup::SECRET;
 use super::{Answer, Connection, Post};
 use crate::eventually::eventually_within;
 
@@ -17,20 +18,25 @@ use crate::eventually::eventually_within;
 const PATIENCE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Where the bridge is now: it comes back on another port.
+/// Where the bridge is now, because it comes back on another port, and what it is sent to with.
 #[derive(Debug, Clone)]
-pub struct Target(Arc<Mutex<SocketAddr>>);
+pub struct Target(Arc<Mutex<(SocketAddr, &'static str)>>);
 
 impl Target {
     pub fn new(address: SocketAddr) -> Self {
-        Self(Arc::new(Mutex::new(address)))
+        Self(Arc::new(Mutex::new((address, SECRET))))
     }
 
     pub fn moves_to(&self, address: SocketAddr) {
-        *self.0.lock().expect("no panic inside") = address;
+        self.0.lock().expect("no panic inside").0 = address;
     }
 
-    fn now(&self) -> SocketAddr {
+    /// From the next attempt on, deliveries are signed with this secret.
+    pub fn signs_with(&self, secret: &'static str) {
+        self.0.lock().expect("no panic inside").1 = secret;
+    }
+
+    fn now(&self) -> (SocketAddr, &'static str) {
         *self.0.lock().expect("no panic inside")
     }
 }
@@ -41,6 +47,7 @@ impl Target {
 pub struct Attempt {
     pub began: Instant,
     pub took: Duration,
+    pub secret: &'static str,
     pub status: Option<u16>,
     /// The id in the answer, where it was 200.
     pub id: Option<String>,
@@ -241,8 +248,8 @@ impl Sender {
 
     /// Whether it was answered 200.
     async fn attempt(&mut self, body: &str, sent: &mut Sent) -> bool {
-        let began = Instant::now();
-        let answer = self.exchange(body).await;
+        let (began, (address, secret)) = (Instant::now(), self.target.now());
+        let answer = self.exchange(address, secret, body).await;
         let status = answer.as_ref().map(|answer| answer.status);
         let id = answer
             .filter(|answer| answer.status == 200)
@@ -254,20 +261,20 @@ impl Sender {
         sent.attempts.push(Attempt {
             began,
             took: began.elapsed(),
+            secret,
             status,
             id,
         });
         status == Some(200)
     }
 
-    async fn exchange(&mut self, body: &str) -> Option<Answer> {
-        let address = self.target.now();
+    async fn exchange(&mut self, address: SocketAddr, secret: &str, body: &str) -> Option<Answer> {
         let kept = self.connection.take().filter(|(to, _)| *to == address);
         let mut connection = match kept {
             Some((_, connection)) => connection,
             None => Connection::open(address).await.ok()?,
         };
-        let post = Post::signed(&self.source, body);
+        let post = Post::signed_with(&self.source, body, secret, now());
         connection.send(&post.bytes()).await.ok()?;
         let answer = connection.answer().await.ok()??;
         if answer.header("connection") != Some("close") {
