@@ -25,7 +25,9 @@ impl Presence {
     /// Notes what the names lead to now: the file and its write-ahead log. Where one leads nowhere,
     /// no look will find it later.
     pub fn of(file: &Path) -> Self {
-        let mut log = file.as_os_str().to_owned();
+        // SQLite puts the log beside what a link leads to.
+        let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let mut log = target.into_os_string();
         log.push("-wal");
         Self {
             files: [file.to_owned(), log.into()].map(|path| {
@@ -54,6 +56,18 @@ fn identity(path: &Path) -> Option<Identity> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_to_the_file_will_do() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let file = folder.path().join("elsewhere.db");
+        for name in ["elsewhere.db", "elsewhere.db-wal"] {
+            fs::write(folder.path().join(name), b"x").expect("writable");
+        }
+        let link = folder.path().join("spool.db");
+        std::os::unix::fs::symlink(&file, &link).expect("linked");
+        assert!(Presence::of(&link).check().is_ok());
+    }
 
     #[test]
     fn a_file_that_was_replaced_is_not_the_same() {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::{Owner, TICK};
+use super::{MAX_PAUSE, Owner, TICK};
 use crate::event::SinkSet;
 use crate::spool::damage::{self, Failure};
 use crate::spool::presence::Presence;
@@ -33,7 +33,7 @@ impl Owner {
             self.connection = None;
         }
         self.failure = failure;
-        self.retry_at = Instant::now() + TICK;
+        self.retry_at = Instant::now() + self.pause;
         self.metrics.spool_writable.set(0);
         self.state.writable.store(false, Ordering::Relaxed);
     }
@@ -56,9 +56,15 @@ impl Owner {
         match self.probe() {
             Ok(()) => {
                 self.failure = None;
+                self.pause = TICK;
                 tracing::warn!("the spool can be written again");
             }
-            Err(error) => self.broken(&error),
+            Err(error) => {
+                if failure == Failure::Untrusted {
+                    self.pause = (self.pause * 2).min(MAX_PAUSE);
+                }
+                self.broken(&error);
+            }
         }
     }
 

@@ -26,7 +26,7 @@ use super::tally::Tally;
 use super::waiting::Waiting;
 use super::write::{Plan, Unwritten, Writer, is_over};
 use super::{Settings, SpoolError, State};
-use crate::event::{SinkIndex, SinkSet};
+use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::sqlite::Claim;
@@ -35,6 +35,8 @@ use writing::WriteError;
 
 /// How long settlements may wait for a commit to ride in, and how often a broken file is tried again.
 const TICK: Duration = Duration::from_secs(1);
+/// Where one new file after the other fails, each is kept: not more often than this.
+const MAX_PAUSE: Duration = Duration::from_secs(16);
 /// More settlements than this are written without an event to ride with.
 const MAX_UNWRITTEN: usize = 4096;
 
@@ -49,6 +51,8 @@ pub(super) struct Owner {
     presence: Option<Presence>,
     failure: Option<Failure>,
     retry_at: Instant,
+    /// How long after the next failure; more each time that a new file fails as well.
+    pause: Duration,
     ticked_at: Instant,
     tally: Tally,
     next_sequence: u64,
@@ -96,6 +100,7 @@ impl Owner {
             presence: None,
             failure: None,
             retry_at: now,
+            pause: TICK,
             ticked_at: now,
             tally: Tally::new(),
             next_sequence: 1,

@@ -8,5 +8,7 @@
 
 mod backlog;
 mod crash;
+mod disk;
 mod repetition;
 mod rotation;
+mod syscalls;

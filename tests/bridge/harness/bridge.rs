@@ -30,7 +30,12 @@ impl Bridge {
 
     /// Starts it, and does not wait for anything: it has no addresses yet.
     pub fn launch(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
+        Self::launch_as(Command::new(env!("CARGO_BIN_EXE_hookferry")), config)
+    }
+
+    /// Launches it by a command to which only its arguments are missing.
+    pub fn launch_as(mut command: Command, config: &Path) -> Self {
+        let mut child = command
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())
@@ -116,6 +121,11 @@ impl Bridge {
     pub fn kill(mut self) {
         self.child.kill().expect("ours to kill");
         self.child.wait().expect("ours to wait for");
+    }
+
+    /// How it has ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child of ours")
     }
 
     /// Waits for the end that a signal has asked for.

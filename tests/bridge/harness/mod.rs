@@ -4,6 +4,7 @@
 
 pub mod bridge;
 pub mod delivery;
+pub mod disk;
 pub mod http;
 pub mod load;
 pub mod metrics;
@@ -12,9 +13,11 @@ pub mod oracle;
 pub mod outlet;
 pub mod report;
 pub mod setup;
+pub mod strace;
 
 pub use bridge::Bridge;
 pub use delivery::{Post, event};
+pub use disk::Disk;
 pub use http::{Answer, Connection};
 pub use load::{Journal, Load, Target};
 pub use metrics::Metrics;
@@ -23,6 +26,7 @@ pub use oracle::{Copies, Verdict};
 pub use outlet::{Outlet, Seen};
 pub use report::Report;
 pub use setup::Setup;
+pub use strace::{Injection, Strace};
 
 /// A name that no other test, and no earlier run, has used.
 pub fn unique(prefix: &str) -> String {
