@@ -227,16 +227,15 @@ fn finish_exchange(claim: &Claim) -> Result<(), SpoolError> {
 /// of the damage.
 fn salvage(damaged: &Path, unfinished: &Path) -> Result<u64, SpoolError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    fill(
-        unfinished,
-        |fresh| match Connection::open_with_flags(damaged, flags) {
+    fill(unfinished, |fresh| {
+        match Connection::open_with_flags(damaged, flags) {
             Ok(old) => carry_over(&old, fresh),
             Err(error) => {
                 tracing::error!(%error, "nothing of the damaged spool can be read");
                 Ok(0)
             }
-        },
-    )
+        }
+    })
 }
 
 /// Makes a new file and fills it in one transaction.

