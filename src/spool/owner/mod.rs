@@ -290,8 +290,10 @@ impl Owner {
     fn finish(&mut self) {
         self.state.closed.store(true, Ordering::Relaxed);
         self.ticked_at = Instant::now().checked_sub(TICK).unwrap_or(self.ticked_at);
-        self.retry_at = Instant::now();
-        self.mend();
+        if self.failure == Some(Failure::Vanished) {
+            self.retry_at = Instant::now();
+            self.mend();
+        }
         self.commit(&mut Group::default());
         self.give_up_nameless();
         if let Some(connection) = self.connection.take()
