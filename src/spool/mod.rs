@@ -57,6 +57,7 @@ use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::route::Routed;
+use crate::seeded::{self, Bug};
 use crate::sqlite::OpenError;
 
 /// The most bytes of events that may wait for a commit; beyond it the bridge says so instead of
@@ -244,6 +245,9 @@ impl Spool {
             milestone,
             reply,
         })))?;
+        if seeded::is(Bug::AcknowledgeBeforeCommit) {
+            return Ok(Appended::Accepted);
+        }
         answer.await.map_err(|_| SpoolUnavailable::Closed)?
     }
 

@@ -15,6 +15,7 @@ use super::tally::Tally;
 use super::{Duplicates, Place, Settings};
 use crate::event::{Position, SinkIndex, SinkSet};
 use crate::route::Routed;
+use crate::seeded::{self, Bug};
 
 /// How many sequences one reservation covers; a crash skips at most so many.
 const RESERVED_SEQUENCES: i64 = 1 << 20;
@@ -122,6 +123,9 @@ impl<'a> Writer<'a> {
     }
 
     fn bury(&mut self, connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
+        if seeded::is(Bug::DropDeadLetter) {
+            return Ok(());
+        }
         if self.settings.place == Place::Memory {
             // Nothing durable can be kept of it, so the sender's next try must not pass for a duplicate.
             return table::strike(connection, burial.record.event().id());
@@ -144,6 +148,13 @@ impl<'a> Writer<'a> {
     fn append(&mut self, connection: &Connection, routed: Routed) -> rusqlite::Result<Plan> {
         let event = routed.event();
         let (id, bytes) = (event.id(), event.body().len());
+        seeded::stumble(Bug::PanicInSpool, event.body());
+        if seeded::again(Bug::KeepIdOfFailedCommit, id.as_bytes()) {
+            return Ok(Plan::Duplicate {
+                original: 0,
+                pending: false,
+            });
+        }
         let suppress = self.settings.duplicates == Duplicates::Suppress;
         if let Err(refusal) = self.make_room(bytes) {
             let original = if suppress {

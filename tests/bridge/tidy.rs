@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["route"],
     &["event"],
     &["source"],
-    &["sqlite", "name", "metrics", "shutdown"],
+    &["sqlite", "name", "metrics", "shutdown", "seeded"],
 ];
 
 /// Imports that the layers do not allow, each with its reason.

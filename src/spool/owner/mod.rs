@@ -29,6 +29,7 @@ use super::{Settings, SpoolError, State};
 use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
+use crate::seeded::{self, Bug};
 use crate::sqlite::Claim;
 use group::Group;
 use writing::WriteError;
@@ -315,7 +316,10 @@ fn answer(
 ) -> Option<(Reply<Answer>, Answer)> {
     let (appended, sequence, pending) = match plan {
         Plan::Refused(refusal) => return Some((reply, Err(refusal))),
-        Plan::Duplicate { original, pending } => (Appended::Duplicate, original, pending),
+        Plan::Duplicate { original, pending } => {
+            let pending = pending && !seeded::is(Bug::AnswerDuplicateEarly);
+            (Appended::Duplicate, original, pending)
+        }
         Plan::Accepted(record) => {
             entries.accepted(&record);
             let sequence = record.position().sequence;

@@ -8,8 +8,10 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::eventually::eventually;
-use crate::harness::strace::Injection;
-use crate::harness::{Bridge, Copies, Journal, Load, Outlet, Report, Setup, Target, Verdict};
+use crate::harness::program::RELEASED;
+use crate::harness::{
+    Bridge, Copies, Injection, Journal, Load, Outlet, Report, Setup, Target, Verdict,
+};
 
 /// Everything that changes a file or a folder.
 const CALLS: [&str; 7] = [
@@ -210,7 +212,7 @@ impl Left {
     /// Starts over it, killed at the n-th call, and then undisturbed: whether it came so far.
     async fn start_killed(&self, call: &str, nth: usize, kills: &mut Kills) -> bool {
         self.restore();
-        let command = injection(&self.setup, call, nth).around(env!("CARGO_BIN_EXE_hookferry"));
+        let command = injection(&self.setup, call, nth).around(RELEASED);
         let mut bridge = Bridge::launch_as(command, &self.setup.write());
         let status = eventually("the bridge is ready, or is killed", async || {
             if bridge.said("the bridge is ready").is_some() {
