@@ -8,8 +8,10 @@
 
 mod backlog;
 mod crash;
+mod disk;
 mod kafka;
 mod panics;
 mod repetition;
 mod rotation;
 mod seeded;
+mod syscalls;

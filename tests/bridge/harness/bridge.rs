@@ -29,7 +29,7 @@ impl Bridge {
 
     /// Starts a program that may have a bug on purpose.
     pub async fn start_as(program: Program, config: &Path) -> Self {
-        let mut bridge = Self::spawn(program.command(), config);
+        let mut bridge = Self::launch_as(program.command(), config);
         bridge.ready().await;
         bridge
     }
@@ -38,17 +38,18 @@ impl Bridge {
     pub async fn start_through(command: &[String], config: &Path) -> Self {
         let mut through = Command::new(&command[0]);
         through.args(&command[1..]).arg(program::RELEASED);
-        let mut bridge = Self::spawn(through, config);
+        let mut bridge = Self::launch_as(through, config);
         bridge.ready().await;
         bridge
     }
 
     /// Starts it, and does not wait for anything: it has no addresses yet.
     pub fn launch(config: &Path) -> Self {
-        Self::spawn(Program::Released.command(), config)
+        Self::launch_as(Program::Released.command(), config)
     }
 
-    fn spawn(mut command: Command, config: &Path) -> Self {
+    /// Launches it by a command to which only its arguments are missing.
+    pub fn launch_as(mut command: Command, config: &Path) -> Self {
         let mut child = command
             .args(["serve", "--config"])
             .arg(config)
@@ -158,6 +159,11 @@ impl Bridge {
     pub fn kill(mut self) {
         self.child.kill().expect("ours to kill");
         self.child.wait().expect("ours to wait for");
+    }
+
+    /// How it has ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child of ours")
     }
 
     /// Waits for the end that a signal has asked for.
