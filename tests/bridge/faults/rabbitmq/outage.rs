@@ -187,7 +187,7 @@ async fn row_08_a_slow_rabbitmq_is_given_what_it_can_take() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/run --faults: thousands of events over a slow link take their time"]
 async fn row_08_a_backlog_for_a_slow_rabbitmq_waits_in_the_spool() {
-    let (bridge, journal, verdict) = slowed(500_000, 1000, 20).await;
+    let (bridge, journal, verdict) = slowed(100_000, 1000, 5).await;
     let (events, copies) = (journal.0.len(), verdict.duplicates);
     assert!(copies < events / 2, "{copies} copies of {events} events");
     let peak = bridge.peak_memory_bytes();
@@ -195,7 +195,7 @@ async fn row_08_a_backlog_for_a_slow_rabbitmq_waits_in_the_spool() {
     Report::row(8)
         .sink("rabbitmq")
         .did(format!(
-            "20 000 events over a link of 500 kB/s; at most {} MB resident",
+            "5 000 events over a link of 100 kB/s; at most {} MB resident",
             peak / 1_000_000
         ))
         .write(&verdict);
