@@ -1,6 +1,7 @@
 //! P3: the message is byte for byte what was received, and its signature still verifies.
 
 use crate::harness::delivery::{event, verifies};
+use crate::harness::setup::SECRET;
 use crate::harness::{Bridge, Connection, Outlet, Post, Seen, Setup, amqp_url, kafka_brokers};
 
 /// Bodies that a parser would not give back as they are.
@@ -44,7 +45,11 @@ async fn delivered(bridge: &Bridge, setup: &Setup, outlet: &mut Outlet) {
             one.body.len(),
             body.len()
         );
-        assert!(verifies(one.header("hookferry-signature"), &one.body));
+        assert!(verifies(
+            SECRET,
+            one.header("hookferry-signature"),
+            &one.body
+        ));
     }
 }
 

@@ -29,6 +29,7 @@ mod rabbitmq_sink;
 mod refusal;
 mod reload;
 mod routes;
+mod soak;
 mod spool;
 mod store_sink;
 mod tidy;

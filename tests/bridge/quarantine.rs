@@ -3,6 +3,7 @@
 
 use crate::harness::delivery::{event, event_at, verifies};
 use crate::harness::outlet::store_topic;
+use crate::harness::setup::SECRET;
 use crate::harness::{Answer, Bridge, Outlet, Post, Seen, Setup, amqp_url, kafka_brokers};
 
 /// What it is, its bytes, and the reason it is set aside for.
@@ -244,7 +245,10 @@ fn assert_set_aside(seen: &Seen, what: &str, body: &[u8], reason: &str) {
         seen.header("hookferry-detail")
     );
     assert_eq!(seen.body, body, "{what}: the very bytes");
-    assert!(verifies(seen.header("hookferry-signature"), body), "{what}");
+    assert!(
+        verifies(SECRET, seen.header("hookferry-signature"), body),
+        "{what}"
+    );
     assert!(!seen.header("hookferry-detail").is_empty(), "{what}");
 }
 

@@ -55,24 +55,6 @@ async fn secrets_are_rotated_without_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_valid_delivery_is_turned_away_while_reloading() {
-    let setup = Setup::store();
-    let bridge = setup.start().await;
-    let target = crate::harness::Target::new(bridge.ingress);
-    // The senders fail on any answer but 200 and 503.
-    let load = crate::harness::Load::start(&target, &setup.source, 4, 50);
-    while load.answered() < 150 {
-        bridge.signal("HUP");
-        bridge
-            .shows("config_last_reload_successful", &[], 1.0)
-            .await;
-    }
-    let statuses = load.statuses();
-    load.finish().await;
-    assert_eq!(statuses.keys().copied().collect::<Vec<_>>(), [200]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_keeps_the_old_configuration_and_says_so() {
     let setup = Setup::store();
     let bridge = setup.start().await;

@@ -6,4 +6,7 @@
 //! bridge; only there does a test look at how long something took. Each test of a row leaves a line
 //! for README's table of results, see [`Report`](crate::harness::Report).
 
+mod backlog;
 mod crash;
+mod repetition;
+mod rotation;

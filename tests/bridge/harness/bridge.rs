@@ -23,6 +23,13 @@ pub struct Bridge {
 impl Bridge {
     /// Starts it and returns once it says that it is ready.
     pub async fn start(config: &Path) -> Self {
+        let mut bridge = Self::launch(config);
+        bridge.ready().await;
+        bridge
+    }
+
+    /// Starts it, and does not wait for anything: it has no addresses yet.
+    pub fn launch(config: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
             .args(["serve", "--config"])
             .arg(config)
@@ -40,16 +47,20 @@ impl Bridge {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut bridge = Self {
+        Self {
             child,
             ingress: nowhere,
             admin: nowhere,
             log,
-        };
+        }
+    }
+
+    /// Waits until it says that it is ready, and where.
+    async fn ready(&mut self) {
         let ready = eventually("the bridge is ready", async || {
-            let ended = bridge.child.try_wait().expect("a child of ours");
+            let ended = self.child.try_wait().expect("a child of ours");
             assert!(ended.is_none(), "the bridge ended at once: {ended:?}");
-            bridge.said("the bridge is ready")
+            self.said("the bridge is ready")
         })
         .await;
         let address = |key: &str| {
@@ -59,8 +70,7 @@ impl Bridge {
                 .parse()
                 .expect("an address")
         };
-        (bridge.ingress, bridge.admin) = (address("ingress"), address("admin"));
-        bridge
+        (self.ingress, self.admin) = (address("ingress"), address("admin"));
     }
 
     /// The first log line with this message, as JSON.
@@ -82,6 +92,15 @@ impl Bridge {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory it has had resident so far, in bytes, as the kernel counts it.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the bridge is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        kib.expect("it is there").parse::<u64>().expect("a number") * 1024
     }
 
     /// Sends a signal by its name, such as `TERM`.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
-use super::delivery::numbered;
+use super::delivery::{now, numbered};
+use super::setup::SECRET;
 use super::{Answer, Connection, Post};
 use crate::eventually::eventually_within;
 
@@ -16,20 +18,25 @@ use crate::eventually::eventually_within;
 const PATIENCE: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Where the bridge is now: it comes back on another port.
+/// Where the bridge is now, because it comes back on another port, and what it is sent to with.
 #[derive(Debug, Clone)]
-pub struct Target(Arc<Mutex<SocketAddr>>);
+pub struct Target(Arc<Mutex<(SocketAddr, &'static str)>>);
 
 impl Target {
     pub fn new(address: SocketAddr) -> Self {
-        Self(Arc::new(Mutex::new(address)))
+        Self(Arc::new(Mutex::new((address, SECRET))))
     }
 
     pub fn moves_to(&self, address: SocketAddr) {
-        *self.0.lock().expect("no panic inside") = address;
+        self.0.lock().expect("no panic inside").0 = address;
     }
 
-    fn now(&self) -> SocketAddr {
+    /// From the next attempt on, deliveries are signed with this secret.
+    pub fn signs_with(&self, secret: &'static str) {
+        self.0.lock().expect("no panic inside").1 = secret;
+    }
+
+    fn now(&self) -> (SocketAddr, &'static str) {
         *self.0.lock().expect("no panic inside")
     }
 }
@@ -40,6 +47,7 @@ impl Target {
 pub struct Attempt {
     pub began: Instant,
     pub took: Duration,
+    pub secret: &'static str,
     pub status: Option<u16>,
     /// The id in the answer, where it was 200.
     pub id: Option<String>,
@@ -114,6 +122,7 @@ impl Journal {
 pub struct Load {
     senders: JoinSet<()>,
     written: Arc<Mutex<Written>>,
+    enough: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -130,6 +139,11 @@ impl Load {
         Self::paced(target, source, (objects, each), Duration::ZERO)
     }
 
+    /// The same without an end: see [`Self::stop`].
+    pub fn endless(target: &Target, source: &str, objects: usize) -> Self {
+        Self::start(target, source, objects, usize::MAX)
+    }
+
     /// The same, but no sender begins an event sooner than `every` after the one before.
     pub fn paced(
         target: &Target,
@@ -138,6 +152,7 @@ impl Load {
         every: Duration,
     ) -> Self {
         let written: Arc<Mutex<Written>> = Arc::default();
+        let enough = Arc::new(AtomicBool::new(false));
         let mut senders = JoinSet::new();
         for object in 0..objects {
             let mut sender = Sender {
@@ -147,15 +162,20 @@ impl Load {
                 connection: None,
                 written: Arc::clone(&written),
             };
+            let enough = Arc::clone(&enough);
             senders.spawn(async move {
-                for number in 0..each {
+                for number in (0..each).take_while(|_| !enough.load(Ordering::Relaxed)) {
                     let next = Instant::now() + every;
                     sender.deliver(number).await;
                     tokio::time::sleep_until(next.into()).await;
                 }
             });
         }
-        Self { senders, written }
+        Self {
+            senders,
+            written,
+            enough,
+        }
     }
 
     /// How many events have been answered 200 so far.
@@ -176,6 +196,12 @@ impl Load {
     pub fn statuses(&self) -> BTreeMap<u16, usize> {
         let written = self.written.lock().expect("no panic inside");
         written.statuses.clone()
+    }
+
+    /// Lets every sender end with the event it is at.
+    pub async fn stop(self) -> Journal {
+        self.enough.store(true, Ordering::Relaxed);
+        self.finish().await
     }
 
     /// Waits for every sender to end.
@@ -222,8 +248,8 @@ impl Sender {
 
     /// Whether it was answered 200.
     async fn attempt(&mut self, body: &str, sent: &mut Sent) -> bool {
-        let began = Instant::now();
-        let answer = self.exchange(body).await;
+        let (began, (address, secret)) = (Instant::now(), self.target.now());
+        let answer = self.exchange(address, secret, body).await;
         let status = answer.as_ref().map(|answer| answer.status);
         let id = answer
             .filter(|answer| answer.status == 200)
@@ -235,20 +261,20 @@ impl Sender {
         sent.attempts.push(Attempt {
             began,
             took: began.elapsed(),
+            secret,
             status,
             id,
         });
         status == Some(200)
     }
 
-    async fn exchange(&mut self, body: &str) -> Option<Answer> {
-        let address = self.target.now();
+    async fn exchange(&mut self, address: SocketAddr, secret: &str, body: &str) -> Option<Answer> {
         let kept = self.connection.take().filter(|(to, _)| *to == address);
         let mut connection = match kept {
             Some((_, connection)) => connection,
             None => Connection::open(address).await.ok()?,
         };
-        let post = Post::signed(&self.source, body);
+        let post = Post::signed_with(&self.source, body, secret, now());
         connection.send(&post.bytes()).await.ok()?;
         let answer = connection.answer().await.ok()??;
         if answer.header("connection") != Some("close") {

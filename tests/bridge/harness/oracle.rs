@@ -81,7 +81,12 @@ impl Verdict {
                 self.changed.push(message.id.clone());
                 continue;
             };
-            if !verifies(message.header("hookferry-signature"), &message.body) {
+            let signature = message.header("hookferry-signature");
+            let secrets = sent.attempts.iter().map(|attempt| attempt.secret);
+            if !secrets
+                .into_iter()
+                .any(|secret| verifies(secret, signature, &message.body))
+            {
                 self.changed.push(name(sent));
             }
             if sent.ids().any(|id| id != message.id) {
@@ -182,6 +187,7 @@ mod tests {
         let attempt = |status, id| Attempt {
             began: Instant::now(),
             took: Duration::ZERO,
+            secret: SECRET,
             status,
             id,
         };
