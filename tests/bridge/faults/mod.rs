@@ -7,6 +7,13 @@
 //! for README's table of results, see [`Report`](crate::harness::Report).
 
 mod backlog;
+mod bystander;
+mod clients;
+mod clock;
+mod content;
 mod crash;
+mod labels;
+mod limits;
 mod repetition;
 mod rotation;
+mod signature;

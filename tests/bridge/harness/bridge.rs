@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -30,7 +31,21 @@ impl Bridge {
 
     /// Starts it, and does not wait for anything: it has no addresses yet.
     pub fn launch(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
+        Self::launch_under(&[], config)
+    }
+
+    /// Starts it by a command that becomes it, such as `prlimit`, and returns once it is ready.
+    pub async fn start_under(before: &[&str], config: &Path) -> Self {
+        let mut bridge = Self::launch_under(before, config);
+        bridge.ready().await;
+        bridge
+    }
+
+    fn launch_under(before: &[&str], config: &Path) -> Self {
+        // `env` without more does nothing but become what follows.
+        let mut child = Command::new("env")
+            .args(before)
+            .arg(env!("CARGO_BIN_EXE_hookferry"))
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())
@@ -101,6 +116,20 @@ impl Bridge {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.split_whitespace().next());
         kib.expect("it is there").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// The processor time it has taken so far. The metric of that name counts whole seconds.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("the bridge is there");
+        // The fields are counted from behind the name, which may hold anything.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum();
+        // Linux shows a hundredth of a second to every program, whatever it counts in itself.
+        Duration::from_millis(ticks * 10)
     }
 
     /// Sends a signal by its name, such as `TERM`.
