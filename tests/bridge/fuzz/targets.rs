@@ -199,11 +199,16 @@ impl<'a> Change<'a> {
         for (to, from) in number.iter_mut().zip(self.value) {
             *to = *from;
         }
-        match self.kind % 4 {
-            0 => Value::Blob(self.value.to_vec()),
-            1 => Value::Integer(i64::from_le_bytes(number)),
-            2 => Value::Text(String::from_utf8_lossy(self.value).into_owned()),
-            _ => Value::Real(f64::from_le_bytes(number)),
+        let number = i64::from_le_bytes(number);
+        match (self.column, self.kind % 4) {
+            // Sequences begin at 1; SQLite takes nothing but a number for one.
+            ("seq", _) => Value::Integer(number.max(1)),
+            // Without its sink's bit it belongs to a sink that is not configured, and waits for that.
+            ("sinks", 1) => Value::Integer(number | 1),
+            (_, 0) => Value::Blob(self.value.to_vec()),
+            (_, 1) => Value::Integer(number),
+            (_, 2) => Value::Text(String::from_utf8_lossy(self.value).into_owned()),
+            _ => Value::Real(f64::from_bits(number.cast_unsigned())),
         }
     }
 }
@@ -224,7 +229,7 @@ pub fn record(data: &[u8]) {
     let Some(change) = Change::of(data) else {
         return;
     };
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let path = folder.path().join("spool.db");
     std::fs::write(&path, pristine()).expect("writable");
     let connection = Connection::open(&path).expect("it is a spool");
@@ -277,6 +282,17 @@ fn is_intact(record: &Record) -> bool {
         && event.received_at() == written.received_at()
 }
 
+/// In memory, where there is such a place: nobody pulls the plug here, and syncs take time.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    folder.expect("writable")
+}
+
 fn sink_name() -> SinkName {
     SinkName::parse("sink").expect("a name")
 }
@@ -303,7 +319,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn pristine() -> &'static [u8] {
     static SPOOL: OnceLock<Vec<u8>> = OnceLock::new();
     SPOOL.get_or_init(|| {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder();
         let path = folder.path().join("spool.db");
         runtime().block_on(async {
             let metrics = Arc::new(Metrics::new().expect("a registry of its own"));
