@@ -87,6 +87,10 @@ macro_rules! metrics {
 metrics! {
     /// HTTP requests answered on the public listener.
     http_requests_total: IntCounterVec, "source", "code";
+    /// Connections open on the public listener.
+    http_connections: IntGauge;
+    /// The most connections the public listener holds at once; more wait in the system's queue.
+    http_max_connections: IntGauge;
     /// Seconds from the request's head to its answer.
     http_request_duration_seconds: Histogram;
     /// Events made durable and answered 200 for the first time.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::config::{Settings, SinkKind, SinkSettings, SourceSettings};
 use crate::event::QuarantineReason;
-use crate::ingress::Problem;
+use crate::ingress::{Problem, Unheard};
 use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName};
 use crate::pipeline::Refusal;
@@ -53,9 +53,12 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             .events_quarantined_total
             .with_label_values(&[reason.as_str()]);
     }
-    metrics
-        .deliveries_rejected_total
-        .with_label_values(&["unknown", Problem::UnknownSource.reason()]);
+    let nobodys = Unheard::ALL.map(Unheard::reason);
+    for reason in [Problem::UnknownSource.reason()].into_iter().chain(nobodys) {
+        metrics
+            .deliveries_rejected_total
+            .with_label_values(&["unknown", reason]);
+    }
     for SourceSettings {
         source,
         event_types,

@@ -78,8 +78,9 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, so that each has a series from the first scrape on.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Spool(SpoolUnavailable::Full),
+        Self::Spool(SpoolUnavailable::DiskFull),
         Self::Spool(SpoolUnavailable::Unwritable),
         Self::Spool(SpoolUnavailable::Overloaded),
         Self::Draining,
@@ -92,6 +93,7 @@ impl Refusal {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Spool(SpoolUnavailable::Full) => "spool_full",
+            Self::Spool(SpoolUnavailable::DiskFull) => "disk_full",
             Self::Spool(SpoolUnavailable::Unwritable) => "spool_unwritable",
             Self::Spool(SpoolUnavailable::Overloaded) => "overloaded",
             Self::Spool(SpoolUnavailable::Closed) | Self::Draining => "draining",

@@ -7,8 +7,15 @@
 //! for README's table of results, see [`Report`](crate::harness::Report).
 
 mod backlog;
+mod bystander;
+mod clients;
+mod clock;
+mod content;
 mod crash;
+mod disk;
 mod kafka;
+mod labels;
+mod limits;
 mod namespace;
 mod panics;
 mod rabbitmq;
@@ -16,3 +23,5 @@ mod repetition;
 mod rotation;
 mod scene;
 mod seeded;
+mod signature;
+mod syscalls;

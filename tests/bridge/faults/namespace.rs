@@ -19,7 +19,7 @@ impl Island {
             name: format!("hf{}", std::process::id()),
             net: format!("10.{}.{b}", 128 + a / 2),
         };
-        ip(&["netns", "add", &island.name]);
+        ip(&format!("netns add {}", island.name));
         island.lay("f", 1);
         island.lay("b", 5);
         island
@@ -29,21 +29,16 @@ impl Island {
     fn lay(&self, letter: &str, outer: u8) {
         let (name, net) = (&self.name, &self.net);
         let (end, inner) = (format!("{name}{letter}"), format!("{name}{letter}i"));
-        ip(&[
-            "link", "add", &end, "type", "veth", "peer", "name", &inner, "netns", name,
-        ]);
-        ip(&["addr", "add", &format!("{net}.{outer}/30"), "dev", &end]);
-        ip(&["link", "set", &end, "up"]);
-        ip(&[
-            "-n",
-            name,
-            "addr",
-            "add",
-            &format!("{net}.{}/30", outer + 1),
-            "dev",
-            &inner,
-        ]);
-        ip(&["-n", name, "link", "set", &inner, "up"]);
+        ip(&format!(
+            "link add {end} type veth peer name {inner} netns {name}"
+        ));
+        ip(&format!("addr add {net}.{outer}/30 dev {end}"));
+        ip(&format!("link set {end} up"));
+        ip(&format!(
+            "-n {name} addr add {net}.{}/30 dev {inner}",
+            outer + 1
+        ));
+        ip(&format!("-n {name} link set {inner} up"));
     }
 
     /// Where the bridge listens, inside.
@@ -64,11 +59,11 @@ impl Island {
     }
 
     pub fn cut_off_broker(&self) {
-        ip(&["link", "set", &format!("{}b", self.name), "down"]);
+        ip(&format!("link set {}b down", self.name));
     }
 
     pub fn reconnect_broker(&self) {
-        ip(&["link", "set", &format!("{}b", self.name), "up"]);
+        ip(&format!("link set {}b up", self.name));
     }
 }
 
@@ -81,12 +76,13 @@ impl Drop for Island {
     }
 }
 
-fn ip(arguments: &[&str]) {
-    let status = Command::new("ip")
-        .args(arguments)
-        .status()
-        .expect("ip is there");
-    assert!(status.success(), "ip {arguments:?}");
+fn ip(arguments: &str) {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .expect("ip starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments}: {said}");
 }
 
 /// A mount namespace with an `/etc/hosts` of its own, and no other way to look up a name.

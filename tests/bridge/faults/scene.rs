@@ -15,6 +15,8 @@ const EVERY: Duration = Duration::from_millis(50);
 /// A backlog of minutes is gone by then.
 const RECOVERY: Duration = Duration::from_secs(120);
 
+const QUICK: Duration = Duration::from_millis(50);
+
 /// A bridge under load, on its way to a broker that is in trouble and to a store that is well.
 pub struct Scene {
     pub setup: Setup,
@@ -208,4 +210,11 @@ impl Scene {
         assert_eq!(statuses, [200], "200 throughout");
         (journal, verdict)
     }
+}
+
+/// What 99 of 100 answers took while the broker was in trouble and everybody knew it.
+pub fn quick(journal: &Journal, known: Instant, over: Instant) -> String {
+    let p99 = journal.p99(known, over);
+    assert!(p99 <= QUICK, "{p99:?}");
+    format!("p99 of the answers meanwhile {} ms", p99.as_millis())
 }

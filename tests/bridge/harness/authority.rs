@@ -1,117 +1,70 @@
-//! A certificate authority of a test's own, made with openssl.
+//! A certificate authority of a test's own, and the servers it vouches for: made with openssl.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A certificate authority of the test's own, in a folder.
-pub struct Authority<'a>(&'a Path);
+use tempfile::TempDir;
 
-impl<'a> Authority<'a> {
-    pub fn new(folder: &'a Path) -> Self {
-        std::fs::create_dir(folder).expect("writable");
-        let days = "30";
-        let subject = format!("/CN={}", folder.file_name().expect("named").display());
-        openssl(
-            folder,
-            &[
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-subj",
-                &subject,
-                "-keyout",
-                "ca.key",
-                "-out",
-                "ca.pem",
-                "-days",
-                days,
-            ],
-        );
-        Self(folder)
+/// An authority; its files go when it is dropped.
+pub struct Authority(TempDir);
+
+impl Authority {
+    /// A new one, that nobody knows yet.
+    pub fn new() -> Self {
+        let authority = Self(TempDir::new().expect("a temporary folder"));
+        let fresh = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout authority.key -out authority.pem";
+        authority.openssl(fresh);
+        authority
     }
 
-    /// Its own certificate, as PEM.
-    pub fn pem(&self) -> String {
-        std::fs::read_to_string(self.0.join("ca.pem")).expect("made")
+    /// Its certificate, to be trusted.
+    pub fn certificate(&self) -> PathBuf {
+        self.file("authority.pem")
     }
 
     /// When its own certificate ends, in seconds since 1970, by somebody else's reckoning.
     pub fn expiry(&self) -> f64 {
-        let end = openssl(self.0, &["x509", "-in", "ca.pem", "-noout", "-enddate"]);
+        let end = self.openssl("x509 -in authority.pem -noout -enddate");
         let end = end.trim().strip_prefix("notAfter=").expect("a date");
         let output = Command::new("date").args(["+%s", "--date", end]).output();
         let seconds = String::from_utf8(output.expect("date is there").stdout).expect("digits");
         seconds.trim().parse().expect("a number")
     }
 
-    /// Puts a certificate for a broker with this name, such as `DNS:localhost`, into its folder, and
-    /// the key to it, also both in one file as Kafka wants them. For less than no days, it has
+    /// A key and a certificate in one PEM file, for a server at `address` (such as `IP:127.0.0.1` or
+    /// `DNS:localhost`), that counts from now on for so many days: for less than none, it has
     /// expired.
-    pub fn certify(&self, broker: &Path, name: &str, days: i32) {
-        let text = format!("subjectAltName = {name}\n");
-        std::fs::write(self.0.join("names"), text).expect("writable");
-        openssl(
-            self.0,
-            &[
-                "req",
-                "-new",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-subj",
-                "/CN=broker",
-                "-keyout",
-                "broker.key",
-                "-out",
-                "request.pem",
-            ],
-        );
-        openssl(
-            self.0,
-            &[
-                "x509",
-                "-req",
-                "-in",
-                "request.pem",
-                "-CA",
-                "ca.pem",
-                "-CAkey",
-                "ca.key",
-                "-CAcreateserial",
-                "-extfile",
-                "names",
-                "-out",
-                "broker.pem",
-                "-days",
-                &days.to_string(),
-            ],
-        );
-        for file in ["ca.pem", "broker.key", "broker.pem"] {
-            std::fs::copy(self.0.join(file), broker.join(file)).expect("writable");
-        }
-        let parts = ["broker.key", "broker.pem"]
-            .map(|file| std::fs::read(broker.join(file)).expect("made"));
-        std::fs::write(broker.join("keystore.pem"), parts.concat()).expect("writable");
+    pub fn vouches(&self, address: &str, days: i32) -> PathBuf {
+        let name = super::unique("server");
+        std::fs::write(
+            self.file("extensions"),
+            format!("subjectAltName={address}\n"),
+        )
+        .expect("writable");
+        self.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server -keyout {name}.key -out {name}.csr"));
+        self.openssl(&format!("x509 -req -in {name}.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days {days} -extfile extensions -out {name}.crt"));
+        let both = self.file(&format!("{name}.pem"));
+        let parts = ["key", "crt"].map(|part| self.text(&format!("{name}.{part}")));
+        std::fs::write(&both, parts.concat()).expect("writable");
+        both
     }
-}
 
-fn openssl(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("openssl")
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .expect("openssl is there");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{arguments:?}: {}",
-        text(&output.stderr)
-    );
-    text(&output.stdout)
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.file(name)).expect("openssl has written it")
+    }
+
+    fn openssl(&self, arguments: &str) -> String {
+        let output = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir::<&Path>(self.0.path())
+            .output()
+            .expect("openssl starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {said}");
+        String::from_utf8(output.stdout).expect("text")
+    }
 }

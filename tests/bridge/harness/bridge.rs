@@ -1,10 +1,12 @@
 //! The running program: started, asked, told to stop, killed.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -29,26 +31,27 @@ impl Bridge {
 
     /// Starts a program that may have a bug on purpose.
     pub async fn start_as(program: Program, config: &Path) -> Self {
-        let mut bridge = Self::spawn(program.command(), config);
+        let mut bridge = Self::launch_as(program.command(), config);
         bridge.ready().await;
         bridge
     }
 
     /// The same through a command that becomes the bridge, such as `unshare`: in a world of its own.
-    pub async fn start_through(command: &[String], config: &Path) -> Self {
+    pub async fn start_through(command: &[impl AsRef<OsStr>], config: &Path) -> Self {
         let mut through = Command::new(&command[0]);
         through.args(&command[1..]).arg(program::RELEASED);
-        let mut bridge = Self::spawn(through, config);
+        let mut bridge = Self::launch_as(through, config);
         bridge.ready().await;
         bridge
     }
 
     /// Starts it, and does not wait for anything: it has no addresses yet.
     pub fn launch(config: &Path) -> Self {
-        Self::spawn(Program::Released.command(), config)
+        Self::launch_as(Program::Released.command(), config)
     }
 
-    fn spawn(mut command: Command, config: &Path) -> Self {
+    /// Launches it by a command to which only its arguments are missing.
+    pub fn launch_as(mut command: Command, config: &Path) -> Self {
         let mut child = command
             .args(["serve", "--config"])
             .arg(config)
@@ -145,6 +148,20 @@ impl Bridge {
         kib.expect("it is there").parse::<u64>().expect("a number") * 1024
     }
 
+    /// The processor time it has taken so far. The metric of that name counts whole seconds.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("the bridge is there");
+        // The fields are counted from behind the name, which may hold anything.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum();
+        // Linux shows a hundredth of a second to every program, whatever it counts in itself.
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")
@@ -158,6 +175,11 @@ impl Bridge {
     pub fn kill(mut self) {
         self.child.kill().expect("ours to kill");
         self.child.wait().expect("ours to wait for");
+    }
+
+    /// How it has ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child of ours")
     }
 
     /// Waits for the end that a signal has asked for.

@@ -5,6 +5,7 @@
 pub mod authority;
 pub mod bridge;
 pub mod delivery;
+pub mod disk;
 pub mod http;
 pub mod load;
 pub mod metrics;
@@ -15,10 +16,12 @@ pub mod outlet;
 pub mod program;
 pub mod report;
 pub mod setup;
+pub mod strace;
 
 pub use authority::Authority;
 pub use bridge::Bridge;
 pub use delivery::{Post, event};
+pub use disk::Disk;
 pub use http::{Answer, Connection};
 pub use load::{Journal, Load, Target};
 pub use metrics::Metrics;
@@ -29,6 +32,7 @@ pub use outlet::{Outlet, Seen};
 pub use program::Program;
 pub use report::Report;
 pub use setup::Setup;
+pub use strace::Injection;
 
 /// A name that no other test, and no earlier run, has used.
 pub fn unique(prefix: &str) -> String {

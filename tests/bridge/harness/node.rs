@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::Authority;
 use crate::eventually::{eventually_blocking, eventually_within};
 
 /// Packages may have to be installed first.
@@ -74,8 +75,7 @@ pub struct Node {
 impl Node {
     /// A RabbitMQ.
     pub async fn rabbitmq() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        Self::start_in("rabbitmq", folder).await
+        Self::start("rabbitmq", &Wishes::default()).await
     }
 
     /// An Apache Kafka.
@@ -85,22 +85,26 @@ impl Node {
 
     /// An Apache Kafka with what a test wants of it.
     pub async fn kafka_with(wishes: &Wishes) -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        wishes.write(folder.path());
-        Self::start_in("kafka", folder).await
+        Self::start("kafka", wishes).await
     }
 
-    /// A RabbitMQ that speaks TLS as well: with the certificates that the closure puts into a
-    /// folder, as `ca.pem`, `broker.pem` and `broker.key`.
-    pub async fn rabbitmq_with_tls(certify: impl FnOnce(&Path)) -> Self {
+    /// A RabbitMQ that speaks TLS as well, with this certificate and its key in one PEM file.
+    pub async fn rabbitmq_with_tls(authority: &Authority, certificate: &Path) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let tls = folder.path().join("tls");
         std::fs::create_dir(&tls).expect("writable");
-        certify(&tls);
-        Self::start_in("rabbitmq", folder).await
+        std::fs::copy(authority.certificate(), tls.join("ca.pem")).expect("writable");
+        std::fs::copy(certificate, tls.join("broker.pem")).expect("writable");
+        Self::start_in(folder, "rabbitmq", &Wishes::default()).await
     }
 
-    async fn start_in(kind: &'static str, folder: TempDir) -> Self {
+    async fn start(kind: &'static str, wishes: &Wishes) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        Self::start_in(folder, kind, wishes).await
+    }
+
+    async fn start_in(folder: TempDir, kind: &'static str, wishes: &Wishes) -> Self {
+        wishes.write(folder.path());
         let script = run(kind, folder.path());
         let mut node = Self {
             kind,

@@ -15,6 +15,8 @@ pub const SECRET: &str = "whsec_test_secret";
 /// The parts of a configuration file; each text is TOML that is put into its table.
 pub struct Setup {
     folder: TempDir,
+    /// Where the spool's file lies; the folder of everything else, unless a test says otherwise.
+    pub spool_folder: PathBuf,
     pub source: String,
     /// The address both listeners are on.
     pub host: String,
@@ -34,6 +36,7 @@ impl Setup {
         std::fs::write(folder.path().join("secret"), SECRET).expect("writable");
         let text = String::new;
         Self {
+            spool_folder: folder.path().to_owned(),
             folder,
             source: super::unique("src"),
             host: "127.0.0.1".to_owned(),
@@ -129,6 +132,11 @@ impl Setup {
         self.folder.path().join(name)
     }
 
+    /// The spool's file.
+    pub fn spool_file(&self) -> PathBuf {
+        self.spool_folder.join("spool.db")
+    }
+
     /// The configuration's text.
     pub fn text(&self) -> String {
         let (source, host, folder) = (&self.source, &self.host, self.folder.path().display());
@@ -145,7 +153,8 @@ impl Setup {
         if !self.in_memory {
             let _ = write!(
                 text,
-                "[spool]\npath = \"{folder}/spool.db\"\n{}\n",
+                "[spool]\npath = {:?}\n{}\n",
+                self.spool_file(),
                 self.spool
             );
         }

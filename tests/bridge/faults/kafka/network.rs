@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::faults::namespace::Island;
-use crate::faults::scene::Scene;
+use crate::faults::scene::{self, Scene};
 use crate::harness::{Bridge, Copies, Node, Outlet, Report, Setup, Wishes, free_port};
 use crate::proxy::Proxy;
 
@@ -98,12 +98,11 @@ async fn row_08_the_spool_absorbs_what_a_slow_kafka_does_not_take() {
     proxy.restore();
     let recovered = scene.recovers().await;
     let (journal, verdict) = scene.ends_well(Copies::InDoubt).await;
-    let p99 = journal.p99(began, over);
-    assert!(p99 <= Duration::from_millis(50), "{p99:?}");
+    let quick = scene::quick(&journal, began, over);
     Report::row(8)
         .sink("kafka")
         .did(format!(
-            "{} kB/s for {} s; the bridge grew by {} MB",
+            "{} kB/s for {} s; the bridge grew by {} MB; {quick}",
             SLOW / 1000,
             SLOWNESS.as_secs(),
             grown / 1_000_000

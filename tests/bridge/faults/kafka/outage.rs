@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::faults::scene::Scene;
+use crate::faults::scene::{self, Scene};
 use crate::harness::{Copies, Node, Report};
 
 /// How long the frozen broker stays frozen: longer than any timeout of the client.
@@ -62,15 +62,10 @@ async fn row_07_a_frozen_broker_holds_nobody_up() {
     node.signal("CONT");
     let recovered = scene.recovers().await;
     let (journal, verdict) = scene.ends_well(Copies::InDoubt).await;
-    let p99 = journal.p99(known, over);
-    assert!(p99 <= Duration::from_millis(50), "{p99:?}");
+    let quick = scene::quick(&journal, known, over);
     Report::row(7)
         .sink("kafka")
-        .did(format!(
-            "SIGSTOP for {} s; p99 of the answers meanwhile {:.1} ms",
-            FROZEN.as_secs(),
-            p99.as_secs_f64() * 1e3
-        ))
+        .did(format!("SIGSTOP for {} s; {quick}", FROZEN.as_secs()))
         .recovered_in(recovered)
         .write(&verdict);
 }

@@ -77,29 +77,23 @@ const CREATES: &str = "create_topics = { partitions = 1, replication = 1 }\n";
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/run --faults: a broker of its own"]
 async fn row_30_a_broker_that_cannot_be_trusted_gets_nothing() {
-    let mut setup = Setup::store();
-    let (ours, unknown) = (setup.path("ours"), setup.path("unknown"));
-    let (ours, unknown) = (Authority::new(&ours), Authority::new(&unknown));
-    let ca_file = setup.path("ca.pem");
-    std::fs::write(&ca_file, ours.pem()).expect("writable");
-    let tls = format!("{CREATES}tls = {{ ca_file = {ca_file:?} }}\n");
+    let (ours, unknown) = (Authority::new(), Authority::new());
     let ways = ["good", "expired", "misnamed", "stranger"].map(Way::named);
-    let mut wishes = Wishes::default();
-    for (way, (authority, name, days)) in ways.iter().zip([
-        (&ours, "IP:127.0.0.1", 2),
-        (&ours, "IP:127.0.0.1", -1),
-        (&ours, "DNS:elsewhere.test", 2),
-        (&unknown, "IP:127.0.0.1", 2),
-    ]) {
-        let folder = setup.path(way.name);
-        std::fs::create_dir(&folder).expect("writable");
-        authority.certify(&folder, name, days);
+    let certificates = [
+        ours.vouches("IP:127.0.0.1", 2),
+        ours.vouches("IP:127.0.0.1", -1),
+        ours.vouches("DNS:elsewhere.test", 2),
+        unknown.vouches("IP:127.0.0.1", 2),
+    ];
+    let tls = format!("{CREATES}tls = {{ ca_file = {:?} }}\n", ours.certificate());
+    let (mut wishes, mut setup) = (Wishes::default(), Setup::store());
+    for (way, certificate) in ways.iter().zip(&certificates) {
         wishes = way.opened(wishes, "SSL");
         let listener = format!("listener.name.{}.ssl.keystore", way.name);
         let _ = writeln!(
             wishes.properties,
-            "{listener}.type=PEM\n{listener}.location={}/keystore.pem",
-            folder.display()
+            "{listener}.type=PEM\n{listener}.location={}",
+            certificate.display()
         );
         setup = way.configured(setup, &tls);
     }
@@ -113,7 +107,9 @@ async fn row_30_a_broker_that_cannot_be_trusted_gets_nothing() {
     for way in refused {
         way.is_refused(&bridge, "tls", "certificate does not hold")
             .await;
-        ours.certify(&setup.path(way.name), "IP:127.0.0.1", 2);
+    }
+    for certificate in &certificates[1..] {
+        std::fs::copy(&certificates[0], certificate).expect("writable");
     }
     node.shut_down();
     node.restart().await;
