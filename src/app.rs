@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -186,6 +187,7 @@ impl Bridge {
             Some(ended) = self.dispatchers.join_next() => unexpected(ended),
             Some(ended) = self.servers.join_next() => unexpected(ended),
             _ = &mut self.spool_stopped => anyhow!("the spool's thread has ended"),
+            name = ended(&self.sinks) => anyhow!("a task of sink {name} has ended"),
         }
     }
 
@@ -283,6 +285,8 @@ fn pipeline(
         milestone: settings.milestone,
         keeps_dead_letters: settings.spool.place != Place::Memory,
         deadline: settings.acknowledge_timeout,
+        // Half of what the listener gets.
+        grace: settings.shutdown_timeout / 4,
         draining: draining.clone(),
         metrics: Arc::clone(metrics),
     })
@@ -322,6 +326,21 @@ fn public(ingress: &IngressSettings, share: Share, shutdown_timeout: Duration) -
         max_connections: share.senders,
         workers: ingress.workers,
         shutdown_timeout,
+    }
+}
+
+/// Returns the first sink that has ended.
+async fn ended(sinks: &[(SinkName, Arc<dyn Sink>)]) -> &SinkName {
+    let mut ends: FuturesUnordered<_> = sinks
+        .iter()
+        .map(async |(name, sink)| {
+            sink.ended().await;
+            name
+        })
+        .collect();
+    match ends.next().await {
+        Some(name) => name,
+        None => std::future::pending().await,
     }
 }
 

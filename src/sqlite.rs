@@ -13,6 +13,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -113,7 +114,7 @@ pub enum Cause {
 pub struct Claim {
     path: PathBuf,
     identity: Identity,
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
@@ -139,11 +140,25 @@ impl Claim {
             Ok(()) => Ok(Self {
                 path,
                 identity,
-                _lock: lock,
+                lock,
             }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Held { path }),
             Err(TryLockError::Error(error)) => Err(io(error)),
         }
+    }
+
+    /// Takes the lock anew where its file was removed or replaced: whoever came then may hold it.
+    ///
+    /// # Errors
+    /// As for [`Claim::take`]; the claim then stays as it is.
+    pub fn renew(&mut self) -> Result<(), OpenError> {
+        let identity = |file: fs::Metadata| (file.dev(), file.ino());
+        let ours = self.lock.metadata().map(identity).ok();
+        let found = fs::metadata(beside(&self.path, ".lock")).map(identity).ok();
+        if ours.is_none() || ours != found {
+            *self = Self::take(&self.path, self.identity)?;
+        }
+        Ok(())
     }
 
     /// The file, as an absolute path.
@@ -158,6 +173,31 @@ impl Claim {
     /// # Errors
     /// Named by the reaction. Nothing was changed by a `Foreign` or a `Newer`.
     pub fn open(&self, sharing: Sharing) -> Result<Connection, OpenError> {
+        match self.open_readable(sharing)? {
+            (connection, None) => Ok(connection),
+            (_, Some(full)) => Err(self.name_error(full)),
+        }
+    }
+
+    /// The same for whom a full disk is no hindrance: where there is no room to move the log into
+    /// the file, the error comes with the connection. It can read everything; nothing may be built
+    /// upon it before a [`checkpoint`] has worked.
+    ///
+    /// # Errors
+    /// As for [`Claim::open`].
+    pub fn open_readable(
+        &self,
+        sharing: Sharing,
+    ) -> Result<(Connection, Option<rusqlite::Error>), OpenError> {
+        let connection = self.open_unsettled(sharing)?;
+        match checkpoint(&connection) {
+            Ok(()) => Ok((connection, None)),
+            Err(error) if is_full(&error) => Ok((connection, Some(error))),
+            Err(error) => Err(self.name_error(error)),
+        }
+    }
+
+    fn open_unsettled(&self, sharing: Sharing) -> Result<Connection, OpenError> {
         self.make_if_missing()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)
@@ -258,7 +298,7 @@ impl Claim {
         if sharing == Sharing::Readers {
             connection.busy_timeout(READER_WAIT)?;
         }
-        checkpoint(connection)
+        Ok(())
     }
 
     fn compare_schema(&self, connection: &Connection) -> Result<(), OpenError> {
@@ -335,6 +375,22 @@ pub fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Keeps the connection's end from touching what lies under the file's name by then.
+///
+/// # Errors
+/// When the connection is of no use any more.
+pub fn leave_name_alone(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map(drop)
+}
+
+/// Whether the error says that the disk has no room.
+#[must_use]
+pub fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
 /// Whether the error says that the file's content is wrong, rather than that the system cannot
 /// write or read it now.
 #[must_use]
@@ -390,7 +446,10 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Moves the whole write-ahead log into the file and empties it.
-fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+///
+/// # Errors
+/// When the log cannot be moved now; what is in it stays there.
+pub fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     let busy: bool =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
     if busy {
@@ -437,7 +496,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes a created or renamed name durable.
 /// Makes a rename beside `path` durable.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ use super::publishing::{Attempt, Publishing};
 use crate::event::{Content, OrderingKey, SinkIndex};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
+use crate::seeded::{self, Bug};
 use crate::sink::{PublishError, RefusalReason, Sink};
 use crate::spool::{Burial, Record, Settlement, Spool, SpoolUnavailable};
 
@@ -219,6 +220,7 @@ impl Dispatcher {
     fn fetched(&mut self, records: Vec<Arc<Record>>) {
         self.fetching = None;
         for record in records {
+            seeded::stumble(Bug::PanicInDispatcher, record.event().body());
             let sequence = record.position().sequence;
             self.read_through = self.read_through.max(sequence);
             self.held.insert(sequence, record.event().received_at());

@@ -146,6 +146,10 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     /// The connection's state now.
     fn health(&self) -> Health;
 
+    /// Returns when a task or thread of the sink has ended, and never while all is well: without it
+    /// events would wait for ever, so the program stops, and its next start begins anew.
+    async fn ended(&self);
+
     /// Closes the connection, within `deadline`. Publishes still outstanding fail.
     async fn close(&self, deadline: Duration);
 }

@@ -35,6 +35,8 @@ pub(super) struct Opened {
     pub claim: Option<Claim>,
     /// Records that were counted but could not be read.
     pub lost: u64,
+    /// Why it can only be read for now: its log could not be moved into it.
+    pub full: Option<rusqlite::Error>,
 }
 
 /// What a failed statement means for the file. The later ones need more.
@@ -44,6 +46,8 @@ pub(super) enum Failure {
     Unwritable,
     /// Pages may be lost or wrong: go on in a new file.
     Untrusted,
+    /// What is open has no name any more: give what is in it one.
+    Vanished,
 }
 
 impl Failure {
@@ -64,6 +68,9 @@ impl Failure {
             Self::Untrusted => {
                 "look at the disk's health; the bridge goes on in a new file as soon as one can be written"
             }
+            Self::Vanished => {
+                "leave the spool's files alone while the bridge runs; where their folder is there, they are written again with all that is open"
+            }
         }
     }
 }
@@ -75,13 +82,18 @@ pub(super) fn open(place: &Place) -> Result<Opened, SpoolError> {
             connection: sqlite::open_in_memory(&IDENTITY)?,
             claim: None,
             lost: 0,
+            full: None,
         });
     };
     let claim = Claim::take(path, IDENTITY)?;
     finish_exchange(&claim)?;
-    let (connection, lost) = match claim.open(Sharing::Exclusive) {
-        Ok(connection) if is_sound(&connection, claim.path()) => (connection, 0),
-        Ok(connection) => {
+    let mut full = None;
+    let (connection, lost) = match claim.open_readable(Sharing::Exclusive) {
+        Ok((connection, error)) if is_sound(&connection, claim.path()) => {
+            full = error;
+            (connection, 0)
+        }
+        Ok((connection, _)) => {
             drop(connection);
             replace(&claim)?
         }
@@ -95,6 +107,7 @@ pub(super) fn open(place: &Place) -> Result<Opened, SpoolError> {
         connection,
         claim: Some(claim),
         lost,
+        full,
     })
 }
 
@@ -110,13 +123,30 @@ pub(super) fn reopen(
     };
     let (connection, lost) = match failure {
         Failure::Untrusted => replace(held)?,
-        Failure::Unwritable => (held.open(Sharing::Exclusive)?, 0),
+        Failure::Unwritable | Failure::Vanished => {
+            finish_exchange(held)?;
+            (held.open(Sharing::Exclusive)?, 0)
+        }
     };
     Ok(Opened {
         connection,
         claim: claim.take(),
         lost,
+        full: None,
     })
+}
+
+/// Prepares a file with everything that an open but nameless one has, for [`reopen`] to put in its
+/// place. Whatever lies there by then is set aside. Returns how many records could not be read.
+pub(super) fn rescue(nameless: &Connection, claim: &mut Claim) -> Result<u64, SpoolError> {
+    claim.renew()?;
+    let unfinished = beside(claim.path(), ".salvaging");
+    remove_database(&unfinished).map_err(|error| set_aside(claim.path(), error))?;
+    let lost = fill(&unfinished, |fresh| carry_over(nameless, fresh))?;
+    sqlite::leave_name_alone(nameless)?;
+    fs::rename(&unfinished, beside(claim.path(), ".salvaged"))
+        .map_err(|error| set_aside(claim.path(), error))?;
+    Ok(lost)
 }
 
 /// Whether the file can be worked with. The small tables must make sense in any case; a small file
@@ -159,11 +189,15 @@ fn check_whole(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Carries what can be read into a new file, which then takes the old one's name.
 fn replace(claim: &Claim) -> Result<(Connection, u64), SpoolError> {
-    let unfinished = beside(claim.path(), ".salvaging");
-    remove_database(&unfinished).map_err(|error| set_aside(claim.path(), error))?;
-    let lost = salvage(claim.path(), &unfinished)?;
-    fs::rename(&unfinished, beside(claim.path(), ".salvaged"))
-        .map_err(|error| set_aside(claim.path(), error))?;
+    let mut lost = 0;
+    // One that is there already holds what the old file had, whose name may be gone by now.
+    if !beside(claim.path(), ".salvaged").exists() {
+        let unfinished = beside(claim.path(), ".salvaging");
+        remove_database(&unfinished).map_err(|error| set_aside(claim.path(), error))?;
+        lost = salvage(claim.path(), &unfinished)?;
+        fs::rename(&unfinished, beside(claim.path(), ".salvaged"))
+            .map_err(|error| set_aside(claim.path(), error))?;
+    }
     finish_exchange(claim)?;
     let connection = claim.open(Sharing::Exclusive)?;
     tracing::error!(
@@ -192,17 +226,27 @@ fn finish_exchange(claim: &Claim) -> Result<(), SpoolError> {
 /// Builds the replacement. A table that cannot be read to its end gives what it has on both sides
 /// of the damage.
 fn salvage(damaged: &Path, unfinished: &Path) -> Result<u64, SpoolError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    fill(unfinished, |fresh| {
+        match Connection::open_with_flags(damaged, flags) {
+            Ok(old) => carry_over(&old, fresh),
+            Err(error) => {
+                tracing::error!(%error, "nothing of the damaged spool can be read");
+                Ok(0)
+            }
+        }
+    })
+}
+
+/// Makes a new file and fills it in one transaction.
+fn fill(
+    unfinished: &Path,
+    carry: impl FnOnce(&Connection) -> Result<u64, SpoolError>,
+) -> Result<u64, SpoolError> {
     let fresh_claim = Claim::take(unfinished, IDENTITY)?;
     let fresh = fresh_claim.open(Sharing::Exclusive)?;
     fresh.execute_batch("BEGIN IMMEDIATE")?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let lost = match Connection::open_with_flags(damaged, flags) {
-        Ok(old) => carry_over(&old, &fresh)?,
-        Err(error) => {
-            tracing::error!(%error, "nothing of the damaged spool can be read");
-            0
-        }
-    };
+    let lost = carry(&fresh)?;
     fresh.execute_batch("COMMIT")?;
     seal(fresh, unfinished)?;
     // Its lock file has done its work; a left-over one would only puzzle people.

@@ -230,14 +230,19 @@ pub(super) fn strike(connection: &Connection, id: EventId) -> rusqlite::Result<(
         .map(drop)
 }
 
-/// Forgets the ids of events triggered before `before`; an id without a time counts from its acceptance.
-pub(super) fn expire_ledger(connection: &Connection, before: Timestamp) -> rusqlite::Result<usize> {
+/// Forgets the ids of events triggered before `before`; an id without a time counts from its
+/// acceptance. Of each kind at most `limit`, so that no commit grows beyond bounds.
+pub(super) fn expire_ledger(
+    connection: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<usize> {
     let timed = connection
-        .prepare_cached("DELETE FROM ledger WHERE id < ?1")?
-        .execute([EventId::lower_bound(before).as_bytes()])?;
+        .prepare_cached("DELETE FROM ledger WHERE id IN (SELECT id FROM ledger WHERE id < ?1 ORDER BY id LIMIT ?2)")?
+        .execute(params![EventId::lower_bound(before).as_bytes(), limit])?;
     let untimed = connection
-        .prepare_cached("DELETE FROM ledger_untimed WHERE accepted_at < ?1")?
-        .execute([before.as_second()])?;
+        .prepare_cached("DELETE FROM ledger_untimed WHERE id IN (SELECT id FROM ledger_untimed WHERE accepted_at < ?1 LIMIT ?2)")?
+        .execute(params![before.as_second(), limit])?;
     Ok(timed + untimed)
 }
 

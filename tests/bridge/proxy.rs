@@ -1,6 +1,7 @@
-//! A TCP forwarder between a sink and its broker that can be cut and frozen.
+//! A TCP forwarder between a sink and its broker that can be cut, frozen and slowed down.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -11,6 +12,8 @@ use tokio::task::JoinHandle;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Open,
+    /// So many bytes a second, each way of each connection.
+    Slow(usize),
     Cut,
     Frozen,
 }
@@ -51,6 +54,11 @@ impl Proxy {
         self.mode.send_replace(Mode::Frozen);
     }
 
+    /// Lets only so many bytes a second through, each way of each connection.
+    pub fn slow(&self, bytes_per_second: usize) {
+        self.mode.send_replace(Mode::Slow(bytes_per_second));
+    }
+
     /// Forwards again, the bytes held back included.
     pub fn restore(&self) {
         self.mode.send_replace(Mode::Open);
@@ -89,14 +97,24 @@ async fn forward(client: TcpStream, upstream: String, mut mode: watch::Receiver<
     }
 }
 
+/// How often a slow connection lets something through.
+const TICK: Duration = Duration::from_millis(50);
+
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else {
+        let most = match *mode.borrow() {
+            Mode::Slow(rate) => (rate / 20).clamp(1, buffer.len()),
+            _ => buffer.len(),
+        };
+        let Ok(count @ 1..) = from.read(&mut buffer[..most]).await else {
             return;
         };
         if !opened(&mut mode).await || to.write_all(&buffer[..count]).await.is_err() {
             return;
+        }
+        if most < buffer.len() {
+            tokio::time::sleep(TICK).await;
         }
     }
 }
@@ -105,5 +123,5 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::
 async fn opened(mode: &mut watch::Receiver<Mode>) -> bool {
     mode.wait_for(|mode| *mode != Mode::Frozen)
         .await
-        .is_ok_and(|mode| *mode == Mode::Open)
+        .is_ok_and(|mode| *mode != Mode::Cut)
 }

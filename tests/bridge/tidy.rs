@@ -16,7 +16,14 @@ const LAYERS: &[&[&str]] = &[
     &["route"],
     &["event"],
     &["source"],
-    &["sqlite", "name", "metrics", "shutdown", "descriptors"],
+    &[
+        "sqlite",
+        "name",
+        "metrics",
+        "shutdown",
+        "descriptors",
+        "seeded",
+    ],
 ];
 
 /// Imports that the layers do not allow, each with its reason.

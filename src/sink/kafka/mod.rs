@@ -146,6 +146,14 @@ impl Sink for Kafka {
         }
     }
 
+    /// Clients are replaced where they end; the one task of ours is the one that creates topics.
+    async fn ended(&self) {
+        match &self.creation {
+            Some(creation) => creation.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn close(&self, deadline: Duration) {
         if let Some(creation) = &self.creation {
             creation.stop();

@@ -143,6 +143,12 @@ impl Sink for RabbitMq {
         self.health.borrow().clone()
     }
 
+    async fn ended(&self) {
+        let mut health = self.health.clone();
+        // The supervisor alone can send, and only as long as it runs.
+        while health.changed().await.is_ok() {}
+    }
+
     async fn close(&self, deadline: Duration) {
         self.stop.cancel();
         self.queue.shut("the sink is closed");

@@ -15,6 +15,7 @@ use super::publisher::{Link, Lost, Publisher};
 use super::queue::Queue;
 use super::settings::Settings;
 use super::topology::{self, Exchanges};
+use crate::seeded::{self, Bug};
 use crate::sink::{Health, Needs};
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -214,6 +215,10 @@ impl Supervisor {
 
     /// Tells the world, and the log where the reason is news.
     fn down(&self, reason: &str, told: &mut String) {
+        assert!(
+            !seeded::is(Bug::PanicInSupervisor),
+            "a panic on purpose over: {reason}"
+        );
         self.health.send_modify(|health| {
             health.connected = false;
             health.blocked = false;

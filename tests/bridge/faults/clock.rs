@@ -129,7 +129,7 @@ async fn row_19_the_bridges_own_clock_is_set_and_set_back() {
         "FAKETIME_NO_CACHE=1",
         "FAKETIME_DONT_FAKE_MONOTONIC=1",
     ];
-    let bridge = Bridge::start_under(&before, &setup.write()).await;
+    let bridge = Bridge::start_through(&before, &setup.write()).await;
     let source = setup.source.as_str();
     let send = || Post::signed(source, event("sample.uploaded", "clock"));
     let mut ids = vec![

@@ -130,7 +130,7 @@ async fn row_34_a_scrape_during_a_stall_is_quick() {
     let setup = Setup::store();
     let slow = "inject=fdatasync,fsync:delay_enter=1s";
     let before = ["strace", "-D", "-f", "-o", "/dev/null", "-e", slow];
-    let bridge = Bridge::start_under(&before, &setup.write()).await;
+    let bridge = Bridge::start_through(&before, &setup.write()).await;
     let mut waiting = JoinSet::new();
     for number in 0..20 {
         let (to, post) = (bridge.ingress, hostile(&setup.source, 4 + 8 * number));

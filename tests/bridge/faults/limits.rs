@@ -16,7 +16,7 @@ const MIB: usize = 1024 * 1024;
 const CROWD: usize = 500;
 
 async fn with_64_files(setup: Setup) -> Bystander {
-    let bridge = Bridge::start_under(&["prlimit", "--nofile=64:64"], &setup.write()).await;
+    let bridge = Bridge::start_through(&["prlimit", "--nofile=64:64"], &setup.write()).await;
     Bystander::of(setup, bridge).await
 }
 
@@ -111,7 +111,7 @@ fn row_28_a_limit_that_leaves_nothing_is_refused_with_a_remedy() {
 async fn row_28_the_bridge_raises_its_own_limit() {
     let setup = Setup::store();
     let before = ["prlimit", "--nofile=64:2048"];
-    let bridge = Bridge::start_under(&before, &setup.write()).await;
+    let bridge = Bridge::start_through(&before, &setup.write()).await;
     let limit = bridge.metrics().await.process("max_fds");
     assert!((limit - 2048.0).abs() < f64::EPSILON, "{limit}");
 }
@@ -216,7 +216,7 @@ async fn row_31_a_flood_within_a_memory_limit_ends_in_200_or_503() {
     let entry = group.entry();
     let setup = stuffed();
     let before = ["sh", "-c", entry.as_str(), "sh"];
-    let bridge = Bridge::start_under(&before, &setup.write()).await;
+    let bridge = Bridge::start_through(&before, &setup.write()).await;
     let counts = flood(&bridge, &setup.source, (48, 40), MIB).await;
     assert_full(&bridge, counts).await;
     println!(

@@ -92,6 +92,24 @@ impl Outlet {
         }))
     }
 
+    /// Binds its queue to the exchange once more.
+    pub async fn takes(&self, exchange: &str, binding: &str) {
+        let Self::Rabbit(queue) = self else {
+            panic!("only RabbitMQ has bindings");
+        };
+        queue
+            .channel
+            .queue_bind(
+                queue.name.as_str().into(),
+                exchange.into(),
+                binding.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .expect("bound");
+    }
+
     /// As [`Self::rabbitmq`], with a queue that is still there after the broker at `url` was
     /// restarted or killed.
     pub async fn durable(url: &str, setup: &Setup) -> Self {

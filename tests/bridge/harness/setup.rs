@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use tempfile::TempDir;
 
-use super::Bridge;
+use super::{Bridge, Program};
 use crate::eventually::eventually;
 
 /// The secret every delivery is signed with unless a test says otherwise.
@@ -15,6 +15,8 @@ pub const SECRET: &str = "whsec_test_secret";
 /// The parts of a configuration file; each text is TOML that is put into its table.
 pub struct Setup {
     folder: TempDir,
+    /// Where the spool's file lies; the folder of everything else, unless a test says otherwise.
+    pub spool_folder: PathBuf,
     pub source: String,
     pub top: String,
     pub ingress: String,
@@ -32,6 +34,7 @@ impl Setup {
         std::fs::write(folder.path().join("secret"), SECRET).expect("writable");
         let text = String::new;
         Self {
+            spool_folder: folder.path().to_owned(),
             folder,
             source: super::unique("src"),
             top: text(),
@@ -126,6 +129,11 @@ impl Setup {
         self.folder.path().join(name)
     }
 
+    /// The spool's file.
+    pub fn spool_file(&self) -> PathBuf {
+        self.spool_folder.join("spool.db")
+    }
+
     /// The configuration's text.
     pub fn text(&self) -> String {
         let (source, folder) = (&self.source, self.folder.path().display());
@@ -142,7 +150,8 @@ impl Setup {
         if !self.in_memory {
             let _ = write!(
                 text,
-                "[spool]\npath = \"{folder}/spool.db\"\n{}\n",
+                "[spool]\npath = {:?}\n{}\n",
+                self.spool_file(),
                 self.spool
             );
         }
@@ -181,17 +190,32 @@ impl Setup {
         Bridge::start(&self.write()).await
     }
 
+    /// Starts a bridge that may have a bug on purpose.
+    pub async fn start_as(&self, program: Program) -> Bridge {
+        Bridge::start_as(program, &self.write()).await
+    }
+
     /// Starts the bridge in the hope that it ends by itself: its exit code and what it said.
     pub async fn fails(&self) -> (Option<i32>, String) {
         ends(&self.write()).await
+    }
+
+    /// The same with a bridge that may have a bug on purpose.
+    pub async fn fails_as(&self, program: Program) -> (Option<i32>, String) {
+        ends_as(program, &self.write()).await
     }
 }
 
 /// Runs the bridge until it ends by itself: its exit code and what it said.
 pub async fn ends(config: &Path) -> (Option<i32>, String) {
+    ends_as(Program::Released, config).await
+}
+
+async fn ends_as(program: Program, config: &Path) -> (Option<i32>, String) {
     let said = config.with_extension("said");
     let file = std::fs::File::create(&said).expect("writable");
-    let child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
+    let child = program
+        .command()
         .args(["serve", "--config"])
         .arg(config)
         .stdin(Stdio::null())
