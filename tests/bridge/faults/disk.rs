@@ -44,6 +44,17 @@ async fn is_ready_again(bridge: &Bridge) {
     .await;
 }
 
+/// Waits for the load's end and for its events on the topics: the promise and the books hold.
+async fn keeps_all(bridge: &Bridge, source: &str, load: Load, copies: Copies) -> Verdict {
+    let journal = load.finish().await;
+    let seen = Outlet::Store.has(bridge, source, &journal.ids()).await;
+    let verdict = Verdict::of(&journal, &seen);
+    verdict.assert_kept(copies);
+    bridge.drained().await;
+    bridge.metrics().await.assert_balanced("store");
+    verdict
+}
+
 /// What lies in the spool's folder besides the spool.
 fn beside_the_spool(folder: &Path, part: &str) -> Vec<String> {
     let files = std::fs::read_dir(folder).expect("there");
@@ -192,13 +203,8 @@ async fn row_15_a_disk_that_others_fill_refuses_delivers_and_recovers() {
     disks.spool.relieve();
     is_ready_again(&bridge).await;
     let recovered = began.elapsed();
-    let journal = load.finish().await;
-    let seen = Outlet::Store.has(&bridge, &source, &journal.ids()).await;
-    let verdict = Verdict::of(&journal, &seen);
-    verdict.assert_kept(Copies::Once);
+    let verdict = keeps_all(&bridge, &source, load, Copies::Once).await;
     bridge.shows("spool_writable", &[], 1.0).await;
-    bridge.drained().await;
-    bridge.metrics().await.assert_balanced("store");
     Report::row(15)
         .sink("store")
         .did("the spool's disk filled by another program")
@@ -297,14 +303,7 @@ async fn fails_for_a_while(call: &str, error: &str) {
     let began = Instant::now();
     bridge.shows("spool_writable", &[], 1.0).await;
     let recovered = began.elapsed();
-    let journal = load.finish().await;
-    let seen = Outlet::Store
-        .has(&bridge, &setup.source, &journal.ids())
-        .await;
-    let verdict = Verdict::of(&journal, &seen);
-    verdict.assert_kept(Copies::InDoubt);
-    bridge.drained().await;
-    bridge.metrics().await.assert_balanced("store");
+    let verdict = keeps_all(&bridge, &setup.source, load, Copies::InDoubt).await;
     // Nothing is built upon the file that failed.
     assert!(!beside_the_spool(&setup.spool_folder, "damaged").is_empty());
     bridge.stop().await;
@@ -369,14 +368,7 @@ async fn row_16_an_ext4_that_turns_read_only_accepts_nothing_and_keeps_all() {
     setup.spool_folder = disk.path().to_owned();
     let bridge = setup.start().await;
     target.moves_to(bridge.ingress);
-    let journal = load.finish().await;
-    let seen = Outlet::Store
-        .has(&bridge, &setup.source, &journal.ids())
-        .await;
-    let verdict = Verdict::of(&journal, &seen);
-    verdict.assert_kept(Copies::InDoubt);
-    bridge.drained().await;
-    bridge.metrics().await.assert_balanced("store");
+    let verdict = keeps_all(&bridge, &setup.source, load, Copies::InDoubt).await;
     Report::row(16)
         .sink("store")
         .did("ext4 turns read-only; the bridge is started again on the repaired disk")
@@ -397,19 +389,12 @@ async fn row_16_each_sync_and_write_may_fail_once() {
                 .await;
             let target = Target::new(bridge.ingress);
             let load = Load::start(&target, &setup.source, 2, 6);
-            let journal = load.finish().await;
-            let seen = Outlet::Store
-                .has(&bridge, &setup.source, &journal.ids())
-                .await;
-            Verdict::of(&journal, &seen).assert_kept(Copies::InDoubt);
+            load.reaches(2 * 6).await;
             bridge.drained().await;
             bridge.metrics().await.assert_balanced("store");
             bridge.kill();
             let bridge = setup.start().await;
-            let seen = Outlet::Store
-                .has(&bridge, &setup.source, &journal.ids())
-                .await;
-            Verdict::of(&journal, &seen).assert_kept(Copies::InDoubt);
+            keeps_all(&bridge, &setup.source, load, Copies::InDoubt).await;
         }
     }
     Report::row(16)
@@ -436,14 +421,9 @@ async fn row_16_a_slow_sync_is_answered_late_or_503_and_loses_nothing() {
         )
         .await;
     drop(strace);
-    let journal = load.finish().await;
-    let seen = Outlet::Store
-        .has(&bridge, &setup.source, &journal.ids())
-        .await;
-    let verdict = Verdict::of(&journal, &seen);
     // A refused delivery went its way all the same; its repetition is the duplicate that the
     // bridge knows, so the topic has each once.
-    verdict.assert_kept(Copies::Once);
+    let verdict = keeps_all(&bridge, &setup.source, load, Copies::Once).await;
     bridge.shows("spool_writable", &[], 1.0).await;
     // A commit that outlasts the deadline of those who wait for it.
     bridge
@@ -491,14 +471,7 @@ async fn loses_its_name(took: &str, take: impl Fn(&Path), give_back: impl Fn(&Pa
     bridge.kill();
     let bridge = setup.start().await;
     target.moves_to(bridge.ingress);
-    let journal = load.finish().await;
-    let seen = Outlet::Store
-        .has(&bridge, &setup.source, &journal.ids())
-        .await;
-    let verdict = Verdict::of(&journal, &seen);
-    verdict.assert_kept(Copies::InDoubt);
-    bridge.drained().await;
-    bridge.metrics().await.assert_balanced("store");
+    let verdict = keeps_all(&bridge, &setup.source, load, Copies::InDoubt).await;
     Report::row(16)
         .sink("store")
         .did(took)
