@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::record::Row;
@@ -106,14 +107,14 @@ pub(super) fn check_small_tables(connection: &Connection) -> rusqlite::Result<()
 }
 
 /// Takes out of the small tables what makes no sense. A sink whose name was lost keeps its number,
-/// under a name that says so. A record without sinks is given one, whose dispatcher will find that
-/// its checksum does not match and set it aside with its bytes.
+/// under a name that says so. A record whose sinks are none, or no set at all, is given one, whose
+/// dispatcher will find that its checksum does not match and set it aside with its bytes.
 pub(super) fn mend_small_tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "DELETE FROM sink WHERE number NOT BETWEEN 0 AND 31;
          DELETE FROM settled WHERE sink NOT BETWEEN 0 AND 31 OR seq NOT IN (SELECT seq FROM record);
          UPDATE dead_letter SET sink = 0 WHERE sink NOT BETWEEN 0 AND 31;
-         UPDATE record SET sinks = 1 WHERE sinks = 0;",
+         UPDATE record SET sinks = 1 WHERE typeof(sinks) <> 'integer' OR sinks NOT BETWEEN 1 AND 4294967295;",
     )?;
     for number in 0..SinkIndex::MAX {
         let Some(index) = SinkIndex::new(number) else {
@@ -400,13 +401,24 @@ pub(super) fn exhume(connection: &Connection, number: i64) -> rusqlite::Result<b
         .map(|removed| removed == 1)
 }
 
+/// The columns as they lie there. A value of another kind than was written is no error here: a
+/// single flipped bit makes a text of a blob, and an error would hold up all that lies behind. What
+/// is no bytes or no number becomes none, and the checksum says that this is not what was written.
 fn read_row(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
+    let bytes = |column| match row.get_ref(column)? {
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Ok(bytes.to_vec()),
+        _ => Ok::<_, rusqlite::Error>(Vec::new()),
+    };
+    let number = |column| match row.get_ref(column)? {
+        ValueRef::Integer(number) => Ok(u32::try_from(number).unwrap_or_default()),
+        _ => Ok::<_, rusqlite::Error>(0),
+    };
     Ok(Row {
         sequence: unsigned(row.get(first)?),
-        sinks: SinkSet::from_bits(row.get(first + 1)?),
-        crc: row.get(first + 2)?,
-        head: row.get(first + 3)?,
-        body: Bytes::from(row.get::<_, Vec<u8>>(first + 4)?),
+        sinks: SinkSet::from_bits(number(first + 1)?),
+        crc: number(first + 2)?,
+        head: bytes(first + 3)?,
+        body: Bytes::from(bytes(first + 4)?),
     })
 }
 

@@ -4,6 +4,7 @@
 //! The panics are seeded bugs of a program that was built for the suite (`src/seeded.rs`). They
 //! strike over whatever contains the word below.
 
+use crate::eventually::eventually;
 use crate::harness::delivery::event;
 use crate::harness::load::Sent;
 use crate::harness::{Bridge, Copies, Load, Outlet, Post, Program, Report, Setup, Target, Verdict};
@@ -93,13 +94,24 @@ impl Fall {
         Load::once(&self.target, &self.setup.source, STUMBLE, &body).await
     }
 
-    /// The program ends by itself, and says what has ended; the released one takes up what it left.
-    async fn is_survived(mut self, cause: &str, stumbled: Option<Sent>, what: &str) {
+    /// The program ends by itself, and says what has ended.
+    async fn ends(&mut self, cause: &str) {
         let status = self.bridge.ended().await;
-        let log = self.bridge.log();
-        assert_eq!(status.code(), Some(1), "{log}");
-        assert!(self.bridge.said("a panic").is_some(), "{log}");
-        assert!(log.contains(cause), "{log}");
+        assert_eq!(status.code(), Some(1), "{}", self.bridge.log());
+        // The last lines may still be on their way to us.
+        eventually(&format!("it says: {cause}"), async || {
+            self.bridge.log().contains(cause).then_some(())
+        })
+        .await;
+        assert!(
+            self.bridge.said("a panic").is_some(),
+            "{}",
+            self.bridge.log()
+        );
+    }
+
+    /// The released program takes up what the other one left.
+    async fn recovers(mut self, stumbled: Option<Sent>, what: &str) {
         let bridge = self.setup.start().await;
         self.target.moves_to(bridge.ingress);
         let answered = self.load.answered();
@@ -118,14 +130,14 @@ impl Fall {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_32_a_panic_in_the_spools_thread_stops_the_program() {
-    let fall = Fall::prepare("panic-in-spool", Setup::store(), Outlet::Store).await;
+    let mut fall = Fall::prepare("panic-in-spool", Setup::store(), Outlet::Store).await;
     let sent = fall.stumble().await;
     assert!(
         sent.ids().next().is_none(),
         "it was not committed, and yet answered 200: {sent:?}"
     );
-    fall.is_survived(
-        "the spool",
+    fall.ends("the spool").await;
+    fall.recovers(
         Some(sent),
         "a panic in the spool's thread under load: the program ends with exit code 1",
     )
@@ -134,10 +146,10 @@ async fn row_32_a_panic_in_the_spools_thread_stops_the_program() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_32_a_panic_in_a_dispatcher_stops_the_program() {
-    let fall = Fall::prepare("panic-in-dispatcher", Setup::store(), Outlet::Store).await;
+    let mut fall = Fall::prepare("panic-in-dispatcher", Setup::store(), Outlet::Store).await;
     let sent = fall.stumble().await;
-    fall.is_survived(
-        "panicked",
+    fall.ends("panicked").await;
+    fall.recovers(
         Some(sent),
         "a panic in a dispatcher under load: the program ends with exit code 1",
     )
@@ -146,10 +158,10 @@ async fn row_32_a_panic_in_a_dispatcher_stops_the_program() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_32_a_panic_in_the_stores_thread_stops_the_program() {
-    let fall = Fall::prepare("panic-in-store", Setup::store(), Outlet::Store).await;
+    let mut fall = Fall::prepare("panic-in-store", Setup::store(), Outlet::Store).await;
     let sent = fall.stumble().await;
-    fall.is_survived(
-        "a task of sink store has ended",
+    fall.ends("a task of sink store has ended").await;
+    fall.recovers(
         Some(sent),
         "a panic in the store's thread under load: the program ends with exit code 1",
     )
@@ -161,12 +173,12 @@ async fn row_32_a_panic_in_the_task_of_rabbitmqs_connection_stops_the_program() 
     let (proxy, url) = proxied().await;
     let setup = Setup::rabbitmq(&url);
     let outlet = Outlet::rabbitmq(&setup).await;
-    let fall = Fall::prepare("panic-in-supervisor", setup, outlet).await;
+    let mut fall = Fall::prepare("panic-in-supervisor", setup, outlet).await;
     fall.bridge.shows("sink_connected", &[], 1.0).await;
     proxy.cut();
+    fall.ends("a task of sink rabbitmq has ended").await;
     proxy.restore();
-    fall.is_survived(
-        "a task of sink rabbitmq has ended",
+    fall.recovers(
         None,
         "a panic in the connection's task under load: the program ends with exit code 1",
     )

@@ -40,13 +40,7 @@ async fn a_disk_that_fails(program: Program) -> Verdict {
     let bridge = setup.start_as(program).await;
     bridge.limit_files(Some(0));
     let load = Load::start(&Target::new(bridge.ingress), &setup.source, 4, 3);
-    bridge
-        .counts(
-            "deliveries_refused_total",
-            &[("reason", "spool_unwritable")],
-            1.0,
-        )
-        .await;
+    bridge.shows("spool_writable", &[], 0.0).await;
     bridge.limit_files(None);
     judge(&load.finish().await, &bridge, &setup, &mut outlet).await
 }
@@ -106,7 +100,7 @@ async fn a_batch_with_returns(program: Program) -> Verdict {
     let mut outlet = Outlet::bound(&setup.source, "sample.uploaded.object0").await;
     for object in (2..OBJECTS).step_by(2) {
         let key = format!("sample.uploaded.object{object}");
-        outlet.takes(&setup.source, &key).await;
+        outlet.bind(&setup.source, &key).await;
     }
     let bridge = setup.start_as(program).await;
     let load = Load::start(&Target::new(bridge.ingress), &setup.source, OBJECTS, 1);
@@ -118,7 +112,7 @@ async fn a_batch_with_returns(program: Program) -> Verdict {
         (of("confirmed") + of("unroutable") >= OBJECTS as f64).then_some(())
     })
     .await;
-    outlet.takes(&setup.source, "#").await;
+    outlet.bind(&setup.source, "#").await;
     judge(&journal, &bridge, &setup, &mut outlet).await
 }
 

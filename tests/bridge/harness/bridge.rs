@@ -1,10 +1,12 @@
 //! The running program: started, asked, told to stop, killed.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -35,7 +37,7 @@ impl Bridge {
     }
 
     /// The same through a command that becomes the bridge, such as `unshare`: in a world of its own.
-    pub async fn start_through(command: &[String], config: &Path) -> Self {
+    pub async fn start_through(command: &[impl AsRef<OsStr>], config: &Path) -> Self {
         let mut through = Command::new(&command[0]);
         through.args(&command[1..]).arg(program::RELEASED);
         let mut bridge = Self::launch_as(through, config);
@@ -144,6 +146,20 @@ impl Bridge {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
         let kib = line.and_then(|line| line.split_whitespace().next());
         kib.expect("it is there").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// The processor time it has taken so far. The metric of that name counts whole seconds.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("the bridge is there");
+        // The fields are counted from behind the name, which may hold anything.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum();
+        // Linux shows a hundredth of a second to every program, whatever it counts in itself.
+        Duration::from_millis(ticks * 10)
     }
 
     /// Sends a signal by its name, such as `TERM`.

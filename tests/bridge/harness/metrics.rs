@@ -49,6 +49,13 @@ impl Metrics {
         }
     }
 
+    /// What the process collector says, such as `resident_memory_bytes`.
+    pub fn process(&self, name: &str) -> f64 {
+        let full = format!("process_{name}");
+        let found = self.0.iter().find(|(series, _, _)| *series == full);
+        found.expect("a process has it").2
+    }
+
     /// How many series there are.
     pub fn len(&self) -> usize {
         self.0.len()
