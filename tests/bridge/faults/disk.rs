@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::eventually::eventually;
 use crate::harness::{
-    Answer, Bridge, Copies, Disk, Injection, Load, Outlet, Post, Report, Setup, Target, Verdict,
-    event,
+    Answer, Bridge, Copies, Disk, Injection, Journal, Load, Outlet, Post, Report, Setup, Target,
+    Verdict, event,
 };
 
 const OBJECTS: usize = 4;
@@ -46,9 +46,12 @@ async fn is_ready_again(bridge: &Bridge) {
 
 /// Waits for the load's end and for its events on the topics: the promise and the books hold.
 async fn keeps_all(bridge: &Bridge, source: &str, load: Load, copies: Copies) -> Verdict {
-    let journal = load.finish().await;
+    holds(bridge, source, &load.finish().await, copies).await
+}
+
+async fn holds(bridge: &Bridge, source: &str, journal: &Journal, copies: Copies) -> Verdict {
     let seen = Outlet::Store.has(bridge, source, &journal.ids()).await;
-    let verdict = Verdict::of(&journal, &seen);
+    let verdict = Verdict::of(journal, &seen);
     verdict.assert_kept(copies);
     bridge.drained().await;
     bridge.metrics().await.assert_balanced("store");
@@ -284,7 +287,7 @@ async fn fails_for_a_while(call: &str, error: &str) {
         .attach(&bridge)
         .await;
     bridge.shows("spool_writable", &[], 0.0).await;
-    let answered = load.answered();
+    let failing = Instant::now();
     assert_eq!(
         readiness(&bridge).await,
         (503, "spool_unwritable".to_owned())
@@ -297,13 +300,17 @@ async fn fails_for_a_while(call: &str, error: &str) {
             10.0,
         )
         .await;
-    assert_eq!(load.answered(), answered, "200 although {call} fails");
-    assert!(answered < OBJECTS * 40, "the disk failed too late");
-    drop(strace);
     let began = Instant::now();
+    drop(strace);
     bridge.shows("spool_writable", &[], 1.0).await;
     let recovered = began.elapsed();
-    let verdict = keeps_all(&bridge, &setup.source, load, Copies::InDoubt).await;
+    let journal = load.finish().await;
+    let lies = journal.attempts().filter(|attempt| {
+        let while_failing = attempt.began > failing && attempt.began + attempt.took < began;
+        while_failing && attempt.status == Some(200)
+    });
+    assert_eq!(lies.count(), 0, "200 although {call} fails");
+    let verdict = holds(&bridge, &setup.source, &journal, Copies::InDoubt).await;
     // Nothing is built upon the file that failed.
     assert!(!beside_the_spool(&setup.spool_folder, "damaged").is_empty());
     bridge.stop().await;
@@ -351,14 +358,15 @@ async fn row_16_an_ext4_that_turns_read_only_accepts_nothing_and_keeps_all() {
     load.reaches(OBJECTS * 5).await;
     disk.turn_read_only();
     bridge.shows("spool_writable", &[], 0.0).await;
-    let answered = load.answered();
     refused(&bridge, &setup.source, &["spool_unwritable"]).await;
+    // By now every sender has heard the last answer from before.
+    let refusals = [("reason", "spool_unwritable")];
     bridge
-        .counts(
-            "deliveries_refused_total",
-            &[("reason", "spool_unwritable")],
-            10.0,
-        )
+        .counts("deliveries_refused_total", &refusals, 20.0)
+        .await;
+    let answered = load.answered();
+    bridge
+        .counts("deliveries_refused_total", &refusals, 60.0)
         .await;
     assert_eq!(load.answered(), answered, "200 on a read-only disk");
     assert_eq!(bridge.ask("/livez").await.status, 200);
