@@ -139,6 +139,10 @@ metrics! {
     sink_paused: IntGaugeVec, "sink";
     /// Connections made anew since the start.
     sink_reconnects_total: IntGaugeVec, "sink";
+    /// Connections that could not be made, by how far they got: lookup, connect, tls or login.
+    sink_connect_failures_total: IntGaugeVec, "sink", "stage";
+    /// When the first certificate of a file the sink is configured with expires.
+    tls_certificate_expiry_timestamp_seconds: IntGaugeVec, "sink", "file";
     /// When the sink last confirmed an event; 0 before the first.
     last_delivery_timestamp_seconds: IntGaugeVec, "sink";
     /// Events held back because the sink has no place for them yet.

@@ -110,43 +110,6 @@ async fn kafka_may_be_away_at_the_start_and_go_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_rabbitmq_holds_nobody_up() {
-    let (proxy, url) = proxied().await;
-    let setup = Setup::rabbitmq(&url).and_store();
-    let mut outlet = Outlet::rabbitmq(&setup).await;
-    let bridge = setup.start().await;
-    bridge
-        .shows("sink_connected", &[("sink", "rabbitmq")], 1.0)
-        .await;
-    proxy.freeze();
-    let mut sent = Vec::new();
-    for number in 0..30 {
-        sent.push(
-            bridge
-                .accepted(
-                    &setup.source,
-                    event("sample.uploaded", &format!("object{number}")),
-                )
-                .await,
-        );
-    }
-    other_sink_goes_on(&bridge, 30.0).await;
-    bridge
-        .counts(
-            "publish_attempts_total",
-            &[("sink", "rabbitmq"), ("result", "unavailable")],
-            1.0,
-        )
-        .await;
-    bridge
-        .shows("sink_connected", &[("sink", "rabbitmq")], 0.0)
-        .await;
-    proxy.restore();
-    outlet.has(&bridge, &setup.source, &sent).await;
-    bridge.drained().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
     let (proxy, url) = proxied().await;
     let setup = Setup::rabbitmq(&url);

@@ -124,6 +124,7 @@ async fn row_19_the_bridges_own_clock_is_set_and_set_back() {
     let file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
     // Deadlines are measured by the clock that cannot be set.
     let before = [
+        "env",
         preload.as_str(),
         file.as_str(),
         "FAKETIME_NO_CACHE=1",

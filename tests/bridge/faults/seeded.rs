@@ -100,7 +100,7 @@ async fn a_batch_with_returns(program: Program) -> Verdict {
     let mut outlet = Outlet::bound(&setup.source, "sample.uploaded.object0").await;
     for object in (2..OBJECTS).step_by(2) {
         let key = format!("sample.uploaded.object{object}");
-        outlet.takes(&setup.source, &key).await;
+        outlet.bind(&setup.source, &key).await;
     }
     let bridge = setup.start_as(program).await;
     let load = Load::start(&Target::new(bridge.ingress), &setup.source, OBJECTS, 1);
@@ -112,7 +112,7 @@ async fn a_batch_with_returns(program: Program) -> Verdict {
         (of("confirmed") + of("unroutable") >= OBJECTS as f64).then_some(())
     })
     .await;
-    outlet.takes(&setup.source, "#").await;
+    outlet.bind(&setup.source, "#").await;
     judge(&journal, &bridge, &setup, &mut outlet).await
 }
 

@@ -22,6 +22,15 @@ impl Authority {
         self.file("authority.pem")
     }
 
+    /// When its own certificate ends, in seconds since 1970, by somebody else's reckoning.
+    pub fn expiry(&self) -> f64 {
+        let end = self.openssl("x509 -in authority.pem -noout -enddate");
+        let end = end.trim().strip_prefix("notAfter=").expect("a date");
+        let output = Command::new("date").args(["+%s", "--date", end]).output();
+        let seconds = String::from_utf8(output.expect("date is there").stdout).expect("digits");
+        seconds.trim().parse().expect("a number")
+    }
+
     /// A key and a certificate in one PEM file, for a server at `address` (such as `IP:127.0.0.1` or
     /// `DNS:localhost`), that counts from now on for so many days: for less than none, it has
     /// expired.
@@ -48,7 +57,7 @@ impl Authority {
         std::fs::read_to_string(self.file(name)).expect("openssl has written it")
     }
 
-    fn openssl(&self, arguments: &str) {
+    fn openssl(&self, arguments: &str) -> String {
         let output = Command::new("openssl")
             .args(arguments.split(' '))
             .current_dir::<&Path>(self.0.path())
@@ -56,5 +65,6 @@ impl Authority {
             .expect("openssl starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments}: {said}");
+        String::from_utf8(output.stdout).expect("text")
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::Authority;
 use crate::eventually::{eventually_blocking, eventually_within};
 
 /// Packages may have to be installed first.
@@ -90,8 +91,22 @@ impl Node {
         Self::start("kafka", wishes).await
     }
 
+    /// A RabbitMQ that speaks TLS as well, with this certificate and its key in one PEM file.
+    pub async fn rabbitmq_with_tls(authority: &Authority, certificate: &Path) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let tls = folder.path().join("tls");
+        std::fs::create_dir(&tls).expect("writable");
+        std::fs::copy(authority.certificate(), tls.join("ca.pem")).expect("writable");
+        std::fs::copy(certificate, tls.join("broker.pem")).expect("writable");
+        Self::start_in(folder, "rabbitmq", &Wishes::default()).await
+    }
+
     async fn start(kind: &'static str, wishes: &Wishes) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
+        Self::start_in(folder, kind, wishes).await
+    }
+
+    async fn start_in(folder: TempDir, kind: &'static str, wishes: &Wishes) -> Self {
         wishes.write(folder.path());
         let script = run(kind, &wishes.inside, folder.path());
         let mut node = Self {
@@ -120,6 +135,11 @@ impl Node {
     /// The AMQP URL.
     pub fn url(&self) -> String {
         self.variable("HOOKFERRY_TEST_AMQP_URL")
+    }
+
+    /// The AMQP URL over TLS.
+    pub fn tls_url(&self) -> String {
+        self.variable("HOOKFERRY_TEST_AMQPS_URL")
     }
 
     /// The bootstrap brokers.

@@ -18,6 +18,8 @@ pub struct Setup {
     /// Where the spool's file lies; the folder of everything else, unless a test says otherwise.
     pub spool_folder: PathBuf,
     pub source: String,
+    /// The address both listeners are on.
+    pub host: String,
     pub top: String,
     pub ingress: String,
     pub spool: String,
@@ -37,6 +39,7 @@ impl Setup {
             spool_folder: folder.path().to_owned(),
             folder,
             source: super::unique("src"),
+            host: "127.0.0.1".to_owned(),
             top: text(),
             ingress: text(),
             spool: text(),
@@ -136,7 +139,7 @@ impl Setup {
 
     /// The configuration's text.
     pub fn text(&self) -> String {
-        let (source, folder) = (&self.source, self.folder.path().display());
+        let (source, host, folder) = (&self.source, &self.host, self.folder.path().display());
         let mut text = self.top.clone();
         text.push('\n');
         if self.in_memory {
@@ -144,7 +147,7 @@ impl Setup {
         }
         let _ = write!(
             text,
-            "[ingress]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n",
+            "[ingress]\nlisten = \"{host}:0\"\nworkers = 1\n{}\n[admin]\nlisten = \"{host}:0\"\n[log]\nformat = \"json\"\n",
             self.ingress
         );
         if !self.in_memory {

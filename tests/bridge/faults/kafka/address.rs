@@ -2,37 +2,10 @@
 
 use super::{KAFKA, Scene};
 use crate::eventually::eventually;
+use crate::faults::namespace::Names;
 use crate::harness::{Bridge, Copies, Node, Report, Setup, Wishes, free_port};
 
 const NAME: &str = "kafka.example";
-
-/// The names that the bridge can look up: a file of its own, that can be changed while it runs.
-struct Names<'a>(&'a Setup);
-
-impl Names<'_> {
-    fn hosts(&self) -> std::path::PathBuf {
-        self.0.path("hosts")
-    }
-
-    fn say(&self, address: Option<&str>) {
-        let line = address.map(|address| format!("{address} {NAME}\n"));
-        // Written over and not replaced: the bridge sees this very file.
-        std::fs::write(self.hosts(), line.unwrap_or_default()).expect("writable");
-    }
-
-    /// Starts the bridge in a mount namespace: its names come from the file and from nowhere else.
-    async fn start(&self) -> Bridge {
-        let switch = self.0.path("nsswitch.conf");
-        std::fs::write(&switch, "hosts: files\n").expect("writable");
-        let script = format!(
-            "mount --bind {} /etc/hosts && mount --bind {} /etc/nsswitch.conf && exec \"$@\"",
-            self.hosts().display(),
-            switch.display()
-        );
-        let command = ["unshare", "--mount", "sh", "-ec", &script, "sh"].map(str::to_owned);
-        Bridge::start_through(&command, &self.0.write()).await
-    }
-}
 
 fn listening(at: &str, port: u16) -> Wishes {
     Wishes::default().listener(
@@ -49,20 +22,19 @@ async fn row_29_a_name_is_looked_up_anew_for_every_connection() {
     let port = free_port();
     let mut node = Node::kafka_with(&listening("127.0.0.1", port)).await;
     let setup = Setup::kafka(&format!("{NAME}:{port}")).and_store();
-    let names = Names(&setup);
-    names.say(None);
-    let bridge = names.start().await;
+    let names = Names::new(setup.path("hookferry.toml").parent().expect("a folder"));
+    let bridge = Bridge::start_through(&names.command(), &setup.write()).await;
     eventually("the log says that the name means nothing", async || {
         bridge.log().contains("Failed to resolve").then_some(())
     })
     .await;
     bridge.shows("sink_connected", &KAFKA, 0.0).await;
-    names.say(Some("127.0.0.1"));
+    names.point(NAME, "127.0.0.1");
     let scene = Scene::around(setup, bridge, &node.brokers()).await;
     node.shut_down();
     scene.knows_of_the_outage().await;
     scene.answers(100).await;
-    Names(&scene.setup).say(Some("127.0.0.2"));
+    names.point(NAME, "127.0.0.2");
     node.restart_with(&listening("127.0.0.2", port)).await;
     let recovered = scene.recovers().await;
     let (bridge, _, verdict) = scene.ends(Copies::InDoubt).await;

@@ -1,10 +1,10 @@
 //! A network that swallows what is sent, or lets only a little through.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::{KAFKA, Scene};
-use crate::harness::{Copies, Node, Report, Setup, Wishes, free_port, unique};
+use crate::faults::namespace::{Cable, FAR};
+use crate::harness::{Copies, Node, Report, Setup, Wishes, free_port};
 use crate::proxy::Proxy;
 
 /// A broker behind a proxy that its clients know as the broker.
@@ -14,73 +14,6 @@ async fn proxied() -> (Node, Proxy) {
     let advertised = proxy.address().to_string();
     let wishes = Wishes::default().listener("PROXIED", "PLAINTEXT", &bound, &advertised);
     (Node::kafka_with(&wishes).await, proxy)
-}
-
-/// A network of its own, and the cable to it: addresses of TEST-NET-2 (RFC 5737).
-struct Cable {
-    namespace: String,
-    device: String,
-}
-
-const NEAR: &str = "198.51.100.1";
-const FAR: &str = "198.51.100.2";
-
-impl Cable {
-    fn plug() -> Self {
-        let tail = &unique("n")[2..10];
-        let cable = Self {
-            namespace: format!("hookferry-{tail}"),
-            device: format!("hf{tail}"),
-        };
-        let (namespace, near) = (&cable.namespace, &cable.device);
-        ip(&format!("netns add {namespace}"));
-        ip(&format!(
-            "link add {near} type veth peer name far netns {namespace}"
-        ));
-        ip(&format!("address add {NEAR}/30 dev {near}"));
-        ip(&format!("link set {near} up"));
-        for command in [
-            &format!("address add {FAR}/30 dev far"),
-            "link set lo up",
-            "link set far up",
-        ] {
-            ip(&format!("-n {namespace} {command}"));
-        }
-        cable
-    }
-
-    /// Pulls the far end: whatever is sent goes nowhere, and nobody is told.
-    fn pull(&self) {
-        ip(&format!("-n {} link set far down", self.namespace));
-    }
-
-    fn plug_in_again(&self) {
-        ip(&format!("-n {} link set far up", self.namespace));
-    }
-
-    fn inside(&self) -> Vec<String> {
-        ["ip", "netns", "exec", &self.namespace]
-            .map(str::to_owned)
-            .into()
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        // With it goes the cable.
-        let _ = Command::new("ip")
-            .args(["netns", "delete", &self.namespace])
-            .status();
-    }
-}
-
-fn ip(arguments: &str) {
-    let output = Command::new("ip")
-        .args(arguments.split(' '))
-        .output()
-        .expect("ip starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {arguments}: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
