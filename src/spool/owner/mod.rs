@@ -73,7 +73,6 @@ impl Owner {
         {
             return Err(SpoolError::TooManySinks);
         }
-        metrics.spool_corrupt_records_total.inc_by(opened.lost);
         metrics
             .spool_max_bytes
             .set(table::signed(settings.max_bytes));
@@ -102,7 +101,7 @@ impl Owner {
         };
         owner.take_stock()?;
         let mut entries = owner.books.open();
-        entries.recovered(&owner.tally);
+        entries.recovered(&owner.tally, &opened.cost);
         entries.close(&owner.tally, &owner.settling);
         Ok(owner)
     }
@@ -323,7 +322,9 @@ impl Owner {
             Ok(opened) => {
                 self.connection = Some(opened.connection);
                 self.claim = opened.claim;
-                self.metrics.spool_corrupt_records_total.inc_by(opened.lost);
+                let mut entries = self.books.open();
+                entries.spoilt(&opened.cost);
+                entries.close(&self.tally, &self.settling);
                 true
             }
             Err(error) => {

@@ -8,5 +8,7 @@
 
 mod backlog;
 mod crash;
+mod damage;
 mod repetition;
 mod rotation;
+mod start;

@@ -20,6 +20,8 @@ pub struct Setup {
     pub ingress: String,
     pub spool: String,
     pub in_memory: bool,
+    /// Where the spool lies, if not in the bridge's folder.
+    pub spool_path: Option<PathBuf>,
     pub source_keys: String,
     pub sinks: Vec<(String, String)>,
     pub routes: Option<String>,
@@ -38,6 +40,7 @@ impl Setup {
             ingress: text(),
             spool: text(),
             in_memory: false,
+            spool_path: None,
             source_keys: text(),
             sinks,
             routes: None,
@@ -140,11 +143,9 @@ impl Setup {
             self.ingress
         );
         if !self.in_memory {
-            let _ = write!(
-                text,
-                "[spool]\npath = \"{folder}/spool.db\"\n{}\n",
-                self.spool
-            );
+            let path = self.spool_path.clone();
+            let path = path.unwrap_or_else(|| self.path("spool.db"));
+            let _ = write!(text, "[spool]\npath = {path:?}\n{}\n", self.spool);
         }
         let _ = write!(
             text,
@@ -189,9 +190,14 @@ impl Setup {
 
 /// Runs the bridge until it ends by itself: its exit code and what it said.
 pub async fn ends(config: &Path) -> (Option<i32>, String) {
+    ends_by(&mut Command::new(env!("CARGO_BIN_EXE_hookferry")), config).await
+}
+
+/// The same by a command that runs the program, such as `setpriv`.
+pub async fn ends_by(command: &mut Command, config: &Path) -> (Option<i32>, String) {
     let said = config.with_extension("said");
     let file = std::fs::File::create(&said).expect("writable");
-    let child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
+    let child = command
         .args(["serve", "--config"])
         .arg(config)
         .stdin(Stdio::null())
