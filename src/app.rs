@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use crate::admin::{self, Operators, Watch};
 use crate::config::{
     IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
 };
+use crate::descriptors::{self, Share};
 use crate::event::SinkIndex;
 use crate::ingress::{self, Door, Entrance, Limits, Public, Sources};
 use crate::metrics::Metrics;
@@ -71,6 +73,7 @@ impl Bridge {
             .map(|sink| sink.name.clone())
             .collect();
         labels::show(&metrics, &settings, &names);
+        let share = share(&settings.ingress, names.len(), &metrics)?;
         let (spool, spool_stopped) =
             Spool::open(settings.spool.clone(), &names, Arc::clone(&metrics))?;
         let draining = Draining::default();
@@ -92,12 +95,13 @@ impl Bridge {
                 metrics: Arc::clone(&metrics),
             },
             topics: outlets.topics,
+            max_connections: share.operators,
             served: names,
         };
         let operators = admin::bind(operators)
             .with_context(|| format!("admin.listen: cannot listen on {}", settings.admin))?;
         let public = ingress::bind(
-            &public(&settings.ingress, settings.shutdown_timeout),
+            &public(&settings.ingress, share, settings.shutdown_timeout),
             Arc::new(door),
         )
         .with_context(|| {
@@ -183,6 +187,7 @@ impl Bridge {
             Some(ended) = self.dispatchers.join_next() => unexpected(ended),
             Some(ended) = self.servers.join_next() => unexpected(ended),
             _ = &mut self.spool_stopped => anyhow!("the spool's thread has ended"),
+            name = ended(&self.sinks) => anyhow!("a task of sink {name} has ended"),
         }
     }
 
@@ -280,6 +285,8 @@ fn pipeline(
         milestone: settings.milestone,
         keeps_dead_letters: settings.spool.place != Place::Memory,
         deadline: settings.acknowledge_timeout,
+        // Half of what the listener gets.
+        grace: settings.shutdown_timeout / 4,
         draining: draining.clone(),
         metrics: Arc::clone(metrics),
     })
@@ -292,14 +299,48 @@ fn limits(ingress: &IngressSettings) -> Limits {
     }
 }
 
-fn public(ingress: &IngressSettings, shutdown_timeout: Duration) -> Public {
+/// Who may hold how many connections, within what the system allows.
+fn share(ingress: &IngressSettings, sinks: usize, metrics: &Metrics) -> anyhow::Result<Share> {
+    let limit = descriptors::raise_limit();
+    let wanted = ingress.max_connections;
+    let share = Share::of(limit, (ingress.workers, sinks), wanted)?;
+    if share.senders < wanted {
+        tracing::warn!(
+            limit,
+            wanted,
+            given = share.senders,
+            "ingress.max_connections: the limit on open files leaves fewer connections; raise it (`ulimit -n`, or `LimitNOFILE=` in a systemd unit), or ask for fewer"
+        );
+    }
+    metrics
+        .http_max_connections
+        .set(i64::try_from(share.senders).unwrap_or(i64::MAX));
+    Ok(share)
+}
+
+fn public(ingress: &IngressSettings, share: Share, shutdown_timeout: Duration) -> Public {
     Public {
         listen: ingress.listen,
         head_timeout: ingress.head_timeout,
         keep_alive: ingress.keep_alive,
-        max_connections: ingress.max_connections,
+        max_connections: share.senders,
         workers: ingress.workers,
         shutdown_timeout,
+    }
+}
+
+/// Returns the first sink that has ended.
+async fn ended(sinks: &[(SinkName, Arc<dyn Sink>)]) -> &SinkName {
+    let mut ends: FuturesUnordered<_> = sinks
+        .iter()
+        .map(async |(name, sink)| {
+            sink.ended().await;
+            name
+        })
+        .collect();
+    match ends.next().await {
+        Some(name) => name,
+        None => std::future::pending().await,
     }
 }
 

@@ -58,7 +58,7 @@
 //! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
 //! | edges | [`sink`], [`spool`] | the trait with its three implementations; the disk |
 //! | middle | [`route`], [`event`], [`source`] | where an event goes; what it says; who sent it |
-//! | ground | [`name`], [`metrics`], [`shutdown`], [`sqlite`] | parsed names, every metric, the word that the program stops, files with one owner |
+//! | ground | [`name`], [`metrics`], [`shutdown`], [`descriptors`], [`sqlite`], [`seeded`] | parsed names, every metric, the word that the program stops, who may hold how many descriptors, files with one owner, the bugs that the suite must catch |
 //!
 //! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]
 //! and [`admin`], which are both HTTP listeners; rusqlite in [`spool`], [`sink::store`] and
@@ -70,12 +70,14 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod descriptors;
 pub mod event;
 pub mod ingress;
 pub mod metrics;
 pub mod name;
 pub mod pipeline;
 pub mod route;
+pub mod seeded;
 pub mod shutdown;
 pub mod sink;
 pub mod source;

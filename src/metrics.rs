@@ -87,6 +87,10 @@ macro_rules! metrics {
 metrics! {
     /// HTTP requests answered on the public listener.
     http_requests_total: IntCounterVec, "source", "code";
+    /// Connections open on the public listener.
+    http_connections: IntGauge;
+    /// The most connections the public listener holds at once; more wait in the system's queue.
+    http_max_connections: IntGauge;
     /// Seconds from the request's head to its answer.
     http_request_duration_seconds: Histogram;
     /// Events made durable and answered 200 for the first time.
@@ -135,6 +139,10 @@ metrics! {
     sink_paused: IntGaugeVec, "sink";
     /// Connections made anew since the start.
     sink_reconnects_total: IntGaugeVec, "sink";
+    /// Connections that could not be made, by how far they got: lookup, connect, tls or login.
+    sink_connect_failures_total: IntGaugeVec, "sink", "stage";
+    /// When the first certificate of a file the sink is configured with expires.
+    tls_certificate_expiry_timestamp_seconds: IntGaugeVec, "sink", "file";
     /// When the sink last confirmed an event; 0 before the first.
     last_delivery_timestamp_seconds: IntGaugeVec, "sink";
     /// Events held back because the sink has no place for them yet.

@@ -21,6 +21,7 @@ mod remains;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -153,12 +154,15 @@ pub enum Cause {
     Content(&'static str),
 }
 
+/// An open file; with the error where its log could not be moved into it for want of room.
+pub type Readable = (Connection, Option<rusqlite::Error>);
+
 /// The right to open a file, for as long as it lives.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
     identity: Identity,
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
@@ -184,11 +188,25 @@ impl Claim {
             Ok(()) => Ok(Self {
                 path,
                 identity,
-                _lock: lock,
+                lock,
             }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Held { path }),
             Err(TryLockError::Error(error)) => Err(io(error)),
         }
+    }
+
+    /// Takes the lock anew where its file was removed or replaced: whoever came then may hold it.
+    ///
+    /// # Errors
+    /// As for [`Claim::take`]; the claim then stays as it is.
+    pub fn renew(&mut self) -> Result<(), OpenError> {
+        let identity = |file: fs::Metadata| (file.dev(), file.ino());
+        let ours = self.lock.metadata().map(identity).ok();
+        let found = fs::metadata(beside(&self.path, ".lock")).map(identity).ok();
+        if ours.is_none() || ours != found {
+            *self = Self::take(&self.path, self.identity)?;
+        }
+        Ok(())
     }
 
     /// The file, as an absolute path.
@@ -203,20 +221,30 @@ impl Claim {
     /// # Errors
     /// Named by the reaction. Nothing was changed by a `Foreign`, a `Newer` or an `Outdated`.
     pub fn open(&self, sharing: Sharing) -> Result<Connection, OpenError> {
+        match self.open_readable(sharing)? {
+            (connection, None) => Ok(connection),
+            (_, Some(full)) => Err(self.name_error(full)),
+        }
+    }
+
+    fn open_readable(&self, sharing: Sharing) -> Result<Readable, OpenError> {
         self.make_if_missing()?;
         self.check_first_page()?;
         self.open_if(sharing, |_| Ok(()))
     }
 
     /// As [`Claim::open`] for nobody else, but only where the write-ahead log is whole and `check`
-    /// finds no fault with the content. Nothing was changed by a `Damaged` either.
+    /// finds no fault with the content; nothing was changed by a `Damaged` either. A full disk is no
+    /// hindrance: where there is no room to move the log into the file, the error comes with the
+    /// connection. It can read everything; nothing may be built upon it before a [`checkpoint`] has
+    /// worked.
     ///
     /// # Errors
     /// Named by the reaction.
     pub fn open_sound(
         &self,
         check: impl FnOnce(&Connection) -> Result<(), Cause>,
-    ) -> Result<Connection, OpenError> {
+    ) -> Result<Readable, OpenError> {
         self.make_if_missing()?;
         self.check_first_page()?;
         self.check_log()?;
@@ -227,7 +255,7 @@ impl Claim {
         &self,
         sharing: Sharing,
         check: impl FnOnce(&Connection) -> Result<(), Cause>,
-    ) -> Result<Connection, OpenError> {
+    ) -> Result<Readable, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)
             .map_err(|error| self.name_error(error))?;
@@ -236,7 +264,11 @@ impl Claim {
         check(&connection).map_err(|cause| self.damaged(cause))?;
         self.prepare(&connection, sharing)
             .map_err(|error| self.name_error(error))?;
-        Ok(connection)
+        match checkpoint(&connection) {
+            Ok(()) => Ok((connection, None)),
+            Err(error) if is_full(&error) => Ok((connection, Some(error))),
+            Err(error) => Err(self.name_error(error)),
+        }
     }
 
     /// Renames the file, with what belongs to it, to `<file>.damaged-<seconds>`, and returns that
@@ -348,7 +380,7 @@ impl Claim {
         if sharing == Sharing::Readers {
             connection.busy_timeout(READER_WAIT)?;
         }
-        checkpoint(connection)
+        Ok(())
     }
 
     fn compare_schema(&self, connection: &Connection) -> Result<(), OpenError> {
@@ -436,6 +468,22 @@ pub fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Keeps the connection's end from touching what lies under the file's name by then.
+///
+/// # Errors
+/// When the connection is of no use any more.
+pub fn leave_name_alone(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map(drop)
+}
+
+/// Whether the error says that the disk has no room.
+#[must_use]
+pub fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
 /// Whether the error says that the file's content is wrong, rather than that the system cannot
 /// write or read it now.
 #[must_use]
@@ -491,7 +539,10 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Moves the whole write-ahead log into the file and empties it.
-fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+///
+/// # Errors
+/// When the log cannot be moved now; what is in it stays there.
+pub fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     let busy: bool =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
     if busy {

@@ -13,8 +13,14 @@ use crate::metrics::Metrics;
 /// Starts logging to standard error. A second start in one process changes nothing.
 pub fn start(log: &LogSettings) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // lapin logs every returned message with its body, and bodies never belong in a log.
-    let filter = filter.add_directive("lapin=off".parse().expect("a directive"));
+    // lapin logs every returned message with its body, and bodies never belong in a log. actix_http
+    // logs every malformed head as an error: those are counted, and whoever sends them must not be
+    // able to fill the disk.
+    let filter = ["lapin=off", "actix_http=off"]
+        .iter()
+        .fold(filter, |filter, off| {
+            filter.add_directive(off.parse().expect("a directive"))
+        });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .log_internal_errors(false)

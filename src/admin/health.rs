@@ -52,6 +52,13 @@ async fn metrics(watch: Data<Watch>) -> HttpResponse {
             .sink_reconnects_total
             .with_label_values(label)
             .set(i64::try_from(health.reconnects).unwrap_or(i64::MAX));
+        for (stage, failures) in &health.failures {
+            watch
+                .metrics
+                .sink_connect_failures_total
+                .with_label_values(&[name.as_str(), stage.as_str()])
+                .set(i64::try_from(*failures).unwrap_or(i64::MAX));
+        }
     }
     match watch.metrics.render() {
         Ok(text) => HttpResponse::Ok()

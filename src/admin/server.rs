@@ -22,6 +22,8 @@ pub struct Operators {
     pub watch: Watch,
     /// The store's topics, where there is a store.
     pub topics: Option<TopicLog>,
+    /// The most connections at once.
+    pub max_connections: usize,
     /// The sinks that a dispatcher serves.
     pub served: Vec<SinkName>,
 }
@@ -51,6 +53,7 @@ pub fn bind(operators: Operators) -> io::Result<Listening> {
     };
     let server = HttpServer::new(app)
         .workers(1)
+        .max_connections(operators.max_connections)
         .client_request_timeout(Duration::from_secs(5))
         .shutdown_timeout(1)
         .disable_signals()

@@ -2,14 +2,29 @@
 
 use jiff::Timestamp;
 
-use crate::config::{Settings, SourceSettings};
+use crate::config::{Settings, SinkKind, SinkSettings, SourceSettings};
 use crate::event::QuarantineReason;
-use crate::ingress::Problem;
+use crate::ingress::{Problem, Unheard};
 use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName};
 use crate::pipeline::Refusal;
 use crate::sink::RefusalReason;
 use crate::source::Rejection;
+
+/// The dates on which an outage begins unless somebody renews a certificate.
+fn show_certificates(metrics: &Metrics, sink: &SinkSettings) {
+    let expiries = match &sink.kind {
+        SinkKind::Kafka(kafka) => kafka.tls.as_ref().map(|tls| &tls.expiries),
+        SinkKind::RabbitMq(rabbit) => Some(&rabbit.tls.expiries),
+        SinkKind::Store(_) => None,
+    };
+    for (file, expiry) in expiries.into_iter().flatten() {
+        metrics
+            .tls_certificate_expiry_timestamp_seconds
+            .with_label_values(&[sink.name.as_str(), file])
+            .set(expiry.as_second());
+    }
+}
 
 /// Gives every closed-set label its series from the first scrape on, so that a rate over a counter
 /// that starts with its first event misses nothing.
@@ -38,9 +53,12 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             .events_quarantined_total
             .with_label_values(&[reason.as_str()]);
     }
-    metrics
-        .deliveries_rejected_total
-        .with_label_values(&["unknown", Problem::UnknownSource.reason()]);
+    let nobodys = Unheard::ALL.map(Unheard::reason);
+    for reason in [Problem::UnknownSource.reason()].into_iter().chain(nobodys) {
+        metrics
+            .deliveries_rejected_total
+            .with_label_values(&["unknown", reason]);
+    }
     for SourceSettings {
         source,
         event_types,
@@ -71,6 +89,9 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
                     .with_label_values(&[sink.as_str(), label]);
             }
         }
+    }
+    for sink in &settings.sinks {
+        show_certificates(metrics, sink);
     }
     for sink in sinks {
         metrics

@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::certificate;
 use super::problem::Problems;
 use super::value::{SecretReference, Size, Span};
 use crate::route::Template;
@@ -358,15 +359,17 @@ fn password(reference: &SecretReference, key: &str, problems: &mut Problems) -> 
 
 impl TlsFile {
     fn tls(self, path: &str, problems: &mut Problems) -> Tls {
-        let files = [
+        let mut expiries = Vec::new();
+        for (key, file) in [
             ("ca_file", &self.ca_file),
             ("client_certificate_file", &self.client_certificate_file),
-            ("client_key_file", &self.client_key_file),
-        ];
-        for (key, file) in files {
-            if let Some(file) = file {
-                check_readable(file, &format!("{path}.{key}"), problems);
-            }
+        ] {
+            let read = |file: &PathBuf| certificate::read(&format!("{path}.{key}"), file, problems);
+            let certificates = file.as_ref().and_then(read);
+            expiries.extend(certificates.map(|certificates| (key, certificates.expiry)));
+        }
+        if let Some(file) = &self.client_key_file {
+            check_readable(file, &format!("{path}.client_key_file"), problems);
         }
         if self.client_certificate_file.is_some() != self.client_key_file.is_some() {
             let found = "a client's certificate and its key belong together";
@@ -383,6 +386,7 @@ impl TlsFile {
             ca_file: self.ca_file,
             client_certificate_file: self.client_certificate_file,
             client_key_file: self.client_key_file,
+            expiries,
         }
     }
 }

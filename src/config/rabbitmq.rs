@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::certificate::{self, Certificates};
 use super::problem::Problems;
 use super::value::{SecretReference, Size, Span};
 use crate::route::{Template, Templates};
@@ -164,12 +165,13 @@ impl Section<'_> {
     }
 
     fn tls(&mut self, file: &RabbitMqFile, is_tls: bool) -> Option<Tls> {
-        let authorities = self.pem("ca_file", file.ca_file.as_deref());
-        let certificate = self.pem(
+        let authorities = self.file("ca_file", file.ca_file.as_deref(), certificate::read);
+        let certificate = self.file(
             "client_certificate_file",
             file.client_certificate_file.as_deref(),
+            certificate::read,
         );
-        let key = self.pem("client_key_file", file.client_key_file.as_deref());
+        let key = self.file("client_key_file", file.client_key_file.as_deref(), read_key);
         for (name, given) in [
             ("ca_file", &file.ca_file),
             ("client_certificate_file", &file.client_certificate_file),
@@ -180,8 +182,15 @@ impl Section<'_> {
                 self.wrong(name, "the connection is not encrypted", remedy);
             }
         }
-        let identity = match (certificate?, key?) {
-            (Some(certificate), Some(key)) => Some((certificate.into_bytes(), key.into_bytes())),
+        let (authorities, certificate) = (authorities?, certificate?);
+        let expiry =
+            |key, file: &Option<Certificates>| file.as_ref().map(|file| (key, file.expiry));
+        let expiries = [
+            expiry("ca_file", &authorities),
+            expiry("client_certificate_file", &certificate),
+        ];
+        let identity = match (certificate, key?) {
+            (Some(certificate), Some(key)) => Some((certificate.pem.into_bytes(), key)),
             (None, None) => None,
             (Some(_), None) => {
                 self.wrong("client_key_file", "the key is missing", "name its PEM file");
@@ -194,30 +203,23 @@ impl Section<'_> {
             }
         };
         Some(Tls {
-            authorities: authorities?,
+            authorities: authorities.map(|file| file.pem),
             identity,
+            expiries: expiries.into_iter().flatten().collect(),
         })
     }
 
-    /// The file's text; the outer none is a problem, the inner one an absent key.
+    /// What is read from a file; the outer none is a problem, the inner one an absent key.
     #[allow(clippy::option_option, reason = "absent and wrong are two things")]
-    fn pem(&mut self, name: &str, file: Option<&Path>) -> Option<Option<String>> {
-        let Some(file) = file else {
-            return Some(None);
-        };
-        let remedy = "name a readable PEM file";
-        match std::fs::read_to_string(file) {
-            Ok(text) if text.contains("-----BEGIN ") => Some(Some(text)),
-            Ok(_) => {
-                let found = format!("{} holds no PEM", file.display());
-                self.wrong(name, found, remedy);
-                None
-            }
-            Err(error) => {
-                let found = format!("cannot read {}: {error}", file.display());
-                self.wrong(name, found, remedy);
-                None
-            }
+    fn file<T>(
+        &mut self,
+        name: &str,
+        file: Option<&Path>,
+        read: fn(&str, &Path, &mut Problems) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match file {
+            None => Some(None),
+            Some(file) => read(&self.key(name), file, self.problems).map(Some),
         }
     }
 
@@ -333,9 +335,21 @@ impl Section<'_> {
     }
 }
 
+/// A private key, as PEM.
+fn read_key(path: &str, file: &Path, problems: &mut Problems) -> Option<Vec<u8>> {
+    let read = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))
+        .and_then(|pem| match pem.contains("-----BEGIN ") {
+            true => Ok(pem.into_bytes()),
+            false => Err(format!("{} holds no PEM", file.display())),
+        });
+    problems.take(path, read, "name a readable PEM file of the key")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::certificate::tests::UNTIL_2027;
 
     fn read(text: &str) -> (Option<Settings>, Vec<String>) {
         let file: RabbitMqFile = toml::from_str(text).expect("known keys");
@@ -428,7 +442,7 @@ mod tests {
     #[test]
     fn certificates_want_tls_and_come_in_pairs() {
         let pem = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(pem.path(), "-----BEGIN CERTIFICATE-----").expect("written");
+        std::fs::write(pem.path(), UNTIL_2027).expect("written");
         let file = pem.path().display();
         assert_eq!(
             wrong(&format!("url = \"amqp://mq\"\nca_file = \"{file}\"")),
@@ -445,7 +459,14 @@ mod tests {
         );
         let (settings, problems) = read(&both);
         assert!(problems.is_empty(), "{problems:?}");
-        assert!(settings.is_some_and(|settings| settings.tls.identity.is_some()));
+        let tls = settings.expect("complete").tls;
+        assert!(tls.identity.is_some());
+        let expiries: Vec<_> = tls
+            .expiries
+            .iter()
+            .map(|(key, end)| (*key, end.as_second()))
+            .collect();
+        assert_eq!(expiries, [("client_certificate_file", 1_827_104_313)]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::content::Identity;
 use crate::name::SourceName;
+use crate::seeded::{self, Bug};
 
 const DOMAIN: &[u8] = b"hookferry event id 1";
 
@@ -48,7 +49,10 @@ impl EventId {
         Self::assemble(0, hash(&[source.as_str().as_bytes(), body]))
     }
 
-    fn assemble(milliseconds: u64, hash: [u8; 10]) -> Self {
+    fn assemble(milliseconds: u64, mut hash: [u8; 10]) -> Self {
+        if seeded::is(Bug::MakeRandomIds) {
+            getrandom::fill(&mut hash).expect("the system has randomness");
+        }
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&hash);

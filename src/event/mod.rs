@@ -26,6 +26,7 @@ pub use quarantine::{Quarantine, QuarantineReason};
 pub use traceparent::TraceParent;
 
 use crate::name::SourceName;
+use crate::seeded;
 use crate::source::{Format, Verified};
 
 /// How an event came in.
@@ -91,7 +92,7 @@ impl Event {
             signature,
             content_type: inbound.content_type,
             traceparent: TraceParent::continue_or_start(inbound.traceparent.as_deref()),
-            body: inbound.body,
+            body: seeded::kept_or_encoded_again(inbound.body),
         }
     }
 

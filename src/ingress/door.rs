@@ -21,7 +21,7 @@ use crate::pipeline::{Accepted, Pipeline};
 use crate::source::{Claim, Inbound, Rejection, Source, Verified};
 
 /// The label of requests that name no configured source.
-const UNKNOWN: &str = "unknown";
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// A source at the door, with its rate limit.
 #[derive(Debug)]

@@ -9,7 +9,9 @@ mod body;
 mod door;
 mod problem;
 mod server;
+mod stream;
 
 pub use door::{Door, Entrance, Limits, Sources};
 pub use problem::Problem;
 pub use server::{Listening, Public, bind};
+pub use stream::Unheard;

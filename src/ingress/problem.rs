@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::body::Early;
 use crate::pipeline::Refusal;
+use crate::seeded::{self, Bug};
 use crate::source::Rejection;
 
 /// Why a request is not answered 200.
@@ -101,6 +102,7 @@ impl Problem {
                 | Rejection::SignatureMalformed,
             ) => StatusCode::BAD_REQUEST,
             Self::Rejected(_) => StatusCode::UNAUTHORIZED,
+            Self::Refused(_) if seeded::is(Bug::BlameSender) => StatusCode::BAD_REQUEST,
             Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -1,15 +1,29 @@
 //! The HTTP server around the door: connections, head limits, and stopping.
 
+use std::future::ready;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::{AppConfig, Server, ServerHandle};
+use actix_web::http::StatusCode;
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, Payload};
-use actix_web::{App, HttpRequest, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse};
+use tokio::net::TcpSocket;
 
 use super::door::Door;
+use super::stream::{Progress, Stream};
+
+/// Connections that the system completes and keeps for us while all workers are at their limit.
+const BACKLOG: u32 = 2048;
+/// How long an answered sender may go on with the rest of a request that is not wanted.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How the public listener treats connections.
 #[derive(Debug, Clone)]
@@ -40,25 +54,53 @@ pub struct Listening {
 
 /// Binds the public listener; it serves once the server is awaited.
 ///
+/// The parts of actix-web's own server are put together here, because each connection is a
+/// [`Stream`] of ours.
+///
 /// # Errors
 /// When the address cannot be bound.
 pub fn bind(public: &Public, door: Arc<Door>) -> io::Result<Listening> {
+    let listener = listen(public.listen)?;
+    let address = listener.local_addr()?;
+    let builder = Server::build()
+        .workers(public.workers)
+        // The limit is each worker's own.
+        .max_concurrent_connections((public.max_connections / public.workers).max(1))
+        .shutdown_timeout(public.shutdown_timeout.as_secs().max(1))
+        .disable_signals();
+    let (stopping, head_timeout, keep_alive) = (
+        builder.graceful_shutdown_signal(),
+        public.head_timeout,
+        public.keep_alive,
+    );
     let door = Data::from(door);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(door.clone())
+    let connections = move || {
+        let (stopping, door) = (stopping.clone(), door.clone());
+        let metrics = Arc::clone(&door.metrics);
+        let app = App::new()
+            .app_data(door)
             .default_service(web::to(receive))
-    })
-    .workers(public.workers)
-    .max_connections(public.max_connections.div_ceil(public.workers))
-    .client_request_timeout(public.head_timeout)
-    .client_disconnect_timeout(Duration::from_secs(1))
-    .keep_alive(public.keep_alive)
-    .shutdown_timeout(public.shutdown_timeout.as_secs().max(1))
-    .disable_signals()
-    .bind(public.listen)?;
-    let address = server.addrs().first().copied().unwrap_or(public.listen);
-    let server = server.run();
+            .into_factory();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(keep_alive)
+            .client_request_timeout(head_timeout)
+            .client_disconnect_timeout(LINGER)
+            .on_connect_ext(|stream: &Stream, data| {
+                data.insert(stream.progress());
+            })
+            .h1(map_config(app, |()| AppConfig::default()));
+        let watch = move |socket: TcpStream| {
+            let peer = socket.peer_addr().ok();
+            let stream = Stream::new(socket, head_timeout, Arc::clone(&metrics));
+            ready(Ok::<_, DispatchError>((stream, peer)))
+        };
+        fn_service(watch).and_then(http)
+    };
+    let server = builder.listen("ingress", listener, connections)?.run();
     let handle = server.handle();
     Ok(Listening {
         address,
@@ -67,10 +109,26 @@ pub fn bind(public: &Public, door: Arc<Door>) -> io::Result<Listening> {
     })
 }
 
-async fn receive(
-    request: HttpRequest,
-    payload: Payload,
-    door: Data<Door>,
-) -> actix_web::HttpResponse {
-    door.answer(&request, payload).await
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restarted bridge gets its port back while old connections are still being forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+async fn receive(request: HttpRequest, payload: Payload, door: Data<Door>) -> HttpResponse {
+    let progress = request.conn_data::<Rc<Progress>>();
+    if let Some(progress) = progress {
+        progress.reached();
+    }
+    let response = door.answer(&request, payload).await;
+    if let Some(progress) = progress {
+        // Every other answer ends the connection.
+        progress.answered(response.status() == StatusCode::OK);
+    }
+    response
 }

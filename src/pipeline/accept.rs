@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::event::{Content, Event, EventId};
 use crate::metrics::Metrics;
 use crate::route::Router;
+use crate::seeded::{self, Bug};
 use crate::shutdown::Draining;
 use crate::source::Verified;
 use crate::spool::{Appended, Milestone, Spool, SpoolUnavailable};
@@ -77,8 +78,9 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, so that each has a series from the first scrape on.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Spool(SpoolUnavailable::Full),
+        Self::Spool(SpoolUnavailable::DiskFull),
         Self::Spool(SpoolUnavailable::Unwritable),
         Self::Spool(SpoolUnavailable::Overloaded),
         Self::Draining,
@@ -91,6 +93,7 @@ impl Refusal {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Spool(SpoolUnavailable::Full) => "spool_full",
+            Self::Spool(SpoolUnavailable::DiskFull) => "disk_full",
             Self::Spool(SpoolUnavailable::Unwritable) => "spool_unwritable",
             Self::Spool(SpoolUnavailable::Overloaded) => "overloaded",
             Self::Spool(SpoolUnavailable::Closed) | Self::Draining => "draining",
@@ -113,6 +116,9 @@ pub struct Pipeline {
     pub keeps_dead_letters: bool,
     /// How long a request may wait for the milestone.
     pub deadline: Duration,
+    /// How long it may still wait once the bridge stops: its answer must be out before the listener
+    /// goes, or the sender would learn nothing.
+    pub grace: Duration,
     /// Whether new events are still taken.
     pub draining: Draining,
     /// Where they are counted.
@@ -141,22 +147,35 @@ impl Pipeline {
         Ok(self.spool.usable()?)
     }
 
+    /// Returns once draining has begun and the grace is over.
+    async fn stopping(&self) {
+        self.draining.begun().await;
+        tokio::time::sleep(self.grace).await;
+    }
+
     /// Makes the delivery an accepted event. Returns once the milestone is reached; if the caller
     /// gives up waiting, the event goes its way all the same.
     ///
     /// # Errors
     /// When it could not be made durable in time.
     pub async fn accept(&self, verified: Verified) -> Result<Accepted, Refusal> {
+        seeded::stumble(Bug::PanicInRequest, verified.body());
         let event = Event::read(verified);
         let id = event.id();
         let source = event.source().clone();
         let quarantined = matches!(event.content(), Content::Quarantined(_));
+        if quarantined && seeded::is(Bug::DropQuarantined) {
+            let status = Status::Quarantined;
+            return Ok(Accepted { id, status });
+        }
         let append = self
             .spool
             .append(self.router.load().route(event), self.milestone);
-        let appended = tokio::time::timeout(self.deadline, append)
-            .await
-            .map_err(|_| Refusal::NotInTime)??;
+        let appended = tokio::select! {
+            appended = append => appended?,
+            () = tokio::time::sleep(self.deadline) => return Err(Refusal::NotInTime),
+            () = self.stopping() => return Err(Refusal::Draining),
+        };
         let status = match appended {
             Appended::Duplicate => {
                 self.metrics

@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::{Backoff, Schedule, random};
 use super::gate::{Gate, Turn};
 use super::publishing::{Attempt, Publishing};
+use super::window::Window;
 use crate::event::{Content, OrderingKey, SinkIndex};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
+use crate::seeded::{self, Bug};
 use crate::sink::{PublishError, RefusalReason, Sink};
 use crate::spool::{Burial, Record, Settlement, Spool, SpoolUnavailable};
 
@@ -71,6 +73,7 @@ pub struct Dispatcher {
     pace: Pace,
     metrics: Arc<Metrics>,
     publishing: Publishing,
+    window: Window,
     gate: Gate,
     /// Events whose turn has come, in order.
     ready: VecDeque<Arc<Record>>,
@@ -101,6 +104,7 @@ impl Dispatcher {
             pace,
             metrics,
             publishing: Publishing::to(served.sink),
+            window: Window::of(pace.max_in_flight),
             gate: Gate::default(),
             ready: VecDeque::new(),
             read_through: 0,
@@ -172,7 +176,8 @@ impl Dispatcher {
         due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
 
-    /// The pause is over: one publish will show whether the sink is back.
+    /// The pause is over: one publish, all that the window lets through, will show whether the sink
+    /// is back.
     fn resume(&mut self, now: Instant) {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
@@ -183,12 +188,7 @@ impl Dispatcher {
         if self.paused_until.is_some() {
             return 0;
         }
-        let most = if self.paused_at.is_some() {
-            1
-        } else {
-            self.pace.max_in_flight
-        };
-        most.saturating_sub(self.publishing.len())
+        self.window.open().saturating_sub(self.publishing.len())
     }
 
     fn publish_ready(&mut self) {
@@ -219,6 +219,7 @@ impl Dispatcher {
     fn fetched(&mut self, records: Vec<Arc<Record>>) {
         self.fetching = None;
         for record in records {
+            seeded::stumble(Bug::PanicInDispatcher, record.event().body());
             let sequence = record.position().sequence;
             self.read_through = self.read_through.max(sequence);
             self.held.insert(sequence, record.event().received_at());
@@ -283,7 +284,16 @@ impl Dispatcher {
     }
 
     fn ended(&mut self, attempts: Vec<Attempt>) -> Result<(), SpoolUnavailable> {
-        let mut settlements = Vec::with_capacity(attempts.len());
+        let outstanding = attempts.len() + self.publishing.len();
+        let verdicts = attempts
+            .iter()
+            .filter(|attempt| attempt.is_verdict())
+            .count();
+        if verdicts > 0 {
+            self.answered();
+            self.window.worked(verdicts, outstanding);
+        }
+        let mut settlements = Vec::with_capacity(verdicts);
         for Attempt {
             record,
             result,
@@ -291,15 +301,15 @@ impl Dispatcher {
         } in attempts
         {
             self.count(&result, started);
-            if !matches!(result, Err(PublishError::Unavailable(_))) {
-                self.answered();
-            }
             match result {
                 Ok(receipt) => {
                     self.delivered(&record);
                     settlements.push(Settlement { receipt, record });
                 }
-                Err(PublishError::Unavailable(cause)) => self.pause(record, started, &cause),
+                Err(PublishError::Unavailable(cause)) => {
+                    self.ready.push_front(record);
+                    self.pause(started, outstanding, &cause);
+                }
                 Err(PublishError::Unroutable(cause)) => self.hold_back(&record, &cause),
                 Err(PublishError::Refused { reason, detail }) => self.bury(record, reason, detail),
             }
@@ -342,9 +352,8 @@ impl Dispatcher {
         }
     }
 
-    /// The sink is unavailable: everything stops for a while, and this event keeps its turn.
-    fn pause(&mut self, record: Arc<Record>, started: Instant, cause: &str) {
-        self.ready.push_front(record);
+    /// The sink is unavailable: everything stops for a while.
+    fn pause(&mut self, started: Instant, outstanding: usize, cause: &str) {
         let news = self.paused_at.is_none_or(|paused| started >= paused);
         if !news {
             return;
@@ -355,6 +364,7 @@ impl Dispatcher {
         let now = Instant::now();
         self.paused_at = Some(now);
         self.paused_until = Some(now + self.backoff.failed());
+        self.window.failed(outstanding);
     }
 
     /// The sink has no place for this event yet: its object waits, the others go on.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::event::OrderingKey;
+use crate::seeded::{self, Bug};
 use crate::spool::Record;
 
 /// Waiting records are kept in memory up to this many bytes; beyond it they wait on the disk.
@@ -30,6 +31,9 @@ pub(super) struct Gate {
 impl Gate {
     /// Lets the record through if nothing of its object is on its way; else it waits.
     pub fn enter(&mut self, record: Arc<Record>) -> Option<Arc<Record>> {
+        if seeded::is(Bug::BypassGate) {
+            return Some(record);
+        }
         match self.busy.entry(record.event().ordering_key()) {
             std::collections::hash_map::Entry::Vacant(entry) => {
                 entry.insert(VecDeque::new());

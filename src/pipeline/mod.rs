@@ -6,6 +6,7 @@ mod backoff;
 mod dispatcher;
 mod gate;
 mod publishing;
+mod window;
 
 pub use accept::{Accepted, Pipeline, Refusal, Status};
 pub use backoff::{Backoff, Schedule};

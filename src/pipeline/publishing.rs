@@ -19,6 +19,13 @@ pub(super) struct Attempt {
     pub started: Instant,
 }
 
+impl Attempt {
+    /// Whether the sink has said what it thinks of the message, whatever that is.
+    pub fn is_verdict(&self) -> bool {
+        !matches!(self.result, Err(PublishError::Unavailable(_)))
+    }
+}
+
 /// The publishes outstanding at one sink.
 #[derive(Debug)]
 pub(super) struct Publishing {

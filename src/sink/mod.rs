@@ -10,6 +10,7 @@ mod message;
 pub mod rabbitmq;
 pub mod store;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -88,6 +89,37 @@ pub struct Health {
     pub blocked: bool,
     /// How often a connection was made anew since the start.
     pub reconnects: u64,
+    /// How often one could not be made, by the stage it failed at; empty where a sink cannot tell.
+    pub failures: BTreeMap<Stage, u64>,
+}
+
+/// The stages on the way to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The broker's name is looked up.
+    Lookup,
+    /// The network leads to it.
+    Connect,
+    /// It shows a certificate that holds.
+    Tls,
+    /// It lets us in.
+    Login,
+}
+
+impl Stage {
+    /// Every stage, so that each has a series from the first scrape on.
+    pub const ALL: [Self; 4] = [Self::Lookup, Self::Connect, Self::Tls, Self::Login];
+
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Login => "login",
+        }
+    }
 }
 
 /// One result of a check, for a person.
@@ -145,6 +177,10 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
 
     /// The connection's state now.
     fn health(&self) -> Health;
+
+    /// Returns when a task or thread of the sink has ended, and never while all is well: without it
+    /// events would wait for ever, so the program stops, and its next start begins anew.
+    async fn ended(&self);
 
     /// Closes the connection, within `deadline`. Publishes still outstanding fail.
     async fn close(&self, deadline: Duration);

@@ -36,6 +36,9 @@ pub enum SpoolUnavailable {
     /// As many events or bytes as it may hold.
     #[error("the spool is full")]
     Full,
+    /// The spool's disk has no more room than it needs to let go of what it has.
+    #[error("the spool's disk is full")]
+    DiskFull,
     /// The last commit failed and none has worked since.
     #[error("the spool cannot be written")]
     Unwritable,

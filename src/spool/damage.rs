@@ -11,7 +11,7 @@ use super::table::{self, DeadRow};
 use super::tally::Tally;
 use super::write::Unwritten;
 use super::{Place, SpoolError};
-use crate::sqlite::{self, Cause, Claim, Former, Identity, OpenError};
+use crate::sqlite::{self, Cause, Claim, Former, Identity, OpenError, Readable, Sharing};
 
 pub(super) const IDENTITY: Identity = Identity {
     name: "spool",
@@ -34,6 +34,8 @@ pub(super) struct Opened {
     pub claim: Option<Claim>,
     /// What it cost to replace a damaged file.
     pub cost: Cost,
+    /// Why it can only be read for now: its log could not be moved into it.
+    pub full: Option<rusqlite::Error>,
 }
 
 /// What a failed statement means for the file. The later ones need more.
@@ -43,6 +45,8 @@ pub(super) enum Failure {
     Unwritable,
     /// Pages may be lost or wrong: go on in a new file.
     Untrusted,
+    /// What is open has no name any more: give what is in it one.
+    Vanished,
 }
 
 impl Failure {
@@ -63,6 +67,9 @@ impl Failure {
             Self::Untrusted => {
                 "look at the disk's health; the bridge goes on in a new file as soon as one can be written"
             }
+            Self::Vanished => {
+                "leave the spool's files alone while the bridge runs; where their folder is there, they are written again with all that is open"
+            }
         }
     }
 }
@@ -74,15 +81,17 @@ pub(super) fn open(place: &Place) -> Result<Opened, SpoolError> {
             connection: sqlite::open_in_memory(&IDENTITY)?,
             claim: None,
             cost: Cost::default(),
+            full: None,
         });
     };
     let claim = Claim::take(path, IDENTITY)?;
     salvage::finish_exchange(&claim)?;
-    let (connection, cost) = open_or_replace(&claim)?;
+    let ((connection, full), cost) = open_or_replace(&claim)?;
     Ok(Opened {
         connection,
         claim: Some(claim),
         cost,
+        full,
     })
 }
 
@@ -98,28 +107,32 @@ pub(super) fn reopen(
     };
     let (connection, cost) = match failure {
         Failure::Untrusted => salvage::replace(held)?,
-        Failure::Unwritable => open_or_replace(held)?,
+        Failure::Unwritable | Failure::Vanished => {
+            salvage::finish_exchange(held)?;
+            (held.open(Sharing::Exclusive)?, Cost::default())
+        }
     };
     Ok(Opened {
         connection,
         claim: claim.take(),
         cost,
+        full: None,
     })
 }
 
-fn open_or_replace(claim: &Claim) -> Result<(Connection, Cost), SpoolError> {
+fn open_or_replace(claim: &Claim) -> Result<(Readable, Cost), SpoolError> {
     match claim.open_sound(|connection| check(connection, claim.path())) {
-        Ok(connection) => Ok((connection, Cost::default())),
+        Ok(readable) => return Ok((readable, Cost::default())),
         Err(error @ OpenError::Damaged { .. }) => {
             tracing::error!(%error, "the spool is damaged; what can be read is carried over into a new file");
-            salvage::replace(claim)
         }
         Err(error @ OpenError::Outdated { .. }) => {
             tracing::warn!(%error, "the spool is carried over into a file of the new format");
-            salvage::replace(claim)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
     }
+    let (connection, cost) = salvage::replace(claim)?;
+    Ok(((connection, None), cost))
 }
 
 /// Whether the file can be worked with. The small tables must make sense in any case; a small file

@@ -20,6 +20,9 @@
 //! - After a failed commit nothing is accepted until a new commit has worked, and after an I/O error
 //!   that commit goes to a new file: the pages of a failed fsync may be gone although a second fsync
 //!   would succeed.
+//! - New events leave room on the disk for what letting go of events needs, so that a disk which the
+//!   spool itself has filled is emptied by delivering.
+//! - Nothing is accepted into a file that has lost its name.
 //! - Nothing is written to a file before it has been looked at: its first page and its log as bytes,
 //!   then, through SQLite, its small tables, and in a small file every page, row and count.
 //! - A file that cannot be trusted is set aside with its log, byte for byte as it was found, and what
@@ -34,8 +37,10 @@ mod command;
 mod damage;
 mod inspect;
 mod owner;
+mod presence;
 mod recent;
 mod record;
+mod room;
 mod salvage;
 mod settling;
 mod table;
@@ -63,6 +68,7 @@ use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::route::Routed;
+use crate::seeded::{self, Bug};
 use crate::sqlite::OpenError;
 
 /// The most bytes of events that may wait for a commit; beyond it the bridge says so instead of
@@ -141,6 +147,7 @@ struct State {
     queued_bytes: AtomicUsize,
     writable: AtomicBool,
     full: AtomicBool,
+    disk_full: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -201,10 +208,12 @@ impl Spool {
     /// Whether there is room for another event, as far as one can tell without asking.
     ///
     /// # Errors
-    /// When it is full.
+    /// When it is full, or its disk is.
     pub fn room(&self) -> Result<(), SpoolUnavailable> {
         if self.state.full.load(Ordering::Relaxed) {
             Err(SpoolUnavailable::Full)
+        } else if self.state.disk_full.load(Ordering::Relaxed) {
+            Err(SpoolUnavailable::DiskFull)
         } else {
             Ok(())
         }
@@ -247,6 +256,9 @@ impl Spool {
             milestone,
             reply,
         })))?;
+        if seeded::is(Bug::AcknowledgeBeforeCommit) {
+            return Ok(Appended::Accepted);
+        }
         answer.await.map_err(|_| SpoolUnavailable::Closed)?
     }
 

@@ -44,19 +44,19 @@ pub(super) struct SinkCost {
 
 /// Carries what can be read into a new file, which then takes the old one's name.
 pub(super) fn replace(claim: &Claim) -> Result<(Connection, Cost), SpoolError> {
-    let path = claim.path();
-    let unfinished = beside(path, ".salvaging");
-    sqlite::remove_database(&unfinished).map_err(|error| set_aside(path, error))?;
-    let remains = Remains::gather(path, beside(path, ".remains"), &IDENTITY)
-        .map_err(|cause| unreadable(path, cause))?;
-    let cost = fill(&unfinished, &remains).map_err(|cause| unreadable(path, cause))?;
-    drop(remains);
-    fs::rename(&unfinished, beside(path, ".salvaged")).map_err(|error| set_aside(path, error))?;
+    let mut cost = Cost::default();
+    // One that is there already holds what the old file had, whose name may be gone by now.
+    if !beside(claim.path(), ".salvaged").exists() {
+        cost = fill(claim.path(), |fresh| {
+            let copy = beside(claim.path(), ".remains");
+            carry_remains(&Remains::gather(claim.path(), copy, &IDENTITY)?, fresh)
+        })?;
+    }
     finish_exchange(claim)?;
     let connection = claim.open(Sharing::Exclusive)?;
     if cost.records + cost.ids > 0 {
         tracing::error!(
-            file = %path.display(),
+            file = %claim.path().display(),
             damaged_records = cost.records,
             forgotten_ids = cost.ids,
             remedy = "look at the disk's health; the old file is kept beside the new one, and what is only damaged is among the dead letters",
@@ -64,6 +64,19 @@ pub(super) fn replace(claim: &Claim) -> Result<(Connection, Cost), SpoolError> {
         );
     }
     Ok((connection, cost))
+}
+
+/// Prepares a file with everything that an open but nameless one has, for [`finish_exchange`] to put
+/// in its place. Whatever lies there by then is set aside.
+pub(super) fn rescue(nameless: &Connection, claim: &mut Claim) -> Result<Cost, SpoolError> {
+    claim.renew()?;
+    let cost = fill(claim.path(), |fresh| {
+        let mut carrier = Carrier::new(fresh, IDENTITY.version);
+        carrier.read(nameless)?;
+        Ok(carrier.finish()?)
+    })?;
+    sqlite::leave_name_alone(nameless)?;
+    Ok(cost)
 }
 
 /// Puts a whole replacement in the spool's place, where there is one.
@@ -81,24 +94,37 @@ pub(super) fn finish_exchange(claim: &Claim) -> Result<(), SpoolError> {
     exchange().map_err(|error| set_aside(claim.path(), error))
 }
 
-/// Builds the replacement.
-fn fill(unfinished: &Path, remains: &Remains) -> Result<Cost, Cause> {
-    let claim = Claim::take(unfinished, IDENTITY).map_err(cause)?;
-    let fresh = claim.open(Sharing::Exclusive).map_err(cause)?;
+/// Builds the replacement of the file at `path` in one transaction; it is whole once it has its name.
+fn fill(
+    path: &Path,
+    carry: impl FnOnce(&Connection) -> Result<Cost, Cause>,
+) -> Result<Cost, SpoolError> {
+    let unfinished = beside(path, ".salvaging");
+    sqlite::remove_database(&unfinished).map_err(|error| set_aside(path, error))?;
+    let claim = Claim::take(&unfinished, IDENTITY)?;
+    let fresh = claim.open(Sharing::Exclusive)?;
     fresh.execute_batch("BEGIN IMMEDIATE")?;
-    let cost = match carry_whole(&fresh, remains)? {
-        Some(cost) => cost,
-        None => carry_pieces(&fresh, remains)?,
-    };
+    let cost = carry(&fresh).map_err(|cause| OpenError::Io {
+        path: path.to_owned(),
+        cause,
+    })?;
     fresh.execute_batch("COMMIT")?;
-    seal(fresh, unfinished)?;
+    seal(fresh, &unfinished)?;
     // Its lock file has done its work; a left-over one would only puzzle people.
-    let _ = fs::remove_file(beside(unfinished, ".lock"));
+    let _ = fs::remove_file(beside(&unfinished, ".lock"));
+    fs::rename(&unfinished, beside(path, ".salvaged")).map_err(|error| set_aside(path, error))?;
     Ok(cost)
 }
 
+fn carry_remains(remains: &Remains, fresh: &Connection) -> Result<Cost, Cause> {
+    match carry_whole(remains, fresh)? {
+        Some(cost) => Ok(cost),
+        None => carry_pieces(remains, fresh),
+    }
+}
+
 /// Carries over the reading that has everything there ever was, where there is one.
-fn carry_whole(fresh: &Connection, remains: &Remains) -> Result<Option<Cost>, Cause> {
+fn carry_whole(remains: &Remains, fresh: &Connection) -> Result<Option<Cost>, Cause> {
     for reading in remains.newest() {
         fresh.execute_batch("SAVEPOINT reading")?;
         let mut carrier = Carrier::new(fresh, remains.version());
@@ -111,7 +137,7 @@ fn carry_whole(fresh: &Connection, remains: &Remains) -> Result<Option<Cost>, Ca
 }
 
 /// Carries over what each of the readings has.
-fn carry_pieces(fresh: &Connection, remains: &Remains) -> Result<Cost, Cause> {
+fn carry_pieces(remains: &Remains, fresh: &Connection) -> Result<Cost, Cause> {
     let mut carrier = Carrier::new(fresh, remains.version());
     for reading in remains.readings() {
         carrier.read(&reading?)?;
@@ -120,15 +146,19 @@ fn carry_pieces(fresh: &Connection, remains: &Remains) -> Result<Cost, Cause> {
 }
 
 /// Moves everything into the one file that will be renamed, and makes sure that it is there.
-fn seal(fresh: Connection, path: &Path) -> Result<(), Cause> {
+fn seal(fresh: Connection, path: &Path) -> Result<(), SpoolError> {
     // Closing would only try this, and leave what it carried over in a log that stays behind.
     fresh.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
     fresh.close().map_err(|(_, error)| error)?;
     if beside(path, "-wal").exists() {
-        return Err(Cause::Content("its log could not be moved into it"));
+        return Err(set_aside(
+            path,
+            io::Error::other("its log could not be moved into it"),
+        ));
     }
-    fs::File::open(path)?.sync_all()?;
-    Ok(())
+    fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| set_aside(path, error))
 }
 
 fn set_aside(path: &Path, error: io::Error) -> SpoolError {
@@ -136,19 +166,6 @@ fn set_aside(path: &Path, error: io::Error) -> SpoolError {
         path: path.display().to_string(),
         error,
     }
-}
-
-/// The old file cannot be read, or the new one cannot be written, now.
-fn unreadable(path: &Path, cause: Cause) -> SpoolError {
-    OpenError::Io {
-        path: path.to_owned(),
-        cause,
-    }
-    .into()
-}
-
-fn cause(error: OpenError) -> Cause {
-    Cause::System(io::Error::other(error))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -99,9 +99,10 @@ impl Settling {
         self.by_sink[sink.number()]
     }
 
-    /// The commit has worked.
-    pub fn written(&mut self) {
-        self.unwritten.clear();
-        self.by_sink.fill(0);
+    /// The commit of the first so many has worked.
+    pub fn written(&mut self, count: usize) {
+        for written in self.unwritten.drain(..count) {
+            self.by_sink[written.sink.number()] -= 1;
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::record::Row;
@@ -336,14 +337,19 @@ pub(super) fn count_ids(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(sql, [], |row| row.get(0))
 }
 
-/// Forgets the ids of events triggered before `before`; an id without a time counts from its acceptance.
-pub(super) fn expire_ledger(connection: &Connection, before: Timestamp) -> rusqlite::Result<usize> {
+/// Forgets the ids of events triggered before `before`; an id without a time counts from its
+/// acceptance. Of each kind at most `limit`, so that no commit grows beyond bounds.
+pub(super) fn expire_ledger(
+    connection: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<usize> {
     let timed = connection
-        .prepare_cached("DELETE FROM ledger WHERE id < ?1")?
-        .execute([EventId::lower_bound(before).as_bytes()])?;
+        .prepare_cached("DELETE FROM ledger WHERE id IN (SELECT id FROM ledger WHERE id < ?1 ORDER BY id LIMIT ?2)")?
+        .execute(params![EventId::lower_bound(before).as_bytes(), limit])?;
     let untimed = connection
-        .prepare_cached("DELETE FROM ledger_untimed WHERE accepted_at < ?1")?
-        .execute([before.as_second()])?;
+        .prepare_cached("DELETE FROM ledger_untimed WHERE id IN (SELECT id FROM ledger_untimed WHERE accepted_at < ?1 LIMIT ?2)")?
+        .execute(params![before.as_second(), limit])?;
     Ok(timed + untimed)
 }
 
@@ -514,13 +520,24 @@ pub(super) fn exhume(connection: &Connection, number: i64) -> rusqlite::Result<b
         .map(|removed| removed == 1)
 }
 
+/// The columns as they lie there. A value of another kind than was written is no error here: a
+/// single flipped bit makes a text of a blob, and an error would hold up all that lies behind. What
+/// is no bytes or no number becomes none, and the checksum says that this is not what was written.
 fn read_row(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
+    let bytes = |column| match row.get_ref(column)? {
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Ok(bytes.to_vec()),
+        _ => Ok::<_, rusqlite::Error>(Vec::new()),
+    };
+    let number = |column| match row.get_ref(column)? {
+        ValueRef::Integer(number) => Ok(u32::try_from(number).unwrap_or_default()),
+        _ => Ok::<_, rusqlite::Error>(0),
+    };
     Ok(Row {
         sequence: unsigned(row.get(first)?),
-        sinks: SinkSet::from_bits(row.get(first + 1)?),
-        crc: row.get(first + 2)?,
-        head: row.get(first + 3)?,
-        body: Bytes::from(row.get::<_, Vec<u8>>(first + 4)?),
+        sinks: SinkSet::from_bits(number(first + 1)?),
+        crc: number(first + 2)?,
+        head: bytes(first + 3)?,
+        body: Bytes::from(bytes(first + 4)?),
     })
 }
 

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::command::Burial;
+use super::command::{Burial, SpoolUnavailable};
 use super::record::{Record, Row};
+use super::room::Room;
 use super::table::{self, DeadRow};
 use super::tally::Tally;
 use super::{Duplicates, Place, Settings};
 use crate::event::{Position, SinkIndex, SinkSet};
 use crate::route::Routed;
+use crate::seeded::{self, Bug};
 
 /// How many sequences one reservation covers; a crash skips at most so many.
 const RESERVED_SEQUENCES: i64 = 1 << 20;
@@ -32,15 +34,17 @@ pub(super) struct Unwritten {
 pub(super) enum Plan {
     Accepted(Arc<Record>),
     Duplicate { original: u64, pending: bool },
-    Full,
+    Refused(SpoolUnavailable),
 }
 
 /// What one transaction shall write.
+#[derive(Default)]
 pub(super) struct Batch<'a> {
     pub settled: &'a [Unwritten],
     pub burials: Vec<(&'a Burial, Unwritten)>,
     pub appends: Vec<Routed>,
-    pub expire: bool,
+    /// How many ids may be forgotten that are older than the window.
+    pub expire: usize,
     /// Change something even if there is nothing to write, to see whether a commit works.
     pub probe: bool,
 }
@@ -50,6 +54,8 @@ pub(super) struct Writer<'a> {
     pub settings: &'a Settings,
     pub tally: Tally,
     pub next_sequence: u64,
+    /// What new events may take of the disk.
+    pub room: Room,
     pub now: Timestamp,
 }
 
@@ -60,8 +66,15 @@ impl<'a> Writer<'a> {
             settings,
             tally: tally.clone(),
             next_sequence,
+            room: Room::PLENTY,
             now: Timestamp::now(),
         }
+    }
+
+    /// Keeps new events within this room.
+    pub fn within(mut self, room: Room) -> Self {
+        self.room = room;
+        self
     }
 
     /// Writes the batch in one transaction. On success the plans are in the order of the appends,
@@ -85,12 +98,12 @@ impl<'a> Writer<'a> {
             .into_iter()
             .map(|routed| self.append(&transaction, routed))
             .collect::<Result<_, _>>()?;
-        if batch.expire {
+        if batch.expire > 0 {
             let window =
                 SignedDuration::try_from(self.settings.window).unwrap_or(SignedDuration::MAX);
             let before = self.now.saturating_sub(window).unwrap_or(Timestamp::MIN);
-            self.tally
-                .forget(table::expire_ledger(&transaction, before)?);
+            let expired = table::expire_ledger(&transaction, before, batch.expire)?;
+            self.tally.forget(expired);
         }
         if batch.probe {
             self.tally.reserved += 1;
@@ -108,6 +121,9 @@ impl<'a> Writer<'a> {
     }
 
     fn bury(&mut self, connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
+        if seeded::is(Bug::DropDeadLetter) {
+            return Ok(());
+        }
         if self.settings.place == Place::Memory {
             // Nothing durable can be kept of it, so the sender's next try must not pass for a duplicate.
             let struck = table::strike(connection, burial.record.event().id())?;
@@ -132,14 +148,21 @@ impl<'a> Writer<'a> {
     fn append(&mut self, connection: &Connection, routed: Routed) -> rusqlite::Result<Plan> {
         let event = routed.event();
         let (id, bytes) = (event.id(), event.body().len());
+        seeded::stumble(Bug::PanicInSpool, event.body());
+        if seeded::again(Bug::KeepIdOfFailedCommit, id.as_bytes()) {
+            return Ok(Plan::Duplicate {
+                original: 0,
+                pending: false,
+            });
+        }
         let suppress = self.settings.duplicates == Duplicates::Suppress;
-        if self.is_full(bytes) {
+        if let Err(refusal) = self.make_room(bytes) {
             let original = if suppress {
                 table::entered(connection, id)?
             } else {
                 None
             };
-            return original.map_or(Ok(Plan::Full), |original| {
+            return original.map_or(Ok(Plan::Refused(refusal)), |original| {
                 Self::duplicate(connection, original)
             });
         }
@@ -163,8 +186,14 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn is_full(&self, bytes: usize) -> bool {
-        is_over(&self.tally, self.settings, bytes)
+    fn make_room(&mut self, bytes: usize) -> Result<(), SpoolUnavailable> {
+        if is_over(&self.tally, self.settings, bytes) {
+            Err(SpoolUnavailable::Full)
+        } else if !self.room.take(bytes) {
+            Err(SpoolUnavailable::DiskFull)
+        } else {
+            Ok(())
+        }
     }
 
     fn reserve(&mut self, sequence: u64) {

@@ -1,10 +1,8 @@
 //! A broker that is away, goes away or comes back: deliveries are answered 200 throughout, nothing
 //! is lost, nobody restarts anything, and other sinks do not notice.
 
-use rdkafka::mocking::MockCluster;
-
 use crate::harness::delivery::event;
-use crate::harness::{Bridge, Copies, Load, Outlet, Setup, Target, Verdict};
+use crate::harness::{Bridge, Copies, Load, MockKafka, Outlet, Setup, Target, Verdict};
 use crate::order::proxied;
 
 /// A broker as the tests bring it about.
@@ -23,35 +21,13 @@ impl Broker for crate::proxy::Proxy {
     }
 }
 
-/// librdkafka's own cluster: a real Kafka names its own address to its clients, so that no proxy
-/// stays in between.
-struct Mock(MockCluster<'static, rdkafka::producer::DefaultProducerContext>);
-
-impl Mock {
-    fn with_topics_of(source: &str) -> Self {
-        let cluster = MockCluster::new(1).expect("a cluster");
-        for lane in [
-            "sample.uploaded",
-            "analysis.succeeded",
-            "analysis.failed",
-            "other",
-            "quarantine",
-        ] {
-            cluster
-                .create_topic(&format!("{source}.{lane}"), 3, 1)
-                .expect("a topic");
-        }
-        Self(cluster)
-    }
-}
-
-impl Broker for Mock {
+impl Broker for MockKafka {
     fn leave(&self) {
-        self.0.broker_down(1).expect("it was there");
+        self.leaves();
     }
 
     fn come_back(&self) {
-        self.0.broker_up(1).expect("it is ours");
+        self.comes_back();
     }
 }
 
@@ -127,47 +103,10 @@ async fn rabbitmq_may_be_away_at_the_start_and_go_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_may_be_away_at_the_start_and_go_away() {
     let mut setup = Setup::store();
-    let mock = Mock::with_topics_of(&setup.source);
-    let brokers = mock.0.bootstrap_servers();
+    let mock = MockKafka::with_topics_of(&setup.source, 1);
+    let brokers = mock.brokers();
     setup = setup.and_kafka(&brokers, "");
     outages(&setup, "kafka", &mock, &mut Outlet::kafka(&brokers)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_rabbitmq_holds_nobody_up() {
-    let (proxy, url) = proxied().await;
-    let setup = Setup::rabbitmq(&url).and_store();
-    let mut outlet = Outlet::rabbitmq(&setup).await;
-    let bridge = setup.start().await;
-    bridge
-        .shows("sink_connected", &[("sink", "rabbitmq")], 1.0)
-        .await;
-    proxy.freeze();
-    let mut sent = Vec::new();
-    for number in 0..30 {
-        sent.push(
-            bridge
-                .accepted(
-                    &setup.source,
-                    event("sample.uploaded", &format!("object{number}")),
-                )
-                .await,
-        );
-    }
-    other_sink_goes_on(&bridge, 30.0).await;
-    bridge
-        .counts(
-            "publish_attempts_total",
-            &[("sink", "rabbitmq"), ("result", "unavailable")],
-            1.0,
-        )
-        .await;
-    bridge
-        .shows("sink_connected", &[("sink", "rabbitmq")], 0.0)
-        .await;
-    proxy.restore();
-    outlet.has(&bridge, &setup.source, &sent).await;
-    bridge.drained().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,33 +135,4 @@ async fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
         "attempts are not logged"
     );
     assert_eq!(count("the sink takes events again"), 1);
-}
-
-/// Kafka's own limit is a little over the bridge's default for bodies: the one event that does not
-/// fit is set aside, with its bytes, and the others of its object go on.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_large_for_kafka_is_set_aside_alone() {
-    let brokers = crate::harness::kafka_brokers();
-    let setup = Setup::kafka(&brokers);
-    let bridge = setup.start().await;
-    let small = bridge
-        .accepted(&setup.source, event("sample.uploaded", "a"))
-        .await;
-    let mut body = event("sample.uploaded", "a").into_bytes();
-    body.resize(1 << 20, b' ');
-    let large = bridge.accepted(&setup.source, body).await;
-    let after = bridge
-        .accepted(&setup.source, event("sample.uploaded", "a"))
-        .await;
-    let seen = Outlet::kafka(&brokers)
-        .has(&bridge, &setup.source, &[small, after])
-        .await;
-    assert_eq!(seen.len(), 2);
-    let labels = [("sink", "kafka"), ("reason", "too_large")];
-    bridge
-        .shows("events_dead_lettered_total", &labels, 1.0)
-        .await;
-    bridge.shows("spool_dead_letters", &[], 1.0).await;
-    bridge.metrics().await.assert_balanced("kafka");
-    assert!(bridge.ask("/dead-letters").await.text().contains(&large));
 }

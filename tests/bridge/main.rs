@@ -15,6 +15,7 @@ mod duplicates;
 mod durable;
 mod eventually;
 mod faults;
+mod fuzz;
 mod harness;
 mod http;
 mod identity;

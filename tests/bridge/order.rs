@@ -9,6 +9,11 @@ const EACH: usize = 12;
 
 /// The URL of the real RabbitMQ behind a proxy.
 pub async fn proxied() -> (Proxy, String) {
+    proxied_at("127.0.0.1:0").await
+}
+
+/// The same, with a proxy that listens at a given address.
+pub async fn proxied_at(listen: &str) -> (Proxy, String) {
     let url = amqp_url();
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let (authority, path) = rest.split_once('/').unwrap_or((rest, "%2f"));
@@ -20,7 +25,7 @@ pub async fn proxied() -> (Proxy, String) {
     } else {
         format!("{host}:5672")
     };
-    let proxy = Proxy::start(upstream).await;
+    let proxy = Proxy::start_at(listen, upstream).await;
     let through = format!("{scheme}://{user}@{}/{path}", proxy.address());
     (proxy, through)
 }

@@ -16,7 +16,14 @@ const LAYERS: &[&[&str]] = &[
     &["route"],
     &["event"],
     &["source"],
-    &["sqlite", "name", "metrics", "shutdown"],
+    &[
+        "sqlite",
+        "name",
+        "metrics",
+        "shutdown",
+        "descriptors",
+        "seeded",
+    ],
 ];
 
 /// Imports that the layers do not allow, each with its reason.
@@ -28,6 +35,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 /// Client libraries, and the only places that may name them.
 const CLIENTS: &[(&str, &[&str])] = &[
     ("actix_web", &["ingress/", "admin/", "admin.rs", "app.rs"]),
+    ("actix_http", &["ingress/"]),
+    ("actix_service", &["ingress/"]),
     ("lapin", &["sink/rabbitmq/"]),
     ("rdkafka", &["sink/kafka/"]),
     (

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::certificate::tests::UNTIL_2027;
 
 fn read(toml: &str) -> (Option<Settings>, Problems) {
     let mut problems = Problems::default();
@@ -37,6 +38,9 @@ fn every_key_reaches_the_settings() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "hunter2\n").expect("writable");
     let path = file.path().display();
+    let authorities = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(authorities.path(), UNTIL_2027).expect("written");
+    let ca = authorities.path().display();
     let (settings, problems) = read(&format!(
         r#"
         brokers = "[::1]:9092"
@@ -51,13 +55,16 @@ fn every_key_reaches_the_settings() {
         max_queued_bytes = "8MiB"
         create_topics = {{ partitions = 12, replication = 1 }}
         sasl = {{ mechanism = "SCRAM-SHA-512", username = "me", password = {{ file = "{path}" }} }}
-        tls = {{ ca_file = "{path}" }}
+        tls = {{ ca_file = "{ca}" }}
         properties = {{ "batch.size" = "65536", "ssl.keystore.password" = "sesame" }}
         "#
     ));
     assert!(problems.is_empty(), "{problems}");
     let settings = settings.expect("no problems");
     assert_eq!(settings.client_id, "bridge-1");
+    let expiries = settings.tls.as_ref().expect("given").expiries.iter();
+    let expiries: Vec<_> = expiries.map(|(key, end)| (*key, end.as_second())).collect();
+    assert_eq!(expiries, [("ca_file", 1_827_104_313)]);
     assert_eq!(settings.topics.quarantine.to_string(), "t.odd");
     assert_eq!(settings.compression, Compression::Zstd);
     assert_eq!(settings.linger, Duration::from_millis(20));

@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::settings::{Settings, TopicShape};
 use super::verdict::code_of;
 use super::watch::Quiet;
+use crate::seeded::{self, Bug};
 
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -49,12 +50,14 @@ impl Creation {
 
     /// Asks for a topic; returns at once.
     pub(super) fn want(&self, topic: &str) {
-        if let Err(mpsc::error::TrySendError::Closed(_)) = self.wanted.try_send(topic.to_owned()) {
-            tracing::error!(
-                topic,
-                "the task that creates topics has ended; create it by hand"
-            );
-        }
+        // Without room it is asked for again by the next try, and the end of the task is noticed
+        // by `ended`.
+        let _ = self.wanted.try_send(topic.to_owned());
+    }
+
+    /// Returns when the task has ended.
+    pub(super) async fn ended(&self) {
+        self.wanted.closed().await;
     }
 
     /// Stops.
@@ -92,6 +95,7 @@ impl Creator {
             self.pending.insert(topic);
         }
         let topics: Vec<String> = self.pending.iter().cloned().collect();
+        seeded::stumble(Bug::PanicInTopicCreation, topics.concat().as_bytes());
         let (settings, shape) = (Arc::clone(&self.settings), self.shape);
         let asked = tokio::task::spawn_blocking(move || create(&settings, shape, &topics)).await;
         match asked {

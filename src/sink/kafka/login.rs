@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use rdkafka::config::ClientConfig;
 use serde::Deserialize;
 
@@ -155,6 +156,8 @@ pub struct Tls {
     pub client_key_file: Option<PathBuf>,
     /// The key's password.
     pub client_key_password: Option<Password>,
+    /// When the first certificate of each file expires, by the key that names the file.
+    pub expiries: Vec<(&'static str, Timestamp)>,
 }
 
 impl Tls {

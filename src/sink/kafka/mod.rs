@@ -141,8 +141,16 @@ impl Sink for Kafka {
                 .line
                 .current()
                 .is_some_and(|producer| producer.is_connected()),
-            blocked: false,
             reconnects: self.record.reconnects(),
+            ..Health::default()
+        }
+    }
+
+    /// Clients are replaced where they end; the one task of ours is the one that creates topics.
+    async fn ended(&self) {
+        match &self.creation {
+            Some(creation) => creation.ended().await,
+            None => std::future::pending().await,
         }
     }
 

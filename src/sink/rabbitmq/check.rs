@@ -1,7 +1,7 @@
 //! A look at the broker with an operator's eyes, over a connection of its own. It changes nothing:
 //! what is missing is not made here.
 
-use super::connection::{Connection, ConnectionError};
+use super::connection::{Connection, ConnectionError, NotConnected};
 use super::settings::Settings;
 use super::topology::{declare_exchange, find_exchange, find_queue, needed};
 use crate::sink::{Finding, Needs, Severity};
@@ -32,7 +32,7 @@ pub(super) async fn check(settings: &Settings, needs: &Needs) -> Vec<Finding> {
     findings
 }
 
-fn unreachable(settings: &Settings, error: &ConnectionError) -> Finding {
+fn unreachable(settings: &Settings, error: &NotConnected) -> Finding {
     Finding {
         severity: Severity::Error,
         found: format!(

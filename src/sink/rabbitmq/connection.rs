@@ -7,8 +7,11 @@ use lapin::tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, ConnectionProperties, ErrorKind};
 
+use tokio::sync::watch;
+
 use super::lifeline::Lifeline;
 use super::settings::{Settings, Tls};
+use crate::sink::Stage;
 
 /// Why the broker could not be reached, or did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,17 @@ impl ConnectionError {
     }
 }
 
+/// A connection that could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(super) struct NotConnected {
+    /// What was under way.
+    pub stage: Stage,
+    /// Why it went wrong.
+    #[source]
+    pub error: ConnectionError,
+}
+
 /// A connection with its lifeline: dropping it ends it at once, whatever state it is in.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -44,7 +58,21 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects and logs in.
-    pub async fn open(settings: &Settings) -> Result<Self, ConnectionError> {
+    pub async fn open(settings: &Settings) -> Result<Self, NotConnected> {
+        let (reached, stage) = watch::channel(Stage::Lookup);
+        Self::open_telling(settings, reached)
+            .await
+            .map_err(|error| NotConnected {
+                stage: *stage.borrow(),
+                error,
+            })
+    }
+
+    /// Connects, and tells how far it has got.
+    async fn open_telling(
+        settings: &Settings,
+        reached: watch::Sender<Stage>,
+    ) -> Result<Self, ConnectionError> {
         let lifeline = Lifeline::default();
         let hold = lifeline.hold();
         let tls = owned(&settings.tls);
@@ -56,14 +84,20 @@ impl Connection {
                 tokio::net::lookup_host((uri.authority.host.as_str(), uri.authority.port))
                     .await?
                     .collect();
+            reached.send_replace(Stage::Connect);
             let stream = AsyncTcpStream::connect(&reactor, addresses).await?;
             if let AsyncTcpStream::Plain(socket) = &stream {
                 hold.take(socket.get_ref())?;
             }
-            Ok(match uri.scheme {
+            let stream = match uri.scheme {
                 AMQPScheme::AMQP => stream,
-                AMQPScheme::AMQPS => stream.into_tls(&uri.authority.host, tls.as_ref()).await?,
-            })
+                AMQPScheme::AMQPS => {
+                    reached.send_replace(Stage::Tls);
+                    stream.into_tls(&uri.authority.host, tls.as_ref()).await?
+                }
+            };
+            reached.send_replace(Stage::Login);
+            Ok(stream)
         };
         let opening = lapin::Connection::connector(
             settings.address.uri(settings.heartbeat),

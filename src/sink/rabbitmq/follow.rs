@@ -43,7 +43,9 @@ pub async fn follow(
         exchange: exchange.to_owned(),
         error,
     };
-    let connection = Connection::open(settings).await.map_err(refused)?;
+    let connection = Connection::open(settings)
+        .await
+        .map_err(|failure| refused(failure.error))?;
     let channel = connection.channel().await.map_err(refused)?;
     let consumer = subscribe(&connection, &channel, exchange, binding)
         .await

@@ -31,7 +31,7 @@ pub use connection::ConnectionError;
 pub use follow::{FollowError, follow};
 pub use settings::{Address, AddressError, Queue, Settings, Tls};
 
-use super::{Finding, Health, Message, Needs, PublishError, Receipt, RefusalReason, Sink};
+use super::{Finding, Health, Message, Needs, PublishError, Receipt, RefusalReason, Sink, Stage};
 use supervisor::Supervisor;
 
 /// AMQP 0-9-1: exchange names and routing keys are short strings.
@@ -61,7 +61,10 @@ impl RabbitMq {
             "not connected to RabbitMQ yet",
             waiting,
         ));
-        let (sender, health) = watch::channel(Health::default());
+        let (sender, health) = watch::channel(Health {
+            failures: Stage::ALL.map(|stage| (stage, 0)).into(),
+            ..Health::default()
+        });
         let stop = CancellationToken::new();
         let supervisor = Supervisor {
             settings: Arc::clone(&settings),
@@ -141,6 +144,12 @@ impl Sink for RabbitMq {
 
     fn health(&self) -> Health {
         self.health.borrow().clone()
+    }
+
+    async fn ended(&self) {
+        let mut health = self.health.clone();
+        // The supervisor alone can send, and only as long as it runs.
+        while health.changed().await.is_ok() {}
     }
 
     async fn close(&self, deadline: Duration) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lapin::uri::AMQPUri;
 
 use crate::event::Event;
@@ -57,6 +58,8 @@ pub struct Tls {
     pub authorities: Option<String>,
     /// The client certificate chain and its private key.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// When the first certificate of each file expires, by the key that names the file.
+    pub expiries: Vec<(&'static str, Timestamp)>,
 }
 
 impl fmt::Debug for Tls {

@@ -15,7 +15,8 @@ use super::publisher::{Link, Lost, Publisher};
 use super::queue::Queue;
 use super::settings::Settings;
 use super::topology::{self, Exchanges};
-use crate::sink::{Health, Needs};
+use crate::seeded::{self, Bug};
+use crate::sink::{Health, Needs, Stage};
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -69,7 +70,10 @@ impl Supervisor {
             let began = Instant::now();
             let reason = match self.until_stopped(Connection::open(&self.settings)).await {
                 None => return,
-                Some(Err(error)) => error.to_string(),
+                Some(Err(failure)) => {
+                    self.count(failure.stage);
+                    failure.to_string()
+                }
                 Some(Ok(connection)) => {
                     connections += 1;
                     told.clear();
@@ -199,10 +203,10 @@ impl Supervisor {
     }
 
     fn up(&self, number: u64, blocked: bool) {
-        self.health.send_replace(Health {
-            connected: true,
-            blocked,
-            reconnects: number - 1,
+        self.health.send_modify(|health| {
+            health.connected = true;
+            health.blocked = blocked;
+            health.reconnects = number - 1;
         });
         if blocked {
             self.queue.shut("the broker has blocked publishers");
@@ -212,8 +216,17 @@ impl Supervisor {
         tracing::info!(broker = %self.settings.address, "connected to RabbitMQ");
     }
 
+    fn count(&self, stage: Stage) {
+        self.health
+            .send_modify(|health| *health.failures.entry(stage).or_default() += 1);
+    }
+
     /// Tells the world, and the log where the reason is news.
     fn down(&self, reason: &str, told: &mut String) {
+        assert!(
+            !seeded::is(Bug::PanicInSupervisor),
+            "a panic on purpose over: {reason}"
+        );
         self.health.send_modify(|health| {
             health.connected = false;
             health.blocked = false;

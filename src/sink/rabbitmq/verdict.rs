@@ -7,6 +7,7 @@ use lapin::{Confirmation, ErrorKind};
 
 use super::connection::said;
 use super::queue::{Job, Verdict};
+use crate::seeded::{self, Bug};
 use crate::sink::{PublishError, RefusalReason};
 
 /// What a batch came to.
@@ -54,12 +55,28 @@ pub(super) fn judge(
             None => return Outcome::Doubt("the broker returned a message without its id".into()),
         };
     }
+    if seeded::is(Bug::IgnoreReturn) {
+        returned.clear();
+    }
+    if seeded::is(Bug::TakeAnothersConfirm) {
+        returned = followers(jobs, &returned);
+    }
     let verdicts = jobs
         .iter()
         .zip(acknowledged)
         .map(|(job, acknowledged)| verdict(job, acknowledged, &returned))
         .collect();
     Outcome::Confirmed(verdicts)
+}
+
+/// What a seeded bug takes for returned: the messages behind those that were.
+fn followers(jobs: &[Job], returned: &HashSet<String>) -> HashSet<String> {
+    let ids = || jobs.iter().map(|job| job.message.id().to_string());
+    let pairs = ids().zip(ids().cycle().skip(1));
+    pairs
+        .filter(|(id, _)| returned.contains(id))
+        .map(|(_, next)| next)
+        .collect()
 }
 
 fn verdict(job: &Job, acknowledged: bool, returned: &HashSet<String>) -> Verdict {

@@ -224,6 +224,11 @@ impl Sink for Store {
         }
     }
 
+    async fn ended(&self) {
+        // The thread holds the other end as long as it runs.
+        self.orders.closed().await;
+    }
+
     async fn close(&self, deadline: Duration) {
         let (done, closed) = oneshot::channel();
         let in_time = timeout(deadline, async {

@@ -11,6 +11,7 @@ use super::log::{Appended, Limits, Log, MAX_TOPICS, is_spoilt};
 use super::row::Row;
 use super::shared::Shared;
 use super::{Clock, StoreError};
+use crate::seeded::{self, Bug};
 use crate::sink::PublishError;
 use crate::sqlite::{Claim, OpenError};
 
@@ -100,6 +101,7 @@ impl Owner {
         while let Some(order) = next {
             match order {
                 Order::Append(row, reply) => {
+                    seeded::stumble(Bug::PanicInStore, &row.body);
                     bytes += row.bytes();
                     group.push((row, reply));
                 }

@@ -139,8 +139,8 @@ impl Shared {
     pub fn health(&self) -> Health {
         Health {
             connected: self.writable.load(Ordering::Relaxed),
-            blocked: false,
             reconnects: self.openings.load(Ordering::Relaxed).saturating_sub(1),
+            ..Health::default()
         }
     }
 

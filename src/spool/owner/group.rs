@@ -5,6 +5,7 @@ use crate::spool::command::{
     Append, Appended, Burial, Command, Fetch, Load, Milestone, Reply, SpoolUnavailable,
 };
 use crate::spool::inspect::Inspector;
+use crate::spool::room::Room;
 
 /// The most events of one commit: a larger group would only make the first of them wait longer.
 const GROUP_EVENTS: usize = 512;
@@ -26,6 +27,25 @@ pub(super) struct Group {
 impl Group {
     pub fn is_complete(&self) -> bool {
         self.routed.len() >= GROUP_EVENTS || self.bytes >= GROUP_BYTES || self.close.is_some()
+    }
+
+    /// Bytes of the dead letters.
+    pub fn burial_bytes(&self) -> usize {
+        let bytes = |burial: &Burial| burial.record.position().bytes as usize;
+        self.burials.iter().map(|(burial, _)| bytes(burial)).sum()
+    }
+
+    /// Takes out the dead letters that there is no room for; their events go on waiting.
+    pub fn put_off_burials(&mut self, room: &mut Room) {
+        let fits = |(burial, reply): (Burial, Reply<_>)| {
+            if room.take_for_burial(burial.record.position().bytes as usize) {
+                return Some((burial, reply));
+            }
+            // The dispatcher may be gone; it tries again otherwise.
+            let _ = reply.send(Err(SpoolUnavailable::DiskFull));
+            None
+        };
+        self.burials = self.burials.drain(..).filter_map(fits).collect();
     }
 
     /// Sorts a command in; a settlement comes back.

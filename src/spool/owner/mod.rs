@@ -2,7 +2,9 @@
 //! only then answers.
 
 mod group;
+mod mending;
 mod reading;
+mod writing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,21 +18,26 @@ use super::books::{Books, Entries};
 use super::command::{Appended, Command, Fetch, Milestone, Reply, Settlement, SpoolUnavailable};
 use super::damage::{self, Failure};
 use super::inspect::{Inspection, Inspector};
+use super::presence::Presence;
 use super::recent::Recent;
 use super::settling::Settling;
 use super::table;
 use super::tally::Tally;
 use super::waiting::Waiting;
-use super::write::{Batch, Plan, Unwritten, Writer, is_over};
+use super::write::{Plan, Unwritten, Writer, is_over};
 use super::{Settings, SpoolError, State};
-use crate::event::{SinkIndex, SinkSet};
+use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
+use crate::seeded::{self, Bug};
 use crate::sqlite::Claim;
 use group::Group;
+use writing::WriteError;
 
 /// How long settlements may wait for a commit to ride in, and how often a broken file is tried again.
 const TICK: Duration = Duration::from_secs(1);
+/// Where one new file after the other fails, each is kept: not more often than this.
+const MAX_PAUSE: Duration = Duration::from_secs(16);
 /// More settlements than this are written without an event to ride with.
 const MAX_UNWRITTEN: usize = 4096;
 
@@ -41,8 +48,12 @@ pub(super) struct Owner {
     /// None while the file is broken.
     connection: Option<Connection>,
     claim: Option<Claim>,
+    /// What the file's names lead to; none for a spool in memory.
+    presence: Option<Presence>,
     failure: Option<Failure>,
     retry_at: Instant,
+    /// How long after the next failure; more each time that a new file fails as well.
+    pause: Duration,
     ticked_at: Instant,
     tally: Tally,
     next_sequence: u64,
@@ -86,8 +97,10 @@ impl Owner {
             sinks,
             connection: Some(opened.connection),
             claim: opened.claim,
+            presence: None,
             failure: None,
             retry_at: now,
+            pause: TICK,
             ticked_at: now,
             tally: Tally::new(),
             next_sequence: 1,
@@ -100,6 +113,9 @@ impl Owner {
             state,
         };
         owner.take_stock()?;
+        if let Some(full) = opened.full {
+            owner.broken(&full);
+        }
         let mut entries = owner.books.open();
         entries.recovered(&owner.tally, &opened.cost);
         entries.close(&owner.tally, &owner.settling);
@@ -206,40 +222,6 @@ impl Owner {
         }
     }
 
-    /// One transaction. What it changed in memory is taken over only when it worked.
-    fn write(
-        &mut self,
-        group: &mut Group,
-        due: bool,
-    ) -> Result<(Vec<Plan>, Vec<Unwritten>), WriteError> {
-        let connection = self.connection.as_mut().ok_or(WriteError::Broken)?;
-        let burials = group
-            .burials
-            .iter()
-            .map(|(burial, _)| (burial.record.position(), burial.sink));
-        let buried = self.settling.foresee_all(burials);
-        let batch = Batch {
-            settled: self.settling.unwritten(),
-            burials: group
-                .burials
-                .iter()
-                .map(|(burial, _)| burial)
-                .zip(buried.iter().copied())
-                .collect(),
-            appends: std::mem::take(&mut group.routed),
-            expire: due,
-            probe: false,
-        };
-        let mut writer = Writer::new(&self.settings, &self.tally, self.next_sequence);
-        let plans = writer.write(connection, batch)?;
-        (self.tally, self.next_sequence) = (writer.tally, writer.next_sequence);
-        self.settling.written();
-        if due {
-            self.ticked_at = Instant::now();
-        }
-        Ok((plans, buried))
-    }
-
     /// The commit worked: what it wrote counts, and those who waited for it are answered.
     fn committed(&mut self, group: &mut Group, plans: Vec<Plan>, buried: &[Unwritten]) {
         let mut entries = self.books.open();
@@ -270,8 +252,10 @@ impl Owner {
 
     /// The commit failed: nothing of it counts, and everybody is told.
     fn failed(&mut self, group: &mut Group, error: &WriteError) {
-        if let WriteError::Database(error) = error {
-            self.broken(error);
+        match error {
+            WriteError::Broken => {}
+            WriteError::Gone(gone) => self.fail(Failure::Vanished, gone),
+            WriteError::Database(error) => self.broken(error),
         }
         group.routed.clear();
         for (_, reply) in group.replies.drain(..) {
@@ -280,105 +264,6 @@ impl Owner {
         for (_, reply) in group.burials.drain(..) {
             let _ = reply.send(Err(SpoolUnavailable::Unwritable));
         }
-    }
-
-    /// The file cannot be trusted to take another commit as it is.
-    fn broken(&mut self, error: &rusqlite::Error) {
-        let failure = Failure::of(error);
-        if self.failure.is_none() {
-            tracing::error!(%error, remedy = failure.remedy(), "the spool cannot be written; deliveries are answered 503");
-        }
-        self.failure = self.failure.max(Some(failure));
-        if failure == Failure::Untrusted {
-            self.connection = None;
-        }
-        self.retry_at = Instant::now() + TICK;
-        self.metrics.spool_writable.set(0);
-        self.state.writable.store(false, Ordering::Relaxed);
-    }
-
-    /// Tries a broken file again: reopened after a full disk, replaced after an I/O error.
-    fn mend(&mut self) {
-        let Some(failure) = self.failure else { return };
-        if Instant::now() < self.retry_at {
-            return;
-        }
-        self.retry_at = Instant::now() + TICK;
-        // A file that is only full can still be read, so the dispatchers go on with what is in it.
-        if self.connection.is_none() && !self.reopen(failure) {
-            return;
-        }
-        match self.probe() {
-            Ok(()) => {
-                self.failure = None;
-                tracing::warn!("the spool can be written again");
-            }
-            Err(error) => self.broken(&error),
-        }
-    }
-
-    fn reopen(&mut self, failure: Failure) -> bool {
-        match damage::reopen(&self.settings.place, &mut self.claim, failure) {
-            Ok(opened) => {
-                self.connection = Some(opened.connection);
-                self.claim = opened.claim;
-                let mut entries = self.books.open();
-                entries.spoilt(&opened.cost);
-                entries.close(&self.tally, &self.settling);
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the spool still cannot be opened");
-                false
-            }
-        }
-    }
-
-    /// A first commit, without any event, and a new count of what is there. What was settled before
-    /// the failure is written first, so that the file says who still waits for what.
-    fn probe(&mut self) -> rusqlite::Result<()> {
-        let connection = self
-            .connection
-            .as_mut()
-            .ok_or(rusqlite::Error::InvalidQuery)?;
-        table::restore_sinks(connection, &self.sinks)?;
-        let tally = Tally::load(connection)?;
-        let batch = Batch {
-            settled: self.settling.unwritten(),
-            burials: Vec::new(),
-            appends: Vec::new(),
-            expire: false,
-            probe: true,
-        };
-        Writer::new(&self.settings, &tally, self.next_sequence).write(connection, batch)?;
-        self.settling.written();
-        self.take_stock()?;
-        let mut entries = self.books.open();
-        entries.restart(&self.tally);
-        entries.close(&self.tally, &self.settling);
-        Ok(())
-    }
-
-    /// Reads the counts and positions from the file: it is open and sound.
-    fn take_stock(&mut self) -> rusqlite::Result<()> {
-        let connection = self
-            .connection
-            .as_ref()
-            .ok_or(rusqlite::Error::InvalidQuery)?;
-        self.tally = Tally::load(connection)?;
-        let free = table::unsigned(self.tally.reserved).max(table::next_free(connection)?);
-        self.next_sequence = self.next_sequence.max(free);
-        self.recent = Recent::above(self.next_sequence - 1);
-        let mut partial: HashMap<u64, SinkSet> = HashMap::new();
-        for (sequence, sink) in table::partly_settled(connection)? {
-            let all = table::sinks_of(connection, sequence)?.unwrap_or_default();
-            let waiting = partial.entry(sequence).or_insert(all);
-            *waiting = waiting.without(sink);
-        }
-        self.settling.restart(partial);
-        self.metrics.spool_writable.set(1);
-        self.state.writable.store(true, Ordering::Relaxed);
-        Ok(())
     }
 
     fn inspect(&mut self, inspector: Inspector) {
@@ -405,7 +290,12 @@ impl Owner {
     fn finish(&mut self) {
         self.state.closed.store(true, Ordering::Relaxed);
         self.ticked_at = Instant::now().checked_sub(TICK).unwrap_or(self.ticked_at);
+        if self.failure == Some(Failure::Vanished) {
+            self.retry_at = Instant::now();
+            self.mend();
+        }
         self.commit(&mut Group::default());
+        self.give_up_nameless();
         if let Some(connection) = self.connection.take()
             && let Err((_, error)) = connection.close()
         {
@@ -424,8 +314,11 @@ fn answer(
     (entries, recent, waiting): (&mut Entries<'_>, &mut Recent, &mut Waiting),
 ) -> Option<(Reply<Answer>, Answer)> {
     let (appended, sequence, pending) = match plan {
-        Plan::Full => return Some((reply, Err(SpoolUnavailable::Full))),
-        Plan::Duplicate { original, pending } => (Appended::Duplicate, original, pending),
+        Plan::Refused(refusal) => return Some((reply, Err(refusal))),
+        Plan::Duplicate { original, pending } => {
+            let pending = pending && !seeded::is(Bug::AnswerDuplicateEarly);
+            (Appended::Duplicate, original, pending)
+        }
         Plan::Accepted(record) => {
             entries.accepted(&record);
             let sequence = record.position().sequence;
@@ -438,19 +331,4 @@ fn answer(
         return None;
     }
     Some((reply, Ok(appended)))
-}
-
-/// Why a group was not written.
-#[derive(Debug)]
-enum WriteError {
-    /// The file is known to be broken.
-    Broken,
-    /// The database said no.
-    Database(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for WriteError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
 }

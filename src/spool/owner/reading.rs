@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 use super::Owner;
 use crate::event::SinkIndex;
+use crate::seeded::{self, Bug};
 use crate::sink::RefusalReason;
 use crate::spool::command::{Fetch, Load, SpoolUnavailable};
 use crate::spool::damage;
@@ -25,6 +26,11 @@ impl Owner {
             match self.next_records(&fetch) {
                 Some(records) if !records.is_empty() => {
                     self.fetched.insert(fetch.sink, fetch.after);
+                    if seeded::is(Bug::ForgetBeforeReceipt) {
+                        for record in &records {
+                            self.settling.settle(record.position(), fetch.sink);
+                        }
+                    }
                     // A dispatcher that is gone reads them again after the next start.
                     let _ = fetch.reply.send(records);
                 }

@@ -7,8 +7,22 @@
 //! for README's table of results, see [`Report`](crate::harness::Report).
 
 mod backlog;
+mod bystander;
+mod clients;
+mod clock;
+mod content;
 mod crash;
 mod damage;
+mod disk;
+mod kafka;
+mod labels;
+mod limits;
+mod namespace;
+mod panics;
+mod rabbitmq;
 mod repetition;
 mod rotation;
+mod seeded;
+mod signature;
 mod start;
+mod syscalls;

@@ -198,7 +198,7 @@ fn setup_with_a_folder() -> (Setup, PathBuf) {
     let mut setup = Setup::store();
     let folder = setup.path("spool");
     fs::create_dir(&folder).unwrap();
-    setup.spool_path = Some(folder.join("spool.db"));
+    setup.spool_folder.clone_from(&folder);
     for open in [folder.parent().unwrap(), &folder] {
         fs::set_permissions(open, Permissions::from_mode(0o755)).unwrap();
     }

@@ -1,14 +1,17 @@
 //! The running program: started, asked, told to stop, killed.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::metrics::Metrics;
+use super::program::{self, Program};
 use super::{Answer, Connection, Post};
 use crate::eventually::eventually;
 
@@ -23,14 +26,33 @@ pub struct Bridge {
 impl Bridge {
     /// Starts it and returns once it says that it is ready.
     pub async fn start(config: &Path) -> Self {
-        let mut bridge = Self::launch(config);
+        Self::start_as(Program::Released, config).await
+    }
+
+    /// Starts a program that may have a bug on purpose.
+    pub async fn start_as(program: Program, config: &Path) -> Self {
+        let mut bridge = Self::launch_as(program.command(), config);
+        bridge.ready().await;
+        bridge
+    }
+
+    /// The same through a command that becomes the bridge, such as `unshare`: in a world of its own.
+    pub async fn start_through(command: &[impl AsRef<OsStr>], config: &Path) -> Self {
+        let mut through = Command::new(&command[0]);
+        through.args(&command[1..]).arg(program::RELEASED);
+        let mut bridge = Self::launch_as(through, config);
         bridge.ready().await;
         bridge
     }
 
     /// Starts it, and does not wait for anything: it has no addresses yet.
     pub fn launch(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hookferry"))
+        Self::launch_as(Program::Released.command(), config)
+    }
+
+    /// Launches it by a command to which only its arguments are missing.
+    pub fn launch_as(mut command: Command, config: &Path) -> Self {
+        let mut child = command
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())
@@ -90,17 +112,54 @@ impl Bridge {
         self.log.lock().expect("no panic inside").join("\n")
     }
 
+    /// From now on no file may grow beyond so many bytes: with 0, no file can be written, as on a
+    /// disk that has failed. Without a number, all is well again. For a bridge that was started by
+    /// [`Self::start_as`].
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        // The soft limit alone, which its owner may raise again.
+        let status = Command::new("prlimit")
+            .args(["--pid", &self.pid().to_string()])
+            .arg(format!("--fsize={limit}:"))
+            .status()
+            .expect("prlimit is there");
+        assert!(status.success(), "the bridge is gone");
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
+    /// The memory it has resident now, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
     /// The most memory it has had resident so far, in bytes, as the kernel counts it.
     pub fn peak_memory_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("the bridge is there");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
         let kib = line.and_then(|line| line.split_whitespace().next());
         kib.expect("it is there").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// The processor time it has taken so far. The metric of that name counts whole seconds.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("the bridge is there");
+        // The fields are counted from behind the name, which may hold anything.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum();
+        // Linux shows a hundredth of a second to every program, whatever it counts in itself.
+        Duration::from_millis(ticks * 10)
     }
 
     /// Sends a signal by its name, such as `TERM`.
@@ -116,6 +175,11 @@ impl Bridge {
     pub fn kill(mut self) {
         self.child.kill().expect("ours to kill");
         self.child.wait().expect("ours to wait for");
+    }
+
+    /// How it has ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child of ours")
     }
 
     /// Waits for the end that a signal has asked for.

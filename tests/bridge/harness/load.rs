@@ -65,6 +65,15 @@ pub struct Sent {
 }
 
 impl Sent {
+    fn new(object: &str, number: usize, body: &str) -> Self {
+        Self {
+            object: object.to_owned(),
+            number,
+            digest: digest(body.as_bytes()),
+            attempts: Vec::new(),
+        }
+    }
+
     /// The ids it was answered 200 with: one, unless the bridge is wrong.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.attempts
@@ -178,6 +187,20 @@ impl Load {
         }
     }
 
+    /// One delivery of any body, tried once.
+    pub async fn once(target: &Target, source: &str, object: &str, body: &str) -> Sent {
+        let mut sender = Sender {
+            target: target.clone(),
+            source: source.to_owned(),
+            object: object.to_owned(),
+            connection: None,
+            written: Arc::default(),
+        };
+        let mut sent = Sent::new(object, 0, body);
+        sender.attempt(body, &mut sent).await;
+        sent
+    }
+
     /// How many events have been answered 200 so far.
     pub fn answered(&self) -> usize {
         self.written.lock().expect("no panic inside").answered
@@ -225,12 +248,7 @@ struct Sender {
 impl Sender {
     async fn deliver(&mut self, number: usize) {
         let body = numbered("sample.uploaded", &self.object, number);
-        let mut sent = Sent {
-            object: self.object.clone(),
-            number,
-            digest: digest(body.as_bytes()),
-            attempts: Vec::new(),
-        };
+        let mut sent = Sent::new(&self.object, number, &body);
         let began = Instant::now();
         // The provider's retries, sooner. (A future in a task cannot borrow from a closure, so this
         // is `eventually` spelt out.)

@@ -2,27 +2,37 @@
 //! readers of the topics that share no code with the bridge, and the oracle: a driver that writes
 //! down all that it tries, and a checker that holds it against what the readers have seen.
 
+pub mod authority;
 pub mod bridge;
 pub mod delivery;
+pub mod disk;
 pub mod http;
 pub mod load;
 pub mod metrics;
+pub mod mock_kafka;
 pub mod node;
 pub mod oracle;
 pub mod outlet;
+pub mod program;
 pub mod report;
 pub mod setup;
+pub mod strace;
 
+pub use authority::Authority;
 pub use bridge::Bridge;
 pub use delivery::{Post, event};
+pub use disk::Disk;
 pub use http::{Answer, Connection};
 pub use load::{Journal, Load, Target};
 pub use metrics::Metrics;
-pub use node::Node;
+pub use mock_kafka::MockKafka;
+pub use node::{Node, Wishes, free_port};
 pub use oracle::{Copies, Verdict};
 pub use outlet::{Outlet, Seen};
+pub use program::Program;
 pub use report::Report;
 pub use setup::Setup;
+pub use strace::Injection;
 
 /// A name that no other test, and no earlier run, has used.
 pub fn unique(prefix: &str) -> String {

@@ -8,14 +8,68 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::Authority;
 use crate::eventually::{eventually_blocking, eventually_within};
 
 /// Packages may have to be installed first.
 const START: Duration = Duration::from_secs(300);
 
+/// What a Kafka of one's own has beside what every one has; `tests/brokers/kafka` says how it is
+/// written.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    pub listeners: Vec<String>,
+    /// Lines of `server.properties`.
+    pub properties: String,
+    pub format_arguments: Vec<String>,
+    /// Where its data shall lie, such as on a disk that fills.
+    pub data: Option<PathBuf>,
+    /// What its script is run by, such as `ip netns exec NAME`.
+    pub inside: Vec<String>,
+}
+
+impl Wishes {
+    /// One more listener, that tells its clients another address than it is bound to where a proxy
+    /// stands before it.
+    pub fn listener(mut self, name: &str, protocol: &str, bound: &str, advertised: &str) -> Self {
+        self.listeners
+            .push(format!("{name} {protocol} {bound} {advertised}"));
+        self
+    }
+
+    fn write(&self, folder: &Path) {
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.join(name), text).expect("writable");
+        };
+        let lines = |lines: &[String]| {
+            lines
+                .iter()
+                .map(|line| format!("{line}\n"))
+                .collect::<String>()
+        };
+        write("listeners", &lines(&self.listeners));
+        write("more.properties", &self.properties);
+        write("format.arguments", &lines(&self.format_arguments));
+        let place = folder.join("data");
+        if let Some(data) = self.data.as_ref().filter(|_| !place.exists()) {
+            std::os::unix::fs::symlink(data, place).expect("a folder of ours");
+        }
+    }
+}
+
+/// A port for a listener that must be known before its broker runs, below the range that the kernel
+/// hands to outgoing connections, as those that the scripts choose.
+pub fn free_port() -> u16 {
+    let random =
+        |_| 20_000 + u16::try_from(getrandom::u32().expect("randomness") % 11_000).expect("small");
+    let free = |port: &u16| std::net::TcpListener::bind(("0.0.0.0", *port)).is_ok();
+    (0..100).map(random).find(free).expect("a free port")
+}
+
 /// A private broker; dropping it stops it.
 pub struct Node {
     kind: &'static str,
+    inside: Vec<String>,
     folder: TempDir,
     script: Child,
     variables: HashMap<String, String>,
@@ -24,19 +78,40 @@ pub struct Node {
 impl Node {
     /// A RabbitMQ.
     pub async fn rabbitmq() -> Self {
-        Self::start("rabbitmq").await
+        Self::start("rabbitmq", &Wishes::default()).await
     }
 
     /// An Apache Kafka.
     pub async fn kafka() -> Self {
-        Self::start("kafka").await
+        Self::kafka_with(&Wishes::default()).await
     }
 
-    async fn start(kind: &'static str) -> Self {
+    /// An Apache Kafka with what a test wants of it.
+    pub async fn kafka_with(wishes: &Wishes) -> Self {
+        Self::start("kafka", wishes).await
+    }
+
+    /// A RabbitMQ that speaks TLS as well, with this certificate and its key in one PEM file.
+    pub async fn rabbitmq_with_tls(authority: &Authority, certificate: &Path) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let script = run(kind, folder.path());
+        let tls = folder.path().join("tls");
+        std::fs::create_dir(&tls).expect("writable");
+        std::fs::copy(authority.certificate(), tls.join("ca.pem")).expect("writable");
+        std::fs::copy(certificate, tls.join("broker.pem")).expect("writable");
+        Self::start_in(folder, "rabbitmq", &Wishes::default()).await
+    }
+
+    async fn start(kind: &'static str, wishes: &Wishes) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        Self::start_in(folder, kind, wishes).await
+    }
+
+    async fn start_in(folder: TempDir, kind: &'static str, wishes: &Wishes) -> Self {
+        wishes.write(folder.path());
+        let script = run(kind, &wishes.inside, folder.path());
         let mut node = Self {
             kind,
+            inside: wishes.inside.clone(),
             folder,
             script,
             variables: HashMap::new(),
@@ -60,6 +135,11 @@ impl Node {
     /// The AMQP URL.
     pub fn url(&self) -> String {
         self.variable("HOOKFERRY_TEST_AMQP_URL")
+    }
+
+    /// The AMQP URL over TLS.
+    pub fn tls_url(&self) -> String {
+        self.variable("HOOKFERRY_TEST_AMQPS_URL")
     }
 
     /// The bootstrap brokers.
@@ -88,14 +168,31 @@ impl Node {
     /// `kill -9`, and nothing of it runs when this returns.
     pub fn kill(&mut self) {
         self.signal("KILL");
+        self.gone();
+    }
+
+    /// Tells it to stop, and nothing of it runs when this returns.
+    pub fn shut_down(&mut self) {
+        self.signal("TERM");
+        self.gone();
+    }
+
+    /// Waits for the end of a broker that ends.
+    pub fn gone(&mut self) {
         self.script.wait().expect("ours to wait for");
         let _ = std::fs::remove_file(self.folder.path().join("ready"));
     }
 
-    /// Starts it again after [`Self::kill`]: with its data, on its ports.
+    /// Starts it again after its end: with its data, on its ports.
     pub async fn restart(&mut self) {
-        self.script = run(self.kind, self.folder.path());
+        self.script = run(self.kind, &self.inside, self.folder.path());
         self.ready().await;
+    }
+
+    /// The same with other wishes; its data stay where they are.
+    pub async fn restart_with(&mut self, wishes: &Wishes) {
+        wishes.write(self.folder.path());
+        self.restart().await;
     }
 
     /// Runs `rabbitmqctl`, and asserts that it worked.
@@ -137,7 +234,7 @@ impl Drop for Node {
 }
 
 /// Runs the script that runs the broker. Should the tests be killed, it is told to stop.
-fn run(kind: &str, folder: &Path) -> Child {
+fn run(kind: &str, inside: &[String], folder: &Path) -> Child {
     let script: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/brokers", kind]
         .iter()
         .collect();
@@ -148,8 +245,10 @@ fn run(kind: &str, folder: &Path) -> Child {
         .expect("writable");
     Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--"])
+        .args(inside)
         .arg(script)
         .arg(folder)
+        .env("HOOKFERRY_TEST_CONTAINERS", "no")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

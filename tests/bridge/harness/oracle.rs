@@ -101,6 +101,19 @@ impl Verdict {
         firsts
     }
 
+    /// The clauses that are broken, by the names of their lists.
+    pub fn broken(&self) -> Vec<&'static str> {
+        let lists = [
+            ("lost", &self.lost),
+            ("changed", &self.changed),
+            ("renamed", &self.renamed),
+            ("inversions", &self.inversions),
+            ("misanswered", &self.misanswered),
+        ];
+        let broken = lists.iter().filter(|(_, list)| !list.is_empty());
+        broken.map(|(name, _)| *name).collect()
+    }
+
     /// Every clause that the topics can show holds.
     ///
     /// # Panics

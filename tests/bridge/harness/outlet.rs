@@ -9,7 +9,7 @@ use lapin::message::BasicGetMessage;
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{BorrowedMessage, Headers as _};
@@ -76,6 +76,21 @@ impl Outlet {
 
     /// Binds a queue to an exchange.
     pub async fn bound(exchange: &str, binding: &str) -> Self {
+        Self::own(exchange, binding, FieldTable::default()).await
+    }
+
+    /// As [`Self::rabbitmq`], with a queue that takes so many messages and rejects more.
+    pub async fn full_at(setup: &Setup, most: i32) -> Self {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(most));
+        arguments.insert(
+            "x-overflow".into(),
+            AMQPValue::LongString("reject-publish".into()),
+        );
+        Self::own(&setup.source, "#", arguments).await
+    }
+
+    async fn own(exchange: &str, binding: &str, arguments: FieldTable) -> Self {
         let connection = connect(&amqp_url()).await.expect("the broker answers");
         let channel = connection.create_channel().await.expect("a channel");
         // Exclusive: the broker removes it with this connection.
@@ -83,7 +98,7 @@ impl Outlet {
             exclusive: true,
             ..QueueDeclareOptions::default()
         };
-        let name = bind(&channel, exchange, binding, options, FieldTable::default()).await;
+        let name = bind(&channel, exchange, binding, options, arguments).await;
         Self::Rabbit(Box::new(Queue {
             _connection: connection,
             channel,
@@ -112,6 +127,28 @@ impl Outlet {
             name,
             seen: Vec::new(),
         }))
+    }
+
+    /// Binds the queue once more.
+    pub async fn bind(&self, exchange: &str, binding: &str) {
+        let Self::Rabbit(queue) = self else {
+            panic!("only an exchange has bindings");
+        };
+        let name = queue.name.as_str().into();
+        bind_queue(&queue.channel, name, exchange, binding).await;
+    }
+
+    /// Takes a binding of the queue away.
+    pub async fn unbind(&self, exchange: &str, binding: &str) {
+        let Self::Rabbit(queue) = self else {
+            panic!("only an exchange has bindings");
+        };
+        let name = queue.name.as_str().into();
+        let none = FieldTable::default();
+        let unbinding = queue
+            .channel
+            .queue_unbind(name, exchange.into(), binding.into(), none);
+        unbinding.await.expect("unbound");
     }
 
     /// Everything of the source so far, per topic in order.
@@ -173,17 +210,14 @@ async fn bind(
         .queue_declare(name.as_str().into(), options, arguments)
         .await
         .expect("declared");
-    channel
-        .queue_bind(
-            name.as_str().into(),
-            exchange.into(),
-            binding.into(),
-            QueueBindOptions::default(),
-            none(),
-        )
-        .await
-        .expect("bound");
+    bind_queue(channel, name.as_str().into(), exchange, binding).await;
     name
+}
+
+async fn bind_queue(channel: &Channel, name: ShortString, exchange: &str, binding: &str) {
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    let binding = channel.queue_bind(name, exchange.into(), binding.into(), options, none);
+    binding.await.expect("bound");
 }
 
 /// One topic of the store.

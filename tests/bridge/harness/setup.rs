@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::Bridge;
+use super::{Bridge, Program};
 use crate::eventually::eventually;
 
 /// The secret every delivery is signed with unless a test says otherwise.
@@ -15,13 +15,15 @@ pub const SECRET: &str = "whsec_test_secret";
 /// The parts of a configuration file; each text is TOML that is put into its table.
 pub struct Setup {
     folder: TempDir,
+    /// Where the spool's file lies; the folder of everything else, unless a test says otherwise.
+    pub spool_folder: PathBuf,
     pub source: String,
+    /// The address both listeners are on.
+    pub host: String,
     pub top: String,
     pub ingress: String,
     pub spool: String,
     pub in_memory: bool,
-    /// Where the spool lies, if not in the bridge's folder.
-    pub spool_path: Option<PathBuf>,
     pub source_keys: String,
     pub sinks: Vec<(String, String)>,
     pub routes: Option<String>,
@@ -34,13 +36,14 @@ impl Setup {
         std::fs::write(folder.path().join("secret"), SECRET).expect("writable");
         let text = String::new;
         Self {
+            spool_folder: folder.path().to_owned(),
             folder,
             source: super::unique("src"),
+            host: "127.0.0.1".to_owned(),
             top: text(),
             ingress: text(),
             spool: text(),
             in_memory: false,
-            spool_path: None,
             source_keys: text(),
             sinks,
             routes: None,
@@ -129,9 +132,14 @@ impl Setup {
         self.folder.path().join(name)
     }
 
+    /// The spool's file.
+    pub fn spool_file(&self) -> PathBuf {
+        self.spool_folder.join("spool.db")
+    }
+
     /// The configuration's text.
     pub fn text(&self) -> String {
-        let (source, folder) = (&self.source, self.folder.path().display());
+        let (source, host, folder) = (&self.source, &self.host, self.folder.path().display());
         let mut text = self.top.clone();
         text.push('\n');
         if self.in_memory {
@@ -139,13 +147,16 @@ impl Setup {
         }
         let _ = write!(
             text,
-            "[ingress]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n",
+            "[ingress]\nlisten = \"{host}:0\"\nworkers = 1\n{}\n[admin]\nlisten = \"{host}:0\"\n[log]\nformat = \"json\"\n",
             self.ingress
         );
         if !self.in_memory {
-            let path = self.spool_path.clone();
-            let path = path.unwrap_or_else(|| self.path("spool.db"));
-            let _ = write!(text, "[spool]\npath = {path:?}\n{}\n", self.spool);
+            let _ = write!(
+                text,
+                "[spool]\npath = {:?}\n{}\n",
+                self.spool_file(),
+                self.spool
+            );
         }
         let _ = write!(
             text,
@@ -182,15 +193,29 @@ impl Setup {
         Bridge::start(&self.write()).await
     }
 
+    /// Starts a bridge that may have a bug on purpose.
+    pub async fn start_as(&self, program: Program) -> Bridge {
+        Bridge::start_as(program, &self.write()).await
+    }
+
     /// Starts the bridge in the hope that it ends by itself: its exit code and what it said.
     pub async fn fails(&self) -> (Option<i32>, String) {
         ends(&self.write()).await
+    }
+
+    /// The same with a bridge that may have a bug on purpose.
+    pub async fn fails_as(&self, program: Program) -> (Option<i32>, String) {
+        ends_as(program, &self.write()).await
     }
 }
 
 /// Runs the bridge until it ends by itself: its exit code and what it said.
 pub async fn ends(config: &Path) -> (Option<i32>, String) {
-    ends_by(&mut Command::new(env!("CARGO_BIN_EXE_hookferry")), config).await
+    ends_as(Program::Released, config).await
+}
+
+async fn ends_as(program: Program, config: &Path) -> (Option<i32>, String) {
+    ends_by(&mut program.command(), config).await
 }
 
 /// The same by a command that runs the program, such as `setpriv`.

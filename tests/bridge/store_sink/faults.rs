@@ -1,11 +1,10 @@
 //! What the store does when its file or its disk is not as it should be.
 
-use std::process::Command;
-
 use hookferry::sink::store::StoreError;
 use hookferry::sqlite::OpenError;
 
 use super::*;
+use crate::harness::Disk;
 
 #[tokio::test]
 async fn a_second_owner_is_refused_until_the_first_has_closed() {
@@ -113,50 +112,12 @@ async fn a_missing_folder_is_an_error_with_a_remedy() {
     );
 }
 
-/// A small file system of its own, gone with the test.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let folder = TempDir::new().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-            .arg(folder.path())
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(folder)),
-            other => {
-                println!("skipped, for no tmpfs can be mounted here: {other:?}");
-                None
-            }
-        }
-    }
-
-    /// Takes every free byte, also those that were given back since the last time.
-    fn fill(&self) -> PathBuf {
-        let filler = self.0.path().join("filler");
-        let mut file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&filler)
-            .unwrap();
-        while std::io::Write::write(&mut file, &[0; 4096]).is_ok() {}
-        filler
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_confirms_nothing_and_heals_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else {
+    let Some(disk) = Disk::tmpfs_where_allowed(4) else {
         return;
     };
-    let path = disk.0.path().join("topics.db");
+    let path = disk.path().join("topics.db");
     let store = open(&path);
     publish(&store, 0..1).await;
     let filler = disk.fill();

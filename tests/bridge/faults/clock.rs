@@ -1,0 +1,172 @@
+//! Clocks that are off: the sender's, the provider's record of when something happened, ours.
+
+use std::path::{Path, PathBuf};
+
+use super::bystander::Bystander;
+use crate::eventually::eventually;
+use crate::harness::delivery::{SIGNATURE, event, event_at, now, tag};
+use crate::harness::setup::SECRET;
+use crate::harness::{Bridge, Outlet, Post, Setup};
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// A delivery whose signature is right for the digits, whatever they mean.
+fn at(source: &str, digits: &str) -> Post {
+    let body = event("sample.uploaded", "clock");
+    let value = format!("t={digits} v1={}", tag(SECRET, digits, body.as_bytes()));
+    Post::unsigned(source, body).with(SIGNATURE, &value)
+}
+
+async fn rejected(bridge: &Bridge, post: &Post, status: u16, reason: &str) {
+    let answer = bridge.post(post).await;
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (status, reason),
+        "{:?}",
+        post.headers
+    );
+}
+
+async fn ages(bridge: &Bridge, source: &str, bucket: &str) -> f64 {
+    let labels = [("source", source), ("le", bucket)];
+    let metrics = bridge.metrics().await;
+    metrics.sum_or_zero("signature_age_seconds_bucket", &labels)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_19_times_that_nobody_means_are_turned_away_and_seen() {
+    let bystander = Bystander::start(Setup::store()).await;
+    let (bridge, source) = (&bystander.bridge, bystander.setup.source.clone());
+    let old = ["0", "1", "000000000000", "999999999", "0000001"];
+    for digits in old {
+        let value = at(&source, digits);
+        rejected(bridge, &value, 401, "timestamp_stale").await;
+    }
+    // The last second of the year 9999, and the last of 12 digits.
+    for digits in ["253402300799", "999999999999"] {
+        rejected(bridge, &at(&source, digits), 401, "timestamp_future").await;
+    }
+    let malformed = [
+        "-1",
+        "-0",
+        "12345678901234567890",
+        "1000000000000",
+        "1e9",
+        "1.5",
+        "",
+        "٣",
+    ];
+    for digits in malformed {
+        rejected(bridge, &at(&source, digits), 400, "signature_malformed").await;
+    }
+    // The honest deliveries are seconds old at most; these are further away than any bucket.
+    assert!((ages(bridge, &source, "-300").await - 2.0).abs() < f64::EPSILON);
+    let (near, all) = (
+        ages(bridge, &source, "86400").await,
+        ages(bridge, &source, "+Inf").await,
+    );
+    assert!(all - near >= 5.0, "{all} in all, {near} within a day");
+    bystander
+        .unharmed(32.0 * MIB)
+        .await
+        .report(19, "signed for t = 0, negative, 20 digits, the year 9999");
+}
+
+/// When something happened is not when it was sent: a late event is an event.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_19_events_of_any_time_are_taken() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let mut ids = Vec::new();
+    for time in [
+        "1970-01-01T00:00:00Z",
+        "1970-01-01T00:00:00.001Z",
+        "2001-09-09T01:46:40+14:00",
+        "2100-02-28T23:59:60Z",
+        "9999-12-30T22:00:00Z",
+    ] {
+        let body = event_at("sample.uploaded", "clock", time, 0);
+        ids.push(bridge.accepted(&setup.source, body.clone()).await);
+        let again = bridge.post(&Post::signed(&setup.source, body)).await;
+        assert_eq!(again.outcome(), "duplicate", "{time}");
+    }
+    let sorted = {
+        let mut sorted = ids.clone();
+        sorted.sort();
+        sorted
+    };
+    assert_eq!(ids, sorted, "ids are ordered by time");
+    let seen = Outlet::Store.has(&bridge, &setup.source, &ids).await;
+    assert_eq!(seen.len(), ids.len());
+    bridge.shows("panics_total", &[], 0.0).await;
+}
+
+/// The library of Debian's package `libfaketime`, wherever the machine's architecture puts it.
+fn faketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").expect("it is there");
+    let library = |folder: &Path| folder.join("faketime/libfaketimeMT.so.1");
+    folders
+        .flatten()
+        .map(|folder| library(&folder.path()))
+        .find(|path| path.exists())
+        .expect("apt-get install libfaketime")
+}
+
+/// The bridge's own clock is set: each way by an hour, and back.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: needs libfaketime"]
+async fn row_19_the_bridges_own_clock_is_set_and_set_back() {
+    let setup = Setup::store();
+    let clock = setup.path("clock");
+    let set = |offset: &str| std::fs::write(&clock, offset).expect("writable");
+    set("+0");
+    let preload = format!("LD_PRELOAD={}", faketime().display());
+    let file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
+    // Deadlines are measured by the clock that cannot be set.
+    let before = [
+        "env",
+        preload.as_str(),
+        file.as_str(),
+        "FAKETIME_NO_CACHE=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+    ];
+    let bridge = Bridge::start_through(&before, &setup.write()).await;
+    let source = setup.source.as_str();
+    let send = || Post::signed(source, event("sample.uploaded", "clock"));
+    let mut ids = vec![
+        bridge
+            .accepted(source, event("sample.uploaded", "clock"))
+            .await,
+    ];
+    for (offset, reason) in [("+3600", "timestamp_stale"), ("-3600", "timestamp_future")] {
+        set(offset);
+        rejected(&bridge, &send(), 401, reason).await;
+        let labels = [("source", source), ("reason", reason)];
+        bridge
+            .shows("deliveries_rejected_total", &labels, 1.0)
+            .await;
+        // What a sender with the same clock has signed is good.
+        let skew: i64 = offset.parse().expect("seconds");
+        let body = event("sample.uploaded", "clock");
+        let answer = bridge
+            .post(&Post::signed_with(source, body, SECRET, now() + skew))
+            .await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        ids.push(answer.id());
+        set("+0");
+        ids.push(
+            bridge
+                .accepted(source, event("sample.uploaded", "clock"))
+                .await,
+        );
+    }
+    assert!((ages(&bridge, source, "-300").await - 1.0).abs() < f64::EPSILON);
+    let seen = Outlet::Store.has(&bridge, source, &ids).await;
+    assert_eq!(seen.len(), ids.len());
+    bridge.shows("events_unaccounted", &[], 0.0).await;
+    eventually("it is ready all the while", async || {
+        (bridge.ask("/readyz").await.status == 200).then_some(())
+    })
+    .await;
+    bridge.stop().await;
+}

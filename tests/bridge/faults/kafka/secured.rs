@@ -1,0 +1,216 @@
+//! Who is at the other end, and who are we: certificates that must not be trusted, and logins.
+
+use std::path::Path;
+
+use super::RECOVERY;
+use crate::eventually::{eventually, eventually_within};
+use crate::harness::{
+    Authority, Bridge, Copies, Load, Node, Outlet, Report, Setup, Target, Verdict, Wishes,
+    free_port,
+};
+
+/// A listener of a broker, and the sink that is configured for it: both have this name.
+pub(super) struct Way {
+    pub(super) name: &'static str,
+    port: u16,
+}
+
+impl Way {
+    pub(super) fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            port: free_port(),
+        }
+    }
+
+    pub(super) fn opened(&self, wishes: Wishes, protocol: &str) -> Wishes {
+        let address = self.address();
+        wishes.listener(&self.name.to_uppercase(), protocol, &address, &address)
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// One more sink, with topics of its own.
+    fn configured(&self, mut setup: Setup, keys: &str) -> Setup {
+        let (name, address) = (self.name, self.address());
+        let keys = format!(
+            "type = \"kafka\"\nbrokers = \"{address}\"\npublish_timeout = \"3s\"\nretry_delay_max = \"500ms\"\ntopic = \"{{source}}.{name}.{{event_type}}\"\n{keys}"
+        );
+        setup.sinks.push((name.to_owned(), keys));
+        setup
+    }
+
+    /// What its topics' names begin with.
+    fn topics(&self, source: &str) -> String {
+        format!("{source}.{}.", self.name)
+    }
+
+    /// The sink is not connected, and says why.
+    async fn is_refused(&self, bridge: &Bridge, why: &str) {
+        let sink = [("sink", self.name)];
+        let failed = [("sink", self.name), ("result", "unavailable")];
+        bridge.counts("publish_attempts_total", &failed, 1.0).await;
+        bridge.shows("sink_connected", &sink, 0.0).await;
+        bridge.shows("sink_paused", &sink, 1.0).await;
+        let metrics = bridge.metrics().await;
+        assert!(metrics.sum_or_zero("events_delivered_total", &sink) < 0.5);
+        let marks = [format!("\"sink\":\"{}\"", self.name), why.to_owned()];
+        let told = |line: &str| marks.iter().all(|mark| line.contains(mark.as_str()));
+        eventually("the log says why", async || {
+            bridge.log().lines().any(told).then_some(())
+        })
+        .await;
+    }
+}
+
+/// What everybody has to be able to do once a topic is there.
+const CREATES: &str = "create_topics = { partitions = 1, replication = 1 }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: a broker of its own"]
+async fn row_30_a_broker_that_cannot_be_trusted_gets_nothing() {
+    let (ours, unknown) = (Authority::new(), Authority::new());
+    let ways = ["good", "expired", "misnamed", "stranger"].map(Way::named);
+    let certificates = [
+        ours.vouches("IP:127.0.0.1", 2),
+        ours.vouches("IP:127.0.0.1", -1),
+        ours.vouches("DNS:elsewhere.example", 2),
+        unknown.vouches("IP:127.0.0.1", 2),
+    ];
+    let mut wishes = Wishes::default();
+    let mut setup = Setup::store();
+    let tls = format!("{CREATES}tls = {{ ca_file = {:?} }}\n", ours.certificate());
+    for (way, certificate) in ways.iter().zip(&certificates) {
+        wishes = way.opened(wishes, "SSL");
+        let name = way.name;
+        wishes.properties.push_str(&format!("listener.name.{name}.ssl.keystore.type=PEM\nlistener.name.{name}.ssl.keystore.location={}\n", certificate.display()));
+        setup = way.configured(setup, &tls);
+    }
+    let mut node = Node::kafka_with(&wishes).await;
+    let bridge = setup.start().await;
+    let load = Load::start(&Target::new(bridge.ingress), &setup.source, 10, 10);
+    bridge
+        .counts("events_delivered_total", &[("sink", "good")], 100.0)
+        .await;
+    let [_, refused @ ..] = &ways;
+    for way in refused {
+        way.is_refused(&bridge, "certificate").await;
+    }
+    for certificate in &certificates[1..] {
+        std::fs::copy(&certificates[0], certificate).expect("writable");
+    }
+    node.shut_down();
+    node.restart().await;
+    eventually_within(RECOVERY, "all is delivered", async || {
+        (bridge.metrics().await.sum("spool_events", &[]) < 0.5).then_some(())
+    })
+    .await;
+    let journal = load.finish().await;
+    let seen = Outlet::kafka(&node.brokers())
+        .has(&bridge, &setup.source, &journal.ids())
+        .await;
+    let metrics = bridge.metrics().await;
+    let mut verdict = Verdict::default();
+    for way in &ways {
+        metrics.assert_balanced(way.name);
+        let of_it = way.topics(&setup.source);
+        let seen: Vec<_> = seen
+            .iter()
+            .filter(|one| one.address.starts_with(&of_it))
+            .cloned()
+            .collect();
+        verdict = Verdict::of(&journal, &seen);
+        verdict.assert_kept(Copies::InDoubt);
+    }
+    Report::row(30)
+        .sink("kafka")
+        .did("expired, other name, unknown authority: nothing is sent until they are replaced")
+        .write(&verdict);
+}
+
+/// The brokers' users and their password.
+pub(super) const USER: &str = "bridge";
+pub(super) const PASSWORD: &str = "of-the-bridge";
+
+/// Tells a Kafka about the user, for every way to log in that it has.
+pub(super) fn with_logins(mut wishes: Wishes, listener: &str) -> Wishes {
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let user = format!("{mechanism}=[name={USER},password={PASSWORD}]");
+        wishes
+            .format_arguments
+            .extend(["--add-scram".to_owned(), user]);
+    }
+    let modules = "org.apache.kafka.common.security";
+    let mut property = |line: String| {
+        wishes.properties.push_str(&line);
+        wishes.properties.push('\n');
+    };
+    property("sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned());
+    property(format!(
+        "listener.name.{listener}.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"
+    ));
+    for mechanism in ["scram-sha-256", "scram-sha-512"] {
+        property(format!(
+            "listener.name.{listener}.{mechanism}.sasl.jaas.config={modules}.scram.ScramLoginModule required;"
+        ));
+    }
+    wishes
+}
+
+/// The keys of a sink that logs in, with the password of a file.
+pub(super) fn login(mechanism: &str, password: &Path) -> String {
+    format!(
+        "sasl = {{ mechanism = \"{mechanism}\", username = \"{USER}\", password = {{ file = {password:?} }} }}\n"
+    )
+}
+
+/// Logging in, in all the ways that a broker takes; the wrong password is the last.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: a broker of its own"]
+async fn row_30_a_wrong_password_is_told_and_right_ones_work() {
+    let way = Way::named("login");
+    let names = ["plain", "scram-256", "scram-512", "wrong"];
+    let ways = names.map(|name| Way {
+        name,
+        port: way.port,
+    });
+    let mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-512"];
+    let wishes = way.opened(with_logins(Wishes::default(), way.name), "SASL_PLAINTEXT");
+    let node = Node::kafka_with(&wishes).await;
+    let mut setup = Setup::store();
+    for (way, mechanism) in ways.iter().zip(mechanisms) {
+        let file = setup.path(way.name);
+        let right = way.name != "wrong";
+        std::fs::write(&file, if right { PASSWORD } else { "guessed" }).expect("writable");
+        setup = way.configured(setup, &(CREATES.to_owned() + &login(mechanism, &file)));
+    }
+    let bridge = setup.start().await;
+    let load = Load::start(&Target::new(bridge.ingress), &setup.source, 10, 10);
+    let [right @ .., wrong] = &ways;
+    for way in right {
+        bridge
+            .counts("events_delivered_total", &[("sink", way.name)], 100.0)
+            .await;
+    }
+    wrong.is_refused(&bridge, "Authentication failed").await;
+    let journal = load.finish().await;
+    let seen = Outlet::kafka(&node.brokers())
+        .has(&bridge, &setup.source, &journal.ids())
+        .await;
+    for way in right {
+        let of_it = way.topics(&setup.source);
+        let seen: Vec<_> = seen
+            .iter()
+            .filter(|one| one.address.starts_with(&of_it))
+            .cloned()
+            .collect();
+        let verdict = Verdict::of(&journal, &seen);
+        verdict.assert_kept(Copies::InDoubt);
+    }
+    Report::row(30)
+        .sink("kafka")
+        .did("a wrong SASL password is refused; PLAIN and SCRAM log in")
+        .held();
+}

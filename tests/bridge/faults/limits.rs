@@ -1,0 +1,227 @@
+//! Limits that the system sets: open files and memory.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::bystander::Bystander;
+use crate::harness::delivery::event;
+use crate::harness::{Bridge, Connection, Post, Setup, unique};
+
+const MIB: usize = 1024 * 1024;
+
+/// Senders that hold a connection for longer than others wait for one.
+const CROWD: usize = 500;
+
+async fn with_64_files(setup: Setup) -> Bystander {
+    let bridge = Bridge::start_through(&["prlimit", "--nofile=64:64"], &setup.write()).await;
+    Bystander::of(setup, bridge).await
+}
+
+/// Connects, and says nothing. The system completes the connections that the bridge does not take.
+async fn crowd(bridge: &Bridge) -> Vec<Connection> {
+    let mut crowd = Vec::with_capacity(CROWD);
+    for _ in 0..CROWD {
+        crowd.push(
+            Connection::open(bridge.ingress)
+                .await
+                .expect("the queue holds them"),
+        );
+    }
+    crowd
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_28_senders_cannot_take_the_last_file() {
+    let setup = Setup::store().ingress("head_timeout = \"30s\"\n");
+    let bystander = with_64_files(setup).await;
+    let (bridge, source) = (&bystander.bridge, bystander.setup.source.clone());
+    let warning = bridge.said("ingress.max_connections").expect("it is said");
+    assert_eq!(
+        (&warning["level"], &warning["limit"]),
+        (&"WARN".into(), &64.into())
+    );
+    let most = bridge.metrics().await.sum("http_max_connections", &[]);
+    assert!((4.0..40.0).contains(&most), "{most}");
+    let crowd = crowd(bridge).await;
+    bridge.shows("http_connections", &[], most).await;
+    // The spool and the sink go on, and operators see it.
+    bystander.get_on().await;
+    let metrics = bridge.metrics().await;
+    assert!((metrics.process("max_fds") - 64.0).abs() < f64::EPSILON);
+    assert!(
+        metrics.process("open_fds") < 60.0,
+        "{}",
+        metrics.process("open_fds")
+    );
+    assert_eq!(bridge.ask("/readyz").await.status, 200);
+    drop(crowd);
+    // Whoever comes now is served.
+    bridge
+        .accepted(&source, event("sample.uploaded", "late"))
+        .await;
+    let unharmed = bystander.unharmed(48.0 * 1024.0 * 1024.0).await;
+    unharmed.bridge.shows("http_connections", &[], 0.0).await;
+    unharmed.report(28, "500 connections where 64 files may be open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: processor time, and a p99"]
+async fn row_28_a_crowd_at_the_door_costs_nothing() {
+    let bystander = with_64_files(Setup::store().ingress("head_timeout = \"30s\"\n")).await;
+    let crowd = crowd(&bystander.bridge).await;
+    bystander.get_on().await;
+    let unharmed = bystander
+        .unharmed(48.0 * 1024.0 * 1024.0)
+        .await
+        .assert_as_fast();
+    // Nobody sends any more, so whatever is done now is done for the crowd: a second of it.
+    let before = unharmed.bridge.processor_time();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let spent = unharmed.bridge.processor_time() - before;
+    assert!(spent <= Duration::from_millis(100), "{spent:?} of a second");
+    drop(crowd);
+    unharmed.bridge.shows("http_connections", &[], 0.0).await;
+}
+
+fn serve_under(limit: &str, setup: &Setup) -> Output {
+    Command::new("prlimit")
+        .arg(format!("--nofile={limit}"))
+        .arg(env!("CARGO_BIN_EXE_hookferry"))
+        .args(["serve", "--config"])
+        .arg(setup.write())
+        .output()
+        .expect("prlimit is there")
+}
+
+#[test]
+fn row_28_a_limit_that_leaves_nothing_is_refused_with_a_remedy() {
+    let output = serve_under("40:40", &Setup::store());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("LimitNOFILE=") && said.contains("40 files"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_28_the_bridge_raises_its_own_limit() {
+    let setup = Setup::store();
+    let before = ["prlimit", "--nofile=64:2048"];
+    let bridge = Bridge::start_through(&before, &setup.write()).await;
+    let limit = bridge.metrics().await.process("max_fds");
+    assert!((limit - 2048.0).abs() < f64::EPSILON, "{limit}");
+}
+
+/// An event of a size.
+fn padded(size: usize, object: &str) -> Vec<u8> {
+    let mut body = event("sample.uploaded", object).into_bytes();
+    body.resize(size, b' ');
+    body
+}
+
+/// Sends as fast as it can; returns how many were answered 200 and how many 503.
+async fn flood(
+    bridge: &Bridge,
+    source: &str,
+    (senders, each): (usize, usize),
+    size: usize,
+) -> (usize, usize) {
+    let mut flood = JoinSet::new();
+    for sender in 0..senders {
+        let (to, source) = (bridge.ingress, source.to_owned());
+        flood.spawn(async move {
+            let mut counts = (0, 0);
+            for _ in 0..each {
+                let post = Post::signed(&source, padded(size, &format!("flood{sender}")));
+                match post.to(to).await.expect("an answer").status {
+                    200 => counts.0 += 1,
+                    503 => counts.1 += 1,
+                    other => panic!("{other} is neither 200 nor 503"),
+                }
+            }
+            counts
+        });
+    }
+    let (mut kept, mut refused) = (0, 0);
+    while let Some(ended) = flood.join_next().await {
+        let counts = ended.expect("no panic inside");
+        kept += counts.0;
+        refused += counts.1;
+    }
+    (kept, refused)
+}
+
+/// A broker that is not there: the spool fills up, to a bound.
+fn stuffed() -> Setup {
+    Setup::rabbitmq("amqp://guest:guest@127.0.0.1:1/%2f").spool("max_size = \"32MiB\"\n")
+}
+
+async fn assert_full(bridge: &Bridge, (kept, refused): (usize, usize)) {
+    assert!(kept > 0 && refused > 0, "{kept} kept, {refused} refused");
+    let metrics = bridge.metrics().await;
+    metrics.assert_balanced("rabbitmq");
+    assert!(metrics.sum("spool_bytes", &[]) <= metrics.sum("spool_max_bytes", &[]));
+    assert!(metrics.sum("deliveries_refused_total", &[("reason", "spool_full")]) > 0.0);
+    assert!(metrics.sum("panics_total", &[]).abs() < f64::EPSILON);
+}
+
+/// Without a control group, which needs root: the most memory it ever had is what is measured.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_31_a_flood_fills_bounded_queues() {
+    let setup = stuffed();
+    let bridge = setup.start().await;
+    let counts = flood(&bridge, &setup.source, (16, 10), MIB / 2).await;
+    assert_full(&bridge, counts).await;
+    let peak = bridge.peak_memory_bytes();
+    assert!(peak <= 160 * MIB as u64, "{peak} bytes at the peak");
+}
+
+/// A control group for memory, of version 1 or 2; it goes with this value.
+struct Group(PathBuf);
+
+impl Group {
+    fn limited(bytes: usize) -> Self {
+        let old = PathBuf::from("/sys/fs/cgroup/memory");
+        let (root, file) = if old.exists() {
+            (old, "memory.limit_in_bytes")
+        } else {
+            (PathBuf::from("/sys/fs/cgroup"), "memory.max")
+        };
+        let group = Self(root.join(unique("hookferry")));
+        std::fs::create_dir(&group.0).expect("only root may make a control group");
+        std::fs::write(group.0.join(file), bytes.to_string()).expect("memory is controlled here");
+        group
+    }
+
+    /// What a shell does to put itself into it, before it becomes the bridge.
+    fn entry(&self) -> String {
+        format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.0.display())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: a control group, which needs root"]
+async fn row_31_a_flood_within_a_memory_limit_ends_in_200_or_503() {
+    let group = Group::limited(192 * MIB);
+    let entry = group.entry();
+    let setup = stuffed();
+    let before = ["sh", "-c", entry.as_str(), "sh"];
+    let bridge = Bridge::start_through(&before, &setup.write()).await;
+    let counts = flood(&bridge, &setup.source, (48, 40), MIB).await;
+    assert_full(&bridge, counts).await;
+    println!(
+        "{counts:?}, {} bytes at the peak",
+        bridge.peak_memory_bytes()
+    );
+    bridge.stop().await;
+}

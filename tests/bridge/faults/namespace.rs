@@ -1,0 +1,189 @@
+//! Worlds of the bridge's own, made of the kernel's namespaces: a network whose wires can be pulled,
+//! and a view of the files in which a name means what the test says. Both need root.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::unique;
+
+/// A network namespace on two wires: one to the test, one to the broker.
+pub struct Island {
+    name: String,
+    /// The first three parts of its addresses.
+    net: String,
+}
+
+impl Island {
+    pub fn new() -> Self {
+        // Interface names hold 15 characters.
+        let [a, b, ..] = getrandom::u32().expect("randomness").to_ne_bytes();
+        let island = Self {
+            name: format!("hf{}", std::process::id()),
+            net: format!("10.{}.{b}", 128 + a / 2),
+        };
+        ip(&format!("netns add {}", island.name));
+        island.lay("f", 1);
+        island.lay("b", 5);
+        island
+    }
+
+    /// A wire, with the outer end at this address and the inner end at the next.
+    fn lay(&self, letter: &str, outer: u8) {
+        let (name, net) = (&self.name, &self.net);
+        let (end, inner) = (format!("{name}{letter}"), format!("{name}{letter}i"));
+        ip(&format!(
+            "link add {end} type veth peer name {inner} netns {name}"
+        ));
+        ip(&format!("addr add {net}.{outer}/30 dev {end}"));
+        ip(&format!("link set {end} up"));
+        ip(&format!(
+            "-n {name} addr add {net}.{}/30 dev {inner}",
+            outer + 1
+        ));
+        ip(&format!("-n {name} link set {inner} up"));
+    }
+
+    /// Where the bridge listens, inside.
+    pub fn bridge(&self) -> String {
+        format!("{}.2", self.net)
+    }
+
+    /// Where the broker listens, outside.
+    pub fn broker(&self) -> String {
+        format!("{}.5", self.net)
+    }
+
+    /// What the bridge is started through.
+    pub fn command(&self) -> Vec<String> {
+        ["ip", "netns", "exec", &self.name]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    pub fn cut_off_broker(&self) {
+        ip(&format!("link set {}b down", self.name));
+    }
+
+    pub fn reconnect_broker(&self) {
+        ip(&format!("link set {}b up", self.name));
+    }
+}
+
+impl Drop for Island {
+    fn drop(&mut self) {
+        // The wires go with it.
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.name])
+            .status();
+    }
+}
+
+/// A network of its own, and the cable to it: addresses of TEST-NET-2 (RFC 5737).
+pub struct Cable {
+    namespace: String,
+    device: String,
+}
+
+const NEAR: &str = "198.51.100.1";
+/// The address at the far end.
+pub const FAR: &str = "198.51.100.2";
+
+impl Cable {
+    pub fn plug() -> Self {
+        let tail = &unique("n")[2..10];
+        let cable = Self {
+            namespace: format!("hookferry-{tail}"),
+            device: format!("hf{tail}"),
+        };
+        let (namespace, near) = (&cable.namespace, &cable.device);
+        ip(&format!("netns add {namespace}"));
+        ip(&format!(
+            "link add {near} type veth peer name far netns {namespace}"
+        ));
+        ip(&format!("address add {NEAR}/30 dev {near}"));
+        ip(&format!("link set {near} up"));
+        for command in [
+            &format!("address add {FAR}/30 dev far"),
+            "link set lo up",
+            "link set far up",
+        ] {
+            ip(&format!("-n {namespace} {command}"));
+        }
+        cable
+    }
+
+    /// Pulls the far end: whatever is sent goes nowhere, and nobody is told.
+    pub fn pull(&self) {
+        ip(&format!("-n {} link set far down", self.namespace));
+    }
+
+    pub fn plug_in_again(&self) {
+        ip(&format!("-n {} link set far up", self.namespace));
+    }
+
+    /// What a program is started through to be at the far end.
+    pub fn inside(&self) -> Vec<String> {
+        ["ip", "netns", "exec", &self.namespace]
+            .map(str::to_owned)
+            .into()
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        // With it goes the cable.
+        let _ = Command::new("ip")
+            .args(["netns", "delete", &self.namespace])
+            .status();
+    }
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .expect("ip starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments}: {said}");
+}
+
+/// A mount namespace with an `/etc/hosts` of its own, and no other way to look up a name.
+pub struct Names {
+    hosts: PathBuf,
+    order: PathBuf,
+}
+
+impl Names {
+    /// Nobody is known yet. The files are kept in this folder.
+    pub fn new(folder: &Path) -> Self {
+        let names = Self {
+            hosts: folder.join("hosts"),
+            order: folder.join("nsswitch.conf"),
+        };
+        names.none();
+        std::fs::write(&names.order, "hosts: files\n").expect("writable");
+        names
+    }
+
+    /// No name is known.
+    pub fn none(&self) {
+        std::fs::write(&self.hosts, "").expect("writable");
+    }
+
+    /// This name alone is known. The file stays the same one, because it is mounted.
+    pub fn point(&self, name: &str, address: &str) {
+        std::fs::write(&self.hosts, format!("{address} {name}\n")).expect("writable");
+    }
+
+    /// What the bridge is started through.
+    pub fn command(&self) -> Vec<String> {
+        const MOUNT: &str = "mount --bind \"$1\" /etc/hosts && \
+            mount --bind \"$2\" /etc/nsswitch.conf && shift 2 && exec \"$@\"";
+        let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let mut command = ["unshare", "--mount", "sh", "-c", MOUNT, "sh"]
+            .map(str::to_owned)
+            .to_vec();
+        command.extend([path(&self.hosts), path(&self.order)]);
+        command
+    }
+}

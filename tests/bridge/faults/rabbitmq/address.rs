@@ -1,0 +1,42 @@
+//! The broker's name leads nowhere, and then somewhere else.
+
+use super::Scene;
+use crate::faults::namespace::Names;
+use crate::harness::{Bridge, Copies, Outlet, Report, Setup};
+use crate::order::proxied_at;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: root, for a mount namespace"]
+async fn row_29_the_name_of_rabbitmq_is_looked_up_afresh() {
+    const NAME: &str = "broker.test";
+    let (first, url) = proxied_at("127.0.0.2:0").await;
+    let port = first.address().port();
+    let (_second, _) = proxied_at(&format!("127.0.0.3:{port}")).await;
+    let setup = Setup::rabbitmq(&url.replace("127.0.0.2", NAME)).and_store();
+    let outlet = Outlet::rabbitmq(&setup).await;
+    let names = Names::new(setup.path("hookferry.toml").parent().expect("a folder"));
+    let bridge = Bridge::start_through(&names.command(), &setup.write()).await;
+    let mut scene = Scene::of(setup, bridge, outlet);
+    scene.says("failed to lookup address").await;
+    scene.fails_at("lookup").await;
+    scene.shows("sink_connected", 0.0).await;
+    scene.shows("sink_paused", 1.0).await;
+    scene.goes_on(100).await;
+    names.point(NAME, "127.0.0.2");
+    scene.is_well().await;
+    // The broker moves.
+    drop(first);
+    scene.fails_at("connect").await;
+    names.none();
+    scene.shows("sink_connected", 0.0).await;
+    scene.goes_on(100).await;
+    names.point(NAME, "127.0.0.3");
+    let recovered = scene.recovers().await;
+    scene.shows("sink_reconnects_total", 1.0).await;
+    let (_, verdict) = scene.ends_well(Copies::InDoubt).await;
+    Report::row(29)
+        .sink("rabbitmq")
+        .did("the broker's name is unknown at the start, and leads to another address later")
+        .recovered_in(recovered)
+        .write(&verdict);
+}

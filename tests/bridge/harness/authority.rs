@@ -1,0 +1,70 @@
+//! A certificate authority of a test's own, and the servers it vouches for: made with openssl.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// An authority; its files go when it is dropped.
+pub struct Authority(TempDir);
+
+impl Authority {
+    /// A new one, that nobody knows yet.
+    pub fn new() -> Self {
+        let authority = Self(TempDir::new().expect("a temporary folder"));
+        let fresh = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout authority.key -out authority.pem";
+        authority.openssl(fresh);
+        authority
+    }
+
+    /// Its certificate, to be trusted.
+    pub fn certificate(&self) -> PathBuf {
+        self.file("authority.pem")
+    }
+
+    /// When its own certificate ends, in seconds since 1970, by somebody else's reckoning.
+    pub fn expiry(&self) -> f64 {
+        let end = self.openssl("x509 -in authority.pem -noout -enddate");
+        let end = end.trim().strip_prefix("notAfter=").expect("a date");
+        let output = Command::new("date").args(["+%s", "--date", end]).output();
+        let seconds = String::from_utf8(output.expect("date is there").stdout).expect("digits");
+        seconds.trim().parse().expect("a number")
+    }
+
+    /// A key and a certificate in one PEM file, for a server at `address` (such as `IP:127.0.0.1` or
+    /// `DNS:localhost`), that counts from now on for so many days: for less than none, it has
+    /// expired.
+    pub fn vouches(&self, address: &str, days: i32) -> PathBuf {
+        let name = super::unique("server");
+        std::fs::write(
+            self.file("extensions"),
+            format!("subjectAltName={address}\n"),
+        )
+        .expect("writable");
+        self.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server -keyout {name}.key -out {name}.csr"));
+        self.openssl(&format!("x509 -req -in {name}.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days {days} -extfile extensions -out {name}.crt"));
+        let both = self.file(&format!("{name}.pem"));
+        let parts = ["key", "crt"].map(|part| self.text(&format!("{name}.{part}")));
+        std::fs::write(&both, parts.concat()).expect("writable");
+        both
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.file(name)).expect("openssl has written it")
+    }
+
+    fn openssl(&self, arguments: &str) -> String {
+        let output = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir::<&Path>(self.0.path())
+            .output()
+            .expect("openssl starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {said}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+}
