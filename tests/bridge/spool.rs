@@ -362,10 +362,14 @@ async fn counts_and_names_that_make_no_sense_cost_no_event() {
         "DELETE FROM tally",
         "UPDATE tally SET value = 1 << 40 WHERE name = 'bytes'",
         "UPDATE tally SET value = 'x'",
-        "INSERT INTO settled (seq, sink) VALUES (999999999, 0)",
-        "INSERT INTO settled (seq, sink) SELECT max(seq), -3 FROM record",
-        "INSERT INTO sink (number, name) VALUES (77, 'far')",
-        "INSERT INTO sink (number, name) VALUES (5, CAST(x'ff' AS TEXT))",
+        "INSERT INTO settled (seq, sink, crc) VALUES (999999999, 0, 0)",
+        "INSERT INTO settled (seq, sink, crc) SELECT max(seq), -3, 0 FROM record",
+        "INSERT INTO settled (seq, sink, crc) SELECT max(seq), 0, 0 FROM record",
+        "INSERT INTO sink (number, name, crc) VALUES (77, 'far', 0)",
+        "INSERT INTO sink (number, name, crc) VALUES (5, CAST(x'ff' AS TEXT), 0)",
+        "UPDATE sink SET name = 'stare'",
+        "DELETE FROM sink_copy",
+        "UPDATE ledger SET seq = seq + 1",
     ] {
         let folder = TempDir::new().unwrap();
         let appended = filled(&folder, 20).await;
