@@ -118,9 +118,9 @@ impl Original {
         put(&path, files);
         let opened = Opened::at(&path).expect("a damaged spool opens");
         let mut missing = [0, 0];
-        for sink in 0..2 {
+        for (sink, missing) in missing.iter_mut().enumerate() {
             let delivered = self.delivered(&opened, sink).await;
-            missing[sink] = self.waiting[sink].difference(&delivered).count() as u64;
+            *missing = self.waiting[sink].difference(&delivered).count() as u64;
         }
         let letters = opened
             .spool
