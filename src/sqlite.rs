@@ -127,10 +127,7 @@ pub enum OpenError {
         cause: Cause,
     },
     /// The system does not let us: the folder is missing or not writable, or the disk is full.
-    #[error(
-        "cannot open {}: {cause}; the folder must exist, the file and the folder must be writable, and there must be space",
-        .path.display()
-    )]
+    #[error("cannot open {}: {cause}; the folder must exist, be writable and have space", .path.display())]
     Io {
         /// The file.
         path: PathBuf,

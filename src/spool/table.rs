@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::record::Row;
 use crate::event::{EventId, Position, SinkIndex, SinkSet};
 use crate::name::SinkName;
+use crate::sink::RefusalReason;
 
 /// Marks a file as a spool (`HFSP`).
 pub(super) const APPLICATION_ID: i32 = 0x4846_5350;
@@ -215,11 +216,11 @@ pub(super) fn check_ids_and_letters(connection: &Connection) -> rusqlite::Result
         after = dead.number;
         let stored = "SELECT letter_crc FROM dead_letter WHERE number = ?1";
         let stored = connection.query_row(stored, [after], |row| row.get(0))?;
-        sealed(
-            stored,
-            dead.letter_crc(),
-            "a dead letter does not match its checksum",
-        )?;
+        let wrong = "a dead letter does not match its checksum";
+        sealed(stored, dead.letter_crc(), wrong)?;
+        if dead.row.verify().is_err() && dead.reason != RefusalReason::Damaged.as_str() {
+            return Err(nonsense(wrong));
+        }
     }
     Ok(())
 }

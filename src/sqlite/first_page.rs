@@ -128,9 +128,9 @@ fn likeness(found: &[u8], pristine: &[u8]) -> usize {
 fn has_fixed(found: &[u8], pristine: &[u8]) -> bool {
     let fixed = FIXED.into_iter().flatten();
     let fixed = fixed.filter(|at| *at < found.len());
-    let journal = found.get(JOURNAL).map_or(true, |bytes| {
-        bytes[0] == bytes[1] && (1..=2).contains(&bytes[0])
-    });
+    let journal = found
+        .get(JOURNAL)
+        .is_none_or(|bytes| bytes[0] == bytes[1] && (1..=2).contains(&bytes[0]));
     journal && fixed.into_iter().all(|at| found[at] == pristine[at])
 }
 

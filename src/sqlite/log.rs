@@ -256,7 +256,10 @@ impl<'a> Slot<'a> {
         }
         let words = [&self.0[..8], &self.0[FRAME_HEADER..]].concat();
         let mended = mended(before, &words, self.sum());
-        let mut contents: Vec<_> = mended.into_iter().map(Content::from_words).collect();
+        let mut contents: Vec<_> = mended
+            .iter()
+            .map(|words| Content::from_words(words))
+            .collect();
         let pairs = std::iter::zip(self.sum().bytes(), computed.bytes());
         if pairs
             .filter(|(stored, computed)| stored != computed)
@@ -272,7 +275,7 @@ impl<'a> Slot<'a> {
 }
 
 impl Content<'_> {
-    fn from_words(words: Vec<u8>) -> Self {
+    fn from_words(words: &[u8]) -> Self {
         Self {
             page_number: number(&words[..4]),
             commit: number(&words[4..8]),

@@ -82,15 +82,22 @@ impl<'a> Carrier<'a> {
         Ok(complete)
     }
 
+    /// The counts, where there are any: an open spool has some, and a page of zeros none.
     fn counts(&mut self, old: &Connection) -> Option<Tally> {
         let counted = if self.has_checksums {
             Tally::load(old)
         } else {
             tally_of_format_1(old)
         };
+        let any = "SELECT EXISTS (SELECT 1 FROM tally)";
         counted
+            .and_then(|tally| {
+                let any: bool = old.query_row(any, [], |row| row.get(0))?;
+                Ok(any.then_some(tally))
+            })
             .inspect_err(|error| tracing::warn!(%error, "the counts of the spool cannot be read"))
             .ok()
+            .flatten()
     }
 
     fn names(&mut self, old: &Connection) -> rusqlite::Result<()> {
@@ -213,36 +220,20 @@ impl<'a> Carrier<'a> {
             "head",
             "body",
         ];
-        self.walk(
-            old,
-            "dead_letter",
-            ("number", &columns, "letter_crc"),
-            |own, row| {
-                let text = |column| {
-                    bytes(row, column).map(|text| String::from_utf8_lossy(&text).into_owned())
-                };
-                let sink = usize::try_from(integer(row, 1)?)
-                    .ok()
-                    .and_then(SinkIndex::new);
-                let dead = DeadRow {
-                    number: integer(row, 0)?,
-                    sink: sink.unwrap_or_default(),
-                    reason: text(2)?,
-                    detail: text(3)?,
-                    buried_at: Timestamp::from_second(integer(row, 4)?).unwrap_or_default(),
-                    row: record(row, 5)?,
-                };
+        let columns = ("number", &columns[..], "letter_crc");
+        self.walk(old, "dead_letter", columns, |own, row| {
+            let dead = letter(row)?;
+            let sealed = own.matches(row, 10, dead.letter_crc())?;
+            if sealed && (dead.row.verify().is_ok() || is_known_damage(&dead)) {
                 own.seen.dead[dead.sink.number()] += 1;
                 own.seen.bytes += i64::from(dead.row.bytes());
-                if sink.is_some() && own.matches(row, columns.len(), dead.letter_crc())? {
-                    own.put_letter(&dead)?;
-                } else {
-                    own.whole = false;
-                    own.spoilt_letters.entry(dead.number).or_insert(dead);
-                }
-                Ok(())
-            },
-        )
+                own.put_letter(&dead)?;
+            } else {
+                own.whole = false;
+                own.spoilt_letters.entry(dead.number).or_insert(dead);
+            }
+            Ok(())
+        })
     }
 
     fn put_letter(&self, dead: &DeadRow) -> rusqlite::Result<usize> {
@@ -306,7 +297,11 @@ impl<'a> Carrier<'a> {
     /// counts.
     pub fn finish(mut self) -> rusqlite::Result<Cost> {
         let buried = self.bury()?;
-        for dead in std::mem::take(&mut self.spoilt_letters).into_values() {
+        for mut dead in std::mem::take(&mut self.spoilt_letters).into_values() {
+            if dead.row.verify().is_err() && !is_known_damage(&dead) {
+                dead.detail = format!("{}: {}", dead.reason, dead.detail);
+                RefusalReason::Damaged.as_str().clone_into(&mut dead.reason);
+            }
             self.put_letter(&dead)?;
         }
         table::drop_idle_marks(self.fresh)?;
@@ -402,6 +397,25 @@ fn tally_of_format_1(old: &Connection) -> rusqlite::Result<Tally> {
     }
     tally.ids = table::count_ids(old)?;
     Ok(tally)
+}
+
+/// Whether the letter says itself that its record is not what was written.
+fn is_known_damage(dead: &DeadRow) -> bool {
+    dead.reason == RefusalReason::Damaged.as_str()
+}
+
+/// The columns of a dead letter, whatever they hold.
+fn letter(row: &SqlRow<'_>) -> rusqlite::Result<DeadRow> {
+    let text = |column| bytes(row, column).map(|text| String::from_utf8_lossy(&text).into_owned());
+    let sink = usize::try_from(integer(row, 1)?);
+    Ok(DeadRow {
+        number: integer(row, 0)?,
+        sink: sink.ok().and_then(SinkIndex::new).unwrap_or_default(),
+        reason: text(2)?,
+        detail: text(3)?,
+        buried_at: Timestamp::from_second(integer(row, 4)?).unwrap_or_default(),
+        row: record(row, 5)?,
+    })
 }
 
 /// A damaged record as a dead letter.

@@ -159,7 +159,7 @@ fn larger_damage_leaves_the_frames_on_both_of_its_sides() {
         assert!(log.damage().is_some());
         assert_eq!((log.readable().len(), log.committed().len()), (0, left));
     }
-    let mut damaged = sound.clone();
+    let mut damaged = sound;
     let middle = HEADER + FRAME * (all / 2) + 500;
     damaged[middle..middle + 700].fill(0xa5);
     let log = Log::read(&damaged);
@@ -174,7 +174,7 @@ fn sqlite_reads_a_log_that_was_sealed_anew() {
     let bytes = log_of(&folder);
     let log = Log::read(&bytes);
     let contents = || log.committed().iter().map(|frame| frame.content(0));
-    let size = contents().last().expect("frames").commit;
+    let size = contents().next_back().expect("frames").commit;
     let copy = folder.path().join("b.db");
     fs::copy(folder.path().join("a.db"), &copy).expect("copied");
     let sealed = seal(contents(), size);

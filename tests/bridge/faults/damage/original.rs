@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hookferry::event::SinkIndex;
 use hookferry::metrics::Metrics;
 use hookferry::name::SinkName;
@@ -118,9 +120,9 @@ impl Original {
         put(&path, files);
         let opened = Opened::at(&path).expect("a damaged spool opens");
         let mut missing = [0, 0];
-        for sink in 0..2 {
+        for (sink, missing) in missing.iter_mut().enumerate() {
             let delivered = self.delivered(&opened, sink).await;
-            missing[sink] = self.waiting[sink].difference(&delivered).count() as u64;
+            *missing = self.waiting[sink].difference(&delivered).count() as u64;
         }
         let letters = opened
             .spool
@@ -205,16 +207,20 @@ impl Opened {
         let mut records: Vec<Arc<Record>> = Vec::new();
         loop {
             let after = records.last().map_or(0, |last| last.position().sequence);
-            let fetch = self.spool.fetch(self.sinks[sink], after, 100);
+            let mut fetch = pin!(self.spool.fetch(self.sinks[sink], after, 100));
             // What is asked later is answered later: by then the fetch has been looked at.
             let later = async {
                 self.looked_at().await;
                 self.looked_at().await;
             };
-            tokio::select! {
+            let more = tokio::select! {
                 biased;
-                more = fetch => records.extend(more.unwrap()),
-                () = later => return records,
+                more = &mut fetch => Some(more),
+                () = later => fetch.now_or_never(),
+            };
+            match more {
+                Some(more) => records.extend(more.unwrap()),
+                None => return records,
             }
         }
     }
