@@ -11,10 +11,12 @@ use hookferry::sink::store::Store;
 use hookferry::sink::{RefusalReason, Sink};
 use hookferry::spool::{
     Appended, Burial, Duplicates, Milestone, Place, Record, Settings, Settlement, Spool,
-    SpoolUnavailable,
+    SpoolError, SpoolUnavailable,
 };
+use hookferry::sqlite::OpenError;
 use tempfile::TempDir;
 
+use crate::eventually::eventually_blocking;
 use crate::message::{Sender, body};
 
 struct Opened {
@@ -36,8 +38,16 @@ fn settings(place: Place) -> Settings {
 fn open(settings: Settings) -> Opened {
     let name = SinkName::parse("store").unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (spool, _stopped) =
-        Spool::open(settings, std::slice::from_ref(&name), Arc::clone(&metrics)).unwrap();
+    // A program that another test is just starting holds the lock of a spool that was closed until
+    // it has become that program.
+    let free = || {
+        let names = std::slice::from_ref(&name);
+        match Spool::open(settings.clone(), names, Arc::clone(&metrics)) {
+            Err(SpoolError::Open(OpenError::Held { .. })) => None,
+            opened => Some(opened.unwrap()),
+        }
+    };
+    let (spool, _stopped) = eventually_blocking("the spool is free", free);
     let sink = spool.sink(&name).unwrap();
     Opened {
         spool,

@@ -141,8 +141,9 @@ impl Sink for Kafka {
                 .line
                 .current()
                 .is_some_and(|producer| producer.is_connected()),
+            blocked: false,
             reconnects: self.record.reconnects(),
-            ..Health::default()
+            failures: self.record.failures(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What librdkafka tells us about itself: delivery reports, errors and, once a second, the state of
 //! its connections. Its log lines are attempts and go to debug; changes of state are ours to log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,22 +19,73 @@ use tokio::sync::oneshot;
 use super::login::{Login, Token};
 use super::settings::Settings;
 use super::verdict::code_of;
+use crate::sink::Stage;
 
 /// What a delivery report says.
 pub(super) type Report = Result<(), RDKafkaErrorCode>;
 
+/// What the client complains of. Two complaints of one kind are one piece of news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Complaint {
+    /// A connection could not be made, and this is how far it got.
+    Unconnected(Stage),
+    /// Anything else.
+    Other(RDKafkaErrorCode),
+}
+
+impl Complaint {
+    /// librdkafka says one thing with several codes, and tells the state of the connection only at
+    /// the end of the text: "(after 12ms in state SSL_HANDSHAKE)".
+    fn of(code: RDKafkaErrorCode, reason: &str) -> Self {
+        let state = reason
+            .rsplit_once(" in state ")
+            .map_or("", |(_, rest)| rest);
+        let within = |name: &str| state.starts_with(name);
+        match code {
+            RDKafkaErrorCode::Resolve => Self::Unconnected(Stage::Lookup),
+            RDKafkaErrorCode::Authentication => Self::Unconnected(Stage::Login),
+            RDKafkaErrorCode::SSL => Self::Unconnected(Stage::Tls),
+            _ if within("SSL_HANDSHAKE") => Self::Unconnected(Stage::Tls),
+            _ if within("AUTH") => Self::Unconnected(Stage::Login),
+            _ if within("CONNECT") || within("APIVERSION_QUERY") => {
+                Self::Unconnected(Stage::Connect)
+            }
+            code => Self::Other(code),
+        }
+    }
+}
+
 /// What outlives a single client: the sink's story of its connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Record {
     ever_connected: AtomicBool,
     reconnects: AtomicU64,
-    trouble: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    failures: Mutex<BTreeMap<Stage, u64>>,
+    trouble: Mutex<Option<(Complaint, String)>>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            ever_connected: AtomicBool::default(),
+            reconnects: AtomicU64::default(),
+            failures: Mutex::new(Stage::ALL.map(|stage| (stage, 0)).into()),
+            trouble: Mutex::default(),
+        }
+    }
 }
 
 impl Record {
     /// How often a connection was made anew.
     pub(super) fn reconnects(&self) -> u64 {
         self.reconnects.load(Ordering::Relaxed)
+    }
+
+    /// How often the client said that one could not be made, by stage. It says the same of one
+    /// broker twice in 30 s at most.
+    pub(super) fn failures(&self) -> BTreeMap<Stage, u64> {
+        let failures = self.failures.lock();
+        failures.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The last error the client spoke of, if it has not delivered anything since.
@@ -45,15 +96,36 @@ impl Record {
 
     /// Keeps the error; logs it when it is another one than before.
     fn note_trouble(&self, code: RDKafkaErrorCode, reason: &str) {
+        let complaint = Complaint::of(code, reason);
+        if let Complaint::Unconnected(stage) = complaint {
+            let failures = self.failures.lock();
+            let mut failures = failures.unwrap_or_else(PoisonError::into_inner);
+            *failures.entry(stage).or_default() += 1;
+        }
+        let reason = plainly(reason);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.as_ref().is_none_or(|(known, _)| *known != code) {
+        if trouble
+            .as_ref()
+            .is_none_or(|(known, _)| *known != complaint)
+        {
             tracing::warn!(error = reason, "the Kafka client reports trouble");
         }
-        *trouble = Some((code, reason.to_owned()));
+        *trouble = Some((complaint, reason));
     }
 
     fn forget_trouble(&self) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// librdkafka hides why a certificate does not hold, and advises to look for the authority's whatever
+/// the reason: an operator whose broker's certificate has expired would look in the wrong place.
+fn plainly(reason: &str) -> String {
+    match reason.split_once(": ") {
+        Some((broker, rest)) if rest.contains("certificate verify failed") => format!(
+            "{broker}: the broker's certificate does not hold: it has expired, is for another name, or no authority in `tls.ca_file` vouches for it"
+        ),
+        _ => reason.to_owned(),
     }
 }
 
@@ -266,6 +338,37 @@ mod tests {
         assert_eq!(record.reconnects(), 1);
         watch().count_connections(&HashMap::from([up("a", 1)]));
         assert_eq!(record.reconnects(), 2, "a client that replaced another");
+    }
+
+    #[test]
+    fn a_connection_that_fails_is_counted_by_its_stage_and_is_news_once() {
+        let record = Record::default();
+        let refused = "ssl://b:9092/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: verify that ssl.ca.location is correctly configured (after 4ms in state SSL_HANDSHAKE)";
+        let again = "ssl://b:9092/bootstrap: error:0A000086:SSL routines::certificate verify failed (after 12ms in state SSL_HANDSHAKE)";
+        record.note_trouble(RDKafkaErrorCode::SSL, refused);
+        let told = record.trouble();
+        record.note_trouble(RDKafkaErrorCode::BrokerTransportFailure, again);
+        assert_eq!(record.trouble(), told, "one thing, said in two ways");
+        let told = told.expect("some");
+        assert!(
+            told.starts_with("ssl://b:9092/bootstrap: the broker's certificate"),
+            "{told}"
+        );
+        let connect = "b:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)";
+        record.note_trouble(RDKafkaErrorCode::BrokerTransportFailure, connect);
+        assert_eq!(record.trouble().as_deref(), Some(connect));
+        let resolve = "b:9092/bootstrap: Failed to resolve 'b:9092': Name or service not known (after 1ms in state CONNECT)";
+        record.note_trouble(RDKafkaErrorCode::Resolve, resolve);
+        record.note_trouble(
+            RDKafkaErrorCode::Authentication,
+            "b: SASL authentication error (after 3ms in state AUTH_REQ)",
+        );
+        record.note_trouble(
+            RDKafkaErrorCode::BrokerTransportFailure,
+            "b: Disconnected (after 9ms in state UP)",
+        );
+        let counts: Vec<u64> = record.failures().into_values().collect();
+        assert_eq!(counts, [1, 1, 2, 1], "lookup, connect, tls, login");
     }
 
     #[test]

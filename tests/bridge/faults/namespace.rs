@@ -4,8 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::unique;
-
 /// A network namespace on two wires: one to the test, one to the broker.
 pub struct Island {
     name: String,
@@ -74,66 +72,6 @@ impl Drop for Island {
         // The wires go with it.
         let _ = Command::new("ip")
             .args(["netns", "del", &self.name])
-            .status();
-    }
-}
-
-/// A network of its own, and the cable to it: addresses of TEST-NET-2 (RFC 5737).
-pub struct Cable {
-    namespace: String,
-    device: String,
-}
-
-const NEAR: &str = "198.51.100.1";
-/// The address at the far end.
-pub const FAR: &str = "198.51.100.2";
-
-impl Cable {
-    pub fn plug() -> Self {
-        let tail = &unique("n")[2..10];
-        let cable = Self {
-            namespace: format!("hookferry-{tail}"),
-            device: format!("hf{tail}"),
-        };
-        let (namespace, near) = (&cable.namespace, &cable.device);
-        ip(&format!("netns add {namespace}"));
-        ip(&format!(
-            "link add {near} type veth peer name far netns {namespace}"
-        ));
-        ip(&format!("address add {NEAR}/30 dev {near}"));
-        ip(&format!("link set {near} up"));
-        for command in [
-            &format!("address add {FAR}/30 dev far"),
-            "link set lo up",
-            "link set far up",
-        ] {
-            ip(&format!("-n {namespace} {command}"));
-        }
-        cable
-    }
-
-    /// Pulls the far end: whatever is sent goes nowhere, and nobody is told.
-    pub fn pull(&self) {
-        ip(&format!("-n {} link set far down", self.namespace));
-    }
-
-    pub fn plug_in_again(&self) {
-        ip(&format!("-n {} link set far up", self.namespace));
-    }
-
-    /// What a program is started through to be at the far end.
-    pub fn inside(&self) -> Vec<String> {
-        ["ip", "netns", "exec", &self.namespace]
-            .map(str::to_owned)
-            .into()
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        // With it goes the cable.
-        let _ = Command::new("ip")
-            .args(["netns", "delete", &self.namespace])
             .status();
     }
 }

@@ -24,8 +24,6 @@ pub struct Wishes {
     pub format_arguments: Vec<String>,
     /// Where its data shall lie, such as on a disk that fills.
     pub data: Option<PathBuf>,
-    /// What its script is run by, such as `ip netns exec NAME`.
-    pub inside: Vec<String>,
 }
 
 impl Wishes {
@@ -69,7 +67,6 @@ pub fn free_port() -> u16 {
 /// A private broker; dropping it stops it.
 pub struct Node {
     kind: &'static str,
-    inside: Vec<String>,
     folder: TempDir,
     script: Child,
     variables: HashMap<String, String>,
@@ -108,10 +105,9 @@ impl Node {
 
     async fn start_in(folder: TempDir, kind: &'static str, wishes: &Wishes) -> Self {
         wishes.write(folder.path());
-        let script = run(kind, &wishes.inside, folder.path());
+        let script = run(kind, folder.path());
         let mut node = Self {
             kind,
-            inside: wishes.inside.clone(),
             folder,
             script,
             variables: HashMap::new(),
@@ -185,7 +181,7 @@ impl Node {
 
     /// Starts it again after its end: with its data, on its ports.
     pub async fn restart(&mut self) {
-        self.script = run(self.kind, &self.inside, self.folder.path());
+        self.script = run(self.kind, self.folder.path());
         self.ready().await;
     }
 
@@ -234,7 +230,7 @@ impl Drop for Node {
 }
 
 /// Runs the script that runs the broker. Should the tests be killed, it is told to stop.
-fn run(kind: &str, inside: &[String], folder: &Path) -> Child {
+fn run(kind: &str, folder: &Path) -> Child {
     let script: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/brokers", kind]
         .iter()
         .collect();
@@ -245,7 +241,6 @@ fn run(kind: &str, inside: &[String], folder: &Path) -> Child {
         .expect("writable");
     Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--"])
-        .args(inside)
         .arg(script)
         .arg(folder)
         .env("HOOKFERRY_TEST_CONTAINERS", "no")

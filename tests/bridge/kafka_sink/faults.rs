@@ -93,40 +93,6 @@ async fn closing_is_bounded_and_ends_what_is_outstanding() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_topic_is_unroutable_and_disturbs_nobody() {
-    let (kafka, present) = kafka_with_topic(1, &[]).await;
-    let absent = unique_source();
-    kafka
-        .publish(&message(&present, "o", 0, 0))
-        .await
-        .expect("confirmed");
-
-    let began = Instant::now();
-    let (missing, other) = (message(&absent, "o", 0, 0), message(&present, "o", 1, 0));
-    let (missing, other) = tokio::join!(kafka.publish(&missing), async {
-        let outcome = kafka.publish(&other).await;
-        (outcome, began.elapsed())
-    });
-    assert!(
-        matches!(missing, Err(PublishError::Unroutable(_))),
-        "{missing:?}"
-    );
-    assert!(
-        began.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        began.elapsed()
-    );
-    other.0.expect("confirmed");
-    assert!(other.1 < Duration::from_secs(1), "{:?}", other.1);
-
-    create_topic(&topic(&absent), 1, &[]).await;
-    eventually(Duration::from_secs(10), "the topic is found", || async {
-        kafka.publish(&message(&absent, "o", 0, 0)).await.is_ok()
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn missing_topics_are_created_where_that_is_asked_for() {
     let source = unique_source();
     let mut settings = Settings::new(&brokers());

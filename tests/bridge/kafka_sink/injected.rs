@@ -17,57 +17,6 @@ fn mock(source: &SourceName) -> (MockCluster<'static, DefaultProducerContext>, K
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_few_replicas_are_waited_for_and_then_unavailable() {
-    let source = unique_source();
-    let (cluster, kafka) = mock(&source);
-    let too_few = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
-    cluster.request_errors(RDKafkaApiKey::Produce, &[too_few; 2]);
-    kafka
-        .publish(&message(&source, "o", 0, 0))
-        .await
-        .expect("the client's own retries pass it");
-
-    cluster.request_errors(RDKafkaApiKey::Produce, &[too_few; 1000]);
-    let began = Instant::now();
-    let error = kafka
-        .publish(&message(&source, "o", 1, 0))
-        .await
-        .expect_err("never enough");
-    assert!(matches!(error, PublishError::Unavailable(_)), "{error:?}");
-    assert!(
-        began.elapsed() < Duration::from_secs(7),
-        "{:?}",
-        began.elapsed()
-    );
-    cluster.clear_request_errors(RDKafkaApiKey::Produce);
-    eventually(Duration::from_secs(10), "it recovers", || async {
-        kafka.publish(&message(&source, "o", 1, 0)).await.is_ok()
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_leader_change_loses_nothing() {
-    let source = unique_source();
-    let (cluster, kafka) = mock(&source);
-    for n in 0..20 {
-        for partition in 0..2 {
-            let leader = i32::try_from(n % 3).expect("few") + 1;
-            cluster
-                .partition_leader(&topic(&source), partition, Some(leader))
-                .expect("moved");
-        }
-        kafka
-            .publish(&message(&source, &format!("o{n}"), n, 0))
-            .await
-            .expect("confirmed");
-    }
-    let seen = read_at(&cluster.bootstrap_servers(), &topic(&source), 20).await;
-    let numbers: HashSet<u64> = seen.iter().map(number).collect();
-    assert_eq!(numbers.len(), 20, "each is there, and once");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_without_the_right_to_write_is_unroutable_until_granted() {
     let source = unique_source();
     let (cluster, kafka) = mock(&source);

@@ -11,20 +11,20 @@ use rdkafka::types::RDKafkaRespErr::{
     RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION as NOT_LEADER,
 };
 
-use super::{KAFKA, Scene};
+use crate::faults::scene::Scene;
 use crate::harness::{Copies, Report};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_05_leaders_that_change_under_load_keep_the_order() {
-    let (scene, mock) = Scene::mocked(3).await;
+    let (scene, mock) = Scene::at_mock(3).await;
     for round in 0..10 {
         mock.elects(round);
         mock.refuses(&[NOT_LEADER, NO_LEADER, STORAGE_ERROR, TOO_FEW]);
-        scene.answers(40).await;
+        scene.goes_on(40).await;
     }
     mock.takes_all();
     let recovered = scene.recovers().await;
-    let (_bridge, _, verdict) = scene.ends(Copies::InDoubt).await;
+    let (_, verdict) = scene.ends_well(Copies::InDoubt).await;
     Report::row(5)
         .sink("kafka")
         .did("all leaders change 10 times under load, on librdkafka's mock cluster")
@@ -34,22 +34,18 @@ async fn row_05_leaders_that_change_under_load_keep_the_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_05_what_too_few_replicas_have_is_not_confirmed() {
-    let (scene, mock) = Scene::mocked(3).await;
+    let (scene, mock) = Scene::at_mock(3).await;
     mock.refuses(&[TOO_FEW; 100_000]);
-    scene.knows_of_the_outage().await;
-    let delivered = async || {
-        let metrics = scene.bridge.metrics().await;
-        metrics.sum("events_delivered_total", &KAFKA)
-    };
-    let before = delivered().await;
-    scene.answers(200).await;
+    scene.is_paused().await;
+    let before = scene.value("events_delivered_total").await;
+    scene.goes_on(200).await;
     assert!(
-        (delivered().await - before).abs() < 0.5,
+        (scene.value("events_delivered_total").await - before).abs() < 0.5,
         "nothing is confirmed that the broker does not confirm"
     );
     mock.takes_all();
     let recovered = scene.recovers().await;
-    let (_bridge, _, verdict) = scene.ends(Copies::InDoubt).await;
+    let (_, verdict) = scene.ends_well(Copies::InDoubt).await;
     Report::row(5)
         .sink("kafka")
         .did("not enough replicas, on librdkafka's mock cluster")
@@ -59,16 +55,16 @@ async fn row_05_what_too_few_replicas_have_is_not_confirmed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_06_what_was_written_without_an_answer_is_sent_again_under_its_id() {
-    let (scene, mock) = Scene::mocked(1).await;
+    let (scene, mock) = Scene::at_mock(1).await;
     mock.falls_silent();
-    scene.knows_of_the_outage().await;
-    scene.bridge.shows("sink_connected", &KAFKA, 0.0).await;
-    scene.answers(100).await;
+    scene.is_paused().await;
+    scene.shows("sink_connected", 0.0).await;
+    scene.goes_on(100).await;
     mock.speaks();
     let recovered = scene.recovers().await;
-    let (bridge, _, verdict) = scene.ends(Copies::InDoubt).await;
+    scene.counts("sink_reconnects_total", 1.0).await;
+    let (_, verdict) = scene.ends_well(Copies::InDoubt).await;
     assert!(verdict.duplicates > 0, "nothing was written unconfirmed");
-    bridge.counts("sink_reconnects_total", &KAFKA, 1.0).await;
     Report::row(6)
         .sink("kafka")
         .did("answers swallowed after publishes, on librdkafka's mock cluster")

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{KAFKA, Scene};
+use crate::faults::scene::Scene;
 use crate::harness::{Copies, Node, Report, Wishes};
 
 /// A small disk in memory.
@@ -62,16 +62,16 @@ async fn row_04_a_broker_whose_disk_is_full_is_waited_for() {
         ..Wishes::default()
     })
     .await;
-    let scene = Scene::at(&node.brokers()).await;
+    let scene = Scene::at_kafka(&node.brokers()).await;
     disk.fill();
-    scene.knows_of_the_outage().await;
-    scene.answers(200).await;
+    scene.is_paused().await;
+    scene.goes_on(200).await;
     node.gone();
-    scene.bridge.shows("sink_connected", &KAFKA, 0.0).await;
+    scene.shows("sink_connected", 0.0).await;
     disk.make_room();
     node.restart().await;
     let recovered = scene.recovers().await;
-    let (_bridge, _, verdict) = scene.ends(Copies::InDoubt).await;
+    let (_, verdict) = scene.ends_well(Copies::InDoubt).await;
     Report::row(4)
         .sink("kafka")
         .did("the broker's disk is full and it ends; started again with room")

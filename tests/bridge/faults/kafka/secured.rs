@@ -1,8 +1,9 @@
 //! Who is at the other end, and who are we: certificates that must not be trusted, and logins.
 
+use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
-use super::RECOVERY;
 use crate::eventually::{eventually, eventually_within};
 use crate::harness::{
     Authority, Bridge, Copies, Load, Node, Outlet, Report, Setup, Target, Verdict, Wishes,
@@ -48,8 +49,10 @@ impl Way {
     }
 
     /// The sink is not connected, and says why.
-    async fn is_refused(&self, bridge: &Bridge, why: &str) {
+    async fn is_refused(&self, bridge: &Bridge, stage: &str, why: &str) {
         let sink = [("sink", self.name)];
+        let at = [("sink", self.name), ("stage", stage)];
+        bridge.counts("sink_connect_failures_total", &at, 1.0).await;
         let failed = [("sink", self.name), ("result", "unavailable")];
         bridge.counts("publish_attempts_total", &failed, 1.0).await;
         bridge.shows("sink_connected", &sink, 0.0).await;
@@ -65,6 +68,9 @@ impl Way {
     }
 }
 
+/// Until the broker has started again and the pauses are over.
+const RECOVERY: Duration = Duration::from_secs(60);
+
 /// What everybody has to be able to do once a topic is there.
 const CREATES: &str = "create_topics = { partitions = 1, replication = 1 }\n";
 
@@ -76,16 +82,19 @@ async fn row_30_a_broker_that_cannot_be_trusted_gets_nothing() {
     let certificates = [
         ours.vouches("IP:127.0.0.1", 2),
         ours.vouches("IP:127.0.0.1", -1),
-        ours.vouches("DNS:elsewhere.example", 2),
+        ours.vouches("DNS:elsewhere.test", 2),
         unknown.vouches("IP:127.0.0.1", 2),
     ];
-    let mut wishes = Wishes::default();
-    let mut setup = Setup::store();
     let tls = format!("{CREATES}tls = {{ ca_file = {:?} }}\n", ours.certificate());
+    let (mut wishes, mut setup) = (Wishes::default(), Setup::store());
     for (way, certificate) in ways.iter().zip(&certificates) {
         wishes = way.opened(wishes, "SSL");
-        let name = way.name;
-        wishes.properties.push_str(&format!("listener.name.{name}.ssl.keystore.type=PEM\nlistener.name.{name}.ssl.keystore.location={}\n", certificate.display()));
+        let listener = format!("listener.name.{}.ssl.keystore", way.name);
+        let _ = writeln!(
+            wishes.properties,
+            "{listener}.type=PEM\n{listener}.location={}",
+            certificate.display()
+        );
         setup = way.configured(setup, &tls);
     }
     let mut node = Node::kafka_with(&wishes).await;
@@ -96,7 +105,8 @@ async fn row_30_a_broker_that_cannot_be_trusted_gets_nothing() {
         .await;
     let [_, refused @ ..] = &ways;
     for way in refused {
-        way.is_refused(&bridge, "certificate").await;
+        way.is_refused(&bridge, "tls", "certificate does not hold")
+            .await;
     }
     for certificate in &certificates[1..] {
         std::fs::copy(&certificates[0], certificate).expect("writable");
@@ -194,7 +204,9 @@ async fn row_30_a_wrong_password_is_told_and_right_ones_work() {
             .counts("events_delivered_total", &[("sink", way.name)], 100.0)
             .await;
     }
-    wrong.is_refused(&bridge, "Authentication failed").await;
+    wrong
+        .is_refused(&bridge, "login", "Authentication failed")
+        .await;
     let journal = load.finish().await;
     let seen = Outlet::kafka(&node.brokers())
         .has(&bridge, &setup.source, &journal.ids())

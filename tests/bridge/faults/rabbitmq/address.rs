@@ -1,7 +1,7 @@
 //! The broker's name leads nowhere, and then somewhere else.
 
-use super::Scene;
 use crate::faults::namespace::Names;
+use crate::faults::scene::Scene;
 use crate::harness::{Bridge, Copies, Outlet, Report, Setup};
 use crate::order::proxied_at;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Scene;
+use crate::faults::scene::Scene;
 use crate::harness::{Authority, Copies, Node, Outlet, Report, Setup};
 
 const DAYS: i32 = 2;

@@ -6,7 +6,4 @@ mod address;
 mod certificate;
 mod outage;
 mod refusal;
-mod scene;
 mod stop;
-
-use scene::Scene;

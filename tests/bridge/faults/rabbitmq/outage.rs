@@ -2,25 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::Scene;
 use crate::eventually::eventually_within;
 use crate::faults::namespace::Island;
+use crate::faults::scene::{self, Scene};
 use crate::harness::{Bridge, Copies, Journal, Load, Node, Outlet, Report, Setup, Target, Verdict};
 use crate::order::{proxied, proxied_at};
 
 /// What faults.md asks of a broker that is frozen or blocked.
 const TROUBLE: Duration = Duration::from_secs(25);
-const QUICK: Duration = Duration::from_millis(50);
 /// Twice what the bridge needs for the connections of a thousand senders.
 const MEMORY_BYTES: u64 = 256 << 20;
 const RABBIT: [(&str, &str); 1] = [("sink", "rabbitmq")];
-
-/// What 99 of 100 answers took while the broker was in trouble and everybody knew it.
-fn quick(journal: &Journal, known: Instant, over: Instant) -> String {
-    let p99 = journal.p99(known, over);
-    assert!(p99 <= QUICK, "{p99:?}");
-    format!("p99 of the answers meanwhile {} ms", p99.as_millis())
-}
 
 /// Restarted in good order, then killed. (A quorum queue of RabbitMQ 3.10 that is killed within a
 /// second of its making never has a leader again; this one is older by then.)
@@ -28,7 +20,7 @@ fn quick(journal: &Journal, known: Instant, over: Instant) -> String {
 #[ignore = "tests/run --faults: a broker of its own"]
 async fn row_04_rabbitmq_is_restarted_and_killed_under_load() {
     let mut node = Node::rabbitmq().await;
-    let scene = Scene::at(&node).await;
+    let scene = Scene::at_rabbitmq(&node).await;
     node.ctl(&["stop_app"]);
     scene.shows("sink_connected", 0.0).await;
     scene.shows("sink_paused", 1.0).await;
@@ -120,7 +112,7 @@ async fn row_07_a_frozen_rabbitmq_holds_nobody_up() {
 #[ignore = "tests/run --faults: a broker of its own"]
 async fn row_07_answers_stay_quick_while_rabbitmq_is_frozen() {
     let node = Node::rabbitmq().await;
-    let scene = Scene::at(&node).await;
+    let scene = Scene::at_rabbitmq(&node).await;
     let began = Instant::now();
     node.signal("STOP");
     scene.shows("sink_connected", 0.0).await;
@@ -133,7 +125,7 @@ async fn row_07_answers_stay_quick_while_rabbitmq_is_frozen() {
     node.signal("CONT");
     let recovered = scene.recovers().await;
     let (journal, verdict) = scene.ends_well(Copies::InDoubt).await;
-    let quick = quick(&journal, known, over);
+    let quick = scene::quick(&journal, known, over);
     Report::row(7)
         .sink("rabbitmq")
         .did(format!("`SIGSTOP` of the broker for 25 s; {quick}"))
@@ -207,7 +199,7 @@ async fn row_08_a_backlog_for_a_slow_rabbitmq_waits_in_the_spool() {
 #[ignore = "tests/run --faults: a broker of its own"]
 async fn row_09_a_blocked_rabbitmq_is_waited_for() {
     let node = Node::rabbitmq().await;
-    let mut scene = Scene::at(&node).await;
+    let mut scene = Scene::at_rabbitmq(&node).await;
     let began = Instant::now();
     node.ctl(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
     scene.shows("sink_blocked", 1.0).await;
@@ -227,7 +219,7 @@ async fn row_09_a_blocked_rabbitmq_is_waited_for() {
     scene.shows("sink_blocked", 0.0).await;
     let recovered = scene.recovers().await;
     let (journal, verdict) = scene.ends(Copies::InDoubt).await;
-    let quick = quick(&journal, known, over);
+    let quick = scene::quick(&journal, known, over);
     Report::row(9)
         .sink("rabbitmq")
         .did(format!(

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use lapin::ExchangeKind;
 
-use super::Scene;
-use super::scene::OBJECTS;
 use crate::eventually::eventually_within;
+use crate::faults::scene::{OBJECTS, Scene};
 use crate::harness::{
     Bridge, Copies, Load, Node, Outlet, Report, Setup, Target, Verdict, amqp_url,
 };

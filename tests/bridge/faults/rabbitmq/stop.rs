@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Scene;
 use crate::eventually::eventually;
+use crate::faults::scene::Scene;
 use crate::harness::{Copies, Node, Outlet, Report, Setup};
 use crate::order::proxied;
 

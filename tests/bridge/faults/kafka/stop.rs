@@ -4,26 +4,23 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{KAFKA, Scene};
+use super::KAFKA;
 use crate::eventually::eventually;
+use crate::faults::scene::Scene;
 use crate::harness::{Copies, Journal, MockKafka, Node, Post, Report, Setup, event, kafka_brokers};
 
-/// `shutdown_timeout`, which is 10 s, and what the end of a process takes.
+/// The default of `shutdown_timeout`, and what the end of a process takes.
 const STOP: Duration = Duration::from_secs(11);
 
-impl Scene {
-    /// Tells the bridge to stop, and starts it again when it has: when that was, and how long it
-    /// took. What is being sent meanwhile is sent again.
-    async fn stops_and_starts(&mut self) -> (Instant, Duration) {
-        let told = Instant::now();
-        self.bridge.signal("TERM");
-        let status = self.bridge.ended().await;
-        assert_eq!(status.code(), Some(0), "{}", self.bridge.log());
-        let took = told.elapsed();
-        self.bridge = self.setup.start().await;
-        self.target.moves_to(self.bridge.ingress);
-        (told, took)
-    }
+/// Tells the bridge to stop and starts it again when it has: when that was, and how long it took.
+async fn stops_and_starts(scene: &mut Scene) -> (Instant, Duration) {
+    let told = Instant::now();
+    scene.bridge.signal("TERM");
+    let status = scene.bridge.ended().await;
+    assert_eq!(status.code(), Some(0), "{}", scene.bridge.log());
+    let took = told.elapsed();
+    scene.restarts().await;
+    (told, took)
 }
 
 /// Every request that was under way when the bridge was told to stop has its answer.
@@ -37,11 +34,11 @@ fn assert_answered(journal: &Journal, told: Instant) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_03_a_stop_on_the_way_to_kafka_loses_nothing() {
-    let mut scene = Scene::at(&kafka_brokers()).await;
-    let (told, _) = scene.stops_and_starts().await;
-    scene.answers(100).await;
+    let mut scene = Scene::at_kafka(&kafka_brokers()).await;
+    let (told, _) = stops_and_starts(&mut scene).await;
+    scene.goes_on(100).await;
     let recovered = scene.recovers().await;
-    let (_bridge, journal, verdict) = scene.is_kept(Copies::InDoubt).await;
+    let (journal, verdict) = scene.ends(Copies::InDoubt).await;
     assert_answered(&journal, told);
     Report::row(3)
         .sink("kafka")
@@ -52,17 +49,17 @@ async fn row_03_a_stop_on_the_way_to_kafka_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_03_a_stop_while_kafka_is_silent_is_bounded_and_loses_nothing() {
-    let (mut scene, mock) = Scene::mocked(1).await;
+    let (mut scene, mock) = Scene::at_mock(1).await;
     mock.falls_silent();
-    scene.knows_of_the_outage().await;
-    scene.answers(50).await;
-    let (told, _) = scene.stops_and_starts().await;
-    scene.answers(50).await;
+    scene.is_paused().await;
+    scene.goes_on(50).await;
+    let (told, _) = stops_and_starts(&mut scene).await;
+    scene.goes_on(50).await;
     mock.speaks();
     let recovered = scene.recovers().await;
-    let (bridge, journal, verdict) = scene.is_kept(Copies::InDoubt).await;
+    scene.counts("events_recovered_total", 50.0).await;
+    let (journal, verdict) = scene.ends(Copies::InDoubt).await;
     assert_answered(&journal, told);
-    bridge.counts("events_recovered_total", &KAFKA, 50.0).await;
     Report::row(3)
         .sink("kafka")
         .did("SIGTERM with a broker that does not answer")
@@ -115,15 +112,15 @@ async fn row_03_requests_that_wait_for_a_silent_kafka_are_answered_503_at_a_stop
 #[ignore = "tests/run --faults: a broker of its own"]
 async fn row_03_a_stop_while_kafka_is_frozen_takes_ten_seconds_at_most() {
     let node = Node::kafka().await;
-    let mut scene = Scene::at(&node.brokers()).await;
+    let mut scene = Scene::at_kafka(&node.brokers()).await;
     node.signal("STOP");
-    scene.knows_of_the_outage().await;
-    let (told, took) = scene.stops_and_starts().await;
+    scene.is_paused().await;
+    let (told, took) = stops_and_starts(&mut scene).await;
     assert!(took < STOP, "{took:?}");
-    scene.answers(50).await;
+    scene.goes_on(50).await;
     node.signal("CONT");
     let recovered = scene.recovers().await;
-    let (_bridge, journal, verdict) = scene.is_kept(Copies::InDoubt).await;
+    let (journal, verdict) = scene.ends(Copies::InDoubt).await;
     assert_answered(&journal, told);
     Report::row(3)
         .sink("kafka")

@@ -1,26 +1,32 @@
-//! What every row here begins and ends with.
+//! What every row about a broker begins and ends with.
 
 use std::time::{Duration, Instant};
 
 use crate::eventually::{eventually, eventually_within};
-use crate::harness::{Bridge, Copies, Journal, Load, Node, Outlet, Setup, Target, Verdict};
+use crate::harness::{
+    Bridge, Copies, Journal, Load, MockKafka, Node, Outlet, Setup, Target, Verdict,
+};
 
-const RABBIT: (&str, &str) = ("sink", "rabbitmq");
 const STORE: (&str, &str) = ("sink", "store");
 /// Senders, each with an object of its own.
 pub const OBJECTS: usize = 20;
-/// Their pace: 400 deliveries a second are a load, and leave a debug build time for other tests.
-const EVERY: Duration = Duration::from_millis(50);
+/// Their pace: 200 deliveries a second are a load, and a sink that takes one event of an object after
+/// the other catches up with it, on a busy machine too.
+const EVERY: Duration = Duration::from_millis(100);
 /// A backlog of minutes is gone by then.
 const RECOVERY: Duration = Duration::from_secs(120);
 
-/// A bridge under load, on its way to a RabbitMQ that is in trouble and to a store that is well.
+const QUICK: Duration = Duration::from_millis(50);
+
+/// A bridge under load, on its way to a broker that is in trouble and to a store that is well.
 pub struct Scene {
     pub setup: Setup,
     pub bridge: Bridge,
     pub outlet: Outlet,
     pub target: Target,
     load: Load,
+    /// The name of the sink in trouble.
+    sink: String,
 }
 
 impl Scene {
@@ -32,18 +38,36 @@ impl Scene {
         scene
     }
 
-    /// The same on the way to a broker of the test's own.
-    pub async fn at(node: &Node) -> Self {
+    /// The same on the way to a RabbitMQ of the test's own.
+    pub async fn at_rabbitmq(node: &Node) -> Self {
         let setup = Setup::rabbitmq(&node.url()).and_store();
         let outlet = Outlet::durable(&node.url(), &setup).await;
         Self::begin(setup, outlet).await
+    }
+
+    /// The same on the way to a Kafka.
+    pub async fn at_kafka(brokers: &str) -> Self {
+        let setup = Setup::kafka(brokers).and_store();
+        Self::begin(setup, Outlet::kafka(brokers)).await
+    }
+
+    /// The same on the way to a Kafka in memory, with so many brokers.
+    pub async fn at_mock(members: i32) -> (Self, MockKafka) {
+        let setup = Setup::store();
+        let mock = MockKafka::with_topics_of(&setup.source, members);
+        let setup = setup.and_kafka(&mock.brokers(), "");
+        let scene = Self::begin(setup, Outlet::kafka(&mock.brokers())).await;
+        (scene, mock)
     }
 
     /// Load on a bridge that runs already, in whatever state its sink is.
     pub fn of(setup: Setup, bridge: Bridge, outlet: Outlet) -> Self {
         let target = Target::new(bridge.ingress);
         let load = Load::paced(&target, &setup.source, (OBJECTS, usize::MAX), EVERY);
+        let mut names = setup.sinks.iter().map(|(name, _)| name);
+        let sink = names.find(|name| *name != STORE.1);
         Self {
+            sink: sink.expect("a sink beside the store").clone(),
             setup,
             bridge,
             outlet,
@@ -57,28 +81,32 @@ impl Scene {
         self.shows("sink_connected", 1.0).await;
         let delivered = self.value("events_delivered_total").await;
         self.bridge
-            .counts("events_delivered_total", &[RABBIT], delivered + 40.0)
+            .counts("events_delivered_total", &[self.label()], delivered + 40.0)
             .await;
+    }
+
+    fn label(&self) -> (&str, &str) {
+        ("sink", &self.sink)
     }
 
     /// A metric of the sink in trouble.
     pub async fn value(&self, metric: &str) -> f64 {
-        self.bridge.metrics().await.sum(metric, &[RABBIT])
+        self.bridge.metrics().await.sum(metric, &[self.label()])
     }
 
     /// Waits until the sink's metric has this value.
     pub async fn shows(&self, metric: &str, value: f64) {
-        self.bridge.shows(metric, &[RABBIT], value).await;
+        self.bridge.shows(metric, &[self.label()], value).await;
     }
 
     /// Waits until the sink's metric has at least this value.
     pub async fn counts(&self, metric: &str, least: f64) {
-        self.bridge.counts(metric, &[RABBIT], least).await;
+        self.bridge.counts(metric, &[self.label()], least).await;
     }
 
     /// Waits for so many publishes that ended in this way since the start.
     pub async fn attempts(&self, result: &str, least: f64) {
-        let labels = [RABBIT, ("result", result)];
+        let labels = [self.label(), ("result", result)];
         self.bridge
             .counts("publish_attempts_total", &labels, least)
             .await;
@@ -86,7 +114,7 @@ impl Scene {
 
     /// Waits until one more connection could not be made because of this stage.
     pub async fn fails_at(&self, stage: &str) {
-        let labels = [RABBIT, ("stage", stage)];
+        let labels = [self.label(), ("stage", stage)];
         let failures = self
             .bridge
             .metrics()
@@ -94,6 +122,14 @@ impl Scene {
             .sum("sink_connect_failures_total", &labels);
         self.bridge
             .counts("sink_connect_failures_total", &labels, failures + 1.0)
+            .await;
+    }
+
+    /// Waits until a connection has failed at this stage.
+    pub async fn has_failed_at(&self, stage: &str) {
+        let labels = [self.label(), ("stage", stage)];
+        self.bridge
+            .counts("sink_connect_failures_total", &labels, 1.0)
             .await;
     }
 
@@ -105,7 +141,13 @@ impl Scene {
         .await;
     }
 
-    /// While RabbitMQ is in trouble: so many more deliveries are answered, and the store has them.
+    /// Waits until the trouble is known: publishes fail, and only now and then one is tried.
+    pub async fn is_paused(&self) {
+        self.shows("sink_paused", 1.0).await;
+        self.attempts("unavailable", 1.0).await;
+    }
+
+    /// While the broker is in trouble: so many more deliveries are answered, and the store has them.
     pub async fn goes_on(&self, more: usize) {
         let before = self
             .bridge
@@ -127,7 +169,7 @@ impl Scene {
         let began = Instant::now();
         eventually_within(RECOVERY, "the backlog is gone", async || {
             let metrics = self.bridge.metrics().await;
-            let of = |name: &str| metrics.sum(name, &[RABBIT]);
+            let of = |name: &str| metrics.sum(name, &[self.label()]);
             let well = of("sink_connected") > 0.0 && of("sink_paused") < 1.0;
             (well && of("spool_events") <= OBJECTS as f64).then_some(())
         })
@@ -145,6 +187,7 @@ impl Scene {
     pub async fn ends(self, copies: Copies) -> (Journal, Verdict) {
         let source = self.setup.source;
         let (bridge, mut outlet) = (self.bridge, self.outlet);
+        let sink = self.sink;
         let journal = self.load.stop().await;
         let ids = journal.ids();
         bridge.drained().await;
@@ -154,7 +197,7 @@ impl Scene {
         let beside = Outlet::Store.has(&bridge, &source, &ids).await;
         Verdict::of(&journal, &beside).assert_kept(Copies::Once);
         let metrics = bridge.metrics().await;
-        metrics.assert_balanced("rabbitmq");
+        metrics.assert_balanced(&sink);
         metrics.assert_balanced("store");
         let failed = [STORE, ("result", "unavailable")];
         assert!(metrics.sum("publish_attempts_total", &failed).abs() < 0.5);
@@ -168,4 +211,11 @@ impl Scene {
         assert_eq!(statuses, [200], "200 throughout");
         (journal, verdict)
     }
+}
+
+/// What 99 of 100 answers took while the broker was in trouble and everybody knew it.
+pub fn quick(journal: &Journal, known: Instant, over: Instant) -> String {
+    let p99 = journal.p99(known, over);
+    assert!(p99 <= QUICK, "{p99:?}");
+    format!("p99 of the answers meanwhile {} ms", p99.as_millis())
 }
