@@ -6,23 +6,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::format::IDENTITY;
 use super::salvage::{self, Cost};
 use super::table::{self, DeadRow};
 use super::tally::Tally;
 use super::write::Unwritten;
 use super::{Place, SpoolError};
-use crate::sqlite::{self, Cause, Claim, Former, Identity, OpenError, Readable, Sharing};
-
-pub(super) const IDENTITY: Identity = Identity {
-    name: "spool",
-    application_id: table::APPLICATION_ID,
-    version: table::VERSION,
-    schema: table::SCHEMA,
-    former: &[Former {
-        version: 1,
-        schema: table::SCHEMA_1,
-    }],
-};
+use crate::sqlite::{self, Cause, Claim, OpenError, Readable, Sharing};
 
 /// A file up to this size is checked whole at the start; a larger one record by record, as it is read.
 const CHECKED_BYTES: u64 = 64 * 1024 * 1024;

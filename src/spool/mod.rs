@@ -35,6 +35,7 @@
 mod books;
 mod command;
 mod damage;
+mod format;
 mod inspect;
 mod owner;
 mod presence;
@@ -43,6 +44,7 @@ mod record;
 mod room;
 mod salvage;
 mod settling;
+mod sinks;
 mod table;
 mod tally;
 mod waiting;

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::SpoolError;
-use super::damage::IDENTITY;
+use super::format::IDENTITY;
 use crate::event::SinkIndex;
 use crate::sqlite::{self, Cause, Claim, OpenError, Remains, Sharing};
 use carry::Carrier;

@@ -7,40 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::record::Row;
 use crate::event::{EventId, Position, SinkIndex, SinkSet};
-use crate::name::SinkName;
-
-/// Marks a file as a spool (`HFSP`).
-pub(super) const APPLICATION_ID: i32 = 0x4846_5350;
-/// The format of the tables below.
-pub(super) const VERSION: u16 = 2;
-
-/// The tables. Every row has a checksum over its other columns, but for the numbers that SQLite gives
-/// the dead letters; a dead letter's `crc` is that of its record. `tally` and `sink` come first, so
-/// that a file that was cut off most likely still has them, and what the sinks are called stands
-/// twice, on two pages, because everything else goes by their numbers. `record` puts its blobs last,
-/// so that a look at the sinks does not read them. `ledger` is keyed by ids that rise with time: new
-/// ones go to its end.
-pub(super) const SCHEMA: &str = "
-CREATE TABLE tally (name TEXT, sink INTEGER, value INTEGER NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (name, sink)) WITHOUT ROWID;
-CREATE TABLE sink (number INTEGER PRIMARY KEY, name TEXT NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE sink_copy (number INTEGER PRIMARY KEY, name TEXT NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE record (seq INTEGER PRIMARY KEY, sinks INTEGER NOT NULL, crc INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL);
-CREATE TABLE settled (seq INTEGER, sink INTEGER, crc INTEGER NOT NULL, PRIMARY KEY (seq, sink)) WITHOUT ROWID;
-CREATE TABLE ledger (id BLOB PRIMARY KEY, seq INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE ledger_untimed (id BLOB PRIMARY KEY, seq INTEGER NOT NULL, accepted_at INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE dead_letter (number INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, sink INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, buried_at INTEGER NOT NULL, letter_crc INTEGER NOT NULL, sinks INTEGER NOT NULL, crc INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL);
-";
-
-/// Format 1, whose small tables had no checksums.
-pub(super) const SCHEMA_1: &str = "
-CREATE TABLE sink (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE record (seq INTEGER PRIMARY KEY, sinks INTEGER NOT NULL, crc INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL);
-CREATE TABLE settled (seq INTEGER, sink INTEGER, PRIMARY KEY (seq, sink)) WITHOUT ROWID;
-CREATE TABLE ledger (id BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE ledger_untimed (id BLOB PRIMARY KEY, seq INTEGER NOT NULL, accepted_at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE dead_letter (number INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, sink INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, buried_at INTEGER NOT NULL, sinks INTEGER NOT NULL, crc INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL);
-CREATE TABLE tally (name TEXT, sink INTEGER, value INTEGER NOT NULL, PRIMARY KEY (name, sink)) WITHOUT ROWID;
-";
+use crate::sink::RefusalReason;
 
 /// What settling changed in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,66 +43,6 @@ impl DeadRow {
             &[self.reason.as_bytes(), self.detail.as_bytes()],
         )
     }
-}
-
-/// Gives every name its number; a name keeps the one it has.
-pub(super) fn number_sinks(
-    connection: &Connection,
-    names: &[SinkName],
-) -> rusqlite::Result<Vec<(SinkIndex, SinkName)>> {
-    let mut sinks = sinks(connection)?;
-    let transaction = connection.unchecked_transaction()?;
-    for name in names {
-        if sinks.iter().any(|(_, known)| known == name) {
-            continue;
-        }
-        let next = sinks.last().map_or(0, |(last, _)| last.number() + 1);
-        let Some(index) = SinkIndex::new(next) else {
-            break;
-        };
-        name_sink(connection, index, name)?;
-        sinks.push((index, name.clone()));
-    }
-    transaction.commit()?;
-    Ok(sinks)
-}
-
-/// Every sink the file knows, by number.
-pub(super) fn sinks(connection: &Connection) -> rusqlite::Result<Vec<(SinkIndex, SinkName)>> {
-    let mut statement = connection.prepare(
-        "SELECT number, name, crc FROM sink UNION SELECT number, name, crc FROM sink_copy ORDER BY number",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut sinks: Vec<(SinkIndex, SinkName)> = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (number, name, crc): (i64, String, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let index = usize::try_from(number).ok().and_then(SinkIndex::new);
-        let sealed = crc == checksum(&[number], &[name.as_bytes()]);
-        match (index, SinkName::parse(&name)) {
-            (Some(index), Ok(name)) if sealed && sinks.iter().all(|(known, _)| *known != index) => {
-                sinks.push((index, name));
-            }
-            _ => return Err(nonsense("its sinks make no sense")),
-        }
-    }
-    Ok(sinks)
-}
-
-/// Writes a sink's number down, twice: within a transaction, because a crash must not see one alone.
-pub(super) fn name_sink(
-    connection: &Connection,
-    index: SinkIndex,
-    name: &SinkName,
-) -> rusqlite::Result<()> {
-    let number = i64::from(index);
-    let crc = checksum(&[number], &[name.as_str().as_bytes()]);
-    for table in ["sink", "sink_copy"] {
-        connection.execute(
-            &format!("INSERT OR REPLACE INTO {table} (number, name, crc) VALUES (?1, ?2, ?3)"),
-            params![number, name.as_str(), crc],
-        )?;
-    }
-    Ok(())
 }
 
 /// The checksum of a small row: CRC-32 (IEEE) over its numbers in little endian and its texts, each
@@ -182,7 +89,7 @@ pub(super) fn check_records(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn check_small_tables(connection: &Connection) -> rusqlite::Result<()> {
     super::tally::Tally::load(connection)?;
     partly_settled(connection)?;
-    sinks(connection)?;
+    super::sinks::read(connection)?;
     let wrong = "SELECT (SELECT count(*) FROM settled WHERE seq NOT IN (SELECT seq FROM record)) + abs((SELECT count(*) FROM sink) - (SELECT count(*) FROM sink_copy))";
     let wrong: i64 = connection.query_row(wrong, [], |row| row.get(0))?;
     if wrong > 0 {
@@ -215,28 +122,13 @@ pub(super) fn check_ids_and_letters(connection: &Connection) -> rusqlite::Result
         after = dead.number;
         let stored = "SELECT letter_crc FROM dead_letter WHERE number = ?1";
         let stored = connection.query_row(stored, [after], |row| row.get(0))?;
-        sealed(
-            stored,
-            dead.letter_crc(),
-            "a dead letter does not match its checksum",
-        )?;
+        let wrong = "a dead letter does not match its checksum";
+        sealed(stored, dead.letter_crc(), wrong)?;
+        if dead.row.verify().is_err() && dead.reason != RefusalReason::Damaged.as_str() {
+            return Err(nonsense(wrong));
+        }
     }
     Ok(())
-}
-
-/// Writes the numbers down again, for a file that may have lost them.
-pub(super) fn restore_sinks(
-    connection: &Connection,
-    known: &[(SinkIndex, SinkName)],
-) -> rusqlite::Result<()> {
-    if sinks(connection)?.as_slice() == known {
-        return Ok(());
-    }
-    let transaction = connection.unchecked_transaction()?;
-    for (index, name) in known {
-        name_sink(connection, *index, name)?;
-    }
-    transaction.commit()
 }
 
 /// Takes out what sinks have settled of records that are not there.

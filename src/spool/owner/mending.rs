@@ -14,6 +14,7 @@ use crate::spool::damage::{self, Failure};
 use crate::spool::presence::Presence;
 use crate::spool::recent::Recent;
 use crate::spool::salvage::{self, Cost};
+use crate::spool::sinks;
 use crate::spool::table;
 use crate::spool::tally::Tally;
 use crate::sqlite;
@@ -122,7 +123,7 @@ impl Owner {
         let connection = self.open_connection()?;
         // What could not be moved for want of room is not built upon, and may be what fills the disk.
         sqlite::checkpoint(connection)?;
-        table::restore_sinks(connection, &self.sinks)?;
+        sinks::restore(connection, &self.sinks)?;
         self.tally = Tally::load(connection)?;
         self.write_settled(true)?;
         self.take_stock()?;

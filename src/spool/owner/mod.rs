@@ -21,6 +21,7 @@ use super::inspect::{Inspection, Inspector};
 use super::presence::Presence;
 use super::recent::Recent;
 use super::settling::Settling;
+use super::sinks;
 use super::table;
 use super::tally::Tally;
 use super::waiting::Waiting;
@@ -77,7 +78,7 @@ impl Owner {
         state: Arc<State>,
     ) -> Result<Self, SpoolError> {
         let opened = damage::open(&settings.place)?;
-        let sinks: Arc<[_]> = table::number_sinks(&opened.connection, names)?.into();
+        let sinks: Arc<[_]> = sinks::number(&opened.connection, names)?.into();
         if names
             .iter()
             .any(|name| !sinks.iter().any(|(_, known)| known == name))

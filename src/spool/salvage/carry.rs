@@ -2,21 +2,21 @@
 //! reading of the old file. A table that cannot be read to its end gives what it has on both sides
 //! of the damage. What is not what was written is kept as a dead letter.
 
+mod columns;
+mod reckoning;
+
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row as SqlRow, params};
 
-use super::super::damage;
-use super::super::inspect::placeholder;
-use super::super::record::Row;
-use super::super::table::{self, DeadRow, checksum, signed, unsigned};
-use super::super::tally::Tally;
-use super::{Cost, SinkCost};
-use crate::event::{SinkIndex, SinkSet};
+use crate::event::SinkIndex;
 use crate::name::SinkName;
 use crate::sink::RefusalReason;
+use crate::spool::record::Row;
+use crate::spool::table::{self, DeadRow, checksum, signed, unsigned};
+use crate::spool::tally::Tally;
+use columns::{bytes, integer, letter, record};
 
 /// The most damaged records that are kept: they are held in memory until all has been read.
 const MAX_SPOILT: usize = 10_000;
@@ -82,15 +82,22 @@ impl<'a> Carrier<'a> {
         Ok(complete)
     }
 
+    /// The counts, where there are any: an open spool has some, and a page of zeros none.
     fn counts(&mut self, old: &Connection) -> Option<Tally> {
         let counted = if self.has_checksums {
             Tally::load(old)
         } else {
             tally_of_format_1(old)
         };
+        let any = "SELECT EXISTS (SELECT 1 FROM tally)";
         counted
+            .and_then(|tally| {
+                let any: bool = old.query_row(any, [], |row| row.get(0))?;
+                Ok(any.then_some(tally))
+            })
             .inspect_err(|error| tracing::warn!(%error, "the counts of the spool cannot be read"))
             .ok()
+            .flatten()
     }
 
     fn names(&mut self, old: &Connection) -> rusqlite::Result<()> {
@@ -213,36 +220,20 @@ impl<'a> Carrier<'a> {
             "head",
             "body",
         ];
-        self.walk(
-            old,
-            "dead_letter",
-            ("number", &columns, "letter_crc"),
-            |own, row| {
-                let text = |column| {
-                    bytes(row, column).map(|text| String::from_utf8_lossy(&text).into_owned())
-                };
-                let sink = usize::try_from(integer(row, 1)?)
-                    .ok()
-                    .and_then(SinkIndex::new);
-                let dead = DeadRow {
-                    number: integer(row, 0)?,
-                    sink: sink.unwrap_or_default(),
-                    reason: text(2)?,
-                    detail: text(3)?,
-                    buried_at: Timestamp::from_second(integer(row, 4)?).unwrap_or_default(),
-                    row: record(row, 5)?,
-                };
+        let columns = ("number", &columns[..], "letter_crc");
+        self.walk(old, "dead_letter", columns, |own, row| {
+            let dead = letter(row)?;
+            let sealed = own.matches(row, 10, dead.letter_crc())?;
+            if sealed && (dead.row.verify().is_ok() || is_known_damage(&dead)) {
                 own.seen.dead[dead.sink.number()] += 1;
                 own.seen.bytes += i64::from(dead.row.bytes());
-                if sink.is_some() && own.matches(row, columns.len(), dead.letter_crc())? {
-                    own.put_letter(&dead)?;
-                } else {
-                    own.whole = false;
-                    own.spoilt_letters.entry(dead.number).or_insert(dead);
-                }
-                Ok(())
-            },
-        )
+                own.put_letter(&dead)?;
+            } else {
+                own.whole = false;
+                own.spoilt_letters.entry(dead.number).or_insert(dead);
+            }
+            Ok(())
+        })
     }
 
     fn put_letter(&self, dead: &DeadRow) -> rusqlite::Result<usize> {
@@ -301,94 +292,6 @@ impl<'a> Carrier<'a> {
         tracing::warn!(table, %error, "a table of the spool cannot be read to its end");
         (self.whole, self.has_gaps) = (false, true);
     }
-
-    /// Makes the new file whole: names for all numbers, dead letters for what is damaged, and the
-    /// counts.
-    pub fn finish(mut self) -> rusqlite::Result<Cost> {
-        let buried = self.bury()?;
-        for dead in std::mem::take(&mut self.spoilt_letters).into_values() {
-            self.put_letter(&dead)?;
-        }
-        table::drop_idle_marks(self.fresh)?;
-        let mut tally = damage::count(self.fresh)?;
-        for number in 0..SinkIndex::MAX {
-            let Some(index) = SinkIndex::new(number) else {
-                break;
-            };
-            if tally.pending[number] + tally.dead[number] > 0 {
-                self.sinks
-                    .entry(number)
-                    .or_insert_with(|| placeholder(index));
-            }
-            if let Some(name) = self.sinks.get(&number) {
-                table::name_sink(self.fresh, index, name)?;
-            }
-        }
-        let reserved = self.counted.as_ref().map_or(0, |counted| counted.reserved);
-        let free = signed(table::next_free(self.fresh)?);
-        tally.reserved = reserved.max(free).max(table::behind_ids(self.fresh)?);
-        tally.save(&Tally::new(), self.fresh)?;
-        Ok(self.cost(&buried))
-    }
-
-    /// Sets aside the damaged records of which no reading had the true ones. Returns how many that
-    /// were for each sink, and in all.
-    fn bury(&self) -> rusqlite::Result<(Vec<i64>, i64)> {
-        let known: SinkSet = self
-            .sinks
-            .keys()
-            .filter_map(|number| SinkIndex::new(*number))
-            .collect();
-        let (mut buried, mut all) = (vec![0; SinkIndex::MAX], 0);
-        for row in self.spoilt.values() {
-            let sql = "SELECT EXISTS (SELECT 1 FROM record WHERE crc = ?1 OR (seq = ?2 AND head = ?3 AND body = ?4))";
-            let twin = params![row.crc, signed(row.sequence), row.head, row.body.as_ref()];
-            if self.fresh.query_row(sql, twin, |row| row.get(0))? {
-                continue;
-            }
-            let settled = table::settled_sinks(self.fresh, row.sequence)?;
-            let own = SinkSet::from_bits(row.sinks.bits() & known.bits() & !settled.bits());
-            let sinks = if own.is_empty() { known } else { own };
-            let sinks = if sinks.is_empty() {
-                SinkSet::from_bits(1)
-            } else {
-                sinks
-            };
-            all += 1;
-            for sink in sinks.iter() {
-                table::bury(self.fresh, &damaged(row, sink))?;
-                buried[sink.number()] += 1;
-            }
-        }
-        Ok((buried, all))
-    }
-
-    /// What is missing between what the file said that there was and what its newest reading gave.
-    fn cost(&self, (buried, damaged): &(Vec<i64>, i64)) -> Cost {
-        let nothing = Tally::new();
-        let found = self.found.as_ref().unwrap_or(&nothing);
-        // Without the counts nobody knows how many there were.
-        let unknown = u64::from(self.counted.is_none() && self.has_gaps);
-        let counted = self.counted.as_ref().unwrap_or(found);
-        let missing = |counted: i64, found: i64| unsigned(counted - found);
-        // A sink whose name was lost has lost no less for that.
-        let of_sinks = (0..SinkIndex::MAX).filter_map(|number| {
-            let gone = counted.pending[number] - found.pending[number];
-            let cost = SinkCost {
-                lost: missing(gone, buried[number]),
-                buried: unsigned(buried[number]),
-            };
-            let index = SinkIndex::new(number)?;
-            (cost.lost + cost.buried > 0).then_some((index, cost))
-        });
-        let letters = |tally: &Tally| tally.dead.iter().sum();
-        let records = missing(counted.records, found.records).max(unsigned(*damaged));
-        Cost {
-            records: (records + missing(letters(counted), letters(found))).max(unknown),
-            ids: missing(counted.ids, found.ids).max(unknown),
-            of_sinks: of_sinks.collect(),
-        }
-    }
 }
 
 /// The counts of format 1, which had no checksums and did not count ids.
@@ -404,40 +307,7 @@ fn tally_of_format_1(old: &Connection) -> rusqlite::Result<Tally> {
     Ok(tally)
 }
 
-/// A damaged record as a dead letter.
-fn damaged(row: &Row, sink: SinkIndex) -> DeadRow {
-    DeadRow {
-        number: 0,
-        sink,
-        reason: RefusalReason::Damaged.as_str().to_owned(),
-        detail: "the checksum does not match".to_owned(),
-        buried_at: Timestamp::now(),
-        row: row.clone(),
-    }
-}
-
-/// The columns of a record from `first` on, whatever they hold.
-fn record(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
-    let narrow = |column| integer(row, column).map(|value| u32::try_from(value).unwrap_or(0));
-    Ok(Row {
-        sequence: unsigned(integer(row, first)?),
-        sinks: SinkSet::from_bits(narrow(first + 1)?),
-        crc: narrow(first + 2)?,
-        head: bytes(row, first + 3)?,
-        body: bytes(row, first + 4)?.into(),
-    })
-}
-
-fn integer(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<i64> {
-    Ok(match row.get_ref(column)? {
-        ValueRef::Integer(number) => number,
-        _ => 0,
-    })
-}
-
-fn bytes(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Vec<u8>> {
-    Ok(match row.get_ref(column)? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
-        _ => Vec::new(),
-    })
+/// Whether the letter says itself that its record is not what was written.
+fn is_known_damage(dead: &DeadRow) -> bool {
+    dead.reason == RefusalReason::Damaged.as_str()
 }
