@@ -163,8 +163,10 @@ metrics! {
     spool_commit_duration_seconds: Histogram;
     /// Whether the last commit of the spool worked.
     spool_writable: IntGauge;
-    /// Stored records that could not be read back or did not match their checksum.
+    /// Stored records that are gone or did not match their checksum; never too few.
     spool_corrupt_records_total: IntCounter;
+    /// Accepted ids that were lost with a damaged spool: another copy of their events would be published.
+    spool_forgotten_ids_total: IntCounter;
     /// Accepted less delivered, dead-lettered, discarded, lost and pending; anything but 0 is a bug.
     events_unaccounted: IntGauge;
     /// Whether the last reload of the configuration worked.

@@ -8,17 +8,28 @@
 //! - **Nothing half-synced is built upon.** After a failed write or sync the kernel may show bytes
 //!   that never reached the disk, and a later commit would stand on them in the write-ahead log.
 //!   So every opening ends with a full checkpoint, which writes them all again.
+//! - **Looked at before it is touched.** Whose file it is, is read from its first page, and whether
+//!   the log is whole from the log itself, before SQLite opens anything; nothing is written before
+//!   the tables have been found as they must be. So a file that is refused or set aside keeps every
+//!   byte.
 //! - **Reused, not shrunk.** There is no vacuum: deleted rows leave free pages, which the next rows
 //!   take, so a file stays as large as it ever was.
 
+mod first_page;
+mod log;
+mod remains;
+
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use first_page::Verdict;
+pub use remains::Remains;
 
 /// What makes a file ours.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +43,29 @@ pub struct Identity {
     /// The statements that make the tables. Their text is compared with the file's, so any change
     /// of it, even of white space, needs a new version.
     pub schema: &'static str,
+    /// The formats before this one that can still be read.
+    pub former: &'static [Former],
+}
+
+/// A format that this program no longer writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Former {
+    /// Its version.
+    pub version: u16,
+    /// The statements that made its tables.
+    pub schema: &'static str,
+}
+
+impl Identity {
+    /// The identity that files of a former format have.
+    #[must_use]
+    fn as_of(&self, former: &Former) -> Self {
+        Self {
+            version: former.version,
+            schema: former.schema,
+            ..*self
+        }
+    }
 }
 
 /// Who may read the file while its owner has it open.
@@ -65,6 +99,14 @@ pub enum OpenError {
         /// The newest version this program knows.
         known: u16,
     },
+    /// It has a former format: its content has to go into a new file.
+    #[error("{} has format {found}, which is no longer written", .path.display())]
+    Outdated {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u16,
+    },
     /// It is no file of ours, and was left as it is.
     #[error("{} is no {name} file ({found}): move it away, or give another path", .path.display())]
     Foreign {
@@ -85,7 +127,10 @@ pub enum OpenError {
         cause: Cause,
     },
     /// The system does not let us: the folder is missing or not writable, or the disk is full.
-    #[error("cannot open {}: {cause}; the folder must exist, be writable and have space", .path.display())]
+    #[error(
+        "cannot open {}: {cause}; the folder must exist, the file and the folder must be writable, and there must be space",
+        .path.display()
+    )]
     Io {
         /// The file.
         path: PathBuf,
@@ -108,6 +153,9 @@ pub enum Cause {
     #[error("{0}")]
     Content(&'static str),
 }
+
+/// An open file; with the error where its log could not be moved into it for want of room.
+pub type Readable = (Connection, Option<rusqlite::Error>);
 
 /// The right to open a file, for as long as it lives.
 #[derive(Debug)]
@@ -171,7 +219,7 @@ impl Claim {
     /// opening anew after an error; what they left in the write-ahead log is written again.
     ///
     /// # Errors
-    /// Named by the reaction. Nothing was changed by a `Foreign` or a `Newer`.
+    /// Named by the reaction. Nothing was changed by a `Foreign`, a `Newer` or an `Outdated`.
     pub fn open(&self, sharing: Sharing) -> Result<Connection, OpenError> {
         match self.open_readable(sharing)? {
             (connection, None) => Ok(connection),
@@ -179,34 +227,48 @@ impl Claim {
         }
     }
 
-    /// The same for whom a full disk is no hindrance: where there is no room to move the log into
-    /// the file, the error comes with the connection. It can read everything; nothing may be built
-    /// upon it before a [`checkpoint`] has worked.
+    fn open_readable(&self, sharing: Sharing) -> Result<Readable, OpenError> {
+        self.make_if_missing()?;
+        self.check_first_page()?;
+        self.open_if(sharing, |_| Ok(()))
+    }
+
+    /// As [`Claim::open`] for nobody else, but only where the write-ahead log is whole and `check`
+    /// finds no fault with the content; nothing was changed by a `Damaged` either. A full disk is no
+    /// hindrance: where there is no room to move the log into the file, the error comes with the
+    /// connection. It can read everything; nothing may be built upon it before a [`checkpoint`] has
+    /// worked.
     ///
     /// # Errors
-    /// As for [`Claim::open`].
-    pub fn open_readable(
+    /// Named by the reaction.
+    pub fn open_sound(
+        &self,
+        check: impl FnOnce(&Connection) -> Result<(), Cause>,
+    ) -> Result<Readable, OpenError> {
+        self.make_if_missing()?;
+        self.check_first_page()?;
+        self.check_log()?;
+        self.open_if(Sharing::Exclusive, check)
+    }
+
+    fn open_if(
         &self,
         sharing: Sharing,
-    ) -> Result<(Connection, Option<rusqlite::Error>), OpenError> {
-        let connection = self.open_unsettled(sharing)?;
+        check: impl FnOnce(&Connection) -> Result<(), Cause>,
+    ) -> Result<Readable, OpenError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)
+            .map_err(|error| self.name_error(error))?;
+        self.recognise(&connection, sharing)?;
+        self.compare_schema(&connection)?;
+        check(&connection).map_err(|cause| self.damaged(cause))?;
+        self.prepare(&connection, sharing)
+            .map_err(|error| self.name_error(error))?;
         match checkpoint(&connection) {
             Ok(()) => Ok((connection, None)),
             Err(error) if is_full(&error) => Ok((connection, Some(error))),
             Err(error) => Err(self.name_error(error)),
         }
-    }
-
-    fn open_unsettled(&self, sharing: Sharing) -> Result<Connection, OpenError> {
-        self.make_if_missing()?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)
-            .map_err(|error| self.name_error(error))?;
-        self.recognise(&connection, sharing)?;
-        self.prepare(&connection, sharing)
-            .map_err(|error| self.name_error(error))?;
-        self.compare_schema(&connection)?;
-        Ok(connection)
     }
 
     /// Renames the file, with what belongs to it, to `<file>.damaged-<seconds>`, and returns that
@@ -268,22 +330,44 @@ impl Claim {
             .map_err(|error| self.io(error))
     }
 
-    /// Reads the identity before anything could be written.
-    fn recognise(&self, connection: &Connection, sharing: Sharing) -> Result<(), OpenError> {
-        let (application_id, version) =
-            header(connection, sharing).map_err(|error| match error.sqlite_error_code() {
-                Some(ErrorCode::NotADatabase) => self.foreign("it is not an SQLite file".into()),
-                _ => self.name_error(error),
-            })?;
-        if application_id != self.identity.application_id {
-            return Err(self.foreign(format!("its application id is {application_id:#010x}")));
+    /// Reads the identity from the bytes, so that SQLite opens no file but ours.
+    fn check_first_page(&self) -> Result<(), OpenError> {
+        let mut found = Vec::new();
+        File::open(&self.path)
+            .and_then(|file| file.take(log::PAGE as u64).read_to_end(&mut found))
+            .map_err(|error| self.io(error))?;
+        let verdict = first_page::judge(&found, &self.identity);
+        match verdict.map_err(|error| self.name_error(error))? {
+            Verdict::Ours => Ok(()),
+            Verdict::Damaged(what) => Err(self.damaged(Cause::Content(what))),
+            Verdict::Newer(found) => Err(self.newer(found)),
+            Verdict::Foreign(found) => Err(self.foreign(found.into_owned())),
         }
+    }
+
+    /// SQLite would drop what lies behind damage in its log; here it is an error.
+    fn check_log(&self) -> Result<(), OpenError> {
+        let bytes = match fs::read(beside(&self.path, "-wal")) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.io(error)),
+        };
+        match log::Log::read(&bytes).damage() {
+            None => Ok(()),
+            Some(what) => Err(self.damaged(Cause::Content(what))),
+        }
+    }
+
+    /// Reads the version once more, with the log, before anything could be written: the log may hold
+    /// a first page of its own.
+    fn recognise(&self, connection: &Connection, sharing: Sharing) -> Result<(), OpenError> {
+        let version = version(connection, sharing).map_err(|error| self.name_error(error))?;
         match read_version(version) {
             None | Some(0) => Err(self.damaged(Cause::Content("its version is not readable"))),
-            Some(found) if found > self.identity.version => Err(OpenError::Newer {
+            Some(found) if found > self.identity.version => Err(self.newer(found)),
+            Some(found) if found < self.identity.version => Err(OpenError::Outdated {
                 path: self.path.clone(),
                 found,
-                known: self.identity.version,
             }),
             Some(_) => Ok(()),
         }
@@ -292,8 +376,6 @@ impl Claim {
     fn prepare(&self, connection: &Connection, sharing: Sharing) -> rusqlite::Result<()> {
         connection.execute_batch("PRAGMA journal_mode = WAL")?;
         settle(connection)?;
-        // A page whose cells make no sense is an error at once, not a guess.
-        connection.pragma_update(None, "cell_size_check", true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         if sharing == Sharing::Readers {
             connection.busy_timeout(READER_WAIT)?;
@@ -310,6 +392,14 @@ impl Claim {
             Ok(())
         } else {
             Err(self.damaged(Cause::Content("its tables are not as they were made")))
+        }
+    }
+
+    fn newer(&self, found: u16) -> OpenError {
+        OpenError::Newer {
+            path: self.path.clone(),
+            found,
+            known: self.identity.version,
         }
     }
 
@@ -343,7 +433,10 @@ impl Claim {
         );
         match error {
             _ if held => OpenError::Held { path },
-            error if is_damage(&error) => self.damaged(error.into()),
+            // An error without a code is content that is not what its column holds.
+            error if is_damage(&error) || error.sqlite_error_code().is_none() => {
+                self.damaged(error.into())
+            }
             error => OpenError::Io {
                 path,
                 cause: error.into(),
@@ -410,12 +503,14 @@ const CACHE_KIB: u32 = 4096;
 /// A write-ahead log that grew beyond this is cut back at its next reset, in bytes.
 const WAL_LIMIT_BYTES: i64 = 16 << 20;
 
-/// Reads the header, and takes the lock before the first read, so that in `Exclusive` the index of
+/// Reads the version, and takes the lock before the first read, so that in `Exclusive` the index of
 /// the write-ahead log is made in memory and never in a file.
-fn header(connection: &Connection, sharing: Sharing) -> rusqlite::Result<(i32, i32)> {
+fn version(connection: &Connection, sharing: Sharing) -> rusqlite::Result<i32> {
     connection.busy_timeout(Duration::ZERO)?;
-    // Should the file turn out not to be ours, closing it must not move its log into it.
+    // Should anything be wrong with the file, closing it must not move its log into it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // A page whose cells make no sense is an error at once, not a guess.
+    connection.pragma_update(None, "cell_size_check", true)?;
     let mode = match sharing {
         Sharing::Exclusive => "EXCLUSIVE",
         Sharing::Readers => "NORMAL",
@@ -426,9 +521,7 @@ fn header(connection: &Connection, sharing: Sharing) -> rusqlite::Result<(i32, i
     if connection.is_readonly("main")? {
         return Err(failure(rusqlite::ffi::SQLITE_READONLY));
     }
-    let application_id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    Ok((application_id, version))
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// The settings that do not depend on whose file it is. Every commit is synced, because a confirmed
@@ -494,6 +587,20 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// Removes a database and what SQLite keeps beside it.
+///
+/// # Errors
+/// When the folder does not let us.
+pub fn remove_database(path: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-journal", "-shm"] {
+        match fs::remove_file(beside(path, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes a rename beside `path` durable.

@@ -6,8 +6,8 @@
 //! 7493, names the same traps).
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -21,7 +21,7 @@ pub(super) fn validate(text: &str) -> Result<(), serde_json::Error> {
     serde_json::from_str::<Walked>(text).map(drop)
 }
 
-/// Up to here a look at every earlier key is cheaper than a set.
+/// Up to here a look at every earlier key is cheaper than hashing.
 const FEW_KEYS: usize = 16;
 
 struct Walked;
@@ -71,12 +71,13 @@ impl<'de> Visitor<'de> for Walk {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Walked, A::Error> {
-        let mut keys = Keys::default();
+        let mut keys = Vec::new();
         while let Some(Key(key)) = entries.next_key::<Key<'de>>()? {
-            if !keys.insert(key) {
-                return Err(A::Error::custom("a key stands twice in an object"));
-            }
+            keys.push(key);
             entries.next_value::<Walked>()?;
+        }
+        if is_one_twice(&keys) {
+            return Err(A::Error::custom("a key stands twice in an object"));
         }
         Ok(Walked)
     }
@@ -93,28 +94,24 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     }
 }
 
-/// The keys of one object: a list while they are few, a set after.
-#[derive(Default)]
-struct Keys<'a> {
-    few: Vec<Cow<'a, str>>,
-    many: HashSet<Cow<'a, str>>,
-}
-
-impl<'a> Keys<'a> {
-    /// Whether the key is new.
-    fn insert(&mut self, key: Cow<'a, str>) -> bool {
-        if !self.many.is_empty() {
-            return self.many.insert(key);
-        }
-        if self.few.contains(&key) {
-            return false;
-        }
-        self.few.push(key);
-        if self.few.len() > FEW_KEYS {
-            self.many.extend(self.few.drain(..));
-        }
-        true
+/// Whether a key stands twice among those of one object.
+///
+/// Many are told apart by sorting their hashes: with a body full of keys that takes a third of the
+/// time that a set takes. The hashes are keyed at random, so that nobody can make keys that collide.
+fn is_one_twice(keys: &[Cow<'_, str>]) -> bool {
+    if keys.len() <= FEW_KEYS {
+        return (1..keys.len()).any(|at| keys[..at].contains(&keys[at]));
     }
+    let state = RandomState::new();
+    let hash = |(at, key): (usize, &Cow<'_, str>)| (state.hash_one(key), at);
+    let mut hashes: Vec<(u64, usize)> = keys.iter().enumerate().map(hash).collect();
+    hashes.sort_unstable();
+    let alike = hashes.chunk_by(|(one, _), (other, _)| one == other);
+    let mut several = alike.filter(|alike| alike.len() > 1);
+    several.any(|alike| {
+        let key = |of: &(u64, usize)| &keys[of.1];
+        (1..alike.len()).any(|at| alike[..at].iter().any(|of| key(of) == key(&alike[at])))
+    })
 }
 
 #[cfg(test)]

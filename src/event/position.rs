@@ -27,6 +27,12 @@ impl SinkIndex {
     }
 }
 
+impl From<SinkIndex> for i64 {
+    fn from(sink: SinkIndex) -> Self {
+        Self::from(sink.0)
+    }
+}
+
 /// A set of sinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
 pub struct SinkSet(u32);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::record::Record;
+use super::salvage::Cost;
 use super::settling::Settling;
 use super::table;
 use super::tally::Tally;
@@ -14,6 +15,7 @@ use crate::event::{Content, SinkIndex};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
+use crate::sink::RefusalReason;
 
 pub(super) struct Books {
     metrics: Arc<Metrics>,
@@ -55,16 +57,43 @@ impl Entries<'_> {
         found.map_or("unknown", |(_, name)| name.as_str())
     }
 
-    /// What the file held when it was opened.
-    pub fn recovered(&mut self, tally: &Tally) {
+    /// What the file held when it was opened, and what it had held before it was damaged.
+    pub fn recovered(&mut self, tally: &Tally, cost: &Cost) {
         for (index, name) in self.sinks {
+            let label = &[name.as_str()];
             let pending = tally.pending[index.number()];
+            let recovered = &self.metrics.events_recovered_total;
             self.expected[index.number()] += pending;
-            self.metrics
-                .events_recovered_total
-                .with_label_values(&[name.as_str()])
+            recovered
+                .with_label_values(label)
                 .inc_by(table::unsigned(pending));
+            if let Some((_, of_sink)) = cost.of_sinks.iter().find(|(sink, _)| sink == index) {
+                recovered
+                    .with_label_values(label)
+                    .inc_by(of_sink.lost + of_sink.buried);
+                self.metrics
+                    .events_lost_total
+                    .with_label_values(label)
+                    .inc_by(of_sink.lost);
+            }
         }
+        for (index, of_sink) in &cost.of_sinks {
+            self.expected[index.number()] += table::signed(of_sink.buried);
+        }
+        self.spoilt(cost);
+    }
+
+    /// Events that waited and were found not to be what was written: they are dead letters now.
+    pub fn spoilt(&mut self, cost: &Cost) {
+        for (index, of_sink) in &cost.of_sinks {
+            for _ in 0..of_sink.buried {
+                self.buried(*index, RefusalReason::Damaged.as_str());
+            }
+        }
+        self.metrics
+            .spool_corrupt_records_total
+            .inc_by(cost.records);
+        self.metrics.spool_forgotten_ids_total.inc_by(cost.ids);
     }
 
     /// The file was exchanged or reopened: what is in it now is what must be delivered. More than

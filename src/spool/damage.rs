@@ -1,28 +1,27 @@
-//! When the file cannot be trusted: setting it aside, carrying over what can be read, and keeping
-//! single damaged records.
-//!
-//! A replacement is built under another name and becomes the spool by renames, in an order that a
-//! crash can interrupt anywhere: `<file>.salvaged` exists only once it is whole, and an opening that
-//! finds one finishes the exchange first. The old file keeps its bytes under `<file>.damaged-<time>`.
+//! Whether the file can be trusted: it is looked at before anything is written to it, and one that
+//! cannot be trusted is replaced, see [`salvage`]. Single damaged records are kept as dead letters.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
+use rusqlite::{Connection, ErrorCode};
 
+use super::salvage::{self, Cost};
 use super::table::{self, DeadRow};
 use super::tally::Tally;
 use super::write::Unwritten;
 use super::{Place, SpoolError};
-use crate::sqlite::{self, Claim, Identity, OpenError, Sharing};
+use crate::sqlite::{self, Cause, Claim, Former, Identity, OpenError, Readable, Sharing};
 
-const IDENTITY: Identity = Identity {
+pub(super) const IDENTITY: Identity = Identity {
     name: "spool",
     application_id: table::APPLICATION_ID,
     version: table::VERSION,
     schema: table::SCHEMA,
+    former: &[Former {
+        version: 1,
+        schema: table::SCHEMA_1,
+    }],
 };
 
 /// A file up to this size is checked whole at the start; a larger one record by record, as it is read.
@@ -33,8 +32,8 @@ pub(super) struct Opened {
     pub connection: Connection,
     /// Held as long as the spool is open; none for a spool in memory.
     pub claim: Option<Claim>,
-    /// Records that were counted but could not be read.
-    pub lost: u64,
+    /// What it cost to replace a damaged file.
+    pub cost: Cost,
     /// Why it can only be read for now: its log could not be moved into it.
     pub full: Option<rusqlite::Error>,
 }
@@ -81,32 +80,17 @@ pub(super) fn open(place: &Place) -> Result<Opened, SpoolError> {
         return Ok(Opened {
             connection: sqlite::open_in_memory(&IDENTITY)?,
             claim: None,
-            lost: 0,
+            cost: Cost::default(),
             full: None,
         });
     };
     let claim = Claim::take(path, IDENTITY)?;
-    finish_exchange(&claim)?;
-    let mut full = None;
-    let (connection, lost) = match claim.open_readable(Sharing::Exclusive) {
-        Ok((connection, error)) if is_sound(&connection, claim.path()) => {
-            full = error;
-            (connection, 0)
-        }
-        Ok((connection, _)) => {
-            drop(connection);
-            replace(&claim)?
-        }
-        Err(OpenError::Damaged { cause, .. }) => {
-            tracing::error!(file = %claim.path().display(), %cause, "the spool is damaged");
-            replace(&claim)?
-        }
-        Err(error) => return Err(error.into()),
-    };
+    salvage::finish_exchange(&claim)?;
+    let ((connection, full), cost) = open_or_replace(&claim)?;
     Ok(Opened {
         connection,
         claim: Some(claim),
-        lost,
+        cost,
         full,
     })
 }
@@ -121,49 +105,44 @@ pub(super) fn reopen(
     let Some(held) = claim.as_ref() else {
         return open(place);
     };
-    let (connection, lost) = match failure {
-        Failure::Untrusted => replace(held)?,
+    let (connection, cost) = match failure {
+        Failure::Untrusted => salvage::replace(held)?,
         Failure::Unwritable | Failure::Vanished => {
-            finish_exchange(held)?;
-            (held.open(Sharing::Exclusive)?, 0)
+            salvage::finish_exchange(held)?;
+            (held.open(Sharing::Exclusive)?, Cost::default())
         }
     };
     Ok(Opened {
         connection,
         claim: claim.take(),
-        lost,
+        cost,
         full: None,
     })
 }
 
-/// Prepares a file with everything that an open but nameless one has, for [`reopen`] to put in its
-/// place. Whatever lies there by then is set aside. Returns how many records could not be read.
-pub(super) fn rescue(nameless: &Connection, claim: &mut Claim) -> Result<u64, SpoolError> {
-    claim.renew()?;
-    let unfinished = beside(claim.path(), ".salvaging");
-    remove_database(&unfinished).map_err(|error| set_aside(claim.path(), error))?;
-    let lost = fill(&unfinished, |fresh| carry_over(nameless, fresh))?;
-    sqlite::leave_name_alone(nameless)?;
-    fs::rename(&unfinished, beside(claim.path(), ".salvaged"))
-        .map_err(|error| set_aside(claim.path(), error))?;
-    Ok(lost)
+fn open_or_replace(claim: &Claim) -> Result<(Readable, Cost), SpoolError> {
+    match claim.open_sound(|connection| check(connection, claim.path())) {
+        Ok(readable) => return Ok((readable, Cost::default())),
+        Err(error @ OpenError::Damaged { .. }) => {
+            tracing::error!(%error, "the spool is damaged; what can be read is carried over into a new file");
+        }
+        Err(error @ OpenError::Outdated { .. }) => {
+            tracing::warn!(%error, "the spool is carried over into a file of the new format");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let (connection, cost) = salvage::replace(claim)?;
+    Ok(((connection, None), cost))
 }
 
 /// Whether the file can be worked with. The small tables must make sense in any case; a small file
-/// is checked whole, page by page and count by count.
-fn is_sound(connection: &Connection, path: &Path) -> bool {
-    let small = fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES);
-    let verdict = table::check_small_tables(connection).and_then(|()| {
-        if small {
-            check_whole(connection)
-        } else {
-            Ok(())
-        }
-    });
-    if let Err(error) = &verdict {
-        tracing::error!(file = %path.display(), %error, "the spool is damaged");
+/// is checked whole, page by page, row by row and count by count.
+fn check(connection: &Connection, path: &Path) -> Result<(), Cause> {
+    table::check_small_tables(connection)?;
+    if fs::metadata(path)?.len() <= CHECKED_BYTES {
+        check_whole(connection)?;
     }
-    verdict.is_ok()
+    Ok(())
 }
 
 fn check_whole(connection: &Connection) -> rusqlite::Result<()> {
@@ -172,6 +151,7 @@ fn check_whole(connection: &Connection) -> rusqlite::Result<()> {
         return Err(table::nonsense(&verdict));
     }
     table::check_records(connection)?;
+    table::check_ids_and_letters(connection)?;
     let counted = Tally {
         reserved: 0,
         ..count(connection)?
@@ -187,184 +167,8 @@ fn check_whole(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Carries what can be read into a new file, which then takes the old one's name.
-fn replace(claim: &Claim) -> Result<(Connection, u64), SpoolError> {
-    let mut lost = 0;
-    // One that is there already holds what the old file had, whose name may be gone by now.
-    if !beside(claim.path(), ".salvaged").exists() {
-        let unfinished = beside(claim.path(), ".salvaging");
-        remove_database(&unfinished).map_err(|error| set_aside(claim.path(), error))?;
-        lost = salvage(claim.path(), &unfinished)?;
-        fs::rename(&unfinished, beside(claim.path(), ".salvaged"))
-            .map_err(|error| set_aside(claim.path(), error))?;
-    }
-    finish_exchange(claim)?;
-    let connection = claim.open(Sharing::Exclusive)?;
-    tracing::error!(
-        file = %claim.path().display(),
-        lost_records = lost,
-        "the spool was replaced; what could be read was carried over, and the old file is kept beside it"
-    );
-    Ok((connection, lost))
-}
-
-/// Puts a whole replacement in the spool's place, where there is one.
-fn finish_exchange(claim: &Claim) -> Result<(), SpoolError> {
-    let salvaged = beside(claim.path(), ".salvaged");
-    if !salvaged.exists() {
-        return Ok(());
-    }
-    let exchange = || {
-        let aside = claim.move_aside(Timestamp::now().as_second())?;
-        tracing::error!(file = %aside.display(), "the damaged spool was set aside");
-        fs::rename(&salvaged, claim.path())?;
-        sqlite::sync_folder(claim.path())
-    };
-    exchange().map_err(|error| set_aside(claim.path(), error))
-}
-
-/// Builds the replacement. A table that cannot be read to its end gives what it has on both sides
-/// of the damage.
-fn salvage(damaged: &Path, unfinished: &Path) -> Result<u64, SpoolError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    fill(unfinished, |fresh| {
-        match Connection::open_with_flags(damaged, flags) {
-            Ok(old) => carry_over(&old, fresh),
-            Err(error) => {
-                tracing::error!(%error, "nothing of the damaged spool can be read");
-                Ok(0)
-            }
-        }
-    })
-}
-
-/// Makes a new file and fills it in one transaction.
-fn fill(
-    unfinished: &Path,
-    carry: impl FnOnce(&Connection) -> Result<u64, SpoolError>,
-) -> Result<u64, SpoolError> {
-    let fresh_claim = Claim::take(unfinished, IDENTITY)?;
-    let fresh = fresh_claim.open(Sharing::Exclusive)?;
-    fresh.execute_batch("BEGIN IMMEDIATE")?;
-    let lost = carry(&fresh)?;
-    fresh.execute_batch("COMMIT")?;
-    seal(fresh, unfinished)?;
-    // Its lock file has done its work; a left-over one would only puzzle people.
-    let _ = fs::remove_file(beside(unfinished, ".lock"));
-    Ok(lost)
-}
-
-/// Moves everything into the one file that will be renamed, and makes sure that it is there.
-fn seal(fresh: Connection, path: &Path) -> Result<(), SpoolError> {
-    // Closing would only try this, and leave what it carried over in a log that stays behind.
-    fresh.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
-    fresh.close().map_err(|(_, error)| error)?;
-    if beside(path, "-wal").exists() {
-        return Err(set_aside(
-            path,
-            io::Error::other("its log could not be moved into it"),
-        ));
-    }
-    fs::File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| set_aside(path, error))
-}
-
-/// The tables in the order of their worth, with their keys and columns.
-const TABLES: [(&str, &str, &[&str]); 6] = [
-    ("record", "seq", &["seq", "sinks", "crc", "head", "body"]),
-    (
-        "dead_letter",
-        "number",
-        &[
-            "number",
-            "seq",
-            "sink",
-            "reason",
-            "detail",
-            "buried_at",
-            "sinks",
-            "crc",
-            "head",
-            "body",
-        ],
-    ),
-    ("sink", "number", &["number", "name"]),
-    ("settled", "seq", &["seq", "sink"]),
-    ("ledger", "id", &["id", "seq"]),
-    ("ledger_untimed", "id", &["id", "seq", "accepted_at"]),
-];
-
-fn carry_over(old: &Connection, fresh: &Connection) -> Result<u64, SpoolError> {
-    let counted = Tally::load(old).ok();
-    for (name, key, columns) in TABLES {
-        for direction in ["ASC", "DESC"] {
-            match copy_rows(old, fresh, (name, key, columns), direction) {
-                Ok(()) => break,
-                Err(Copying::Reading(error)) => {
-                    tracing::error!(table = name, direction, %error, "a table of the spool cannot be read to its end")
-                }
-                Err(Copying::Writing(error)) => return Err(error.into()),
-            }
-        }
-    }
-    let found = recount(fresh, counted.as_ref())?;
-    let expected = counted.map_or(0, |tally| tally.records);
-    Ok(table::unsigned(expected - found))
-}
-
-enum Copying {
-    Reading(rusqlite::Error),
-    Writing(rusqlite::Error),
-}
-
-fn copy_rows(
-    old: &Connection,
-    fresh: &Connection,
-    (name, key, columns): (&str, &str, &[&str]),
-    direction: &str,
-) -> Result<(), Copying> {
-    let list = columns.join(", ");
-    let marks = vec!["?"; columns.len()].join(", ");
-    let mut insert = fresh
-        .prepare(&format!(
-            "INSERT OR IGNORE INTO {name} ({list}) VALUES ({marks})"
-        ))
-        .map_err(Copying::Writing)?;
-    let mut select = old
-        .prepare(&format!(
-            "SELECT {list} FROM {name} ORDER BY {key} {direction}"
-        ))
-        .map_err(Copying::Reading)?;
-    let mut rows = select.query([]).map_err(Copying::Reading)?;
-    while let Some(row) = rows.next().map_err(Copying::Reading)? {
-        let values = (0..columns.len())
-            .map(|column| row.get::<_, rusqlite::types::Value>(column))
-            .collect::<Result<Vec<_>, _>>();
-        insert
-            .execute(params_from_iter(values.map_err(Copying::Reading)?))
-            .map_err(Copying::Writing)?;
-    }
-    Ok(())
-}
-
-/// Makes the small tables whole and writes the counts anew. Returns the number of records.
-fn recount(fresh: &Connection, counted: Option<&Tally>) -> Result<i64, SpoolError> {
-    table::mend_small_tables(fresh)?;
-    let mut tally = count(fresh)?;
-    let highest: i64 = fresh.query_row("SELECT coalesce(max(seq), 0) FROM ledger", [], |row| {
-        row.get(0)
-    })?;
-    let reserved = counted.map_or(0, |tally| tally.reserved);
-    tally.reserved = reserved
-        .max(highest + 1)
-        .max(table::signed(table::next_free(fresh)?));
-    tally.save(&Tally::new(), fresh)?;
-    Ok(tally.records)
-}
-
 /// Counts the rows themselves.
-fn count(connection: &Connection) -> rusqlite::Result<Tally> {
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<Tally> {
     let mut tally = Tally::new();
     let mut records =
         connection.prepare("SELECT sinks, length(head) + length(body) FROM record")?;
@@ -385,6 +189,7 @@ fn count(connection: &Connection) -> rusqlite::Result<Tally> {
             *count += 1;
         }
     }
+    tally.ids = table::count_ids(connection)?;
     Ok(tally)
 }
 
@@ -411,27 +216,4 @@ pub(super) fn keep(
     transaction.commit()?;
     *tally = after;
     Ok(())
-}
-
-fn set_aside(path: &Path, error: io::Error) -> SpoolError {
-    SpoolError::SetAside {
-        path: path.display().to_string(),
-        error,
-    }
-}
-
-fn remove_database(path: &Path) -> io::Result<()> {
-    for suffix in ["", "-wal", "-journal", "-shm"] {
-        match fs::remove_file(beside(path, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

@@ -2,10 +2,13 @@
 //!
 //! # The file
 //! One SQLite database in WAL mode with `synchronous=FULL`: a commit returns once the write-ahead
-//! log is on the disk. `record` holds the events, each row with a checksum over all its columns;
-//! `settled` marks rows that some but not all of their sinks have; `ledger` holds the ids already
-//! accepted; `dead_letter` what a sink can never take; `tally` the counts of all that, changed in
-//! the same transaction.
+//! log is on the disk. `record` holds the events; `settled` marks rows that some but not all of their
+//! sinks have; `ledger` holds the ids already accepted; `dead_letter` what a sink can never take;
+//! `tally` the counts of all that, changed in the same transaction; `sink` what the sinks' numbers
+//! mean, and `sink_copy` the same again on another page. Every row has a checksum over its columns.
+//! The format's version stands in the header twice; version 1 had checksums in `record` alone.
+//!
+//! The spool is the file *and* its log: after a crash the last events lie in the log alone.
 //!
 //! # The invariants
 //! - One thread owns the file. Everything that waits for it is committed together.
@@ -20,7 +23,14 @@
 //! - New events leave room on the disk for what letting go of events needs, so that a disk which the
 //!   spool itself has filled is emptied by delivering.
 //! - Nothing is accepted into a file that has lost its name.
-//! - A file that cannot be read is set aside, never overwritten; what can be read of it is carried over.
+//! - Nothing is written to a file before it has been looked at: its first page and its log as bytes,
+//!   then, through SQLite, its small tables, and in a small file every page, row and count.
+//! - A file that cannot be trusted is set aside with its log, byte for byte as it was found, and what
+//!   can be read is carried over: the records whose checksums match, from the log with and without
+//!   what lies behind the damage, and from the file without the log. What the counts say is missing
+//!   is counted as lost; what is there but not what was written becomes a dead letter.
+//! - A former format is carried over in the same way, a newer one and somebody else's file are
+//!   refused untouched.
 
 mod books;
 mod command;
@@ -31,6 +41,7 @@ mod presence;
 mod recent;
 mod record;
 mod room;
+mod salvage;
 mod settling;
 mod table;
 mod tally;

@@ -12,11 +12,27 @@ use crate::name::SinkName;
 /// Marks a file as a spool (`HFSP`).
 pub(super) const APPLICATION_ID: i32 = 0x4846_5350;
 /// The format of the tables below.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
-/// The tables. `record` puts its blobs last, so that a look at the sinks does not read them.
-/// `ledger` is keyed by ids that rise with time: new ones go to its end.
+/// The tables. Every row has a checksum over its other columns, but for the numbers that SQLite gives
+/// the dead letters; a dead letter's `crc` is that of its record. `tally` and `sink` come first, so
+/// that a file that was cut off most likely still has them, and what the sinks are called stands
+/// twice, on two pages, because everything else goes by their numbers. `record` puts its blobs last,
+/// so that a look at the sinks does not read them. `ledger` is keyed by ids that rise with time: new
+/// ones go to its end.
 pub(super) const SCHEMA: &str = "
+CREATE TABLE tally (name TEXT, sink INTEGER, value INTEGER NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (name, sink)) WITHOUT ROWID;
+CREATE TABLE sink (number INTEGER PRIMARY KEY, name TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE sink_copy (number INTEGER PRIMARY KEY, name TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE record (seq INTEGER PRIMARY KEY, sinks INTEGER NOT NULL, crc INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL);
+CREATE TABLE settled (seq INTEGER, sink INTEGER, crc INTEGER NOT NULL, PRIMARY KEY (seq, sink)) WITHOUT ROWID;
+CREATE TABLE ledger (id BLOB PRIMARY KEY, seq INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE ledger_untimed (id BLOB PRIMARY KEY, seq INTEGER NOT NULL, accepted_at INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE dead_letter (number INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, sink INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, buried_at INTEGER NOT NULL, letter_crc INTEGER NOT NULL, sinks INTEGER NOT NULL, crc INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL);
+";
+
+/// Format 1, whose small tables had no checksums.
+pub(super) const SCHEMA_1: &str = "
 CREATE TABLE sink (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE record (seq INTEGER PRIMARY KEY, sinks INTEGER NOT NULL, crc INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL);
 CREATE TABLE settled (seq INTEGER, sink INTEGER, PRIMARY KEY (seq, sink)) WITHOUT ROWID;
@@ -48,29 +64,101 @@ pub(super) struct DeadRow {
     pub row: Row,
 }
 
+impl DeadRow {
+    /// The checksum over what the record's own does not cover.
+    pub fn letter_crc(&self) -> u32 {
+        checksum(
+            &[
+                signed(self.row.sequence),
+                i64::from(self.sink),
+                self.buried_at.as_second(),
+            ],
+            &[self.reason.as_bytes(), self.detail.as_bytes()],
+        )
+    }
+}
+
 /// Gives every name its number; a name keeps the one it has.
 pub(super) fn number_sinks(
     connection: &Connection,
     names: &[SinkName],
 ) -> rusqlite::Result<Vec<(SinkIndex, SinkName)>> {
+    let mut sinks = sinks(connection)?;
+    let transaction = connection.unchecked_transaction()?;
     for name in names {
-        connection.execute(
-            "INSERT OR IGNORE INTO sink (number, name) VALUES ((SELECT coalesce(max(number), -1) + 1 FROM sink), ?1)",
-            [name.as_str()],
-        )?;
+        if sinks.iter().any(|(_, known)| known == name) {
+            continue;
+        }
+        let next = sinks.last().map_or(0, |(last, _)| last.number() + 1);
+        let Some(index) = SinkIndex::new(next) else {
+            break;
+        };
+        name_sink(connection, index, name)?;
+        sinks.push((index, name.clone()));
     }
-    let mut statement = connection.prepare("SELECT number, name FROM sink ORDER BY number")?;
-    let rows = statement.query_map([], |row| {
-        Ok((row.get::<_, usize>(0)?, row.get::<_, String>(1)?))
-    })?;
-    let mut sinks = Vec::new();
-    for row in rows {
-        let (number, name) = row?;
-        if let (Some(index), Ok(name)) = (SinkIndex::new(number), SinkName::parse(&name)) {
-            sinks.push((index, name));
+    transaction.commit()?;
+    Ok(sinks)
+}
+
+/// Every sink the file knows, by number.
+pub(super) fn sinks(connection: &Connection) -> rusqlite::Result<Vec<(SinkIndex, SinkName)>> {
+    let mut statement = connection.prepare(
+        "SELECT number, name, crc FROM sink UNION SELECT number, name, crc FROM sink_copy ORDER BY number",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut sinks: Vec<(SinkIndex, SinkName)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (number, name, crc): (i64, String, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let index = usize::try_from(number).ok().and_then(SinkIndex::new);
+        let sealed = crc == checksum(&[number], &[name.as_bytes()]);
+        match (index, SinkName::parse(&name)) {
+            (Some(index), Ok(name)) if sealed && sinks.iter().all(|(known, _)| *known != index) => {
+                sinks.push((index, name));
+            }
+            _ => return Err(nonsense("its sinks make no sense")),
         }
     }
     Ok(sinks)
+}
+
+/// Writes a sink's number down, twice: within a transaction, because a crash must not see one alone.
+pub(super) fn name_sink(
+    connection: &Connection,
+    index: SinkIndex,
+    name: &SinkName,
+) -> rusqlite::Result<()> {
+    let number = i64::from(index);
+    let crc = checksum(&[number], &[name.as_str().as_bytes()]);
+    for table in ["sink", "sink_copy"] {
+        connection.execute(
+            &format!("INSERT OR REPLACE INTO {table} (number, name, crc) VALUES (?1, ?2, ?3)"),
+            params![number, name.as_str(), crc],
+        )?;
+    }
+    Ok(())
+}
+
+/// The checksum of a small row: CRC-32 (IEEE) over its numbers in little endian and its texts, each
+/// behind its length.
+pub(super) fn checksum(numbers: &[i64], texts: &[&[u8]]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    for number in numbers {
+        crc.update(&number.to_le_bytes());
+    }
+    for text in texts {
+        crc.update(&(text.len() as u64).to_le_bytes());
+        crc.update(text);
+    }
+    crc.finalize()
+}
+
+/// An error unless the row's checksum is the one it should be.
+fn sealed(found: u32, crc: u32, what: &str) -> rusqlite::Result<()> {
+    if found == crc {
+        Ok(())
+    } else {
+        Err(nonsense(what))
+    }
 }
 
 /// An error for content that no version of this program writes.
@@ -94,48 +182,44 @@ pub(super) fn check_records(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn check_small_tables(connection: &Connection) -> rusqlite::Result<()> {
     super::tally::Tally::load(connection)?;
     partly_settled(connection)?;
-    let wrong = "SELECT (SELECT count(*) FROM settled WHERE sink NOT BETWEEN 0 AND 31 OR seq NOT IN (SELECT seq FROM record)) + (SELECT count(*) FROM sink WHERE number NOT BETWEEN 0 AND 31)";
+    sinks(connection)?;
+    let wrong = "SELECT (SELECT count(*) FROM settled WHERE seq NOT IN (SELECT seq FROM record)) + abs((SELECT count(*) FROM sink) - (SELECT count(*) FROM sink_copy))";
     let wrong: i64 = connection.query_row(wrong, [], |row| row.get(0))?;
-    let mut names = connection.prepare("SELECT name FROM sink")?;
-    let names = names
-        .query_map([], |row| row.get::<_, String>(0))?
-        .collect::<Result<Vec<_>, _>>()?;
-    if wrong > 0 || names.iter().any(|name| SinkName::parse(name).is_err()) {
-        return Err(nonsense("its sinks make no sense"));
+    if wrong > 0 {
+        return Err(nonsense(
+            "its sinks and what they have settled do not fit together",
+        ));
     }
     Ok(())
 }
 
-/// Takes out of the small tables what makes no sense. A sink whose name was lost keeps its number,
-/// under a name that says so. A record whose sinks are none, or no set at all, is given one, whose
-/// dispatcher will find that its checksum does not match and set it aside with its bytes.
-pub(super) fn mend_small_tables(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(
-        "DELETE FROM sink WHERE number NOT BETWEEN 0 AND 31;
-         DELETE FROM settled WHERE sink NOT BETWEEN 0 AND 31 OR seq NOT IN (SELECT seq FROM record);
-         UPDATE dead_letter SET sink = 0 WHERE sink NOT BETWEEN 0 AND 31;
-         UPDATE record SET sinks = 1 WHERE typeof(sinks) <> 'integer' OR sinks NOT BETWEEN 1 AND 4294967295;",
-    )?;
-    for number in 0..SinkIndex::MAX {
-        let Some(index) = SinkIndex::new(number) else {
-            break;
-        };
-        let sql = "SELECT CAST(name AS BLOB) FROM sink WHERE number = ?1";
-        let name: Option<Vec<u8>> = connection
-            .query_row(sql, [number], |row| row.get(0))
-            .optional()?;
-        let sound = name.as_deref().is_some_and(|name| {
-            std::str::from_utf8(name).is_ok_and(|name| SinkName::parse(name).is_ok())
-        });
-        let sql = "SELECT EXISTS (SELECT 1 FROM record WHERE sinks & ?1)";
-        let used: bool = connection.query_row(sql, [1_u32 << number], |row| row.get(0))?;
-        if !sound && (used || name.is_some()) {
-            let lost = super::inspect::placeholder(index);
-            connection.execute(
-                "INSERT OR REPLACE INTO sink (number, name) VALUES (?1, ?2)",
-                params![number, lost.as_str()],
-            )?;
-        }
+/// Whether every id and every dead letter is as it was written.
+pub(super) fn check_ids_and_letters(connection: &Connection) -> rusqlite::Result<()> {
+    const WRONG: &str = "an id in the ledger does not match its checksum";
+    let mut statement = connection.prepare("SELECT id, seq, crc FROM ledger")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = row.get_ref(0)?.as_bytes()?;
+        sealed(row.get(2)?, checksum(&[row.get(1)?], &[id]), WRONG)?;
+    }
+    let mut statement =
+        connection.prepare("SELECT id, seq, accepted_at, crc FROM ledger_untimed")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = row.get_ref(0)?.as_bytes()?;
+        let crc = checksum(&[row.get(1)?, row.get(2)?], &[id]);
+        sealed(row.get(3)?, crc, WRONG)?;
+    }
+    let mut after = i64::MIN;
+    while let Some(dead) = dead_letters(connection, after, 1)?.pop() {
+        after = dead.number;
+        let stored = "SELECT letter_crc FROM dead_letter WHERE number = ?1";
+        let stored = connection.query_row(stored, [after], |row| row.get(0))?;
+        sealed(
+            stored,
+            dead.letter_crc(),
+            "a dead letter does not match its checksum",
+        )?;
     }
     Ok(())
 }
@@ -143,25 +227,38 @@ pub(super) fn mend_small_tables(connection: &Connection) -> rusqlite::Result<()>
 /// Writes the numbers down again, for a file that may have lost them.
 pub(super) fn restore_sinks(
     connection: &Connection,
-    sinks: &[(SinkIndex, SinkName)],
+    known: &[(SinkIndex, SinkName)],
 ) -> rusqlite::Result<()> {
-    let known: i64 = connection.query_row("SELECT count(*) FROM sink", [], |row| row.get(0))?;
-    if usize::try_from(known) == Ok(sinks.len()) {
+    if sinks(connection)?.as_slice() == known {
         return Ok(());
     }
-    for (index, name) in sinks {
-        connection.execute(
-            "INSERT OR REPLACE INTO sink (number, name) VALUES (?1, ?2)",
-            params![index.number(), name.as_str()],
-        )?;
+    let transaction = connection.unchecked_transaction()?;
+    for (index, name) in known {
+        name_sink(connection, *index, name)?;
     }
-    Ok(())
+    transaction.commit()
+}
+
+/// Takes out what sinks have settled of records that are not there.
+pub(super) fn drop_idle_marks(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute(
+        "DELETE FROM settled WHERE seq NOT IN (SELECT seq FROM record)",
+        [],
+    )
 }
 
 /// The sequence behind all that are in use.
 pub(super) fn next_free(connection: &Connection) -> rusqlite::Result<u64> {
     let highest = connection.query_row("SELECT max(coalesce((SELECT max(seq) FROM record), 0), coalesce((SELECT max(seq) FROM dead_letter), 0))", [], |row| row.get(0));
     highest.map(|highest| unsigned(highest) + 1)
+}
+
+/// The sequence behind all that any id was accepted with. It reads the whole ledger.
+pub(super) fn behind_ids(connection: &Connection) -> rusqlite::Result<i64> {
+    let highest = "SELECT max(coalesce((SELECT max(seq) FROM ledger), 0), coalesce((SELECT max(seq) FROM ledger_untimed), 0))";
+    connection
+        .query_row(highest, [], |row| row.get::<_, i64>(0))
+        .map(|highest| highest + 1)
 }
 
 /// Adds a record.
@@ -188,14 +285,21 @@ pub(super) fn enter(
     now: Timestamp,
 ) -> rusqlite::Result<Option<u64>> {
     let inserted = if id.is_timed() {
-        let mut statement =
-            connection.prepare_cached("INSERT OR IGNORE INTO ledger (id, seq) VALUES (?1, ?2)")?;
-        statement.execute(params![id.as_bytes(), signed(sequence)])?
+        let mut statement = connection
+            .prepare_cached("INSERT OR IGNORE INTO ledger (id, seq, crc) VALUES (?1, ?2, ?3)")?;
+        let crc = checksum(&[signed(sequence)], &[id.as_bytes()]);
+        statement.execute(params![id.as_bytes(), signed(sequence), crc])?
     } else {
         let mut statement = connection.prepare_cached(
-            "INSERT OR IGNORE INTO ledger_untimed (id, seq, accepted_at) VALUES (?1, ?2, ?3)",
+            "INSERT OR IGNORE INTO ledger_untimed (id, seq, accepted_at, crc) VALUES (?1, ?2, ?3, ?4)",
         )?;
-        statement.execute(params![id.as_bytes(), signed(sequence), now.as_second()])?
+        let crc = checksum(&[signed(sequence), now.as_second()], &[id.as_bytes()]);
+        statement.execute(params![
+            id.as_bytes(),
+            signed(sequence),
+            now.as_second(),
+            crc
+        ])?
     };
     if inserted == 1 {
         Ok(None)
@@ -217,17 +321,20 @@ pub(super) fn entered(connection: &Connection, id: EventId) -> rusqlite::Result<
         .optional()
 }
 
-/// Forgets an id.
-pub(super) fn strike(connection: &Connection, id: EventId) -> rusqlite::Result<()> {
+/// Forgets an id. Returns how many that were.
+pub(super) fn strike(connection: &Connection, id: EventId) -> rusqlite::Result<usize> {
     let sql = if id.is_timed() {
         "DELETE FROM ledger WHERE id = ?1"
     } else {
         "DELETE FROM ledger_untimed WHERE id = ?1"
     };
-    connection
-        .prepare_cached(sql)?
-        .execute([id.as_bytes()])
-        .map(drop)
+    connection.prepare_cached(sql)?.execute([id.as_bytes()])
+}
+
+/// How many ids are known.
+pub(super) fn count_ids(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT (SELECT count(*) FROM ledger) + (SELECT count(*) FROM ledger_untimed)";
+    connection.query_row(sql, [], |row| row.get(0))
 }
 
 /// Forgets the ids of events triggered before `before`; an id without a time counts from its
@@ -256,9 +363,10 @@ pub(super) fn settle(
     let sequence = signed(position.sequence);
     if !last {
         let mut statement = connection.prepare_cached(
-            "INSERT OR IGNORE INTO settled (seq, sink) SELECT seq, ?2 FROM record WHERE seq = ?1",
+            "INSERT OR IGNORE INTO settled (seq, sink, crc) SELECT seq, ?2, ?3 FROM record WHERE seq = ?1",
         )?;
-        let marked = statement.execute(params![sequence, sink.number()])?;
+        let crc = checksum(&[sequence, i64::from(sink)], &[]);
+        let marked = statement.execute(params![sequence, sink.number(), crc])?;
         return Ok(if marked == 1 {
             Changed::Marked
         } else {
@@ -289,13 +397,24 @@ pub(super) fn is_pending(connection: &Connection, sequence: u64) -> rusqlite::Re
 
 /// Records that some, but not all, of their sinks have settled.
 pub(super) fn partly_settled(connection: &Connection) -> rusqlite::Result<Vec<(u64, SinkIndex)>> {
-    let mut statement = connection.prepare("SELECT seq, sink FROM settled")?;
-    let rows = statement.query_map([], |row| {
-        Ok((unsigned(row.get(0)?), row.get::<_, usize>(1)?))
-    })?;
-    rows.map(|row| row.map(|(sequence, sink)| SinkIndex::new(sink).map(|sink| (sequence, sink))))
-        .filter_map(Result::transpose)
-        .collect()
+    let mut statement = connection.prepare("SELECT seq, sink, crc FROM settled")?;
+    let mut rows = statement.query([])?;
+    let mut settled = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (sequence, number, crc): (i64, i64, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let sink = usize::try_from(number).ok().and_then(SinkIndex::new);
+        match sink {
+            Some(sink) if crc == checksum(&[sequence, number], &[]) => {
+                settled.push((unsigned(sequence), sink));
+            }
+            _ => {
+                return Err(nonsense(
+                    "what a sink has settled does not match its checksum",
+                ));
+            }
+        }
+    }
+    Ok(settled)
 }
 
 /// The sinks a record was accepted for.
@@ -372,10 +491,10 @@ pub(super) fn read_one(connection: &Connection, sequence: u64) -> rusqlite::Resu
 pub(super) fn bury(connection: &Connection, dead: &DeadRow) -> rusqlite::Result<()> {
     let row = &dead.row;
     connection
-        .prepare_cached("INSERT INTO dead_letter (seq, sink, reason, detail, buried_at, sinks, crc, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+        .prepare_cached("INSERT INTO dead_letter (seq, sink, reason, detail, buried_at, letter_crc, sinks, crc, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
         .execute(params![
             signed(row.sequence), dead.sink.number(), dead.reason, dead.detail, dead.buried_at.as_second(),
-            row.sinks.bits(), row.crc, row.head, row.body.as_ref()
+            dead.letter_crc(), row.sinks.bits(), row.crc, row.head, row.body.as_ref()
         ])
         .map(drop)
 }

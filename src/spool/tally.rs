@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::table::Changed;
+use super::table::{self, Changed};
 use crate::event::{SinkIndex, SinkSet};
 
 /// What lies in the spool's file.
@@ -13,6 +13,8 @@ pub(super) struct Tally {
     pub records: i64,
     /// Their bytes, and those of the dead letters.
     pub bytes: i64,
+    /// Ids in the ledger.
+    pub ids: i64,
     /// Every sequence ever given out is below this.
     pub reserved: i64,
     /// Rows by sink that still wait for it.
@@ -52,23 +54,38 @@ impl Tally {
         }
     }
 
+    /// So many ids left the ledger.
+    pub fn forget(&mut self, ids: usize) {
+        self.ids -= i64::try_from(ids).unwrap_or(i64::MAX);
+    }
+
     /// Reads the table.
     pub fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut tally = Self::new();
-        let mut statement = connection.prepare("SELECT name, sink, value FROM tally")?;
+        let mut statement = connection.prepare("SELECT name, sink, value, crc FROM tally")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (name, sink, value): (String, usize, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            match name.as_str() {
-                "records" => tally.records = value,
-                "bytes" => tally.bytes = value,
-                "reserved" => tally.reserved = value,
-                "pending" if sink < SinkIndex::MAX => tally.pending[sink] = value,
-                "dead" if sink < SinkIndex::MAX => tally.dead[sink] = value,
-                _ => {}
+            let (name, sink, value): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if row.get::<_, u32>(3)? != table::checksum(&[sink, value], &[name.as_bytes()]) {
+                return Err(table::nonsense("its counts do not match their checksums"));
             }
+            tally.set(&name, sink, value);
         }
         Ok(tally)
+    }
+
+    /// Takes one count over; one that this program does not know says nothing to it.
+    pub fn set(&mut self, name: &str, sink: i64, value: i64) {
+        let sink = usize::try_from(sink).unwrap_or(usize::MAX);
+        match name {
+            "records" => self.records = value,
+            "bytes" => self.bytes = value,
+            "ids" => self.ids = value,
+            "reserved" => self.reserved = value,
+            "pending" if sink < SinkIndex::MAX => self.pending[sink] = value,
+            "dead" if sink < SinkIndex::MAX => self.dead[sink] = value,
+            _ => {}
+        }
     }
 
     /// Writes what differs from `before`.
@@ -76,6 +93,7 @@ impl Tally {
         let single = [
             ("records", before.records, self.records),
             ("bytes", before.bytes, self.bytes),
+            ("ids", before.ids, self.ids),
             ("reserved", before.reserved, self.reserved),
         ];
         for (name, _, value) in single.into_iter().filter(|(_, before, now)| before != now) {
@@ -99,7 +117,9 @@ impl Tally {
 }
 
 fn put(connection: &Connection, name: &str, sink: usize, value: i64) -> rusqlite::Result<()> {
-    let mut statement = connection
-        .prepare_cached("INSERT OR REPLACE INTO tally (name, sink, value) VALUES (?1, ?2, ?3)")?;
-    statement.execute(params![name, sink, value]).map(drop)
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO tally (name, sink, value, crc) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let crc = table::checksum(&[table::signed(sink as u64), value], &[name.as_bytes()]);
+    statement.execute(params![name, sink, value, crc]).map(drop)
 }

@@ -101,11 +101,9 @@ impl<'a> Writer<'a> {
         if batch.expire > 0 {
             let window =
                 SignedDuration::try_from(self.settings.window).unwrap_or(SignedDuration::MAX);
-            table::expire_ledger(
-                &transaction,
-                self.now.saturating_sub(window).unwrap_or(Timestamp::MIN),
-                batch.expire,
-            )?;
+            let before = self.now.saturating_sub(window).unwrap_or(Timestamp::MIN);
+            let expired = table::expire_ledger(&transaction, before, batch.expire)?;
+            self.tally.forget(expired);
         }
         if batch.probe {
             self.tally.reserved += 1;
@@ -128,7 +126,9 @@ impl<'a> Writer<'a> {
         }
         if self.settings.place == Place::Memory {
             // Nothing durable can be kept of it, so the sender's next try must not pass for a duplicate.
-            return table::strike(connection, burial.record.event().id());
+            let struck = table::strike(connection, burial.record.event().id())?;
+            self.tally.forget(struck);
+            return Ok(());
         }
         let row = burial.record.encode().map_err(encoding)?;
         let dead = DeadRow {
@@ -167,10 +167,10 @@ impl<'a> Writer<'a> {
             });
         }
         let sequence = self.next_sequence;
-        if let Some(original) = table::enter(connection, id, sequence, self.now)?
-            && suppress
-        {
-            return Self::duplicate(connection, original);
+        match table::enter(connection, id, sequence, self.now)? {
+            Some(original) if suppress => return Self::duplicate(connection, original),
+            Some(_) => {}
+            None => self.tally.ids += 1,
         }
         self.reserve(sequence);
         let (record, row) = Record::create(sequence, routed).map_err(encoding)?;

@@ -9,6 +9,7 @@ const OURS: Identity = Identity {
     application_id: 0x0102_0304,
     version: 1,
     schema: "CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT",
+    former: &[],
 };
 
 fn folder() -> (TempDir, PathBuf) {

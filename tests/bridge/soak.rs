@@ -42,7 +42,7 @@ async fn a_thousand_kills_lose_nothing_and_keep_the_order() {
         bridge.kill();
         killed += 1;
         // Half of them are killed while they start: in the middle of what the last one left behind.
-        if life % 2 == 0 {
+        if life.is_multiple_of(2) {
             let starting = Bridge::launch(&setup.write());
             tokio::time::sleep(Duration::from_millis(life / 4)).await;
             starting.kill();

@@ -11,10 +11,12 @@ use hookferry::sink::store::Store;
 use hookferry::sink::{RefusalReason, Sink};
 use hookferry::spool::{
     Appended, Burial, Duplicates, Milestone, Place, Record, Settings, Settlement, Spool,
-    SpoolUnavailable,
+    SpoolError, SpoolUnavailable,
 };
+use hookferry::sqlite::OpenError;
 use tempfile::TempDir;
 
+use crate::eventually::eventually_blocking;
 use crate::message::{Sender, body};
 
 struct Opened {
@@ -33,11 +35,19 @@ fn settings(place: Place) -> Settings {
     }
 }
 
-fn open(settings: Settings) -> Opened {
+fn open(settings: &Settings) -> Opened {
     let name = SinkName::parse("store").unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (spool, _stopped) =
-        Spool::open(settings, std::slice::from_ref(&name), Arc::clone(&metrics)).unwrap();
+    // A program that another test is just starting holds the lock of a spool that was closed until
+    // it has become that program.
+    let free = || {
+        let names = std::slice::from_ref(&name);
+        match Spool::open(settings.clone(), names, Arc::clone(&metrics)) {
+            Err(SpoolError::Open(OpenError::Held { .. })) => None,
+            opened => Some(opened.unwrap()),
+        }
+    };
+    let (spool, _stopped) = eventually_blocking("the spool is free", free);
     let sink = spool.sink(&name).unwrap();
     Opened {
         spool,
@@ -52,7 +62,7 @@ fn file(folder: &TempDir) -> Place {
 
 /// A spool file with `count` events in it, and nobody who has it open.
 async fn filled(folder: &TempDir, count: usize) -> Vec<String> {
-    let opened = open(settings(file(folder)));
+    let opened = open(&settings(file(folder)));
     let mut ids = Vec::new();
     for number in 0..count {
         ids.push(append(&opened.spool, &format!("o{number}")).await);
@@ -122,7 +132,7 @@ fn store(sink: &str) -> Store {
 async fn what_waits_outlives_a_restart_in_order_and_byte_for_byte() {
     let folder = TempDir::new().unwrap();
     let appended = filled(&folder, 250).await;
-    let opened = open(settings(file(&folder)));
+    let opened = open(&settings(file(&folder)));
     let records = waiting(&opened, 250).await;
     assert_eq!(ids(&records), appended);
     assert_eq!(
@@ -144,13 +154,13 @@ async fn what_waits_outlives_a_restart_in_order_and_byte_for_byte() {
 async fn a_duplicate_is_known_across_a_restart_and_sequences_are_never_used_twice() {
     let folder = TempDir::new().unwrap();
     filled(&folder, 1).await;
-    let opened = open(settings(file(&folder)));
+    let opened = open(&settings(file(&folder)));
     let first = waiting(&opened, 1).await.remove(0);
     let highest = first.position().sequence;
     deliver(&opened, &folder, first).await;
     opened.spool.close().await;
 
-    let opened = open(settings(file(&folder)));
+    let opened = open(&settings(file(&folder)));
     assert_eq!(
         opened
             .metrics
@@ -171,7 +181,7 @@ async fn a_duplicate_is_known_across_a_restart_and_sequences_are_never_used_twic
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_spool_refuses_new_events_but_still_knows_old_ones() {
     let folder = TempDir::new().unwrap();
-    let opened = open(Settings {
+    let opened = open(&Settings {
         max_events: 2,
         ..settings(file(&folder))
     });
@@ -198,7 +208,7 @@ async fn a_full_spool_refuses_new_events_but_still_knows_old_ones() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_delivery_is_answered_by_the_receipt_and_so_is_a_duplicate() {
     let folder = TempDir::new().unwrap();
-    let opened = open(settings(Place::Memory));
+    let opened = open(&settings(Place::Memory));
     let routed = || Sender::new("onecodex").routed(body("sample.uploaded", "a"));
     let wait = |routed| {
         let spool = opened.spool.clone();
@@ -222,7 +232,7 @@ async fn whoever_waits_for_delivery_is_answered_by_the_receipt_and_so_is_a_dupli
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_kept_and_can_be_requeued() {
     let folder = TempDir::new().unwrap();
-    let opened = open(settings(file(&folder)));
+    let opened = open(&settings(file(&folder)));
     append(&opened.spool, "a").await;
     let record = waiting(&opened, 1).await.remove(0);
     let burial = Burial {
@@ -234,7 +244,7 @@ async fn a_dead_letter_is_kept_and_can_be_requeued() {
     opened.spool.bury(burial).await.unwrap();
     opened.spool.close().await;
 
-    let opened = open(settings(file(&folder)));
+    let opened = open(&settings(file(&folder)));
     let letters = opened
         .spool
         .inspect(|spool| spool.dead_letters(0, 10, true))
@@ -290,7 +300,7 @@ async fn a_changed_record_is_set_aside_with_its_bytes_and_the_others_are_deliver
         .unwrap();
     drop(connection);
 
-    let opened = open(settings(file(&folder)));
+    let opened = open(&settings(file(&folder)));
     assert_eq!(
         ids(&waiting(&opened, 2).await),
         [appended[0].clone(), appended[2].clone()]
@@ -322,7 +332,7 @@ async fn a_damaged_file_is_kept_aside_and_what_can_be_read_is_carried_over() {
     };
     spoil_a_leaf_of_records(&path);
 
-    let opened = open(settings(file(&folder)));
+    let opened = open(&settings(file(&folder)));
     let pending = opened
         .metrics
         .spool_events
@@ -352,15 +362,19 @@ async fn counts_and_names_that_make_no_sense_cost_no_event() {
         "DELETE FROM tally",
         "UPDATE tally SET value = 1 << 40 WHERE name = 'bytes'",
         "UPDATE tally SET value = 'x'",
-        "INSERT INTO settled (seq, sink) VALUES (999999999, 0)",
-        "INSERT INTO settled (seq, sink) SELECT max(seq), -3 FROM record",
-        "INSERT INTO sink (number, name) VALUES (77, 'far')",
-        "INSERT INTO sink (number, name) VALUES (5, CAST(x'ff' AS TEXT))",
+        "INSERT INTO settled (seq, sink, crc) VALUES (999999999, 0, 0)",
+        "INSERT INTO settled (seq, sink, crc) SELECT max(seq), -3, 0 FROM record",
+        "INSERT INTO settled (seq, sink, crc) SELECT max(seq), 0, 0 FROM record",
+        "INSERT INTO sink (number, name, crc) VALUES (77, 'far', 0)",
+        "INSERT INTO sink (number, name, crc) VALUES (5, CAST(x'ff' AS TEXT), 0)",
+        "UPDATE sink SET name = 'stare'",
+        "DELETE FROM sink_copy",
+        "UPDATE ledger SET seq = seq + 1",
     ] {
         let folder = TempDir::new().unwrap();
         let appended = filled(&folder, 20).await;
         change_by_hand(&folder, change);
-        let opened = open(settings(file(&folder)));
+        let opened = open(&settings(file(&folder)));
         assert_eq!(ids(&waiting(&opened, 20).await), appended, "{change}");
         append(&opened.spool, "new").await;
         assert_eq!(opened.metrics.events_unaccounted.get(), 0, "{change}");
@@ -411,7 +425,7 @@ async fn an_event_that_both_its_sinks_refuse_leaves_the_spool() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_in_memory_keeps_nothing_of_a_refused_event_and_takes_it_anew() {
-    let opened = open(settings(Place::Memory));
+    let opened = open(&settings(Place::Memory));
     for _ in 0..3 {
         append(&opened.spool, "a").await;
         let record = opened
@@ -463,7 +477,7 @@ async fn a_second_owner_and_a_newer_file_are_refused_with_a_remedy() {
             .unwrap_err()
             .to_string()
     };
-    let opened = open(settings(file(&folder)));
+    let opened = open(&settings(file(&folder)));
     assert!(refused(&folder).contains("in use by another process"));
     opened.spool.close().await;
     let Place::File(path) = file(&folder) else {

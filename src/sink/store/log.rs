@@ -37,6 +37,7 @@ CREATE TABLE entries (
 ) STRICT;
 CREATE INDEX entries_by_age ON entries (stored_at);
 ",
+    former: &[],
 };
 
 /// A topic's entries have places from its number shifted by this on: room for a million million

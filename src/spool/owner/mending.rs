@@ -13,6 +13,7 @@ use crate::event::SinkSet;
 use crate::spool::damage::{self, Failure};
 use crate::spool::presence::Presence;
 use crate::spool::recent::Recent;
+use crate::spool::salvage::{self, Cost};
 use crate::spool::table;
 use crate::spool::tally::Tally;
 use crate::sqlite;
@@ -80,9 +81,9 @@ impl Owner {
         let Some(claim) = self.claim.as_mut() else {
             return true;
         };
-        match damage::rescue(connection, claim) {
-            Ok(lost) => {
-                self.metrics.spool_corrupt_records_total.inc_by(lost);
+        match salvage::rescue(connection, claim) {
+            Ok(cost) => {
+                self.spoilt(&cost);
                 self.connection = None;
                 true
             }
@@ -98,7 +99,7 @@ impl Owner {
             Ok(opened) => {
                 self.connection = Some(opened.connection);
                 self.claim = opened.claim;
-                self.metrics.spool_corrupt_records_total.inc_by(opened.lost);
+                self.spoilt(&opened.cost);
                 true
             }
             Err(error) => {
@@ -106,6 +107,13 @@ impl Owner {
                 false
             }
         }
+    }
+
+    /// What the new file has cost; what is missing in it is counted when it is known what is there.
+    fn spoilt(&mut self, cost: &Cost) {
+        let mut entries = self.books.open();
+        entries.spoilt(cost);
+        entries.close(&self.tally, &self.settling);
     }
 
     /// A first commit, without any event, and a new count of what is there. What was settled before

@@ -84,7 +84,6 @@ impl Owner {
         {
             return Err(SpoolError::TooManySinks);
         }
-        metrics.spool_corrupt_records_total.inc_by(opened.lost);
         metrics
             .spool_max_bytes
             .set(table::signed(settings.max_bytes));
@@ -118,7 +117,7 @@ impl Owner {
             owner.broken(&full);
         }
         let mut entries = owner.books.open();
-        entries.recovered(&owner.tally);
+        entries.recovered(&owner.tally, &opened.cost);
         entries.close(&owner.tally, &owner.settling);
         Ok(owner)
     }

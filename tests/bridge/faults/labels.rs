@@ -137,7 +137,7 @@ async fn row_34_a_scrape_during_a_stall_is_quick() {
         waiting.spawn(async move { post.to(to).await.expect("an answer").status });
     }
     let (mut slowest, mut scrapes) = (Duration::ZERO, 0);
-    while waiting.len() > 0 {
+    while !waiting.is_empty() {
         let began = Instant::now();
         bridge.metrics().await;
         slowest = slowest.max(began.elapsed());

@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 
 use super::bystander::Bystander;
 use crate::harness::delivery::event;
-use crate::harness::{Bridge, Connection, Post, Setup, unique};
+use crate::harness::{Bridge, Connection, Outlet, Post, Setup, unique};
+use crate::order::proxied;
 
 const MIB: usize = 1024 * 1024;
 
@@ -84,6 +85,41 @@ async fn row_28_a_crowd_at_the_door_costs_nothing() {
     assert!(spent <= Duration::from_millis(100), "{spent:?} of a second");
     drop(crowd);
     unharmed.bridge.shows("http_connections", &[], 0.0).await;
+}
+
+/// A connection that breaks is made anew from the reserve.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_28_a_sink_connects_again_behind_a_crowd() {
+    let (proxy, url) = proxied().await;
+    let setup = Setup::rabbitmq(&url).ingress("head_timeout = \"60s\"\n");
+    let mut outlet = Outlet::rabbitmq(&setup).await;
+    let before = ["prlimit", "--nofile=64:64"];
+    let bridge = Bridge::start_through(&before, &setup.write()).await;
+    let mut honest = Connection::open(bridge.ingress).await.unwrap();
+    let mut ids = Vec::new();
+    let mut crowd_at_the_door = Vec::new();
+    for round in 0..3 {
+        let body = event("sample.uploaded", "behind");
+        honest
+            .send(&Post::signed(&setup.source, body).bytes())
+            .await
+            .unwrap();
+        let answer = honest.answer().await.unwrap().expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        ids.push(answer.id());
+        outlet.has(&bridge, &setup.source, &ids).await;
+        if round == 0 {
+            crowd_at_the_door = crowd(&bridge).await;
+        }
+        proxy.cut();
+        bridge.shows("sink_connected", &[], 0.0).await;
+        proxy.restore();
+        bridge.shows("sink_connected", &[], 1.0).await;
+    }
+    bridge.counts("sink_reconnects_total", &[], 3.0).await;
+    let open = bridge.metrics().await.process("open_fds");
+    assert!(open < 64.0, "{open}");
+    drop(crowd_at_the_door);
 }
 
 fn serve_under(limit: &str, setup: &Setup) -> Output {

@@ -57,7 +57,7 @@ fn items(text: &str) -> Vec<Vec<char>> {
 fn time(value: &[char]) -> Option<String> {
     let mut digits = String::new();
     for (place, c) in value.iter().enumerate() {
-        if ('0'..='9').contains(c) {
+        if c.is_ascii_digit() {
             digits.push(*c);
         } else if !c.is_ascii_alphabetic() || place + 1 < value.len() {
             return None;
@@ -68,7 +68,7 @@ fn time(value: &[char]) -> Option<String> {
 
 /// 64 hex digits, large or small.
 fn tag(value: &[char]) -> Option<String> {
-    let is_hex = |c: &char| matches!(c, '0'..='9' | 'a'..='f' | 'A'..='F');
+    let is_hex = char::is_ascii_hexdigit;
     if value.len() != 64 || !value.iter().all(is_hex) {
         return None;
     }

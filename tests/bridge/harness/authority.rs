@@ -12,8 +12,10 @@ impl Authority {
     /// A new one, that nobody knows yet.
     pub fn new() -> Self {
         let authority = Self(TempDir::new().expect("a temporary folder"));
-        let fresh = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout authority.key -out authority.pem";
-        authority.openssl(fresh);
+        // A name of its own: two authorities of one name differ in their signatures only, and the
+        // unknown one would be told as a forgery of the other.
+        let name = super::unique("authority");
+        authority.openssl(&format!("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name} -keyout authority.key -out authority.pem"));
         authority
     }
 

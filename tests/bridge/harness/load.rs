@@ -122,7 +122,8 @@ impl Journal {
         took[took.len() * 99 / 100]
     }
 
-    fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+    /// Everything that was tried.
+    pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.0.iter().flat_map(|sent| &sent.attempts)
     }
 }

@@ -77,7 +77,8 @@ impl Metrics {
             of("events_spooled_total") + of("events_recovered_total") + of("events_requeued_total");
         let went = of("events_delivered_total")
             + of("events_dead_lettered_total")
-            + of("events_discarded_total");
+            + of("events_discarded_total")
+            + of("events_lost_total");
         let waits = of("spool_events");
         let unaccounted = self.sum("events_unaccounted", &[]);
         let adds_up = (came - went - waits).abs() < f64::EPSILON && waits >= 0.0;

@@ -1,5 +1,6 @@
 //! The checker: what was sent and answered, held against what lies on the topics.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Seen;
@@ -92,10 +93,11 @@ impl Verdict {
             if sent.ids().any(|id| id != message.id) {
                 self.renamed.push(name(sent));
             }
-            if firsts.contains_key(&body) {
-                self.duplicates += 1;
-            } else {
-                firsts.insert(body, place);
+            match firsts.entry(body) {
+                Entry::Occupied(_) => self.duplicates += 1,
+                Entry::Vacant(first) => {
+                    first.insert(place);
+                }
             }
         }
         firsts

@@ -55,16 +55,16 @@ impl Report {
             "inversions": verdict.inversions.len(),
             "duplicates": verdict.duplicates,
         });
-        self.save(counts);
+        self.save(&counts);
     }
 
     /// Writes the line of a fault that leaves no events to count: the test has passed.
     pub fn held(self) {
-        self.save(json!({}));
+        self.save(&json!({}));
     }
 
     /// A file of its own, because tests run at the same time; a test that runs again writes over it.
-    fn save(self, counts: serde_json::Value) {
+    fn save(self, counts: &serde_json::Value) {
         let Some(folder) = std::env::var_os("HOOKFERRY_TEST_RESULTS").map(PathBuf::from) else {
             return;
         };

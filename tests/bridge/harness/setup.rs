@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -215,10 +215,14 @@ pub async fn ends(config: &Path) -> (Option<i32>, String) {
 }
 
 async fn ends_as(program: Program, config: &Path) -> (Option<i32>, String) {
+    ends_by(&mut program.command(), config).await
+}
+
+/// The same by a command that runs the program, such as `setpriv`.
+pub async fn ends_by(command: &mut Command, config: &Path) -> (Option<i32>, String) {
     let said = config.with_extension("said");
     let file = std::fs::File::create(&said).expect("writable");
-    let child = program
-        .command()
+    let child = command
         .args(["serve", "--config"])
         .arg(config)
         .stdin(Stdio::null())
