@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lapin::message::BasicGetMessage;
+use futures_util::StreamExt as _;
+use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -307,31 +309,44 @@ impl Queue {
 }
 
 impl DurableQueue {
-    /// Takes what is there, and lets go of it in the queue only once all of it has been read: what
+    /// Takes what is there, and lets go of it in the queue only once it has been written down: what
     /// a broken connection interrupts is read again, in its order.
     async fn read_on(&mut self) -> lapin::Result<()> {
         let connection = connect(&self.url).await?;
         let channel = connection.create_channel().await?;
-        let (mut fresh, mut last) = (Vec::new(), None);
-        let options = BasicGetOptions { no_ack: false };
-        while let Some(message) = channel
-            .basic_get(self.name.as_str().into(), options)
-            .await?
-        {
-            fresh.push(rabbit_message(&message));
-            last = Some(message.delivery.delivery_tag);
+        let (name, none) = (self.name.as_str(), FieldTable::default);
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = channel.queue_declare(name.into(), passive, none()).await?;
+        let waiting = queue.message_count() as usize;
+        channel.basic_qos(1000, BasicQosOptions::default()).await?;
+        let mut consumer = channel
+            .basic_consume(
+                name.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                none(),
+            )
+            .await?;
+        let mut fresh = Vec::new();
+        for left in (0..waiting).rev() {
+            let Some(delivery) = consumer.next().await else {
+                break;
+            };
+            let delivery = delivery?;
+            fresh.push(rabbit_message(&delivery));
+            if left % 500 == 0 {
+                self.seen.append(&mut fresh);
+                delivery.ack(BasicAckOptions { multiple: true }).await?;
+            }
         }
-        if let Some(tag) = last {
-            channel
-                .basic_ack(tag, BasicAckOptions { multiple: true })
-                .await?;
-        }
-        self.seen.extend(fresh);
         connection.close(200, "read".into()).await
     }
 }
 
-fn rabbit_message(message: &BasicGetMessage) -> Seen {
+fn rabbit_message(message: &Delivery) -> Seen {
     let properties = &message.properties;
     let text = |value: &AMQPValue| match value {
         AMQPValue::LongString(text) => text.to_string(),
@@ -346,7 +361,7 @@ fn rabbit_message(message: &BasicGetMessage) -> Seen {
         headers: headers
             .map(|(name, value)| (name.to_string(), text(value)))
             .collect(),
-        body: message.delivery.data.clone(),
+        body: message.data.clone(),
     }
 }
 
