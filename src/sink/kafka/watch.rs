@@ -136,8 +136,16 @@ pub(super) struct Watch {
     settings: Arc<Settings>,
     connected: AtomicBool,
     broken: AtomicBool,
-    /// How many connections each broker had seen when it was last up.
-    connects: Mutex<HashMap<String, u64>>,
+    seen: Mutex<Connections>,
+}
+
+/// The connections as they were when the client last told of them.
+#[derive(Debug, Default)]
+struct Connections {
+    /// How many each broker had seen when it was last up.
+    of: HashMap<String, u64>,
+    /// Whether any was up.
+    any: bool,
 }
 
 impl Watch {
@@ -147,7 +155,7 @@ impl Watch {
             settings,
             connected: AtomicBool::new(false),
             broken: AtomicBool::new(false),
-            connects: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -183,20 +191,22 @@ impl Watch {
     }
 
     /// Counts the connections that are new since a broker was last seen up. The first one of the
-    /// sink's life is no reconnect; the first one of a client that replaced another is.
+    /// sink's life is no reconnect. After a time without any, one is, whatever its broker is called:
+    /// the same broker has one name in the configuration and another one in the cluster, and a client
+    /// that replaced another knows none.
     fn count_connections(&self, brokers: &HashMap<String, Broker>) {
-        let mut known = self.connects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut anew = 0;
         for (name, broker) in brokers.iter().filter(|(_, broker)| broker.is_up()) {
-            let anew = match known.insert(name.clone(), broker.connects) {
-                Some(before) => broker.connects > before,
-                None => {
-                    known.len() == 1 && self.record.ever_connected.swap(true, Ordering::Relaxed)
-                }
-            };
-            if anew {
-                self.record.reconnects.fetch_add(1, Ordering::Relaxed);
-            }
+            let before = seen.of.insert(name.clone(), broker.connects);
+            anew += u64::from(before.is_some_and(|before| broker.connects > before));
         }
+        let any = brokers.values().any(Broker::is_up);
+        if any && !seen.any && self.record.ever_connected.swap(true, Ordering::Relaxed) {
+            anew = anew.max(1);
+        }
+        seen.any = any;
+        self.record.reconnects.fetch_add(anew, Ordering::Relaxed);
     }
 }
 
@@ -338,6 +348,9 @@ mod tests {
         assert_eq!(record.reconnects(), 1);
         watch().count_connections(&HashMap::from([up("a", 1)]));
         assert_eq!(record.reconnects(), 2, "a client that replaced another");
+        first.count_connections(&HashMap::new());
+        first.count_connections(&HashMap::from([up("c", 3)]));
+        assert_eq!(record.reconnects(), 3, "known by another name before");
     }
 
     #[test]

@@ -460,9 +460,10 @@ async fn loses_its_name(took: &str, take: impl Fn(&Path), give_back: impl Fn(&Pa
             1.0,
         )
         .await;
-    let said = bridge
-        .said("the spool cannot be written")
-        .expect("an error");
+    let said = eventually("the log says so", async || {
+        bridge.said("the spool cannot be written")
+    })
+    .await;
     assert!(
         said["error"]
             .as_str()
