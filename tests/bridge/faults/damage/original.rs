@@ -263,16 +263,19 @@ impl Opened {
 
     /// How many of the events are taken for new ones.
     async fn forgotten(&self, bodies: impl Iterator<Item = &Vec<u8>>) -> u64 {
-        let mut new = 0;
-        for body in bodies {
+        let again = bodies.map(|body| {
             let text = String::from_utf8(body.clone()).unwrap();
-            let appended = self
-                .spool
-                .append(self.routed(text), Milestone::Spooled)
-                .await;
-            new += u64::from(appended == Ok(Appended::Accepted));
-            assert!(appended.is_ok(), "the spool takes events again");
-        }
+            self.spool.append(self.routed(text), Milestone::Spooled)
+        });
+        let again = futures_util::future::join_all(again).await;
+        assert!(
+            again.iter().all(Result::is_ok),
+            "the spool takes events again"
+        );
+        let new = again
+            .iter()
+            .filter(|answer| **answer == Ok(Appended::Accepted));
+        let new = new.count() as u64;
         let another = self.routed(body("sample.uploaded", "another"));
         let appended = self.spool.append(another, Milestone::Spooled).await;
         assert_eq!(appended, Ok(Appended::Accepted));
