@@ -1,9 +1,6 @@
 //! What a cluster of several brokers does when one of them is in trouble, and a network that swallows
 //! answers: on librdkafka's cluster in memory, where each is brought about at will.
 
-// Only errors that say that nothing was written. After the others a producer may take it from the next
-// confirm of the partition that all before it is written, because a broker refuses gaps; this one
-// does not look for them.
 use rdkafka::types::RDKafkaRespErr::{
     RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR as STORAGE_ERROR,
     RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE as NO_LEADER,
