@@ -37,12 +37,6 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
     metrics
         .config_last_reload_timestamp_seconds
         .set(Timestamp::now().as_second());
-    let reasons = || {
-        Problem::REJECTIONS
-            .map(Problem::reason)
-            .into_iter()
-            .chain(Rejection::ALL.map(Rejection::reason))
-    };
     for reason in Refusal::ALL {
         metrics
             .deliveries_refused_total
@@ -59,63 +53,55 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             .deliveries_rejected_total
             .with_label_values(&["unknown", reason]);
     }
-    for SourceSettings {
-        source,
-        event_types,
-        ..
-    } in &settings.sources
-    {
-        let labels = || {
-            event_types
-                .iter()
-                .map(EventType::as_str)
-                .chain(["other", "quarantine"])
-        };
-        for reason in reasons() {
-            metrics
-                .deliveries_rejected_total
-                .with_label_values(&[source.name.as_str(), reason]);
-        }
-        metrics
-            .events_duplicate_total
-            .with_label_values(&[source.name.as_str()]);
-        for label in labels() {
-            metrics
-                .events_accepted_total
-                .with_label_values(&[source.name.as_str(), label]);
-            for sink in sinks {
-                metrics
-                    .events_delivered_total
-                    .with_label_values(&[sink.as_str(), label]);
-            }
-        }
+    for source in &settings.sources {
+        show_source(metrics, source, sinks);
     }
     for sink in &settings.sinks {
         show_certificates(metrics, sink);
     }
     for sink in sinks {
-        metrics
-            .events_requeued_total
-            .with_label_values(&[sink.as_str()]);
-        metrics
-            .events_lost_total
-            .with_label_values(&[sink.as_str()]);
-        metrics
-            .events_discarded_total
-            .with_label_values(&[sink.as_str()]);
-        for reason in RefusalReason::ALL {
-            metrics
-                .events_dead_lettered_total
-                .with_label_values(&[sink.as_str(), reason.as_str()]);
-        }
-        for result in ["confirmed", "unavailable", "unroutable", "refused"] {
-            metrics
-                .publish_attempts_total
-                .with_label_values(&[sink.as_str(), result]);
-        }
-        metrics
-            .last_delivery_timestamp_seconds
-            .with_label_values(&[sink.as_str()])
-            .set(0);
+        show_sink(metrics, sink.as_str());
     }
+}
+
+fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName]) {
+    let source = settings.source.name.as_str();
+    let rejections = Problem::REJECTIONS.map(Problem::reason).into_iter();
+    for reason in rejections.chain(Rejection::ALL.map(Rejection::reason)) {
+        metrics
+            .deliveries_rejected_total
+            .with_label_values(&[source, reason]);
+    }
+    metrics.events_duplicate_total.with_label_values(&[source]);
+    let event_types = settings.event_types.iter().map(EventType::as_str);
+    for label in event_types.chain(["other", "quarantine"]) {
+        metrics
+            .events_accepted_total
+            .with_label_values(&[source, label]);
+        for sink in sinks {
+            metrics
+                .events_delivered_total
+                .with_label_values(&[sink.as_str(), label]);
+        }
+    }
+}
+
+fn show_sink(metrics: &Metrics, sink: &str) {
+    metrics.events_requeued_total.with_label_values(&[sink]);
+    metrics.events_lost_total.with_label_values(&[sink]);
+    metrics.events_discarded_total.with_label_values(&[sink]);
+    for reason in RefusalReason::ALL {
+        metrics
+            .events_dead_lettered_total
+            .with_label_values(&[sink, reason.as_str()]);
+    }
+    for result in ["confirmed", "unavailable", "unroutable", "refused"] {
+        metrics
+            .publish_attempts_total
+            .with_label_values(&[sink, result]);
+    }
+    metrics
+        .last_delivery_timestamp_seconds
+        .with_label_values(&[sink])
+        .set(0);
 }

@@ -12,6 +12,8 @@ use crate::harness::{
 const LIFE_MILLISECONDS: u64 = 250;
 /// The program is ready again this soon after a crash.
 const RESTART: Duration = Duration::from_secs(2);
+/// What came while no sink was connected for long goes out object by object, one event at a time.
+const DRAINED: Duration = Duration::from_secs(600);
 const OBJECTS: usize = 16;
 
 /// How often it is killed.
@@ -55,7 +57,7 @@ async fn a_thousand_kills_lose_nothing_and_keep_the_order() {
     }
     assert!(slowest < RESTART, "ready again after {slowest:?}");
     let journal = load.stop().await;
-    bridge.drained().await;
+    bridge.drained_within(DRAINED).await;
     let outlets = [
         ("store", Outlet::Store),
         ("kafka", Outlet::kafka(&brokers)),

@@ -7,7 +7,6 @@ use hookferry::metrics::Metrics;
 use hookferry::name::SinkName;
 use hookferry::spool::{Appended, Duplicates, Milestone, Place, Settings, Spool};
 
-use crate::eventually::eventually_within;
 use crate::harness::delivery::{event, numbered};
 use crate::harness::load::{Attempt, Sent, digest};
 use crate::harness::setup::SECRET;
@@ -101,11 +100,7 @@ async fn drains(setup: Setup, mut outlet: Outlet, sink: &str, count: usize) -> (
     journal
         .0
         .push(accepted("another".to_owned(), 0, digest, id));
-    eventually_within(DRAINED, "the backlog drains", async || {
-        let waiting = bridge.metrics().await.sum("spool_events", &[]);
-        (waiting < 0.5).then_some(())
-    })
-    .await;
+    bridge.drained_within(DRAINED).await;
     let took = began.elapsed();
     let seen = outlet.read(&bridge, &setup.source).await;
     let verdict = Verdict::of(&journal, &seen);

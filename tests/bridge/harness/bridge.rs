@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::metrics::Metrics;
 use super::program::{self, Program};
 use super::{Answer, Connection, Post};
-use crate::eventually::eventually;
+use crate::eventually::{eventually, eventually_within};
 
 /// A bridge in a process of its own; dropping it kills it.
 pub struct Bridge {
@@ -257,6 +257,15 @@ impl Bridge {
     /// Waits until nothing is left to deliver.
     pub async fn drained(&self) {
         self.shows("spool_events", &[], 0.0).await;
+    }
+
+    /// The same for what takes its time.
+    pub async fn drained_within(&self, patience: Duration) {
+        eventually_within(patience, "nothing is left to deliver", async || {
+            let waiting = self.metrics().await.sum("spool_events", &[]);
+            (waiting < 0.5).then_some(())
+        })
+        .await;
     }
 }
 

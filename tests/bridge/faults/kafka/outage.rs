@@ -8,12 +8,11 @@ use crate::harness::{Copies, Node, Report};
 /// How long the frozen broker stays frozen: longer than any timeout of the client.
 const FROZEN: Duration = Duration::from_secs(25);
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --faults: a broker of its own"]
-async fn row_04_a_broker_that_restarts_is_found_again() {
+/// The broker ends in this way, and starts again.
+async fn is_found_again(end: impl FnOnce(&mut Node), did: &str) {
     let mut node = Node::kafka().await;
     let scene = Scene::at_kafka(&node.brokers()).await;
-    node.shut_down();
+    end(&mut node);
     scene.is_paused().await;
     scene.goes_on(200).await;
     node.restart().await;
@@ -22,28 +21,21 @@ async fn row_04_a_broker_that_restarts_is_found_again() {
     let (_, verdict) = scene.ends_well(Copies::InDoubt).await;
     Report::row(4)
         .sink("kafka")
-        .did("the broker stops and starts again")
+        .did(did)
         .recovered_in(recovered)
         .write(&verdict);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/run --faults: a broker of its own"]
+async fn row_04_a_broker_that_restarts_is_found_again() {
+    is_found_again(Node::shut_down, "the broker stops and starts again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: a broker of its own"]
 async fn row_04_a_broker_that_is_killed_is_found_again() {
-    let mut node = Node::kafka().await;
-    let scene = Scene::at_kafka(&node.brokers()).await;
-    node.kill();
-    scene.is_paused().await;
-    scene.goes_on(200).await;
-    node.restart().await;
-    let recovered = scene.recovers().await;
-    scene.counts("sink_reconnects_total", 1.0).await;
-    let (_, verdict) = scene.ends_well(Copies::InDoubt).await;
-    Report::row(4)
-        .sink("kafka")
-        .did("`kill -9` of the JVM under load")
-        .recovered_in(recovered)
-        .write(&verdict);
+    is_found_again(Node::kill, "`kill -9` of the JVM under load").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
