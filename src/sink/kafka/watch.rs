@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -136,16 +136,8 @@ pub(super) struct Watch {
     settings: Arc<Settings>,
     connected: AtomicBool,
     broken: AtomicBool,
-    seen: Mutex<Connections>,
-}
-
-/// The connections as they were when the client last told of them.
-#[derive(Debug, Default)]
-struct Connections {
-    /// How many each broker had seen when it was last up.
-    of: HashMap<String, u64>,
-    /// Whether any was up.
-    any: bool,
+    /// How many connections each broker had seen when it was last up, since any was.
+    seen: Mutex<HashMap<String, u64>>,
 }
 
 impl Watch {
@@ -184,29 +176,34 @@ impl Watch {
         }
         if connected {
             self.record.forget_trouble();
+            // The first one of the sink's life is no reconnect; the first one of a client that
+            // replaced another is.
+            if self.record.ever_connected.swap(true, Ordering::Relaxed) {
+                self.record.reconnects.fetch_add(1, Ordering::Relaxed);
+            }
+            // Whatever led here is counted with that.
+            self.seen().clear();
             tracing::info!(brokers = %self.settings.brokers, "connected to Kafka");
         } else {
             tracing::warn!(brokers = %self.settings.brokers, "no Kafka broker is connected");
         }
     }
 
-    /// Counts the connections that are new since a broker was last seen up. The first one of the
-    /// sink's life is no reconnect. After a time without any, one is, whatever its broker is called:
-    /// the same broker has one name in the configuration and another one in the cluster, and a client
-    /// that replaced another knows none.
-    fn count_connections(&self, brokers: &HashMap<String, Broker>) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut anew = 0;
+    /// Takes over what the client says of its brokers. One that connects anew while others stay
+    /// connected is a reconnect as well.
+    fn look_at(&self, brokers: &HashMap<String, Broker>) {
+        self.set_connected(!self.is_broken() && brokers.values().any(Broker::is_up));
+        let mut seen = self.seen();
         for (name, broker) in brokers.iter().filter(|(_, broker)| broker.is_up()) {
-            let before = seen.of.insert(name.clone(), broker.connects);
-            anew += u64::from(before.is_some_and(|before| broker.connects > before));
+            let before = seen.insert(name.clone(), broker.connects);
+            if before.is_some_and(|before| broker.connects > before) {
+                self.record.reconnects.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        let any = brokers.values().any(Broker::is_up);
-        if any && !seen.any && self.record.ever_connected.swap(true, Ordering::Relaxed) {
-            anew = anew.max(1);
-        }
-        seen.any = any;
-        self.record.reconnects.fetch_add(anew, Ordering::Relaxed);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -242,8 +239,7 @@ impl ClientContext for Watch {
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else {
             return;
         };
-        self.set_connected(!self.is_broken() && statistics.brokers.values().any(Broker::is_up));
-        self.count_connections(&statistics.brokers);
+        self.look_at(&statistics.brokers);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -341,16 +337,21 @@ mod tests {
         let record = Arc::new(Record::default());
         let watch = || Watch::new(Arc::new(Settings::new("b:9092")), Arc::clone(&record));
         let first = watch();
-        first.count_connections(&HashMap::from([up("a", 1)]));
-        first.count_connections(&HashMap::from([up("a", 1), up("b", 1)]));
+        first.look_at(&HashMap::from([up("a", 1)]));
+        first.look_at(&HashMap::from([up("a", 1), up("b", 1)]));
         assert_eq!(record.reconnects(), 0);
-        first.count_connections(&HashMap::from([up("a", 2), up("b", 1)]));
+        first.look_at(&HashMap::from([up("a", 2), up("b", 1)]));
         assert_eq!(record.reconnects(), 1);
-        watch().count_connections(&HashMap::from([up("a", 1)]));
+        watch().look_at(&HashMap::from([up("a", 1)]));
         assert_eq!(record.reconnects(), 2, "a client that replaced another");
-        first.count_connections(&HashMap::new());
-        first.count_connections(&HashMap::from([up("c", 3)]));
+        first.look_at(&HashMap::new());
+        first.look_at(&HashMap::from([up("c", 3)]));
         assert_eq!(record.reconnects(), 3, "known by another name before");
+        // The statistics come once a second: an outage may lie between two of them.
+        first.set_connected(false);
+        first.set_connected(true);
+        first.look_at(&HashMap::from([up("c", 4)]));
+        assert_eq!(record.reconnects(), 4, "seen by the deliveries alone");
     }
 
     #[test]
