@@ -106,6 +106,26 @@ async fn a_receipt_means_that_the_very_bytes_can_be_read() {
     close(store).await;
 }
 
+/// A reader goes on behind what it was given while the next entries are being committed: it must
+/// never hear that it is ahead of the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_on_at_once_is_never_ahead() {
+    const ENTRIES: usize = 300;
+    let (_folder, path) = folder();
+    let store = Arc::new(open(&path));
+    let log = store.log();
+    let writer = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { publish(&store, 0..ENTRIES).await }
+    });
+    let mut after = 0;
+    while after < ENTRIES as u64 {
+        let entries = log.read(TOPIC, after, 1000, DEADLINE).await.unwrap();
+        after = entries.last().expect("more will come").position;
+    }
+    writer.await.unwrap();
+}
+
 #[tokio::test]
 async fn bodies_that_are_no_text_or_nothing_at_all_are_kept_as_they_are() {
     let (_folder, path) = folder();

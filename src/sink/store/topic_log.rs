@@ -128,9 +128,12 @@ impl TopicLog {
             let last = self.last_position(topic, after, wait)?;
             if last > after && last != looked_at {
                 let (topic, limit) = (topic.to_owned(), limit.clamp(1, MAX_ENTRIES));
-                let entries = self
+                let mut entries = self
                     .look(move |connection| entries(connection, &topic, after, limit))
                     .await?;
+                // A commit may be in the file before it is announced: whoever was given its entries
+                // and went on behind them would be told that the log was started anew.
+                entries.retain(|entry| entry.position <= last);
                 if !entries.is_empty() {
                     return Ok(entries);
                 }
