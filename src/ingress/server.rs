@@ -55,7 +55,7 @@ pub struct Listening {
 /// Binds the public listener; it serves once the server is awaited.
 ///
 /// The parts of actix-web's own server are put together here, because each connection is a
-/// [`Stream`] of ours.
+/// `Stream` of ours.
 ///
 /// # Errors
 /// When the address cannot be bound.
