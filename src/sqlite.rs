@@ -508,7 +508,8 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<(String, String, Opti
 }
 
 /// The path with `suffix` after its last letter.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+#[must_use]
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

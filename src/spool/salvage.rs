@@ -10,7 +10,7 @@ mod carry;
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use super::SpoolError;
 use super::format::IDENTITY;
 use crate::event::SinkIndex;
-use crate::sqlite::{self, Cause, Claim, OpenError, Remains, Sharing};
+use crate::sqlite::{self, Cause, Claim, OpenError, Remains, Sharing, beside};
 use carry::Carrier;
 
 /// What a damaged file has cost. What is counted as lost is never too little; it may be too much
@@ -166,10 +166,4 @@ fn set_aside(path: &Path, error: io::Error) -> SpoolError {
         path: path.display().to_string(),
         error,
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
