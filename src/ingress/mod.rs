@@ -6,6 +6,7 @@
 //! statuses of errors.
 
 mod body;
+mod caller;
 mod door;
 mod problem;
 mod server;

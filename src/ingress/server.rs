@@ -17,6 +17,7 @@ use actix_web::web::{self, Data, Payload};
 use actix_web::{App, HttpRequest, HttpResponse};
 use tokio::net::TcpSocket;
 
+use super::caller::Caller;
 use super::door::Door;
 use super::stream::{Progress, Stream};
 
@@ -91,12 +92,17 @@ pub fn bind(public: &Public, door: Arc<Door>) -> io::Result<Listening> {
             .client_disconnect_timeout(LINGER)
             .on_connect_ext(|stream: &Stream, data| {
                 data.insert(stream.progress());
+                data.insert(stream.caller());
             })
             .h1(map_config(app, |()| AppConfig::default()));
         let watch = move |socket: TcpStream| {
-            let peer = socket.peer_addr().ok();
-            let stream = Stream::new(socket, head_timeout, Arc::clone(&metrics));
-            ready(Ok::<_, DispatchError>((stream, peer)))
+            // One that has ended already has no peer.
+            let stream = socket.peer_addr().map(|peer| {
+                let caller = Caller::direct(peer.ip());
+                let stream = Stream::new(socket, caller, head_timeout, Arc::clone(&metrics));
+                (stream, Some(peer))
+            });
+            ready(stream.map_err(DispatchError::Io))
         };
         fn_service(watch).and_then(http)
     };

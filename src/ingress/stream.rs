@@ -17,6 +17,7 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::caller::Caller;
 use super::door::UNKNOWN;
 use crate::metrics::Metrics;
 
@@ -112,6 +113,7 @@ impl Progress {
 /// The connection.
 pub(super) struct Stream {
     socket: TcpStream,
+    caller: Caller,
     progress: Rc<Progress>,
     head_timeout: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -119,7 +121,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub fn new(socket: TcpStream, head_timeout: Duration, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        socket: TcpStream,
+        caller: Caller,
+        head_timeout: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         metrics.http_connections.inc();
         let progress = Progress {
             phase: Cell::new(Phase::Quiet),
@@ -127,6 +134,7 @@ impl Stream {
         };
         Self {
             socket,
+            caller,
             progress: Rc::new(progress),
             head_timeout,
             deadline: None,
@@ -137,6 +145,11 @@ impl Stream {
     /// The progress that the door tells of.
     pub fn progress(&self) -> Rc<Progress> {
         Rc::clone(&self.progress)
+    }
+
+    /// Who is at the other end.
+    pub fn caller(&self) -> Caller {
+        self.caller
     }
 
     /// Bytes have come. After an answer they begin the next head, and its time.
