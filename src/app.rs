@@ -6,6 +6,7 @@
 //! last. A crash anywhere in between is as safe, only less polite.
 
 mod labels;
+mod vitals;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use crate::event::SinkIndex;
 use crate::ingress::{self, Door, Entrance, Limits, Public, Sources};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
-use crate::pipeline::{Dispatcher, Pipeline, Served};
+use crate::pipeline::{Dispatcher, Pipeline, Pulse, Served};
 use crate::route::{Route, Router};
 use crate::shutdown::Draining;
 use crate::sink::kafka::Kafka;
@@ -38,6 +39,8 @@ use crate::sink::store::{Store, TopicLog};
 use crate::sink::{Needs, Sink};
 use crate::spool::{Place, Spool, Stopped};
 use crate::telemetry;
+
+pub use vitals::Vitals;
 
 /// A running bridge.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub struct Bridge {
     sources: Arc<ArcSwap<Sources>>,
     metrics: Arc<Metrics>,
     dispatchers: JoinSet<anyhow::Result<()>>,
+    pulses: Vec<(SinkName, Pulse)>,
     stop_dispatchers: CancellationToken,
     servers: JoinSet<anyhow::Result<()>>,
     sinks: Vec<(SinkName, Arc<dyn Sink>)>,
@@ -123,6 +127,7 @@ impl Bridge {
             sources,
             metrics,
             dispatchers: outlets.dispatchers,
+            pulses: outlets.pulses,
             stop_dispatchers: outlets.stop,
             servers,
             sinks: outlets.sinks,
@@ -142,6 +147,15 @@ impl Bridge {
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The parts that show whether the bridge works.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        Vitals {
+            spool: self.spool.clone(),
+            dispatchers: self.pulses.clone(),
+        }
     }
 
     /// Takes over the sources and routes of a new configuration: secrets, tolerances, rate limits,
@@ -228,6 +242,7 @@ struct Outlets {
     sinks: Vec<(SinkName, Arc<dyn Sink>)>,
     topics: Option<TopicLog>,
     dispatchers: JoinSet<anyhow::Result<()>>,
+    pulses: Vec<(SinkName, Pulse)>,
     stop: CancellationToken,
 }
 
@@ -242,6 +257,7 @@ impl Outlets {
             sinks: Vec::new(),
             topics: None,
             dispatchers: JoinSet::new(),
+            pulses: Vec::new(),
             stop: CancellationToken::new(),
         };
         for SinkSettings { name, pace, kind } in settings {
@@ -253,6 +269,7 @@ impl Outlets {
                 sink: Arc::clone(&sink),
             };
             let dispatcher = Dispatcher::new(served, spool.clone(), pace, Arc::clone(metrics));
+            outlets.pulses.push((name.clone(), dispatcher.pulse()));
             let (stop, of) = (outlets.stop.clone(), name.clone());
             let run = async move {
                 dispatcher

@@ -58,7 +58,7 @@
 //! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
 //! | edges | [`sink`], [`spool`] | the trait with its three implementations; the disk |
 //! | middle | [`route`], [`event`], [`source`] | where an event goes; what it says; who sent it |
-//! | ground | [`name`], [`metrics`], [`shutdown`], [`descriptors`], [`sqlite`], [`seeded`] | parsed names, every metric, the word that the program stops, who may hold how many descriptors, files with one owner, the bugs that the suite must catch |
+//! | ground | [`name`], [`metrics`], [`shutdown`], [`descriptors`], [`sqlite`], [`systemd`], [`seeded`] | parsed names, every metric, the word that the program stops, who may hold how many descriptors, files with one owner, what systemd is told, the bugs that the suite must catch |
 //!
 //! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]
 //! and [`admin`], which are both HTTP listeners; rusqlite in [`spool`], [`sink::store`] and
@@ -83,4 +83,5 @@ pub mod sink;
 pub mod source;
 pub mod spool;
 pub mod sqlite;
+pub mod systemd;
 pub mod telemetry;

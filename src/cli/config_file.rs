@@ -1,12 +1,12 @@
 //! The configuration a command works with.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Failure;
-use crate::config::{self, Settings};
+use crate::config::{self, Problems, Settings};
 
 /// Where the configuration is.
 #[derive(Debug, Args)]
@@ -19,12 +19,47 @@ pub(super) struct ConfigFile {
 impl ConfigFile {
     /// Reads it; whatever is wrong is said at once.
     pub(super) fn load(&self) -> Result<Settings, Failure> {
-        config::load(&self.config).map_err(|problems| {
-            let file = self.config.display();
-            Failure::Usage(format!(
-                "the configuration {file} cannot be used:\n{problems}"
-            ))
-        })
+        config::load(&self.config).map_err(|problems| cannot_be_used(&self.config, &problems))
+    }
+}
+
+fn cannot_be_used(file: &Path, problems: &Problems) -> Failure {
+    let file = file.display();
+    Failure::Usage(format!(
+        "the configuration {file} cannot be used:\n{problems}"
+    ))
+}
+
+/// Where a running bridge's admin listener is.
+#[derive(Debug, Args)]
+pub(super) struct AdminListener {
+    /// The configuration file of the bridge (TOML), whose admin.listen is asked.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOOKFERRY_CONFIG",
+        required_unless_present = "url"
+    )]
+    config: Option<PathBuf>,
+    /// The admin listener's URL; from the configuration unless given.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+impl AdminListener {
+    /// Its base URL.
+    pub(super) fn url(&self) -> Result<String, Failure> {
+        let (Some(file), None) = (&self.config, &self.url) else {
+            let text = "name the admin listener with --url, or the configuration with --config";
+            let url = self
+                .url
+                .as_deref()
+                .ok_or_else(|| Failure::Usage(text.into()))?;
+            return Ok(url.trim_end_matches('/').to_owned());
+        };
+        let listen =
+            config::admin_listen(file).map_err(|problems| cannot_be_used(file, &problems))?;
+        admin_url(None, listen)
     }
 }
 

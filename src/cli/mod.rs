@@ -13,6 +13,7 @@ mod event_view;
 mod explain;
 mod export;
 mod failure;
+mod health;
 mod http;
 mod input;
 mod mark;
@@ -28,6 +29,7 @@ mod store_reader;
 mod table;
 mod tail;
 mod topics;
+mod watchdog;
 mod webhook;
 
 use std::process::ExitCode;
@@ -61,6 +63,7 @@ enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
     Check(check::Check),
+    Health(health::Health),
     Send(send::Send),
     Explain(explain::Explain),
     Tail(tail::Tail),
@@ -77,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Health(health) => health.run(),
         Command::Send(send) => send.run(),
         Command::Explain(explain) => explain.run(),
         Command::Tail(tail) => tail.run(),

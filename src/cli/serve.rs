@@ -4,8 +4,9 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{ConfigFile, Failure, runtime};
+use super::{ConfigFile, Failure, runtime, watchdog};
 use crate::app::Bridge;
+use crate::systemd::Systemd;
 use crate::telemetry;
 
 /// Run the bridge.
@@ -23,23 +24,38 @@ impl Serve {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let settings = self.config.load()?;
         telemetry::start(&settings.log);
+        let systemd = Systemd::from_environment();
         runtime()?.block_on(async {
             let mut signals = Signals::new()?;
             let mut bridge = Bridge::start(settings)?;
             tracing::info!(ingress = %bridge.ingress(), admin = %bridge.admin(), version = env!("CARGO_PKG_VERSION"), "the bridge is ready");
-            let outcome = self.serve(&mut bridge, &mut signals).await;
+            systemd.ready();
+            let vitals = bridge.vitals();
+            let outcome = tokio::select! {
+                outcome = self.serve(&mut bridge, &mut signals, &systemd) => outcome,
+                never = watchdog::watch(&systemd, &vitals) => match never {},
+            };
+            systemd.stopping();
             let stopped = bridge.stop().await;
             outcome.and(stopped).map_err(Failure::from)
         })
     }
 
     /// Serves until a signal says stop, or a part fails.
-    async fn serve(&self, bridge: &mut Bridge, signals: &mut Signals) -> anyhow::Result<()> {
+    async fn serve(
+        &self,
+        bridge: &mut Bridge,
+        signals: &mut Signals,
+        systemd: &Systemd,
+    ) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hangup.recv() => self.reload(bridge),
+                _ = signals.hangup.recv() => {
+                    systemd.reloading();
+                    systemd.reloaded(self.reload(bridge));
+                }
                 error = bridge.failed() => return Err(error),
             }
         }
@@ -47,12 +63,13 @@ impl Serve {
         Ok(())
     }
 
-    fn reload(&self, bridge: &Bridge) {
+    /// Whether the new configuration was taken over.
+    fn reload(&self, bridge: &Bridge) -> bool {
         let reloaded = self
             .config
             .load()
             .and_then(|settings| Ok(bridge.reload(settings)?));
-        match reloaded {
+        match &reloaded {
             Ok(()) => tracing::info!(
                 "the new sources and routes are in force; other changes need a restart"
             ),
@@ -61,6 +78,7 @@ impl Serve {
                 tracing::error!(%error, "the new configuration is not taken over; the old one stays");
             }
         }
+        reloaded.is_ok()
     }
 }
 

@@ -15,6 +15,7 @@ mod sources;
 mod store;
 pub mod value;
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::Table;
@@ -32,7 +33,31 @@ pub const EXAMPLE: &str = include_str!("example.toml");
 /// # Errors
 /// Everything that is wrong with it, each with its key path and a remedy.
 pub fn load(path: &Path) -> Result<Settings, Problems> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    parse(&text(path)?, &variable)
+}
+
+/// Where the operators' listener of a bridge with the file at `path` is. Nothing else of the file is
+/// looked at: the bridge may run although its file has been spoilt since.
+///
+/// # Errors
+/// When the file cannot be read, or says no such address.
+pub fn admin_listen(path: &Path) -> Result<SocketAddr, Problems> {
+    let mut problems = Problems::default();
+    let mut table = table(&text(path)?)?;
+    table.retain(|key, _| key == "admin");
+    for (key, value) in &mut table {
+        interpolate::fill(key, value, &variable, &mut problems);
+    }
+    let listen = reading::admin_listen(table, &mut problems);
+    if problems.is_empty() {
+        Ok(listen)
+    } else {
+        Err(problems)
+    }
+}
+
+fn text(path: &Path) -> Result<String, Problems> {
+    std::fs::read_to_string(path).map_err(|error| {
         let mut problems = Problems::default();
         problems.add(
             path.display().to_string(),
@@ -40,8 +65,20 @@ pub fn load(path: &Path) -> Result<Settings, Problems> {
             "name a file that is there with --config",
         );
         problems
-    })?;
-    parse(&text, &|name| std::env::var(name).ok())
+    })
+}
+
+fn table(text: &str) -> Result<Table, Problems> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let mut problems = Problems::default();
+        let found = error.to_string().trim().replace('\n', " ");
+        problems.add("the file", found, "mend the TOML at that line");
+        problems
+    })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Reads a configuration; `lookup` gives the variables it names.
@@ -50,14 +87,7 @@ pub fn load(path: &Path) -> Result<Settings, Problems> {
 /// As for [`load`].
 pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Settings, Problems> {
     let mut problems = Problems::default();
-    let mut table = match text.parse::<Table>() {
-        Ok(table) => table,
-        Err(error) => {
-            let found = error.to_string().trim().replace('\n', " ");
-            problems.add("the file", found, "mend the TOML at that line");
-            return Err(problems);
-        }
-    };
+    let mut table = table(text)?;
     for (key, value) in &mut table {
         interpolate::fill(key, value, lookup, &mut problems);
     }

@@ -75,6 +75,11 @@ pub(super) fn settings(mut table: Table, problems: &mut Problems) -> Option<Sett
     })
 }
 
+/// Reads the operators' listener alone.
+pub(super) fn admin_listen(mut table: Table, problems: &mut Problems) -> SocketAddr {
+    admin(take_table(&mut table, "admin", problems), problems)
+}
+
 fn span(given: Option<super::value::Span>, default_seconds: u64) -> Duration {
     given.map_or(Duration::from_secs(default_seconds), |span| span.0)
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::{Backoff, Schedule, random};
 use super::gate::{Gate, Turn};
 use super::publishing::{Attempt, Publishing};
+use super::pulse::{Asked, Pulse};
 use super::window::Window;
 use crate::event::{Content, OrderingKey, SinkIndex};
 use crate::metrics::Metrics;
@@ -72,6 +73,8 @@ pub struct Dispatcher {
     spool: Spool,
     pace: Pace,
     metrics: Arc<Metrics>,
+    pulse: Pulse,
+    asked: Asked,
     publishing: Publishing,
     window: Window,
     gate: Gate,
@@ -97,12 +100,15 @@ impl Dispatcher {
     /// A dispatcher for one sink.
     #[must_use]
     pub fn new(served: Served, spool: Spool, pace: Pace, metrics: Arc<Metrics>) -> Self {
+        let (pulse, asked) = Pulse::new();
         Self {
             name: served.name,
             index: served.index,
             spool,
             pace,
             metrics,
+            pulse,
+            asked,
             publishing: Publishing::to(served.sink),
             window: Window::of(pace.max_in_flight),
             gate: Gate::default(),
@@ -118,6 +124,12 @@ impl Dispatcher {
             paused_at: None,
             paused_until: None,
         }
+    }
+
+    /// Asks this dispatcher whether it turns.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Runs until `stop`, then lets the publishes on their way end. Whoever awaits this sets the
@@ -155,6 +167,8 @@ impl Dispatcher {
         let wake = self.next_wake();
         tokio::select! {
             biased;
+            // First, or a dispatcher that is busy without a pause would be taken for one that is stuck.
+            () = self.asked.answer() => {}
             attempts = self.publishing.ended(STEP_ATTEMPTS), if !self.publishing.is_empty() => self.ended(attempts)?,
             Some((record, result)) = self.burying.next(), if !self.burying.is_empty() => self.buried(&record, result)?,
             Some((asked, found)) = self.loading.next(), if !self.loading.is_empty() => self.loaded(asked, found)?,

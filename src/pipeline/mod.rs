@@ -6,8 +6,10 @@ mod backoff;
 mod dispatcher;
 mod gate;
 mod publishing;
+mod pulse;
 mod window;
 
 pub use accept::{Accepted, Pipeline, Refusal, Status};
 pub use backoff::{Backoff, Schedule};
 pub use dispatcher::{Dispatcher, Pace, Served};
+pub use pulse::{Ended, Pulse};

@@ -100,5 +100,6 @@ pub(super) enum Command {
     Fetch(Fetch),
     Load(Load),
     Inspect(Box<dyn FnOnce(&mut Inspection<'_>) + Send>),
+    Pulse(Reply<()>),
     Close(Reply<()>),
 }

@@ -150,6 +150,7 @@ struct State {
     writable: AtomicBool,
     full: AtomicBool,
     disk_full: AtomicBool,
+    replacing: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -342,6 +343,21 @@ impl Spool {
         self.send(Command::Inspect(Box::new(run)))
             .map_err(|_| InspectionError::Closed)?;
         answer.await.map_err(|_| InspectionError::Closed)?
+    }
+
+    /// Returns once the thread has come round and has done what was asked of it before; whoever asks
+    /// sets the deadline. While the file's content is carried over into a new one it returns at once:
+    /// that takes as long as the file is large, and a start would only begin it anew.
+    ///
+    /// # Errors
+    /// When the spool is closed.
+    pub async fn pulse(&self) -> Result<(), SpoolUnavailable> {
+        if self.state.replacing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Pulse(reply))?;
+        answer.await.map_err(|_| SpoolUnavailable::Closed)
     }
 
     /// Commits what waits, closes the file and stops the thread.

@@ -3,6 +3,7 @@
 mod configuration;
 mod demo;
 mod explain;
+mod health;
 mod send;
 mod spool;
 mod tail;

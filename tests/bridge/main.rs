@@ -33,4 +33,5 @@ mod routes;
 mod soak;
 mod spool;
 mod store_sink;
+mod systemd;
 mod tidy;

@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
         "metrics",
         "shutdown",
         "descriptors",
+        "systemd",
         "seeded",
     ],
 ];

@@ -21,6 +21,7 @@ pub(super) struct Group {
     pub fetches: Vec<Fetch>,
     pub loads: Vec<Load>,
     pub inspections: Vec<Inspector>,
+    pub pulses: Vec<Reply<()>>,
     pub close: Option<Reply<()>>,
 }
 
@@ -65,6 +66,7 @@ impl Group {
             Command::Fetch(fetch) => self.fetches.push(fetch),
             Command::Load(load) => self.loads.push(load),
             Command::Inspect(inspector) => self.inspections.push(inspector),
+            Command::Pulse(reply) => self.pulses.push(reply),
             Command::Close(reply) => self.close = Some(reply),
             settlement @ Command::Settle(..) => return Some(settlement),
         }

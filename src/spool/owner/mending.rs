@@ -48,11 +48,10 @@ impl Owner {
             return;
         }
         self.retry_at = Instant::now() + TICK;
-        if failure == Failure::Vanished && !self.regain_name() {
-            return;
-        }
-        // A file that is only full can still be read, so the dispatchers go on with what is in it.
-        if self.connection.is_none() && !self.reopen(failure) {
+        self.state.replacing.store(true, Ordering::Relaxed);
+        let replaced = self.replace(failure);
+        self.state.replacing.store(false, Ordering::Relaxed);
+        if !replaced {
             return;
         }
         match self.probe() {
@@ -68,6 +67,13 @@ impl Owner {
                 self.broken(&error);
             }
         }
+    }
+
+    /// Whether there is a file to go on with. A file that is only full can still be read, so the
+    /// dispatchers go on with what is in it.
+    fn replace(&mut self, failure: Failure) -> bool {
+        (failure != Failure::Vanished || self.regain_name())
+            && (self.connection.is_some() || self.reopen(failure))
     }
 
     /// Whether the files are under their names again, or everything that is open lies ready to get

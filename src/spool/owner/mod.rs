@@ -170,6 +170,10 @@ impl Owner {
             self.load(load);
         }
         self.serve(std::mem::take(&mut group.fetches));
+        for pulse in std::mem::take(&mut group.pulses) {
+            // Whoever asked may have run into its own deadline.
+            let _ = pulse.send(());
+        }
         // The next commit begins with what has been settled, so there will be room then.
         let full = is_over(&self.tally, &self.settings, 0) && self.settling.unwritten().is_empty();
         self.state.full.store(full, Ordering::Relaxed);

@@ -124,6 +124,7 @@ fn every_command_has_examples_in_its_help() {
         "demo",
         "serve",
         "check",
+        "health",
         "send",
         "explain",
         "tail",

@@ -1,0 +1,52 @@
+//! Whether the bridge works, and does not merely run: the parts that every event goes through are
+//! asked, and have to come round to answer. Nothing is asked of a broker or of the world outside,
+//! whose outages no restart of the bridge would end.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+
+use crate::name::SinkName;
+use crate::pipeline::Pulse;
+use crate::spool::Spool;
+
+/// The parts to be asked.
+#[derive(Debug)]
+pub struct Vitals {
+    pub(super) spool: Spool,
+    pub(super) dispatchers: Vec<(SinkName, Pulse)>,
+}
+
+impl Vitals {
+    /// Asks all of them at once. Dispatchers are tasks, so their answers also show that the runtime
+    /// turns.
+    ///
+    /// # Errors
+    /// The parts that have not answered within the deadline.
+    pub async fn check(&self, deadline: Duration) -> Result<(), Vec<String>> {
+        let asked = |(name, answer): (String, BoxFuture<'static, bool>)| async move {
+            let answered = tokio::time::timeout(deadline, answer).await;
+            (answered != Ok(true)).then_some(name)
+        };
+        let silent = join_all(self.questions().into_iter().map(asked)).await;
+        let silent: Vec<String> = silent.into_iter().flatten().collect();
+        if silent.is_empty() {
+            Ok(())
+        } else {
+            Err(silent)
+        }
+    }
+
+    fn questions(&self) -> Vec<(String, BoxFuture<'static, bool>)> {
+        let spool = self.spool.clone();
+        let spool = async move { spool.pulse().await.is_ok() }.boxed();
+        let mut questions = vec![("the spool's thread".to_owned(), spool)];
+        for (name, pulse) in &self.dispatchers {
+            let pulse = pulse.clone();
+            let dispatcher = async move { pulse.beat().await.is_ok() }.boxed();
+            questions.push((format!("the dispatcher of sink {name}"), dispatcher));
+        }
+        questions
+    }
+}

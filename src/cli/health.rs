@@ -1,0 +1,71 @@
+//! `health`: asks a bridge on this machine how it is, for an image that has neither a shell nor curl.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use serde_json::Value;
+
+use super::Failure;
+use super::config_file::AdminListener;
+use super::http::{Answer, Http};
+use super::output::Output;
+
+/// Ask a bridge whether it is well, for a container's health check.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It is well when it could accept a delivery now; with --live, when it answers at all. A broker that
+is away is no reason to be unwell: deliveries wait in the spool.
+One line says what was found. Exit code 0: it is well. 1: it is not, or nobody answered.
+
+Of the configuration only admin.listen is looked at, so a file that is being changed does not matter.
+A bridge that listens on every address is asked on loopback.
+
+Examples:
+  hookferry health --config /etc/hookferry/hookferry.toml
+  hookferry health --url http://127.0.0.1:8081 --live --timeout 1s"
+)]
+pub(super) struct Health {
+    #[command(flatten)]
+    listener: AdminListener,
+    /// Ask only whether it answers, not whether it could accept a delivery.
+    #[arg(long)]
+    live: bool,
+    /// How long the answer may take.
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+impl Health {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        // A health check knows only 0 and 1: Docker reserves every other exit code.
+        let url = self.listener.url().map_err(|failure| {
+            let text = failure.to_string();
+            anyhow!("{}", text.split_whitespace().collect::<Vec<_>>().join(" "))
+        })?;
+        let path = if self.live { "/livez" } else { "/readyz" };
+        let answer = Http::new(self.timeout, false)
+            .get(&format!("{url}{path}"))
+            .context("the bridge does not answer")?;
+        let status = status(&answer).ok_or_else(|| {
+            let code = answer.status;
+            anyhow!("{url}{path} answers {code}, which is not a bridge's answer: is it the address of an admin listener?")
+        })?;
+        Output::new().line(&status)?;
+        if answer.status == 200 {
+            Ok(())
+        } else {
+            Err(Failure::Negative)
+        }
+    }
+}
+
+/// What a bridge says of itself, with the reason where it gives one.
+fn status(answer: &Answer) -> Option<String> {
+    let document: Value = serde_json::from_slice(&answer.body).ok()?;
+    let status = document.get("status")?.as_str()?;
+    Some(match document.get("reason").and_then(Value::as_str) {
+        Some(reason) => format!("{status}: {reason}"),
+        None => status.to_owned(),
+    })
+}

@@ -1,0 +1,74 @@
+//! A question that only a loop which turns can answer.
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Asks a loop whether it turns.
+#[derive(Debug, Clone)]
+pub struct Pulse(mpsc::Sender<oneshot::Sender<()>>);
+
+/// The loop's end of it.
+#[derive(Debug)]
+pub(super) struct Asked(mpsc::Receiver<oneshot::Sender<()>>);
+
+/// The loop has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("it has ended")]
+pub struct Ended;
+
+impl Pulse {
+    /// A question, and the end that answers it.
+    pub(super) fn new() -> (Self, Asked) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), Asked(receiver))
+    }
+
+    /// Returns once the loop has come round, and not at all where it is stuck: whoever asks sets
+    /// the deadline.
+    ///
+    /// # Errors
+    /// When the loop has ended.
+    pub async fn beat(&self) -> Result<(), Ended> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(reply).await.map_err(|_| Ended)?;
+        answer.await.map_err(|_| Ended)
+    }
+}
+
+impl Asked {
+    /// Waits for the question and answers it.
+    pub async fn answer(&mut self) {
+        match self.0.recv().await {
+            // Whoever asked may have run into its own deadline.
+            Some(reply) => drop(reply.send(())),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_loop_that_turns_has_a_pulse() {
+        let (pulse, mut asked) = Pulse::new();
+        assert!(
+            pulse.beat().now_or_never().is_none(),
+            "nobody has come round"
+        );
+        // The question that nobody waits for any more is answered all the same.
+        let turn = async {
+            loop {
+                asked.answer().await;
+            }
+        };
+        tokio::select! {
+            beat = pulse.beat() => beat.expect("it turns"),
+            never = turn => never,
+        }
+        drop(asked);
+        assert!(pulse.beat().await.is_err(), "it has ended");
+    }
+}
