@@ -68,7 +68,7 @@ impl Serve {
         let reloaded = self
             .config
             .load()
-            .and_then(|settings| Ok(bridge.reload(settings)?));
+            .and_then(|settings| Ok(bridge.reload(&settings)?));
         match &reloaded {
             Ok(()) => tracing::info!(
                 "the new sources and routes are in force; other changes need a restart"

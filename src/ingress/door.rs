@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::body;
 use super::problem::Problem;
 use crate::metrics::Metrics;
-use crate::pipeline::{Accepted, Pipeline};
+use crate::pipeline::{Accepted, Pipeline, Terms};
 use crate::source::{Claim, Inbound, Rejection, Source, Verified};
 
 /// The label of requests that name no configured source.
@@ -47,7 +47,7 @@ impl Entrance {
     }
 }
 
-/// The sources by name; replaced as a whole when the configuration is reloaded.
+/// The sources by name.
 pub type Sources = HashMap<String, Entrance>;
 
 /// What a body may be.
@@ -59,13 +59,23 @@ pub struct Limits {
     pub body_timeout: Duration,
 }
 
+/// What the door goes by. It is replaced as a whole when the configuration is reloaded, and a
+/// request keeps to the end what it began with.
+#[derive(Debug)]
+pub struct Rules {
+    /// Who may come.
+    pub sources: Sources,
+    /// What bodies may be.
+    pub limits: Limits,
+    /// On what terms deliveries are accepted.
+    pub terms: Terms,
+}
+
 /// The door.
 #[derive(Debug)]
 pub struct Door {
-    /// Who may come.
-    pub sources: Arc<ArcSwap<Sources>>,
-    /// What bodies may be.
-    pub limits: Limits,
+    /// What it goes by now.
+    pub rules: Arc<ArcSwap<Rules>>,
     /// The way in.
     pub pipeline: Arc<Pipeline>,
     /// Where all is counted.
@@ -76,9 +86,9 @@ impl Door {
     /// Answers one request.
     pub async fn answer(&self, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
         let started = Instant::now();
-        let sources = self.sources.load_full();
-        let entrance = find(request.path(), &sources);
-        let passed = AssertUnwindSafe(self.pass(request, &mut payload, entrance))
+        let rules = self.rules.load_full();
+        let entrance = find(request.path(), &rules.sources);
+        let passed = AssertUnwindSafe(self.pass(request, &mut payload, &rules, entrance))
             .catch_unwind()
             .await;
         let result = passed.unwrap_or(Err(Problem::Internal));
@@ -105,13 +115,15 @@ impl Door {
         &self,
         request: &HttpRequest,
         payload: &mut Payload,
+        rules: &Rules,
         entrance: Option<&Entrance>,
     ) -> Result<Accepted, Problem> {
+        let limits = &rules.limits;
         let entrance = entrance.ok_or(Problem::UnknownSource)?;
         if request.method() != Method::POST {
             return Err(Problem::MethodNotAllowed);
         }
-        body::check_headers(request, self.limits.max_body_bytes)?;
+        body::check_headers(request, limits.max_body_bytes)?;
         if entrance
             .limiter
             .as_ref()
@@ -127,19 +139,14 @@ impl Door {
                 .get_all(header)
                 .map(header::HeaderValue::as_bytes),
         )?;
-        let body = body::read(
-            payload,
-            self.limits.max_body_bytes,
-            self.limits.body_timeout,
-        )
-        .await?;
+        let body = body::read(payload, limits.max_body_bytes, limits.body_timeout).await?;
         let inbound = Inbound {
             body,
             content_type: text(request, header::CONTENT_TYPE.as_str()),
             traceparent: text(request, "traceparent"),
         };
         let verified = self.verify(&entrance.source, claim, inbound)?;
-        Ok(self.pipeline.accept(verified).await?)
+        Ok(self.pipeline.accept(verified, &rules.terms).await?)
     }
 
     /// Proves the delivery, and shows operators how far the sender's clock is off.

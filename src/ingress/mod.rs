@@ -12,7 +12,7 @@ mod problem;
 mod server;
 mod stream;
 
-pub use door::{Door, Entrance, Limits, Sources};
+pub use door::{Door, Entrance, Limits, Rules, Sources};
 pub use problem::Problem;
 pub use server::{Listening, Public, bind};
 pub use stream::Unheard;

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use crate::event::{Content, Event, EventId};
 use crate::metrics::Metrics;
 use crate::route::Router;
@@ -103,21 +101,27 @@ impl Refusal {
     }
 }
 
+/// On what terms a delivery is accepted. They change when the configuration is reloaded; a request
+/// brings those it began with.
+#[derive(Debug)]
+pub struct Terms {
+    /// Where events go.
+    pub router: Router,
+    /// How long a request may wait for the milestone.
+    pub deadline: Duration,
+}
+
 /// The way in.
 #[derive(Debug)]
 pub struct Pipeline {
-    /// Where events go; replaced when the configuration is reloaded.
-    pub router: ArcSwap<Router>,
     /// Where they lie until they are there.
     pub spool: Spool,
     /// When they are answered.
     pub milestone: Milestone,
     /// Whether a dead letter outlives the program, as a file does.
     pub keeps_dead_letters: bool,
-    /// How long a request may wait for the milestone.
-    pub deadline: Duration,
-    /// How long it may still wait once the bridge stops: its answer must be out before the listener
-    /// goes, or the sender would learn nothing.
+    /// How long a request may still wait for the milestone once the bridge stops: its answer must be out before
+    /// the listener goes, or the sender would learn nothing.
     pub grace: Duration,
     /// Whether new events are still taken.
     pub draining: Draining,
@@ -158,7 +162,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// When it could not be made durable in time.
-    pub async fn accept(&self, verified: Verified) -> Result<Accepted, Refusal> {
+    pub async fn accept(&self, verified: Verified, terms: &Terms) -> Result<Accepted, Refusal> {
         seeded::stumble(Bug::PanicInRequest, verified.body());
         let event = Event::read(verified);
         let id = event.id();
@@ -168,12 +172,10 @@ impl Pipeline {
             let status = Status::Quarantined;
             return Ok(Accepted { id, status });
         }
-        let append = self
-            .spool
-            .append(self.router.load().route(event), self.milestone);
+        let append = self.spool.append(terms.router.route(event), self.milestone);
         let appended = tokio::select! {
             appended = append => appended?,
-            () = tokio::time::sleep(self.deadline) => return Err(Refusal::NotInTime),
+            () = tokio::time::sleep(terms.deadline) => return Err(Refusal::NotInTime),
             () = self.stopping() => return Err(Refusal::Draining),
         };
         let status = match appended {

@@ -9,7 +9,7 @@ mod publishing;
 mod pulse;
 mod window;
 
-pub use accept::{Accepted, Pipeline, Refusal, Status};
+pub use accept::{Accepted, Pipeline, Refusal, Status, Terms};
 pub use backoff::{Backoff, Schedule};
 pub use dispatcher::{Dispatcher, Pace, Served};
 pub use pulse::{Ended, Pulse};

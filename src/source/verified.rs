@@ -17,7 +17,7 @@ use crate::name::SourceName;
 pub const MAX_SECRETS: usize = 4;
 
 /// A configured source: its provider, its secrets, its tolerance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Source {
     /// The name, as in the webhook URL.
     pub name: SourceName,

@@ -35,7 +35,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 
 /// Client libraries, and the only places that may name them.
 const CLIENTS: &[(&str, &[&str])] = &[
-    ("actix_web", &["ingress/", "admin/", "admin.rs", "app.rs"]),
+    (
+        "actix_web",
+        &["ingress/", "admin/", "admin.rs", "app/listeners.rs"],
+    ),
     ("actix_http", &["ingress/"]),
     ("actix_service", &["ingress/"]),
     ("lapin", &["sink/rabbitmq/"]),

@@ -1,0 +1,125 @@
+//! The ways out: every configured sink, each with its dispatcher.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Settings, SinkKind, SinkSettings, SourceSettings};
+use crate::event::SinkIndex;
+use crate::metrics::Metrics;
+use crate::name::SinkName;
+use crate::pipeline::{Dispatcher, Pulse, Served};
+use crate::sink::kafka::Kafka;
+use crate::sink::rabbitmq::RabbitMq;
+use crate::sink::store::{Store, TopicLog};
+use crate::sink::{Needs, Sink};
+use crate::spool::Spool;
+
+/// The sinks, each with its dispatcher.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    pub sinks: Vec<(SinkName, Arc<dyn Sink>)>,
+    /// The store's topics, where there is a store.
+    pub topics: Option<TopicLog>,
+    pub dispatchers: JoinSet<anyhow::Result<()>>,
+    /// Ask the dispatchers whether they turn.
+    pub pulses: Vec<(SinkName, Pulse)>,
+    /// Tells the dispatchers to end.
+    pub stop: CancellationToken,
+}
+
+impl Outlets {
+    pub fn open(
+        settings: Vec<SinkSettings>,
+        needs: &Needs,
+        spool: &Spool,
+        metrics: &Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let mut outlets = Self {
+            sinks: Vec::new(),
+            topics: None,
+            dispatchers: JoinSet::new(),
+            pulses: Vec::new(),
+            stop: CancellationToken::new(),
+        };
+        for SinkSettings { name, pace, kind } in settings {
+            let (sink, topics) = open_sink(kind, needs).with_context(|| format!("sink {name}"))?;
+            outlets.topics = outlets.topics.or(topics);
+            let served = Served {
+                name: name.clone(),
+                index: index(spool, &name)?,
+                sink: Arc::clone(&sink),
+            };
+            let dispatcher = Dispatcher::new(served, spool.clone(), pace, Arc::clone(metrics));
+            outlets.pulses.push((name.clone(), dispatcher.pulse()));
+            let (stop, of) = (outlets.stop.clone(), name.clone());
+            let run = async move {
+                dispatcher
+                    .run(stop)
+                    .await
+                    .with_context(|| format!("the dispatcher of sink {of}"))
+            };
+            outlets.dispatchers.spawn(run);
+            outlets.sinks.push((name, sink));
+        }
+        Ok(outlets)
+    }
+
+    /// Whether a sink of this name is open.
+    pub fn has(&self, name: &SinkName) -> bool {
+        self.sinks.iter().any(|(known, _)| known == name)
+    }
+}
+
+/// Returns the first sink that has ended, which none does while all is well.
+pub(super) async fn ended(sinks: &[(SinkName, Arc<dyn Sink>)]) -> &SinkName {
+    let mut ends: FuturesUnordered<_> = sinks
+        .iter()
+        .map(async |(name, sink)| {
+            sink.ended().await;
+            name
+        })
+        .collect();
+    match ends.next().await {
+        Some(name) => name,
+        None => std::future::pending().await,
+    }
+}
+
+/// The sink's number in the spool.
+pub(super) fn index(spool: &Spool, name: &SinkName) -> anyhow::Result<SinkIndex> {
+    spool
+        .sink(name)
+        .ok_or_else(|| anyhow!("the spool does not know sink {name}"))
+}
+
+/// Opens a sink; a store also has topics to show.
+///
+/// # Errors
+/// When a store's file cannot be opened or a client library refuses its settings.
+pub fn open_sink(
+    kind: SinkKind,
+    needs: &Needs,
+) -> anyhow::Result<(Arc<dyn Sink>, Option<TopicLog>)> {
+    Ok(match kind {
+        SinkKind::Kafka(settings) => (Arc::new(Kafka::new(*settings, needs)?), None),
+        SinkKind::RabbitMq(settings) => (Arc::new(RabbitMq::new(*settings, needs.clone())), None),
+        SinkKind::Store(settings) => {
+            let store = Store::open(settings)?;
+            let log = store.log();
+            (Arc::new(store), Some(log))
+        }
+    })
+}
+
+/// What the configured sources will send.
+#[must_use]
+pub fn needs(settings: &Settings) -> Needs {
+    let of = |source: &SourceSettings| (source.source.name.clone(), source.event_types.clone());
+    Needs {
+        sources: settings.sources.iter().map(of).collect(),
+    }
+}
