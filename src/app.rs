@@ -27,10 +27,14 @@ use crate::pipeline::Pipeline;
 use crate::shutdown::Draining;
 use crate::spool::{Place, Spool, Stopped};
 use crate::telemetry;
+use crate::trace::Tracer;
 use listeners::Listeners;
 use outlets::Outlets;
 pub use outlets::{needs, open_sink};
 pub use vitals::Vitals;
+
+/// How long the last spans may take to the collector, once everything else has stopped.
+const SPANS: Duration = Duration::from_secs(1);
 
 /// A running bridge.
 #[derive(Debug)]
@@ -43,6 +47,7 @@ pub struct Bridge {
     outlets: Outlets,
     spool: Spool,
     spool_stopped: Stopped,
+    tracer: Tracer,
     shutdown_timeout: Duration,
 }
 
@@ -59,14 +64,16 @@ impl Bridge {
         let share = listeners::share(&settings.ingress, names.len(), &metrics)?;
         let (spool, spool_stopped) =
             Spool::open(settings.spool.clone(), &names, Arc::clone(&metrics))?;
+        let tracer = Tracer::start(settings.trace.as_ref(), &metrics)?;
         let draining = Draining::default();
         let pipeline = Arc::new(pipeline(&settings, &spool, &draining, &metrics));
         let sinks = std::mem::take(&mut settings.sinks);
-        let outlets = Outlets::open(sinks, &needs(&settings), &spool, &metrics)?;
+        let outlets = Outlets::open(sinks, &needs(&settings), &spool, (&tracer, &metrics))?;
         let rules = Arc::new(ArcSwap::from_pointee(reload::rules(&settings, &spool)?));
         let door = Door {
             rules: Arc::clone(&rules),
             pipeline: Arc::clone(&pipeline),
+            tracer: tracer.clone(),
             metrics: Arc::clone(&metrics),
         };
         let operators = Operators {
@@ -88,6 +95,7 @@ impl Bridge {
             outlets,
             spool,
             spool_stopped,
+            tracer,
             shutdown_timeout: settings.shutdown_timeout,
         })
     }
@@ -155,6 +163,10 @@ impl Bridge {
         let closed =
             tokio::time::timeout(left().max(Duration::from_millis(500)), self.spool.close()).await;
         self.listeners.admin.handle.stop(false).await;
+        let tracer = self.tracer.clone();
+        let flush = tokio::task::spawn_blocking(move || tracer.close(SPANS));
+        // What the collector has not taken by then is lost, and nothing else is.
+        let _ = tokio::time::timeout(SPANS, flush).await;
         closed.context("the spool did not close in time; the next start recovers it")
     }
 }

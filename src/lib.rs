@@ -85,3 +85,4 @@ pub mod spool;
 pub mod sqlite;
 pub mod systemd;
 pub mod telemetry;
+pub mod trace;

@@ -173,6 +173,8 @@ metrics! {
     config_last_reload_successful: IntGauge;
     /// When the configuration was last loaded.
     config_last_reload_timestamp_seconds: IntGauge;
+    /// Spans of traces by what became of them: exported, failed or dropped.
+    trace_spans_total: IntCounterVec, "result";
     /// Panics caught.
     panics_total: IntCounter;
     /// The version, as a label; always 1.

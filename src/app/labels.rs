@@ -53,6 +53,11 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             .deliveries_rejected_total
             .with_label_values(&["unknown", reason]);
     }
+    if settings.trace.is_some() {
+        for result in ["exported", "failed", "dropped"] {
+            metrics.trace_spans_total.with_label_values(&[result]);
+        }
+    }
     for source in &settings.sources {
         show_source(metrics, source, sinks);
     }

@@ -17,6 +17,7 @@ use crate::sink::rabbitmq::RabbitMq;
 use crate::sink::store::{Store, TopicLog};
 use crate::sink::{Needs, Sink};
 use crate::spool::Spool;
+use crate::trace::Tracer;
 
 /// The sinks, each with its dispatcher.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Outlets {
         settings: Vec<SinkSettings>,
         needs: &Needs,
         spool: &Spool,
-        metrics: &Arc<Metrics>,
+        (tracer, metrics): (&Tracer, &Arc<Metrics>),
     ) -> anyhow::Result<Self> {
         let mut outlets = Self {
             sinks: Vec::new(),
@@ -52,6 +53,7 @@ impl Outlets {
                 name: name.clone(),
                 index: index(spool, &name)?,
                 sink: Arc::clone(&sink),
+                tracer: tracer.clone(),
             };
             let dispatcher = Dispatcher::new(served, spool.clone(), pace, Arc::clone(metrics));
             outlets.pulses.push((name.clone(), dispatcher.pulse()));

@@ -23,6 +23,7 @@ use crate::name::{EventType, SourceName};
 use crate::route::{Router, Template, Templates};
 use crate::sink::Severity;
 use crate::source::{Inbound, ONE_CODEX, Rejection, Secret, SignatureHeader, Source};
+use crate::trace::TraceContext;
 
 /// Say why a delivery does or does not verify.
 #[derive(Debug, Args)]
@@ -106,7 +107,7 @@ fn inbound(body: Bytes) -> Inbound {
     Inbound {
         body,
         content_type: None,
-        traceparent: None,
+        trace: TraceContext::start(false),
     }
 }
 

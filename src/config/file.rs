@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::kafka::KafkaFile;
 use super::rabbitmq::RabbitMqFile;
 use super::store::StoreFile;
+use super::trace::TraceFile;
 use super::value::{SecretReference, Size, Span};
 
 /// When a delivery is answered 200.
@@ -173,6 +174,8 @@ pub(super) struct WholeFile {
     spool: Option<SpoolPlace>,
     /// The log.
     log: Option<LogFile>,
+    /// The export of traces.
+    trace: Option<TraceFile>,
     /// The sources, by name.
     source: BTreeMap<String, SourceFile>,
     /// The sinks, by name.

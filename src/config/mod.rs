@@ -13,6 +13,7 @@ pub mod section;
 mod settings;
 mod sources;
 mod store;
+mod trace;
 pub mod value;
 
 use std::net::SocketAddr;

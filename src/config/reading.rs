@@ -21,12 +21,13 @@ use super::settings::{
 };
 use super::sources;
 use super::store::StoreFile;
+use super::trace;
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{Pace, Schedule};
 use crate::spool::{self, Duplicates, Milestone, Place};
 
-const SECTIONS: [&str; 7] = [
-    "ingress", "admin", "spool", "log", "source", "sink", "route",
+const SECTIONS: [&str; 8] = [
+    "ingress", "admin", "spool", "log", "trace", "source", "sink", "route",
 ];
 
 /// Reads the whole file; none where a part is missing, and that has been noted.
@@ -46,6 +47,9 @@ pub(super) fn settings(mut table: Table, problems: &mut Problems) -> Option<Sett
     let admin = admin(take_table(&mut sections, "admin", problems), problems);
     let place = place(sections.remove("spool"), milestone, problems);
     let log = log(take_table(&mut sections, "log", problems), problems);
+    let trace = sections
+        .contains_key("trace")
+        .then(|| trace::trace(take_table(&mut sections, "trace", problems), problems));
     let sources = named(&mut sections, "source", problems, sources::source);
     let sinks = named(&mut sections, "sink", problems, sink);
     let routes = routes(sections.remove("route"), problems);
@@ -69,6 +73,7 @@ pub(super) fn settings(mut table: Table, problems: &mut Problems) -> Option<Sett
             window: span(top.duplicate_window, 24 * 60 * 60),
         },
         log,
+        trace: trace.flatten(),
         sources: sources.read,
         sinks: sinks.read,
         routes,

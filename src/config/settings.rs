@@ -11,6 +11,7 @@ use crate::pipeline::Pace;
 use crate::sink::{kafka, rabbitmq, store};
 use crate::source::Source;
 use crate::spool::{self, Milestone};
+use crate::trace;
 
 /// Everything.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub spool: spool::Settings,
     /// The log.
     pub log: LogSettings,
+    /// Where spans go, if anywhere.
+    pub trace: Option<trace::Settings>,
     /// The sources.
     pub sources: Vec<SourceSettings>,
     /// The sinks.

@@ -10,7 +10,6 @@ mod json;
 mod onecodex;
 mod position;
 mod quarantine;
-mod traceparent;
 
 use std::sync::Arc;
 
@@ -23,11 +22,11 @@ pub use content::{Content, Understood};
 pub use id::EventId;
 pub use position::{Position, SinkIndex, SinkSet};
 pub use quarantine::{Quarantine, QuarantineReason};
-pub use traceparent::TraceParent;
 
 use crate::name::SourceName;
 use crate::seeded;
 use crate::source::{Format, Verified};
+use crate::trace::{TraceParent, TraceState};
 
 /// How an event came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +62,8 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
     traceparent: TraceParent,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracestate: Option<TraceState>,
     #[serde(skip)]
     body: Bytes,
 }
@@ -91,7 +92,8 @@ impl Event {
             origin: Origin::Webhook,
             signature,
             content_type: inbound.content_type,
-            traceparent: TraceParent::continue_or_start(inbound.traceparent.as_deref()),
+            traceparent: inbound.trace.parent,
+            tracestate: inbound.trace.state,
             body: seeded::kept_or_encoded_again(inbound.body),
         }
     }
@@ -155,6 +157,12 @@ impl Event {
     #[must_use]
     pub fn traceparent(&self) -> &TraceParent {
         &self.traceparent
+    }
+
+    /// What tracing systems say of that trace.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&TraceState> {
+        self.tracestate.as_ref()
     }
 
     /// The body, byte for byte as received.

@@ -17,8 +17,9 @@ use jiff::Timestamp;
 use super::body;
 use super::problem::Problem;
 use crate::metrics::Metrics;
-use crate::pipeline::{Accepted, Pipeline, Terms};
+use crate::pipeline::{Accepted, Pipeline, Refusal, Terms};
 use crate::source::{Claim, Inbound, Rejection, Source, Verified};
+use crate::trace::{TraceContext, Tracer, Work};
 
 /// The label of requests that name no configured source.
 pub(super) const UNKNOWN: &str = "unknown";
@@ -78,6 +79,8 @@ pub struct Door {
     pub rules: Arc<ArcSwap<Rules>>,
     /// The way in.
     pub pipeline: Arc<Pipeline>,
+    /// The traces of deliveries.
+    pub tracer: Tracer,
     /// Where all is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -118,7 +121,7 @@ impl Door {
         rules: &Rules,
         entrance: Option<&Entrance>,
     ) -> Result<Accepted, Problem> {
-        let limits = &rules.limits;
+        let (started, limits) = (Instant::now(), &rules.limits);
         let entrance = entrance.ok_or(Problem::UnknownSource)?;
         if request.method() != Method::POST {
             return Err(Problem::MethodNotAllowed);
@@ -140,13 +143,18 @@ impl Door {
                 .map(header::HeaderValue::as_bytes),
         )?;
         let body = body::read(payload, limits.max_body_bytes, limits.body_timeout).await?;
+        let entered = self.tracer.enter(trace(request));
         let inbound = Inbound {
             body,
             content_type: text(request, header::CONTENT_TYPE.as_str()),
-            traceparent: text(request, "traceparent"),
+            trace: entered.context.clone(),
         };
         let verified = self.verify(&entrance.source, claim, inbound)?;
-        Ok(self.pipeline.accept(verified, &rules.terms).await?)
+        let accepted = self.pipeline.accept(verified, &rules.terms).await;
+        // Only what was proven: nobody else may fill the collector.
+        self.tracer
+            .received(entered, || work(&entrance.source, started, &accepted));
+        Ok(accepted?)
     }
 
     /// Proves the delivery, and shows operators how far the sender's clock is off.
@@ -202,6 +210,43 @@ fn find<'a>(path: &str, sources: &'a Sources) -> Option<&'a Entrance> {
 fn text(request: &HttpRequest, name: &str) -> Option<String> {
     let value = request.headers().get(name)?.to_str().ok()?;
     (value.len() <= 256).then(|| value.to_owned())
+}
+
+/// The trace the request says it belongs to.
+fn trace(request: &HttpRequest) -> Option<TraceContext> {
+    let headers = request.headers();
+    let mut parents = headers.get_all("traceparent");
+    // Two of them contradict each other.
+    let (parent, None) = (parents.next()?, parents.next()) else {
+        return None;
+    };
+    let states = headers.get_all("tracestate");
+    TraceContext::received(
+        parent.to_str().ok(),
+        states.filter_map(|value| value.to_str().ok()),
+    )
+}
+
+/// What was done with a proven delivery, in the words of OpenTelemetry's semantic conventions.
+fn work(source: &Source, started: Instant, result: &Result<Accepted, Refusal>) -> Work {
+    let path = format!("/webhooks/{}", source.name);
+    let mut attributes = vec![
+        ("http.request.method", Method::POST.to_string()),
+        ("hookferry.source", source.name.to_string()),
+    ];
+    if let Ok(accepted) = result {
+        attributes.push(("messaging.message.id", accepted.id().to_string()));
+        attributes.push(("hookferry.status", accepted.status().as_str().to_owned()));
+    }
+    Work {
+        name: format!("POST {path}"),
+        started,
+        attributes: attributes
+            .into_iter()
+            .chain([("http.route", path)])
+            .collect(),
+        error: result.as_ref().err().map(|refusal| refusal.reason()),
+    }
 }
 
 /// Exactly 200: the provider takes nothing else for success.

@@ -22,6 +22,7 @@ use crate::name::SinkName;
 use crate::seeded::{self, Bug};
 use crate::sink::{PublishError, RefusalReason, Sink};
 use crate::spool::{Burial, Record, Settlement, Spool, SpoolUnavailable};
+use crate::trace::{Tracer, Work};
 
 /// Events held back at once because the sink has no place for them; beyond it nothing more is read.
 const MAX_UNROUTABLE: usize = 100_000;
@@ -41,6 +42,8 @@ pub struct Served {
     pub index: SinkIndex,
     /// The sink.
     pub sink: Arc<dyn Sink>,
+    /// The traces of its events.
+    pub tracer: Tracer,
 }
 
 /// How hard a dispatcher drives its sink.
@@ -75,6 +78,7 @@ pub struct Dispatcher {
     metrics: Arc<Metrics>,
     pulse: Pulse,
     asked: Asked,
+    tracer: Tracer,
     publishing: Publishing,
     window: Window,
     gate: Gate,
@@ -109,6 +113,7 @@ impl Dispatcher {
             metrics,
             pulse,
             asked,
+            tracer: served.tracer,
             publishing: Publishing::to(served.sink),
             window: Window::of(pace.max_in_flight),
             gate: Gate::default(),
@@ -314,7 +319,7 @@ impl Dispatcher {
             started,
         } in attempts
         {
-            self.count(&result, started);
+            self.count(&record, &result, started);
             match result {
                 Ok(receipt) => {
                     self.delivered(&record);
@@ -426,7 +431,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn count<T>(&self, result: &Result<T, PublishError>, started: Instant) {
+    fn count<T>(&self, record: &Record, result: &Result<T, PublishError>, started: Instant) {
         let name = self.name.as_str();
         let outcome = match result {
             Ok(_) => "confirmed",
@@ -442,6 +447,19 @@ impl Dispatcher {
             .publish_confirm_duration_seconds
             .with_label_values(&[name])
             .observe(started.elapsed().as_secs_f64());
+        self.tracer
+            .published(record.event().traceparent(), || Work {
+                name: format!("publish {name}"),
+                started,
+                attributes: vec![
+                    ("messaging.operation.name", "publish".to_owned()),
+                    ("messaging.operation.type", "send".to_owned()),
+                    ("messaging.message.id", record.event().id().to_string()),
+                    ("hookferry.sink", name.to_owned()),
+                    ("hookferry.event_type", record.label().to_owned()),
+                ],
+                error: result.is_err().then_some(outcome),
+            });
     }
 
     fn observe(&self, record: &Record) {

@@ -93,7 +93,7 @@ impl Message {
     /// The headers of our own, and the trace context; their names are complete.
     #[must_use]
     pub fn extensions(&self) -> Vec<Attribute<'_>> {
-        let mut headers: Vec<Attribute<'_>> = Vec::with_capacity(6);
+        let mut headers: Vec<Attribute<'_>> = Vec::with_capacity(7);
         headers.push((
             "hookferry-received-at",
             self.event.received_at().to_string().into(),
@@ -101,6 +101,9 @@ impl Message {
         headers.push(("hookferry-origin", self.event.origin().as_str().into()));
         headers.push(("hookferry-signature", self.event.signature().into()));
         headers.push(("traceparent", self.event.traceparent().as_str().into()));
+        if let Some(state) = self.event.tracestate() {
+            headers.push(("tracestate", state.as_str().into()));
+        }
         if let Content::Quarantined(quarantine) = self.event.content() {
             headers.push(("hookferry-reason", quarantine.reason.as_str().into()));
             headers.push(("hookferry-detail", quarantine.detail.as_str().into()));

@@ -12,6 +12,7 @@ use super::rejection::Rejection;
 use super::secret::Secret;
 use super::signature::SignatureHeader;
 use crate::name::SourceName;
+use crate::trace::TraceContext;
 
 /// The most secrets a source may have at once: each costs a MAC over the body per delivery.
 pub const MAX_SECRETS: usize = 4;
@@ -38,8 +39,8 @@ pub struct Inbound {
     pub body: Bytes,
     /// The `Content-Type`, where there was one.
     pub content_type: Option<String>,
-    /// The `traceparent`, where there was one.
-    pub traceparent: Option<String>,
+    /// The trace it belongs to.
+    pub trace: TraceContext,
 }
 
 /// A well-formed signature header, before the body is read.
@@ -194,7 +195,7 @@ mod tests {
         let inbound = Inbound {
             body: Bytes::from_static(body),
             content_type: None,
-            traceparent: None,
+            trace: TraceContext::start(false),
         };
         source
             .read_signature([header.as_bytes()].into_iter())?

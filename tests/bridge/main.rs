@@ -35,3 +35,4 @@ mod spool;
 mod store_sink;
 mod systemd;
 mod tidy;
+mod traces;

@@ -12,6 +12,7 @@ use hookferry::name::{EventType, SourceName};
 use hookferry::route::{Route, Routed, Router};
 use hookferry::sink::{Message, Needs};
 use hookferry::source::{Inbound, ONE_CODEX, Secret, Source};
+use hookferry::trace::TraceContext;
 use jiff::Timestamp;
 
 static SEQUENCE: AtomicU64 = AtomicU64::new(1);
@@ -118,7 +119,7 @@ impl Sender {
         let inbound = Inbound {
             body,
             content_type: self.content_type.clone(),
-            traceparent: None,
+            trace: TraceContext::start(false),
         };
         let verified = self
             .source

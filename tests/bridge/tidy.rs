@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "name",
         "metrics",
         "shutdown",
+        "trace",
         "descriptors",
         "systemd",
         "seeded",

@@ -18,6 +18,7 @@ use hookferry::source::{Inbound, ONE_CODEX, Rejection, Secret, SignatureHeader, 
 use hookferry::spool::{
     Appended, Duplicates, Milestone, Place, Record, Settings, Spool, SpoolError,
 };
+use hookferry::trace::TraceContext;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -48,7 +49,7 @@ fn inbound(body: &[u8]) -> Inbound {
     Inbound {
         body: body.to_vec().into(),
         content_type: None,
-        traceparent: None,
+        trace: TraceContext::start(false),
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod bridge;
+pub mod collector;
 pub mod delivery;
 pub mod disk;
 pub mod http;

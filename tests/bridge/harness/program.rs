@@ -14,6 +14,8 @@ pub enum Program {
     Asked(&'static str),
     /// The one that was built with the feature `seeded-bugs`, with this bug of `src/seeded.rs`.
     Seeded(&'static str),
+    /// The one that was built with the feature `otlp`: the same file, without a bug.
+    Exporting,
 }
 
 impl Program {
@@ -23,6 +25,7 @@ impl Program {
             Self::Released => Command::new(RELEASED),
             Self::Asked(bug) => with_bug(bug, RELEASED),
             Self::Seeded(bug) => with_bug(bug, &seeded()),
+            Self::Exporting => Command::new(seeded()),
         }
     }
 }
@@ -41,6 +44,6 @@ fn with_bug(bug: &str, program: &str) -> Command {
 fn seeded() -> String {
     std::env::var("HOOKFERRY_TEST_SEEDED").expect(
         "HOOKFERRY_TEST_SEEDED names no program: run tests/run, or build hookferry-seeded with \
-         --features seeded-bugs and set it to the path",
+         --features seeded-bugs,otlp and set it to the path",
     )
 }
