@@ -57,7 +57,7 @@
 //! | drivers | [`ingress`], [`admin`] | the public listener, the operators' listener |
 //! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
 //! | edges | [`sink`], [`spool`] | the trait with its three implementations; the disk |
-//! | middle | [`route`], [`event`], [`source`] | where an event goes; what it says; who sent it |
+//! | middle | [`route`], [`event`], [`source`], [`trace`] | where an event goes; what it says; who sent it; whose trace it is in |
 //! | ground | [`name`], [`metrics`], [`shutdown`], [`descriptors`], [`sqlite`], [`systemd`], [`seeded`] | parsed names, every metric, the word that the program stops, who may hold how many descriptors, files with one owner, what systemd is told, the bugs that the suite must catch |
 //!
 //! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]

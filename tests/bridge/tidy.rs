@@ -16,12 +16,12 @@ const LAYERS: &[&[&str]] = &[
     &["route"],
     &["event"],
     &["source"],
+    &["trace"],
     &[
         "sqlite",
         "name",
         "metrics",
         "shutdown",
-        "trace",
         "descriptors",
         "systemd",
         "seeded",
