@@ -19,8 +19,8 @@ use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 
 use crate::admin::{Operators, Watch};
-use crate::config::Settings;
-use crate::ingress::{Door, Rules};
+use crate::config::{Settings, Written};
+use crate::ingress::{Door, InFlight, Rules};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::pipeline::Pipeline;
@@ -31,6 +31,7 @@ use crate::trace::Tracer;
 use listeners::Listeners;
 use outlets::Outlets;
 pub use outlets::{needs, open_sink};
+pub use reload::Reloaded;
 pub use vitals::Vitals;
 
 /// How long the last spans may take to the collector, once everything else has stopped.
@@ -48,6 +49,8 @@ pub struct Bridge {
     spool: Spool,
     spool_stopped: Stopped,
     tracer: Tracer,
+    /// What the settings were read from: the rest of it stays as it is until the next start.
+    started_as: Written,
     shutdown_timeout: Duration,
 }
 
@@ -69,9 +72,11 @@ impl Bridge {
         let pipeline = Arc::new(pipeline(&settings, &spool, &draining, &metrics));
         let sinks = std::mem::take(&mut settings.sinks);
         let outlets = Outlets::open(sinks, &needs(&settings), &spool, (&tracer, &metrics))?;
-        let rules = Arc::new(ArcSwap::from_pointee(reload::rules(&settings, &spool)?));
+        let rules = reload::rules(&settings, &spool, None)?;
+        let rules = Arc::new(ArcSwap::from_pointee(rules));
         let door = Door {
             rules: Arc::clone(&rules),
+            in_flight: InFlight::shown_by(metrics.http_requests_in_flight.clone()),
             pipeline: Arc::clone(&pipeline),
             tracer: tracer.clone(),
             metrics: Arc::clone(&metrics),
@@ -96,6 +101,7 @@ impl Bridge {
             spool,
             spool_stopped,
             tracer,
+            started_as: settings.written,
             shutdown_timeout: settings.shutdown_timeout,
         })
     }

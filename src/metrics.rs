@@ -91,6 +91,8 @@ metrics! {
     http_connections: IntGauge;
     /// The most connections the public listener holds at once; more wait in the system's queue.
     http_max_connections: IntGauge;
+    /// Requests being answered on the public listener.
+    http_requests_in_flight: IntGauge;
     /// Seconds from the request's head to its answer.
     http_request_duration_seconds: Histogram;
     /// Events made durable and answered 200 for the first time.
@@ -171,6 +173,8 @@ metrics! {
     events_unaccounted: IntGauge;
     /// Whether the last reload of the configuration worked.
     config_last_reload_successful: IntGauge;
+    /// Whether the configuration's file differs from what runs in keys that only a restart takes over.
+    config_restart_required: IntGauge;
     /// When the configuration was last loaded.
     config_last_reload_timestamp_seconds: IntGauge;
     /// Spans of traces by what became of them: exported, failed or dropped.

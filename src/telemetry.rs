@@ -2,36 +2,73 @@
 
 use std::io::{self, Write};
 use std::panic;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
 
 use crate::config::LogSettings;
 use crate::config::file::LogFormat;
 use crate::metrics::Metrics;
 
+/// Changes what is logged; there is one log in a process, and so one of these.
+static FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+/// What is logged, ready to be put in place.
+#[derive(Debug)]
+pub struct Filter(EnvFilter);
+
+impl Filter {
+    /// The configured filter, which has been checked, and what never is logged.
+    ///
+    /// lapin logs every returned message with its body, and bodies never belong in a log. actix_http
+    /// logs every malformed head as an error: those are counted, and whoever sends them must not be
+    /// able to fill the disk.
+    #[must_use]
+    pub fn of(log: &LogSettings) -> Self {
+        let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+        let off = ["lapin=off", "actix_http=off"].iter();
+        Self(off.fold(filter, |filter, off| {
+            filter.add_directive(off.parse().expect("a directive"))
+        }))
+    }
+
+    /// Logs by this filter from now on.
+    pub fn put_in_place(self) {
+        if let Some(change) = FILTER.get() {
+            change(self.0);
+        }
+    }
+}
+
 /// Starts logging to standard error. A second start in one process changes nothing.
 pub fn start(log: &LogSettings) {
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // lapin logs every returned message with its body, and bodies never belong in a log. actix_http
-    // logs every malformed head as an error: those are counted, and whoever sends them must not be
-    // able to fill the disk.
-    let filter = ["lapin=off", "actix_http=off"]
-        .iter()
-        .fold(filter, |filter, off| {
-            filter.add_directive(off.parse().expect("a directive"))
-        });
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(Filter::of(log).0)
         .log_internal_errors(false)
         .with_writer(|| Quiet);
-    // An error says that logging has been started before.
-    let _ = match log.format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder
-            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-            .try_init(),
-    };
+    match log.format {
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            started(builder.try_init().is_ok(), handle);
+        }
+        LogFormat::Text => {
+            let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
+            let builder = builder.with_ansi(is_terminal).with_filter_reloading();
+            let handle = builder.reload_handle();
+            started(builder.try_init().is_ok(), handle);
+        }
+    }
+}
+
+/// Keeps the handle of a log that has been started; otherwise another has been before it.
+fn started<S: 'static>(first: bool, handle: Handle<EnvFilter, S>) {
+    if first {
+        // An error says that the log has ended, which it does with the process.
+        let change = move |filter| drop(handle.reload(filter));
+        let _ = FILTER.set(Box::new(change));
+    }
 }
 
 /// Standard error, as long as anybody takes it. A log that cannot be written, because its disk is

@@ -48,7 +48,8 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             .with_label_values(&[reason.as_str()]);
     }
     let nobodys = Unheard::ALL.map(Unheard::reason);
-    for reason in [Problem::UnknownSource.reason()].into_iter().chain(nobodys) {
+    let at_the_door = Problem::OF_NO_SOURCE.map(Problem::reason);
+    for reason in at_the_door.into_iter().chain(nobodys) {
         metrics
             .deliveries_rejected_total
             .with_label_values(&["unknown", reason]);
@@ -58,14 +59,19 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             metrics.trace_spans_total.with_label_values(&[result]);
         }
     }
-    for source in &settings.sources {
-        show_source(metrics, source, sinks);
-    }
+    show_sources(metrics, settings, sinks);
     for sink in &settings.sinks {
         show_certificates(metrics, sink);
     }
     for sink in sinks {
         show_sink(metrics, sink.as_str());
+    }
+}
+
+/// The series of the sources, which are those of a reload too: a source or a type may be new.
+pub(super) fn show_sources(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
+    for source in &settings.sources {
+        show_source(metrics, source, sinks);
     }
 }
 

@@ -70,6 +70,11 @@ impl Outlets {
         Ok(outlets)
     }
 
+    /// The names of the sinks that are open.
+    pub fn names(&self) -> Vec<SinkName> {
+        self.sinks.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// Whether a sink of this name is open.
     pub fn has(&self, name: &SinkName) -> bool {
         self.sinks.iter().any(|(known, _)| known == name)

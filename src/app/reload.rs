@@ -9,31 +9,48 @@ use std::collections::HashMap;
 use anyhow::anyhow;
 use jiff::Timestamp;
 
-use super::Bridge;
 use super::outlets::index;
+use super::{Bridge, labels};
 use crate::config::{IngressSettings, RouteSettings, Settings, SourceSettings};
-use crate::ingress::{Entrance, Limits, Rules, Sources};
+use crate::ingress::{ClientAddress, Entrance, Guard, Limits, Rules, Sources};
 use crate::pipeline::Terms;
 use crate::route::{Route, Router};
-use crate::spool::Spool;
+use crate::spool::{self, Spool};
+use crate::telemetry::Filter;
 
 /// All that a new configuration puts in place, ready.
 #[derive(Debug)]
 struct Next {
     rules: Rules,
+    limits: spool::Limits,
+    filter: Filter,
+    restart_for: Vec<String>,
+}
+
+/// A configuration that was taken over.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The key paths that differ from what the bridge was started with, and that only a restart
+    /// takes over.
+    pub restart_for: Vec<String>,
 }
 
 impl Bridge {
     /// Takes over what can change while the bridge runs: sources, routes and limits. Requests under
-    /// way keep the old ones. Everything else needs a restart.
+    /// way keep the old ones.
     ///
     /// # Errors
     /// When a route leads to a sink that is not running; the old configuration then stays whole.
-    pub fn reload(&self, settings: &Settings) -> anyhow::Result<()> {
+    pub fn reload(&self, settings: &Settings) -> anyhow::Result<Reloaded> {
         let next = self.prepare(settings)?;
+        let restart_for = next.restart_for.clone();
         self.take_over(next);
+        labels::show_sources(&self.metrics, settings, &self.outlets.names());
         self.show_reload(true);
-        Ok(())
+        self.metrics
+            .config_restart_required
+            .set(i64::from(!restart_for.is_empty()));
+        Ok(Reloaded { restart_for })
     }
 
     /// Notes that a new configuration is not taken over; the old one stays.
@@ -54,14 +71,18 @@ impl Bridge {
             ));
         }
         Ok(Next {
-            rules: rules(settings, &self.spool)?,
+            rules: rules(settings, &self.spool, Some(&self.rules.load()))?,
+            limits: settings.spool.limits,
+            filter: Filter::of(&settings.log),
+            restart_for: self.started_as.restart_for(&settings.written),
         })
     }
 
     /// Puts it in place; nothing here can fail.
     fn take_over(&self, next: Next) {
-        let Next { rules } = next;
-        self.rules.store(rules.into());
+        self.rules.store(next.rules.into());
+        self.spool.limit(next.limits);
+        next.filter.put_in_place();
     }
 
     fn show_reload(&self, worked: bool) {
@@ -76,10 +97,16 @@ impl Bridge {
     }
 }
 
-/// What the door goes by under these settings.
-pub(super) fn rules(settings: &Settings, spool: &Spool) -> anyhow::Result<Rules> {
+/// What the door goes by under these settings; what it went by before says how much of each quota
+/// has been used.
+pub(super) fn rules(
+    settings: &Settings,
+    spool: &Spool,
+    before: Option<&Rules>,
+) -> anyhow::Result<Rules> {
     Ok(Rules {
-        sources: entrances(&settings.sources),
+        guard: guard(&settings.ingress, before),
+        sources: entrances(&settings.sources, before),
         limits: limits(&settings.ingress),
         terms: Terms {
             router: router(settings, spool)?,
@@ -88,19 +115,33 @@ pub(super) fn rules(settings: &Settings, spool: &Spool) -> anyhow::Result<Rules>
     })
 }
 
+fn guard(ingress: &IngressSettings, before: Option<&Rules>) -> Guard {
+    let address = ClientAddress {
+        origin: ingress.guard.origin,
+        trusted_proxies: ingress.trusted_proxies.clone(),
+    };
+    Guard::new(
+        address,
+        ingress.guard.allow.clone(),
+        ingress.guard.rate_limit_per_address,
+        before.map(|rules| &rules.guard),
+    )
+}
+
 fn limits(ingress: &IngressSettings) -> Limits {
     Limits {
         max_body_bytes: ingress.max_body_bytes,
         body_timeout: ingress.body_timeout,
+        max_in_flight: ingress.guard.max_in_flight,
     }
 }
 
-fn entrances(sources: &[SourceSettings]) -> Sources {
+fn entrances(sources: &[SourceSettings], before: Option<&Rules>) -> Sources {
     let entrance = |settings: &SourceSettings| {
-        (
-            settings.source.name.to_string(),
-            Entrance::new(settings.source.clone(), settings.rate_limit),
-        )
+        let name = settings.source.name.to_string();
+        let before = before.and_then(|rules| rules.sources.get(&name));
+        let entrance = Entrance::new(settings.source.clone(), settings.rate_limit, before);
+        (name, entrance)
     };
     sources.iter().map(entrance).collect()
 }

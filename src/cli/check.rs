@@ -126,8 +126,8 @@ fn milestone(settings: &Settings) -> String {
 
 fn place(settings: &Settings) -> String {
     let (events, bytes) = (
-        settings.spool.max_events,
-        bytesize::ByteSize(settings.spool.max_bytes),
+        settings.spool.limits.max_events,
+        bytesize::ByteSize(settings.spool.limits.max_bytes),
     );
     let place = match &settings.spool.place {
         Place::File(path) => path.display().to_string(),

@@ -17,6 +17,11 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.config
+    }
+
     /// Reads it; whatever is wrong is said at once.
     pub(super) fn load(&self) -> Result<Settings, Failure> {
         config::load(&self.config).map_err(|problems| cannot_be_used(&self.config, &problems))

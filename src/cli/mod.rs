@@ -4,6 +4,7 @@
 //! codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod access;
+mod changes;
 mod check;
 mod config_file;
 mod confirmation;

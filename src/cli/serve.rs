@@ -4,8 +4,9 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::changes::Changes;
 use super::{ConfigFile, Failure, runtime, watchdog};
-use crate::app::Bridge;
+use crate::app::{Bridge, Reloaded};
 use crate::systemd::Systemd;
 use crate::telemetry;
 
@@ -13,7 +14,7 @@ use crate::telemetry;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hookferry serve --config /etc/hookferry/hookferry.toml
-  kill -HUP <pid>    takes over new secrets, tolerances, rate limits and routes; a bad file changes nothing
+  kill -HUP <pid>    takes over new secrets, sources, routes and limits; a bad file changes nothing
   kill -TERM <pid>   answers what is under way, keeps the rest, and stops")]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -22,7 +23,9 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(&self) -> Result<(), Failure> {
+        let mut changes = Changes::since_now(self.config.path());
         let settings = self.config.load()?;
+        changes.look_every(settings.reload_interval);
         telemetry::start(&settings.log);
         let systemd = Systemd::from_environment();
         runtime()?.block_on(async {
@@ -32,7 +35,7 @@ impl Serve {
             systemd.ready();
             let vitals = bridge.vitals();
             let outcome = tokio::select! {
-                outcome = self.serve(&mut bridge, &mut signals, &systemd) => outcome,
+                outcome = self.serve(&mut bridge, (&mut signals, &mut changes), &systemd) => outcome,
                 never = watchdog::watch(&systemd, &vitals) => match never {},
             };
             systemd.stopping();
@@ -45,41 +48,50 @@ impl Serve {
     async fn serve(
         &self,
         bridge: &mut Bridge,
-        signals: &mut Signals,
+        (signals, changes): (&mut Signals, &mut Changes),
         systemd: &Systemd,
     ) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hangup.recv() => {
-                    systemd.reloading();
-                    systemd.reloaded(self.reload(bridge));
-                }
+                _ = signals.hangup.recv() => {}
+                () = changes.come() => {}
                 error = bridge.failed() => return Err(error),
             }
+            systemd.reloading();
+            systemd.reloaded(self.reload(bridge, changes));
         }
         tracing::info!("stopping");
         Ok(())
     }
 
     /// Whether the new configuration was taken over.
-    fn reload(&self, bridge: &Bridge) -> bool {
-        let reloaded = self
-            .config
-            .load()
-            .and_then(|settings| Ok(bridge.reload(&settings)?));
+    fn reload(&self, bridge: &Bridge, changes: &mut Changes) -> bool {
+        changes.are_seen();
+        let reloaded = self.config.load().and_then(|settings| {
+            let reloaded = bridge.reload(&settings)?;
+            changes.look_every(settings.reload_interval);
+            Ok(reloaded)
+        });
         match &reloaded {
-            Ok(()) => tracing::info!(
-                "the new sources and routes are in force; other changes need a restart"
-            ),
+            Ok(reloaded) => say(reloaded),
             Err(error) => {
                 bridge.reload_failed();
-                tracing::error!(%error, "the new configuration is not taken over; the old one stays");
+                let file = self.config.path().display();
+                tracing::error!(%file, %error, "the new configuration is not taken over; the old one stays");
             }
         }
         reloaded.is_ok()
     }
+}
+
+fn say(reloaded: &Reloaded) {
+    if !reloaded.restart_for.is_empty() {
+        let keys = reloaded.restart_for.join(", ");
+        tracing::warn!(%keys, "these keys have changed too, but need a restart; until then they stay as they were");
+    }
+    tracing::info!("the new configuration is in force");
 }
 
 /// The signals that are listened for, from before the bridge starts.

@@ -48,6 +48,20 @@ pub struct TopFile {
     pub duplicate_window: Option<Span>,
     /// How long stopping may take (default "10s").
     pub shutdown_timeout: Option<Span>,
+    /// How often to look whether this file, or one that it names, has changed; what has is taken over as at a SIGHUP (default: never).
+    pub reload_interval: Option<Span>,
+}
+
+/// Where a client's address stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OriginFile {
+    /// In the connection.
+    Peer,
+    /// In the header `Forwarded` (RFC 7239).
+    Forwarded,
+    /// In the header `X-Forwarded-For`.
+    XForwardedFor,
 }
 
 /// The public listener.
@@ -68,6 +82,16 @@ pub struct IngressFile {
     pub max_connections: Option<usize>,
     /// Threads that receive (default: one per processor).
     pub workers: Option<usize>,
+    /// The most requests answered at once (default 4096); beyond it they are answered 503. With `max_body`, this bounds the memory that bodies take.
+    pub max_in_flight: Option<usize>,
+    /// The most requests a second from one client address, or from the /64 network of an IPv6 address; beyond it they are answered 429 (default: no limit).
+    pub rate_limit_per_address: Option<u32>,
+    /// The networks and addresses that requests are taken from; others are answered 403 (default: all).
+    pub allow: Option<Vec<String>>,
+    /// Where a client's address stands: "peer" (default: in the connection), or "forwarded" or "x_forwarded_for": in that header, where a trusted proxy has written it.
+    pub client_address: Option<OriginFile>,
+    /// The networks and addresses of the proxies whose headers are believed.
+    pub trusted_proxies: Option<Vec<String>>,
 }
 
 /// The operators' listener.

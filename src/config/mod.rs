@@ -4,6 +4,8 @@
 
 mod certificate;
 pub mod file;
+mod fingerprint;
+mod guards;
 mod interpolate;
 mod kafka;
 pub mod problem;
@@ -15,16 +17,20 @@ mod sources;
 mod store;
 mod trace;
 pub mod value;
+mod written;
 
 use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::Table;
 
+pub use fingerprint::Fingerprint;
 pub use problem::{Problem, Problems};
 pub use settings::{
-    IngressSettings, LogSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
+    GuardSettings, IngressSettings, LogSettings, RouteSettings, Settings, SinkKind, SinkSettings,
+    SourceSettings,
 };
+pub use written::Written;
 
 /// An annotated configuration with every default spelled out.
 pub const EXAMPLE: &str = include_str!("example.toml");
@@ -35,6 +41,12 @@ pub const EXAMPLE: &str = include_str!("example.toml");
 /// Everything that is wrong with it, each with its key path and a remedy.
 pub fn load(path: &Path) -> Result<Settings, Problems> {
     parse(&text(path)?, &variable)
+}
+
+/// What lies on the disk now at `path`, and in the files that are named there.
+#[must_use]
+pub fn fingerprint_of(path: &Path) -> Fingerprint {
+    Fingerprint::of(path, &variable)
 }
 
 /// Where the operators' listener of a bridge with the file at `path` is. Nothing else of the file is
@@ -126,7 +138,7 @@ mod tests {
     }
 
     /// The example with its commented keys and tables too.
-    fn whole_example() -> Table {
+    pub(super) fn whole_example() -> Table {
         let is_key = |text: &str| {
             let key = text.split_once(" = ").map(|(key, _)| key);
             let is_name = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');

@@ -12,6 +12,7 @@ use super::file::{
     Acknowledge, AdminFile, DuplicatesFile, IngressFile, LogFile, LogFormat, RouteFile, SinkFile,
     SpoolFile, TopFile,
 };
+use super::guards;
 use super::kafka::KafkaFile;
 use super::problem::Problems;
 use super::rabbitmq::RabbitMqFile;
@@ -22,6 +23,7 @@ use super::settings::{
 use super::sources;
 use super::store::StoreFile;
 use super::trace;
+use super::written::Written;
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{Pace, Schedule};
 use crate::spool::{self, Duplicates, Milestone, Place};
@@ -32,6 +34,7 @@ const SECTIONS: [&str; 8] = [
 
 /// Reads the whole file; none where a part is missing, and that has been noted.
 pub(super) fn settings(mut table: Table, problems: &mut Problems) -> Option<Settings> {
+    let written = Written::new(table.clone());
     let mut sections = Table::new();
     for name in SECTIONS {
         if let Some(value) = table.remove(name) {
@@ -60,24 +63,46 @@ pub(super) fn settings(mut table: Table, problems: &mut Problems) -> Option<Sett
         milestone,
         acknowledge_timeout: span(top.acknowledge_timeout, 10),
         shutdown_timeout: span(top.shutdown_timeout, 10),
+        reload_interval: reload_interval(top.reload_interval, problems),
         ingress,
         admin,
-        spool: spool::Settings {
-            place: place.place,
-            max_events: place.max_events,
-            max_bytes: place.max_bytes,
-            duplicates: match top.duplicates {
-                Some(DuplicatesFile::Forward) => Duplicates::Forward,
-                _ => Duplicates::Suppress,
-            },
-            window: span(top.duplicate_window, 24 * 60 * 60),
-        },
+        spool: spool(place, &top),
         log,
         trace: trace.flatten(),
         sources: sources.read,
         sinks: sinks.read,
         routes,
+        written,
     })
+}
+
+fn spool(place: SpoolPlace, top: &TopFile) -> spool::Settings {
+    let duplicates = match top.duplicates {
+        Some(DuplicatesFile::Forward) => Duplicates::Forward,
+        _ => Duplicates::Suppress,
+    };
+    spool::Settings {
+        place: place.place,
+        limits: spool::Limits {
+            max_events: place.max_events,
+            max_bytes: place.max_bytes,
+            duplicates,
+            window: span(top.duplicate_window, 24 * 60 * 60),
+        },
+    }
+}
+
+/// Less than a second would keep a disk busy for a change that nobody makes as often.
+fn reload_interval(given: Option<super::value::Span>, problems: &mut Problems) -> Option<Duration> {
+    let interval = given?.0;
+    if interval < Duration::from_secs(1) {
+        problems.add(
+            "reload_interval",
+            format!("{} is too often", humantime::format_duration(interval)),
+            "give at least \"1s\", or leave the key out and send SIGHUP",
+        );
+    }
+    Some(interval)
 }
 
 /// Reads the operators' listener alone.
@@ -124,6 +149,8 @@ fn ingress(table: Table, problems: &mut Problems) -> IngressSettings {
         );
     }
     IngressSettings {
+        trusted_proxies: guards::trusted_proxies(&file, problems),
+        guard: guards::settings(&file, problems),
         listen: file
             .listen
             .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8080))),

@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::file::LogFormat;
+use super::written::Written;
+use crate::ingress::{Networks, Origin};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::Pace;
 use crate::sink::{kafka, rabbitmq, store};
@@ -22,6 +24,8 @@ pub struct Settings {
     pub acknowledge_timeout: Duration,
     /// How long stopping may take.
     pub shutdown_timeout: Duration,
+    /// How often to look for a changed configuration; never, where none.
+    pub reload_interval: Option<Duration>,
     /// The public listener.
     pub ingress: IngressSettings,
     /// Where the operators' listener is.
@@ -38,6 +42,8 @@ pub struct Settings {
     pub sinks: Vec<SinkSettings>,
     /// The routes.
     pub routes: Vec<RouteSettings>,
+    /// What all of this was read from.
+    pub written: Written,
 }
 
 /// The public listener.
@@ -57,6 +63,23 @@ pub struct IngressSettings {
     pub max_connections: usize,
     /// The threads that receive.
     pub workers: usize,
+    /// Proxies whose word about a client's address counts.
+    pub trusted_proxies: Networks,
+    /// Who may come, and how much.
+    pub guard: GuardSettings,
+}
+
+/// Who may come, and how much.
+#[derive(Debug, Clone)]
+pub struct GuardSettings {
+    /// From where; from everywhere, where none.
+    pub allow: Option<Networks>,
+    /// Where a client's address stands.
+    pub origin: Origin,
+    /// The most requests a second from one address.
+    pub rate_limit_per_address: Option<NonZeroU32>,
+    /// The most requests answered at once.
+    pub max_in_flight: usize,
 }
 
 /// The log.

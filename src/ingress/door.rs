@@ -11,11 +11,14 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 
 use super::body;
+use super::caller::Caller;
+use super::guard::Guard;
+use super::in_flight::{InFlight, Place};
 use super::problem::Problem;
+use super::quota::SourceQuota;
 use crate::metrics::Metrics;
 use crate::pipeline::{Accepted, Pipeline, Refusal, Terms};
 use crate::source::{Claim, Inbound, Rejection, Source, Verified};
@@ -24,21 +27,24 @@ use crate::trace::{TraceContext, Tracer, Work};
 /// The label of requests that name no configured source.
 pub(super) const UNKNOWN: &str = "unknown";
 
-/// A source at the door, with its rate limit.
+/// A source at the door, with its quota.
 #[derive(Debug)]
 pub struct Entrance {
     source: Source,
-    limiter: Option<DefaultDirectRateLimiter>,
+    quota: Option<Arc<SourceQuota>>,
 }
 
 impl Entrance {
-    /// An entrance for `source` that lets `limit` deliveries a second through.
+    /// An entrance for `source` that lets `limit` deliveries a second through. One that had the same
+    /// limit before the configuration was reloaded goes on counting.
     #[must_use]
-    pub fn new(source: Source, limit: Option<NonZeroU32>) -> Self {
-        Self {
-            source,
-            limiter: limit.map(|limit| RateLimiter::direct(Quota::per_second(limit))),
-        }
+    pub fn new(source: Source, limit: Option<NonZeroU32>, before: Option<&Self>) -> Self {
+        let kept = before.and_then(|before| before.quota.clone());
+        let quota = limit.map(|limit| {
+            kept.filter(|kept| kept.limit() == limit)
+                .unwrap_or_else(|| Arc::new(SourceQuota::of(limit)))
+        });
+        Self { source, quota }
     }
 
     /// The source.
@@ -46,27 +52,37 @@ impl Entrance {
     pub fn source(&self) -> &Source {
         &self.source
     }
+
+    /// Takes a proven delivery from the quota: nobody but the source can use it up.
+    fn take(&self) -> Result<(), Problem> {
+        let quota = self.quota.as_ref();
+        quota.map_or(Ok(()), |quota| quota.take().map_err(Problem::RateLimited))
+    }
 }
 
 /// The sources by name.
 pub type Sources = HashMap<String, Entrance>;
 
-/// What a body may be.
+/// What a body may be, and how many there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
     /// How long a body may take.
     pub body_timeout: Duration,
+    /// The most requests answered at once; with the largest body, the bound on their memory.
+    pub max_in_flight: usize,
 }
 
 /// What the door goes by. It is replaced as a whole when the configuration is reloaded, and a
 /// request keeps to the end what it began with.
 #[derive(Debug)]
 pub struct Rules {
-    /// Who may come.
+    /// Who may come at all, and how often.
+    pub guard: Guard,
+    /// The sources.
     pub sources: Sources,
-    /// What bodies may be.
+    /// What bodies may be, and how many.
     pub limits: Limits,
     /// On what terms deliveries are accepted.
     pub terms: Terms,
@@ -77,6 +93,8 @@ pub struct Rules {
 pub struct Door {
     /// What it goes by now.
     pub rules: Arc<ArcSwap<Rules>>,
+    /// Who is being answered.
+    pub in_flight: InFlight,
     /// The way in.
     pub pipeline: Arc<Pipeline>,
     /// The traces of deliveries.
@@ -122,18 +140,12 @@ impl Door {
         entrance: Option<&Entrance>,
     ) -> Result<Accepted, Problem> {
         let (started, limits) = (Instant::now(), &rules.limits);
+        let _place = self.admit(request, rules)?;
         let entrance = entrance.ok_or(Problem::UnknownSource)?;
         if request.method() != Method::POST {
             return Err(Problem::MethodNotAllowed);
         }
         body::check_headers(request, limits.max_body_bytes)?;
-        if entrance
-            .limiter
-            .as_ref()
-            .is_some_and(|limiter| limiter.check().is_err())
-        {
-            return Err(Problem::RateLimited);
-        }
         self.pipeline.open()?;
         let header = entrance.source.provider.scheme.header;
         let claim = entrance.source.read_signature(
@@ -150,11 +162,22 @@ impl Door {
             trace: entered.context.clone(),
         };
         let verified = self.verify(&entrance.source, claim, inbound)?;
+        entrance.take()?;
         let accepted = self.pipeline.accept(verified, &rules.terms).await;
         // Only what was proven: nobody else may fill the collector.
         self.tracer
             .received(entered, || work(&entrance.source, started, &accepted));
         Ok(accepted?)
+    }
+
+    /// Lets a request in among those that are answered, whatever it is about.
+    fn admit(&self, request: &HttpRequest, rules: &Rules) -> Result<Place<'_>, Problem> {
+        let caller = request
+            .conn_data::<Caller>()
+            .expect("every connection has its caller as its data");
+        rules.guard.check(*caller, request.headers())?;
+        let place = self.in_flight.enter(rules.limits.max_in_flight);
+        place.ok_or(Problem::Overloaded)
     }
 
     /// Proves the delivery, and shows operators how far the sender's clock is off.
@@ -187,10 +210,10 @@ impl Door {
 
     fn count(&self, source: &str, problem: Problem) {
         match problem {
-            Problem::Refused(refusal) => self
+            Problem::Refused(_) | Problem::Overloaded => self
                 .metrics
                 .deliveries_refused_total
-                .with_label_values(&[refusal.reason()])
+                .with_label_values(&[problem.reason()])
                 .inc(),
             other => self
                 .metrics

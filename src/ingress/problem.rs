@@ -8,9 +8,11 @@ use actix_web::web::Payload;
 use serde::Serialize;
 
 use super::body::Early;
+use super::quota::TooMany;
 use crate::pipeline::Refusal;
 use crate::seeded::{self, Bug};
 use crate::source::Rejection;
+use crate::spool::SpoolUnavailable;
 
 /// Why a request is not answered 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -33,9 +35,18 @@ pub enum Problem {
     /// A body that ended early or was framed wrongly.
     #[error("the body ended early")]
     BodyTruncated,
+    /// A client that may not send anything.
+    #[error("deliveries are not taken from this address")]
+    AddressNotAllowed,
+    /// More requests than an address may send.
+    #[error("too many requests from this address")]
+    AddressRateLimited(TooMany),
     /// More deliveries than the source may send.
     #[error("too many deliveries")]
-    RateLimited,
+    RateLimited(TooMany),
+    /// As many requests as may be answered at once.
+    #[error("too many requests at once")]
+    Overloaded,
     /// The delivery is not proven.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -58,15 +69,24 @@ struct Document<'a> {
 
 impl Problem {
     /// The reasons of rejections that HTTP itself gives; [`Rejection`] has the others.
-    pub const REJECTIONS: [Self; 8] = [
+    pub const REJECTIONS: [Self; 10] = [
         Self::UnknownSource,
         Self::MethodNotAllowed,
         Self::ContentEncoding,
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::BodyTruncated,
-        Self::RateLimited,
+        Self::AddressNotAllowed,
+        Self::AddressRateLimited(TooMany::LEAST),
+        Self::RateLimited(TooMany::LEAST),
         Self::Internal,
+    ];
+
+    /// Those of requests that name no source.
+    pub const OF_NO_SOURCE: [Self; 3] = [
+        Self::UnknownSource,
+        Self::AddressNotAllowed,
+        Self::AddressRateLimited(TooMany::LEAST),
     ];
 
     /// The stable name of the reason.
@@ -79,7 +99,10 @@ impl Problem {
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTruncated => "body_truncated",
-            Self::RateLimited => "rate_limited",
+            Self::AddressNotAllowed => "address_not_allowed",
+            Self::AddressRateLimited(_) => "address_rate_limited",
+            Self::RateLimited(_) => "rate_limited",
+            Self::Overloaded => Refusal::Spool(SpoolUnavailable::Overloaded).reason(),
             Self::Rejected(rejection) => rejection.reason(),
             Self::Refused(refusal) => refusal.reason(),
             Self::Internal => "internal",
@@ -94,7 +117,8 @@ impl Problem {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTruncated => StatusCode::BAD_REQUEST,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::AddressNotAllowed => StatusCode::FORBIDDEN,
+            Self::AddressRateLimited(_) | Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Rejected(
                 Rejection::SignatureMissing
                 | Rejection::SignatureRepeated
@@ -103,16 +127,20 @@ impl Problem {
             ) => StatusCode::BAD_REQUEST,
             Self::Rejected(_) => StatusCode::UNAUTHORIZED,
             Self::Refused(_) if seeded::is(Bug::BlameSender) => StatusCode::BAD_REQUEST,
-            Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(_) | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     /// How long the sender should wait, in seconds, where waiting helps.
-    fn retry_after_seconds(self) -> Option<u8> {
+    fn retry_after_seconds(self) -> Option<u32> {
         match self {
             Self::Refused(_) => Some(5),
-            Self::RateLimited => Some(1),
+            // Others end all the time.
+            Self::Overloaded => Some(1),
+            Self::AddressRateLimited(wait) | Self::RateLimited(wait) => {
+                Some(wait.retry_after_seconds)
+            }
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::Limits;
 use super::inspect::Inspection;
 use super::record::Record;
 use crate::event::SinkIndex;
@@ -99,6 +100,7 @@ pub(super) enum Command {
     Bury(Burial, Reply<Result<(), SpoolUnavailable>>),
     Fetch(Fetch),
     Load(Load),
+    Limit(Limits),
     Inspect(Box<dyn FnOnce(&mut Inspection<'_>) + Send>),
     Pulse(Reply<()>),
     Close(Reply<()>),

@@ -190,8 +190,8 @@ impl<'a> Inspection<'a> {
         let settings = self.writer.settings;
         Ok(Overview {
             bytes: tally.bytes,
-            max_bytes: settings.max_bytes,
-            max_events: settings.max_events,
+            max_bytes: settings.limits.max_bytes,
+            max_events: settings.limits.max_events,
             sinks,
         })
     }

@@ -82,6 +82,13 @@ const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 pub struct Settings {
     /// The file, or memory alone.
     pub place: Place,
+    /// What may change while it is open.
+    pub limits: Limits,
+}
+
+/// How much a spool holds, and for how long it remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
     /// The most events it holds.
     pub max_events: u64,
     /// The most bytes its events and dead letters may have.
@@ -324,6 +331,12 @@ impl Spool {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Bury(burial, reply))?;
         answer.await.map_err(|_| SpoolUnavailable::Closed)?
+    }
+
+    /// Takes over other limits. What lies in the spool already stays, whatever they are.
+    pub fn limit(&self, limits: Limits) {
+        // A spool that has ended takes in nothing any more.
+        let _ = self.send(Command::Limit(limits));
     }
 
     /// Looks into the spool, or changes what an operator may change.

@@ -99,8 +99,8 @@ impl<'a> Writer<'a> {
             .map(|routed| self.append(&transaction, routed))
             .collect::<Result<_, _>>()?;
         if batch.expire > 0 {
-            let window =
-                SignedDuration::try_from(self.settings.window).unwrap_or(SignedDuration::MAX);
+            let window = SignedDuration::try_from(self.settings.limits.window)
+                .unwrap_or(SignedDuration::MAX);
             let before = self.now.saturating_sub(window).unwrap_or(Timestamp::MIN);
             let expired = table::expire_ledger(&transaction, before, batch.expire)?;
             self.tally.forget(expired);
@@ -155,7 +155,7 @@ impl<'a> Writer<'a> {
                 pending: false,
             });
         }
-        let suppress = self.settings.duplicates == Duplicates::Suppress;
+        let suppress = self.settings.limits.duplicates == Duplicates::Suppress;
         if let Err(refusal) = self.make_room(bytes) {
             let original = if suppress {
                 table::entered(connection, id)?
@@ -229,7 +229,8 @@ impl<'a> Writer<'a> {
 pub(super) fn is_over(tally: &Tally, settings: &Settings, more: usize) -> bool {
     let events = tally.records + tally.dead.iter().sum::<i64>();
     let bytes = tally.bytes + i64::try_from(more).unwrap_or(i64::MAX / 2);
-    table::unsigned(events) >= settings.max_events || table::unsigned(bytes) > settings.max_bytes
+    table::unsigned(events) >= settings.limits.max_events
+        || table::unsigned(bytes) > settings.limits.max_bytes
 }
 
 /// An event that cannot be encoded is as unwritable as one the disk refuses.

@@ -16,6 +16,7 @@ mod durable;
 mod eventually;
 mod faults;
 mod fuzz;
+mod guards;
 mod harness;
 mod http;
 mod identity;

@@ -1,8 +1,19 @@
-//! `SIGHUP`: new secrets are taken over without a restart, a bad file changes nothing.
+//! `SIGHUP`, and `reload_interval`: secrets, routes and limits are taken over without a restart and
+//! without a valid delivery turned away; a bad file changes nothing; what needs a restart is said.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 use crate::eventually::eventually;
 use crate::harness::delivery::{event, now};
-use crate::harness::{Bridge, Post, Setup};
+use crate::harness::setup::SECRET;
+use crate::harness::{
+    Bridge, Connection, Copies, Load, Outlet, Post, Setup, Target, Verdict, amqp_url,
+};
+
+const NEXT: &str = "whsec_the_next_secret";
+const OBJECTS: usize = 6;
 
 async fn is_taken(bridge: &Bridge, setup: &Setup, secret: &str) -> bool {
     let post = Post::signed_with(&setup.source, event("sample.uploaded", "a"), secret, now());
@@ -21,33 +32,34 @@ async fn comes_to_be(bridge: &Bridge, setup: &Setup, secret: &str, taken: bool) 
     .await;
 }
 
+/// The file with one text in place of another.
+fn rewrite(setup: &Setup, old: &str, new: &str) {
+    let text = setup.text();
+    let changed = text.replace(old, new);
+    assert_ne!(text, changed, "{old} is not in the file");
+    fs::write(setup.path("hookferry.toml"), changed).unwrap();
+}
+
+/// The file with both secrets.
+fn accept_both(setup: &Setup) {
+    let both = format!("/secret\" }}, {{ file = {:?} }}]", setup.path("next"));
+    rewrite(setup, "/secret\" }]", &both);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_rotated_without_a_gap() {
-    let mut setup = Setup::store();
+    let setup = Setup::store();
     let bridge = setup.start().await;
-    let (old, new) = (crate::harness::setup::SECRET, "the next secret");
-    assert!(is_taken(&bridge, &setup, old).await && !is_taken(&bridge, &setup, new).await);
-    let next = setup.path("next");
-    std::fs::write(&next, new).unwrap();
+    assert!(is_taken(&bridge, &setup, SECRET).await && !is_taken(&bridge, &setup, NEXT).await);
+    fs::write(setup.path("next"), NEXT).unwrap();
     // Both are valid, then only the new one.
-    setup.source_keys = String::new();
-    let both = setup.text().replace(
-        "/secret\" }]",
-        &format!("/secret\" }}, {{ file = {next:?} }}]"),
-    );
-    assert_ne!(both, setup.text());
-    std::fs::write(setup.path("hookferry.toml"), both).unwrap();
-    bridge.signal("HUP");
-    comes_to_be(&bridge, &setup, new, true).await;
-    assert!(is_taken(&bridge, &setup, old).await);
-    std::fs::write(setup.path("secret"), new).unwrap();
+    accept_both(&setup);
+    bridge.reload(true).await;
+    assert!(is_taken(&bridge, &setup, NEXT).await && is_taken(&bridge, &setup, SECRET).await);
+    fs::write(setup.path("secret"), NEXT).unwrap();
     setup.write();
-    bridge.signal("HUP");
-    comes_to_be(&bridge, &setup, old, false).await;
-    assert!(is_taken(&bridge, &setup, new).await);
-    bridge
-        .shows("config_last_reload_successful", &[], 1.0)
-        .await;
+    bridge.reload(true).await;
+    assert!(is_taken(&bridge, &setup, NEXT).await && !is_taken(&bridge, &setup, SECRET).await);
     let labels = [("source", setup.source.as_str()), ("secret", "1")];
     bridge
         .counts("secret_last_used_timestamp_seconds", &labels, 1.0)
@@ -59,49 +71,354 @@ async fn a_bad_file_keeps_the_old_configuration_and_says_so() {
     let setup = Setup::store();
     let bridge = setup.start().await;
     let file = setup.path("hookferry.toml");
-    let good = std::fs::read_to_string(&file).unwrap();
-    let secret = crate::harness::setup::SECRET;
-    for bad in [
-        "this is no TOML".to_owned(),
-        format!("acknowlege = \"spooled\"\n{good}"),
-        good.replace("/secret\"", "/no-such-secret\""),
-        good.replace("provider = \"onecodex\"", "provider = \"nobody\""),
+    let good = setup.text();
+    fs::create_dir(setup.path("folder")).unwrap();
+    let route = "[[route]]";
+    // What is wrong, and the key path and the remedy that are said.
+    for (bad, key, remedy) in [
+        ("this is no TOML".to_owned(), "the file", "mend the TOML"),
+        (
+            format!("acknowlege = \"spooled\"\n{good}"),
+            "acknowlege",
+            "did you mean `acknowledge`?",
+        ),
+        (
+            good.replace("/secret\"", "/no-such-secret\""),
+            ".secrets[0]",
+            "readable for this user",
+        ),
+        (
+            good.replace("/secret\"", "/folder\""),
+            ".secrets[0]",
+            "readable for this user",
+        ),
+        (
+            good.replace("provider = \"onecodex\"", "provider = \"nobody\""),
+            ".provider",
+            "name one of onecodex",
+        ),
+        (
+            good.replace("sinks = [\"store\"]", "sinks = []"),
+            "route[0].sinks",
+            "name at least one sink",
+        ),
+        (
+            good.replace("sinks = [\"store\"]", "sinks = [\"elsewhere\"]"),
+            "route[0].sinks",
+            "add [sink.elsewhere]",
+        ),
+        // Half of this could be taken over, and is not.
+        (
+            good.replace("[ingress]", "[ingress]\nmax_body = \"1B\"\nallow = [\"x\"]"),
+            "ingress.allow[0]",
+            "write it as",
+        ),
+        (
+            good.replace(
+                route,
+                &format!("[sink.extra]\ntype = \"rabbitmq\"\nurl = \"amqp://mq\"\n{route}"),
+            )
+            .replace("sinks = [\"store\"]", "sinks = [\"store\", \"extra\"]"),
+            "sink.extra",
+            "a restart is needed",
+        ),
     ] {
-        std::fs::write(&file, &bad).unwrap();
-        bridge.signal("HUP");
-        bridge
-            .shows("config_last_reload_successful", &[], 0.0)
-            .await;
-        assert!(is_taken(&bridge, &setup, secret).await);
-        std::fs::write(&file, &good).unwrap();
-        bridge.signal("HUP");
-        bridge
-            .shows("config_last_reload_successful", &[], 1.0)
-            .await;
+        assert_ne!(bad, good);
+        fs::write(&file, &bad).unwrap();
+        let before = bridge.log().len();
+        bridge.reload(false).await;
+        let said = bridge.log()[before..].to_owned();
+        for text in [key, remedy, "/hookferry.toml"] {
+            assert!(said.contains(text), "{text} is not in {said}");
+        }
+        assert!(is_taken(&bridge, &setup, SECRET).await);
+        fs::write(&file, &good).unwrap();
+        bridge.reload(true).await;
+        assert!(is_taken(&bridge, &setup, SECRET).await);
     }
-    assert!(bridge.said("the old one stays").is_some());
+    fs::remove_file(&file).unwrap();
+    bridge.reload(false).await;
+    assert!(is_taken(&bridge, &setup, SECRET).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_or_missing_secret_keeps_the_old_one() {
     let setup = Setup::store();
     let bridge = setup.start().await;
-    let (file, secret) = (setup.path("secret"), crate::harness::setup::SECRET);
-    std::fs::write(&file, " \n").unwrap();
-    bridge.signal("HUP");
-    bridge
-        .shows("config_last_reload_successful", &[], 0.0)
-        .await;
-    assert!(is_taken(&bridge, &setup, secret).await);
+    let file = setup.path("secret");
+    fs::write(&file, " \n").unwrap();
+    bridge.reload(false).await;
+    assert!(is_taken(&bridge, &setup, SECRET).await);
     assert!(
         !is_taken(&bridge, &setup, "").await,
         "an empty secret proves nothing"
     );
-    std::fs::remove_file(&file).unwrap();
-    bridge.signal("HUP");
+    fs::remove_file(&file).unwrap();
+    bridge.reload(false).await;
+    assert!(is_taken(&bridge, &setup, SECRET).await);
+    let named = format!("{} ", setup.path("secret").display());
+    assert!(bridge.log().contains(named.trim_end()), "the file is named");
+    assert!(!bridge.log().contains(SECRET), "no secret is ever logged");
+}
+
+/// Everything that a reload takes over changes again and again while senders send.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_valid_delivery_is_turned_away_while_everything_changes() {
+    let setup = Setup::store().and_rabbitmq(&amqp_url());
+    let source = &setup.source;
+    let mut queue = Outlet::rabbitmq(&setup).await;
+    let only_failures = format!(
+        "[[route]]\nsource = \"{source}\"\nsinks = [\"store\"]\n[[route]]\nsource = \"{source}\"\nsinks = [\"rabbitmq\"]\nevent_types = [\"analysis.failed\"]\n"
+    );
+    let everything_to_both = "[[route]]\nsource = \"SOURCE\"\nsinks = [\"store\", \"rabbitmq\"]\n";
+    let everything_to_both = everything_to_both.replace("SOURCE", source);
+    let limits = [
+        (
+            "max_body = \"64KiB\"\nmax_in_flight = 100\nbody_timeout = \"3s\"",
+            "duplicates = \"forward\"\nacknowledge_timeout = \"9s\"",
+        ),
+        (
+            "rate_limit_per_address = 100000\nallow = [\"127.0.0.0/8\"]",
+            "duplicate_window = \"1h\"",
+        ),
+        (
+            "client_address = \"x_forwarded_for\"\ntrusted_proxies = [\"192.0.2.1\"]",
+            "",
+        ),
+    ];
+    fs::write(setup.path("next"), NEXT).unwrap();
+    let secret = format!("{{ file = {:?} }}", setup.path("secret"));
+    let next = format!("{{ file = {:?} }}", setup.path("next"));
+    let configured = |secrets: &str, round: usize| {
+        let (ingress, top) = limits[round % limits.len()];
+        let routes = [&only_failures, &everything_to_both][round % 2];
+        let text = setup
+            .text()
+            .replace("[ingress]\n", &format!("{top}\n[ingress]\n{ingress}\n"));
+        let text = text.replace(&secret, secrets);
+        let (head, _) = text.split_once("[[route]]").unwrap();
+        let rate = 100_000 + round % 2;
+        let head = head.replace("provider = ", &format!("rate_limit = {rate}\nprovider = "));
+        fs::write(setup.path("hookferry.toml"), format!("{head}{routes}")).unwrap();
+    };
+    configured(&secret, 0);
+    let bridge = Bridge::start(&setup.path("hookferry.toml")).await;
+    let target = Target::new(bridge.ingress);
+    let load = Load::endless(&target, source, OBJECTS);
+    for round in 0..12 {
+        let (old, new) = if round % 2 == 0 {
+            (&secret, (&next, NEXT))
+        } else {
+            (&next, (&secret, SECRET))
+        };
+        configured(&format!("{old}, {}", new.0), 2 * round);
+        bridge.reload(true).await;
+        target.signs_with(new.1);
+        // Each sender has signed with the new one, and has its answer.
+        load.reaches(load.answered() + 3 * OBJECTS).await;
+        configured(new.0, 2 * round + 1);
+        bridge.reload(true).await;
+        load.reaches(load.answered() + OBJECTS).await;
+    }
+    let journal = load.stop().await;
+    assert_eq!(journal.statuses().into_keys().collect::<Vec<_>>(), [200]);
+    let ids = journal.ids();
+    let seen = Outlet::Store.has(&bridge, source, &ids).await;
+    Verdict::of(&journal, &seen).assert_kept(Copies::Once);
+    // Now and then everything went to the other sink too.
+    let last = bridge.accepted(source, event("sample.uploaded", "z")).await;
+    let also = queue.has(&bridge, source, &[last]).await;
+    assert!(also.len() > 1, "a route that came by reload was taken");
+    assert!(
+        also.len() < ids.len(),
+        "a route that went by reload was not"
+    );
+    bridge.drained().await;
+    bridge.metrics().await.assert_balanced("store");
+    bridge.metrics().await.assert_balanced("rabbitmq");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_taken_over() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let body = event("sample.uploaded", "a");
+    let post = || Post::signed(&setup.source, body.as_str());
+    assert_eq!(bridge.post(&post()).await.status, 200);
+    for (old, new, status) in [
+        ("[ingress]", "[ingress]\nmax_body = \"100B\"", 413),
+        ("[ingress]", "[ingress]\nallow = [\"192.0.2.1\"]", 403),
+        ("[spool]", "[spool]\nmax_events = 7", 200),
+        ("[log]", "[log]\nfilter = \"error\"", 200),
+    ] {
+        rewrite(&setup, old, new);
+        let silent = new.contains("filter");
+        if silent {
+            let before = bridge.log();
+            bridge.signal("HUP");
+            // The log says no more, so the reload shows in what it also takes over.
+            fs::write(setup.path("secret"), NEXT).unwrap();
+            bridge.signal("HUP");
+            comes_to_be(&bridge, &setup, NEXT, true).await;
+            assert_eq!(bridge.log(), before);
+            fs::write(setup.path("secret"), SECRET).unwrap();
+        } else {
+            bridge.reload(true).await;
+            assert_eq!(bridge.post(&post()).await.status, status, "{new}");
+        }
+        if new.contains("max_events") {
+            bridge.shows("spool_max_events", &[], 7.0).await;
+        }
+        setup.write();
+        bridge.reload(true).await;
+        assert_eq!(bridge.post(&post()).await.status, 200);
+    }
+    // A duplicate is one, and then it is not.
+    assert_eq!(bridge.post(&post()).await.outcome(), "duplicate");
+    rewrite(&setup, "[ingress]", "duplicates = \"forward\"\n[ingress]");
+    bridge.reload(true).await;
+    assert_eq!(bridge.post(&post()).await.outcome(), "accepted");
+    bridge.shows("config_restart_required", &[], 0.0).await;
+}
+
+/// Or whoever may send so many a second could send as many more with every reload.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_no_fresh_burst() {
+    for (limit, table) in [
+        ("rate_limit = 10", "provider ="),
+        ("rate_limit_per_address = 10", "workers ="),
+    ] {
+        let setup = Setup::store();
+        rewrite(&setup, table, &format!("{limit}\n{table}"));
+        let bridge = Bridge::start(&setup.path("hookferry.toml")).await;
+        let (began, mut let_in) = (Instant::now(), 0.0);
+        for _ in 0..12 {
+            let mut connections = Vec::new();
+            for _ in 0..12 {
+                let mut connection = Connection::open(bridge.ingress).await.unwrap();
+                let post = Post::signed(&setup.source, event("sample.uploaded", "a"));
+                connection.send(&post.bytes()).await.unwrap();
+                connections.push(connection);
+            }
+            for connection in &mut connections {
+                match connection
+                    .answer()
+                    .await
+                    .unwrap()
+                    .expect("an answer")
+                    .status
+                {
+                    200 => let_in += 1.0,
+                    status => assert_eq!(status, 429),
+                }
+            }
+            bridge.reload(true).await;
+        }
+        let most = 10.0 + 10.0 * began.elapsed().as_secs_f64() + 1.0;
+        assert!(let_in <= most, "{limit}: {let_in} of at most {most}");
+        // A limit that has changed is in force at once.
+        let doubled = format!("{}\n{table}", limit.replace("10", "1000"));
+        rewrite(&setup, table, &doubled);
+        bridge.reload(true).await;
+        for _ in 0..30 {
+            bridge
+                .accepted(&setup.source, event("sample.uploaded", "a"))
+                .await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_restart_is_named_and_shown() {
+    let setup = Setup::store().and_rabbitmq(&amqp_url());
+    let mut queue = Outlet::rabbitmq(&setup).await;
+    let bridge = setup.start().await;
+    bridge.shows("config_restart_required", &[], 0.0).await;
+    let text = setup.text();
+    let changed = text
+        .replace("workers = 1", "workers = 2")
+        .replace("/spool.db\"", "/other.db\"")
+        .replace("/topics.db\"", "/topics.db\"\nretention = \"1d\"")
+        .replace("publish_timeout = \"2s\"", "publish_timeout = \"3s\"");
+    fs::write(setup.path("hookferry.toml"), &changed).unwrap();
+    bridge.reload(true).await;
+    let said = bridge.said("need a restart").expect("it is said");
+    assert_eq!(
+        (said["level"].as_str(), said["keys"].as_str()),
+        (
+            Some("WARN"),
+            Some(
+                "ingress.workers, sink.rabbitmq.publish_timeout, sink.store.retention, spool.path"
+            )
+        )
+    );
+    bridge.shows("config_restart_required", &[], 1.0).await;
+    // What else is in the file is in force.
+    fs::write(setup.path("secret"), NEXT).unwrap();
+    bridge.reload(true).await;
+    assert!(is_taken(&bridge, &setup, NEXT).await);
+    fs::write(setup.path("hookferry.toml"), &text).unwrap();
+    bridge.reload(true).await;
+    bridge.shows("config_restart_required", &[], 0.0).await;
+    // A sink that is taken out stays open, and what waits for it is delivered.
+    let post = Post::signed_with(&setup.source, event("sample.uploaded", "a"), NEXT, now());
+    let id = bridge.post(&post).await.id();
+    let (head, _) = text.split_once("[sink.rabbitmq]").unwrap();
+    let routes = format!(
+        "[[route]]\nsource = \"{}\"\nsinks = [\"store\"]\n",
+        setup.source
+    );
+    fs::write(setup.path("hookferry.toml"), format!("{head}{routes}")).unwrap();
+    bridge.reload(true).await;
+    bridge.shows("config_restart_required", &[], 1.0).await;
+    assert!(
+        bridge.log().contains("\"sink.rabbitmq\""),
+        "{}",
+        bridge.log()
+    );
+    queue.has(&bridge, &setup.source, &[id]).await;
+}
+
+/// As a container's secrets are renewed: a link leads elsewhere, and nobody sends a signal.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_interval_changes_are_found_without_a_signal() {
+    let setup = Setup::store().top("reload_interval = \"1s\"");
+    let (link, staged) = (setup.path("secret"), setup.path("staged"));
+    fs::write(setup.path("old"), SECRET).unwrap();
+    fs::write(setup.path("new"), NEXT).unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink(setup.path("old"), &link).unwrap();
+    let bridge = setup.start().await;
+    assert!(is_taken(&bridge, &setup, SECRET).await);
+    symlink(setup.path("new"), &staged).unwrap();
+    fs::rename(&staged, &link).unwrap();
+    comes_to_be(&bridge, &setup, NEXT, true).await;
+    let in_force = || bridge.log().matches("is in force").count();
+    assert_eq!(in_force(), 1, "nothing else has changed");
+    // A failure is said once, however often one looks.
+    fs::remove_file(&link).unwrap();
     bridge
         .shows("config_last_reload_successful", &[], 0.0)
         .await;
-    assert!(is_taken(&bridge, &setup, secret).await);
-    assert!(!bridge.log().contains(secret), "no secret is ever logged");
+    let failed = Instant::now();
+    eventually("it has looked twice more", async || {
+        (failed.elapsed() > Duration::from_millis(2500)).then_some(())
+    })
+    .await;
+    assert_eq!(bridge.log().matches("the old one stays").count(), 1);
+    assert!(is_taken(&bridge, &setup, NEXT).await);
+    // The file that was missing comes back.
+    symlink(setup.path("old"), &link).unwrap();
+    bridge
+        .shows("config_last_reload_successful", &[], 1.0)
+        .await;
+    assert!(is_taken(&bridge, &setup, SECRET).await);
+    // Without the interval it looks no more, but hears the signal.
+    let text = setup.text().replace("reload_interval = \"1s\"", "");
+    fs::write(setup.path("hookferry.toml"), text).unwrap();
+    eventually("the interval is gone", async || {
+        (in_force() == 3).then_some(())
+    })
+    .await;
+    bridge.reload(true).await;
 }

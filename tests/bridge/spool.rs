@@ -10,7 +10,7 @@ use hookferry::name::SinkName;
 use hookferry::sink::store::Store;
 use hookferry::sink::{RefusalReason, Sink};
 use hookferry::spool::{
-    Appended, Burial, Duplicates, Milestone, Place, Record, Settings, Settlement, Spool,
+    Appended, Burial, Duplicates, Limits, Milestone, Place, Record, Settings, Settlement, Spool,
     SpoolError, SpoolUnavailable,
 };
 use hookferry::sqlite::OpenError;
@@ -28,10 +28,12 @@ struct Opened {
 fn settings(place: Place) -> Settings {
     Settings {
         place,
-        max_events: 1000,
-        max_bytes: 1 << 30,
-        duplicates: Duplicates::Suppress,
-        window: Duration::from_secs(10 * 365 * 24 * 60 * 60),
+        limits: Limits {
+            max_events: 1000,
+            max_bytes: 1 << 30,
+            duplicates: Duplicates::Suppress,
+            window: Duration::from_secs(10 * 365 * 24 * 60 * 60),
+        },
     }
 }
 
@@ -181,10 +183,9 @@ async fn a_duplicate_is_known_across_a_restart_and_sequences_are_never_used_twic
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_spool_refuses_new_events_but_still_knows_old_ones() {
     let folder = TempDir::new().unwrap();
-    let opened = open(&Settings {
-        max_events: 2,
-        ..settings(file(&folder))
-    });
+    let mut small = settings(file(&folder));
+    small.limits.max_events = 2;
+    let opened = open(&small);
     append(&opened.spool, "a").await;
     append(&opened.spool, "b").await;
     let routed = |object| Sender::new("onecodex").routed(body("sample.uploaded", object));

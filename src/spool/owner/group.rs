@@ -49,7 +49,7 @@ impl Group {
         self.burials = self.burials.drain(..).filter_map(fits).collect();
     }
 
-    /// Sorts a command in; a settlement comes back.
+    /// Sorts a command in; what is not part of a commit comes back.
     pub fn admit(&mut self, command: Command) -> Option<Command> {
         match command {
             Command::Append(append) => {
@@ -68,7 +68,7 @@ impl Group {
             Command::Inspect(inspector) => self.inspections.push(inspector),
             Command::Pulse(reply) => self.pulses.push(reply),
             Command::Close(reply) => self.close = Some(reply),
-            settlement @ Command::Settle(..) => return Some(settlement),
+            other @ (Command::Settle(..) | Command::Limit(_)) => return Some(other),
         }
         None
     }

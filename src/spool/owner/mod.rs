@@ -26,7 +26,7 @@ use super::table;
 use super::tally::Tally;
 use super::waiting::Waiting;
 use super::write::{Plan, Unwritten, Writer, is_over};
-use super::{Settings, SpoolError, State};
+use super::{Limits, Settings, SpoolError, State};
 use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
@@ -85,13 +85,7 @@ impl Owner {
         {
             return Err(SpoolError::TooManySinks);
         }
-        metrics
-            .spool_max_bytes
-            .set(table::signed(settings.max_bytes));
-        metrics
-            .spool_max_events
-            .set(table::signed(settings.max_events));
-        let now = Instant::now();
+        let (now, limits) = (Instant::now(), settings.limits);
         let mut owner = Self {
             settings,
             books: Books::new(Arc::clone(&metrics), Arc::clone(&sinks)),
@@ -113,6 +107,7 @@ impl Owner {
             metrics,
             state,
         };
+        owner.limit(limits);
         owner.take_stock()?;
         if let Some(full) = opened.full {
             owner.broken(&full);
@@ -152,8 +147,10 @@ impl Owner {
         let mut group = Group::default();
         let mut next = first;
         while let Some(command) = next {
-            if let Some(Command::Settle(sink, settlements)) = group.admit(command) {
-                self.settle(sink, settlements);
+            match group.admit(command) {
+                Some(Command::Settle(sink, settlements)) => self.settle(sink, settlements),
+                Some(Command::Limit(limits)) => self.limit(limits),
+                _ => {}
             }
             next = if group.is_complete() {
                 None
@@ -178,6 +175,13 @@ impl Owner {
         let full = is_over(&self.tally, &self.settings, 0) && self.settling.unwritten().is_empty();
         self.state.full.store(full, Ordering::Relaxed);
         group.close
+    }
+
+    fn limit(&mut self, limits: Limits) {
+        self.settings.limits = limits;
+        let (bytes, events) = (limits.max_bytes, limits.max_events);
+        self.metrics.spool_max_bytes.set(table::signed(bytes));
+        self.metrics.spool_max_events.set(table::signed(events));
     }
 
     /// A sink has confirmed these: they count as delivered now, and leave the file with a later commit.

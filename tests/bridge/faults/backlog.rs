@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt as _};
 use hookferry::metrics::Metrics;
 use hookferry::name::SinkName;
-use hookferry::spool::{Appended, Duplicates, Milestone, Place, Settings, Spool};
+use hookferry::spool::{Appended, Duplicates, Limits, Milestone, Place, Settings, Spool};
 
 use crate::harness::delivery::{event, numbered};
 use crate::harness::load::{Attempt, Sent, digest};
@@ -27,10 +27,12 @@ const AT_ONCE: usize = 512;
 async fn fill(setup: &Setup, count: usize, objects: usize) -> Journal {
     let settings = Settings {
         place: Place::File(setup.path("spool.db")),
-        max_events: 10_000_000,
-        max_bytes: 1 << 40,
-        duplicates: Duplicates::Suppress,
-        window: Duration::from_secs(24 * 60 * 60),
+        limits: Limits {
+            max_events: 10_000_000,
+            max_bytes: 1 << 40,
+            duplicates: Duplicates::Suppress,
+            window: Duration::from_secs(24 * 60 * 60),
+        },
     };
     let sinks: Vec<SinkName> = setup
         .sinks

@@ -3,29 +3,11 @@
 
 use std::fs;
 
-use crate::eventually::eventually;
 use crate::harness::setup::SECRET;
 use crate::harness::{Bridge, Copies, Load, Outlet, Report, Setup, Target, Verdict};
 
 const OBJECTS: usize = 6;
 const NEXT: &str = "whsec_the_next_secret";
-
-/// Sends `SIGHUP` and waits until the log says once more how that went.
-async fn reload(bridge: &Bridge, worked: bool) {
-    let outcome = if worked {
-        "the new sources and routes are in force"
-    } else {
-        "the old one stays"
-    };
-    let said = || bridge.log().matches(outcome).count();
-    let before = said();
-    bridge.signal("HUP");
-    eventually(outcome, async || (said() > before).then_some(())).await;
-    let shown = f64::from(u8::from(worked));
-    bridge
-        .shows("config_last_reload_successful", &[], shown)
-        .await;
-}
 
 /// Every sender has had an answer to something it signed after this was called.
 async fn everybody_is_answered(load: &Load) {
@@ -62,20 +44,20 @@ async fn row_26_a_secret_is_rotated_under_load() {
     let with_both = text.replace("/secret\" }]", &both);
     assert_ne!(with_both, text);
     fs::write(&config, with_both).unwrap();
-    reload(&bridge, true).await;
+    bridge.reload(true).await;
     everybody_is_answered(&load).await;
     target.signs_with(NEXT);
     everybody_is_answered(&load).await;
     fs::write(setup.path("secret"), NEXT).unwrap();
     fs::write(&config, &text).unwrap();
-    reload(&bridge, true).await;
+    bridge.reload(true).await;
     everybody_is_answered(&load).await;
     // A file that says nothing, or is not there, leaves the secrets as they are.
     fs::write(setup.path("secret"), " \n").unwrap();
-    reload(&bridge, false).await;
+    bridge.reload(false).await;
     everybody_is_answered(&load).await;
     fs::remove_file(setup.path("secret")).unwrap();
-    reload(&bridge, false).await;
+    bridge.reload(false).await;
     everybody_is_answered(&load).await;
     let verdict = kept(load, &bridge, &setup).await;
     assert!(!bridge.log().contains(NEXT) && !bridge.log().contains(SECRET));
@@ -102,11 +84,11 @@ async fn row_27_a_bad_file_changes_nothing() {
     for text in &bad {
         assert_ne!(*text, good);
         fs::write(&config, text).unwrap();
-        reload(&bridge, false).await;
+        bridge.reload(false).await;
         everybody_is_answered(&load).await;
     }
     fs::write(&config, &good).unwrap();
-    reload(&bridge, true).await;
+    bridge.reload(true).await;
     everybody_is_answered(&load).await;
     let verdict = kept(load, &bridge, &setup).await;
     Report::row(27)

@@ -16,7 +16,7 @@ use hookferry::name::{EventType, ObjectId, SinkName, SourceName};
 use hookferry::route::{Route, Router};
 use hookferry::source::{Inbound, ONE_CODEX, Rejection, Secret, SignatureHeader, Source, Verified};
 use hookferry::spool::{
-    Appended, Duplicates, Milestone, Place, Record, Settings, Spool, SpoolError,
+    Appended, Duplicates, Limits, Milestone, Place, Record, Settings, Spool, SpoolError,
 };
 use hookferry::trace::TraceContext;
 use jiff::Timestamp;
@@ -301,10 +301,12 @@ fn sink_name() -> SinkName {
 fn open(path: &Path, metrics: &Arc<Metrics>) -> Result<Spool, SpoolError> {
     let settings = Settings {
         place: Place::File(PathBuf::from(path)),
-        max_events: 100,
-        max_bytes: 1 << 20,
-        duplicates: Duplicates::Suppress,
-        window: Duration::from_secs(86_400),
+        limits: Limits {
+            max_events: 100,
+            max_bytes: 1 << 20,
+            duplicates: Duplicates::Suppress,
+            window: Duration::from_secs(86_400),
+        },
     };
     Spool::open(settings, &[sink_name()], Arc::clone(metrics)).map(|(spool, _)| spool)
 }

@@ -171,6 +171,25 @@ impl Bridge {
         assert!(status.success(), "the bridge is gone");
     }
 
+    /// Sends `SIGHUP` and waits until the log says once more how that went.
+    ///
+    /// # Panics
+    /// When it went otherwise.
+    pub async fn reload(&self, worked: bool) {
+        let outcome = if worked {
+            "the new configuration is in force"
+        } else {
+            "the old one stays"
+        };
+        let said = || self.log().matches(outcome).count();
+        let before = said();
+        self.signal("HUP");
+        eventually(outcome, async || (said() > before).then_some(())).await;
+        let shown = f64::from(u8::from(worked));
+        self.shows("config_last_reload_successful", &[], shown)
+            .await;
+    }
+
     /// `kill -9`, and the process is gone when this returns.
     pub fn kill(mut self) {
         self.child.kill().expect("ours to kill");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -151,7 +151,15 @@ impl Post {
 
     /// Sends it on a connection of its own.
     pub async fn to(&self, address: SocketAddr) -> io::Result<Answer> {
-        let mut connection = Connection::open(address).await?;
+        self.on(Connection::open(address).await?).await
+    }
+
+    /// Sends it on a connection of its own, from an address of ours.
+    pub async fn from_to(&self, source: IpAddr, address: SocketAddr) -> io::Result<Answer> {
+        self.on(Connection::open_from(source, address).await?).await
+    }
+
+    async fn on(&self, mut connection: Connection) -> io::Result<Answer> {
         connection.send(&self.bytes()).await?;
         let answer = connection.answer().await?;
         answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())

@@ -1,12 +1,12 @@
 //! HTTP/1.1, byte by byte, so that a test can also say what no client library would.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Nothing that is waited for here takes longer on purpose.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -63,6 +63,18 @@ pub struct Connection(BufReader<TcpStream>);
 impl Connection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// The same from an address of ours, such as another one of the loopback's.
+    pub async fn open_from(source: IpAddr, address: SocketAddr) -> io::Result<Self> {
+        let socket = match source {
+            IpAddr::V4(_) => TcpSocket::new_v4()?,
+            IpAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.bind(SocketAddr::new(source, 0))?;
+        let stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self(BufReader::new(stream)))
     }

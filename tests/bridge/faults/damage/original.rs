@@ -14,7 +14,8 @@ use hookferry::name::SinkName;
 use hookferry::sink::store::Store;
 use hookferry::sink::{RefusalReason, Sink};
 use hookferry::spool::{
-    Appended, Burial, DeadLetter, Duplicates, Milestone, Place, Record, Settings, Settlement, Spool,
+    Appended, Burial, DeadLetter, Duplicates, Limits, Milestone, Place, Record, Settings,
+    Settlement, Spool,
 };
 use tempfile::TempDir;
 
@@ -182,10 +183,12 @@ impl Opened {
         let metrics = Arc::new(Metrics::new().unwrap());
         let settings = Settings {
             place: Place::File(path.to_owned()),
-            max_events: 1000,
-            max_bytes: 1 << 30,
-            duplicates: Duplicates::Suppress,
-            window: Duration::from_secs(10 * 365 * 24 * 60 * 60),
+            limits: Limits {
+                max_events: 1000,
+                max_bytes: 1 << 30,
+                duplicates: Duplicates::Suppress,
+                window: Duration::from_secs(10 * 365 * 24 * 60 * 60),
+            },
         };
         let (spool, _stopped) = Spool::open(settings, &names, Arc::clone(&metrics))?;
         let sinks = names

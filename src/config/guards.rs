@@ -1,0 +1,186 @@
+//! The keys of the `ingress` table that say who may come, and how much.
+
+use std::num::NonZeroU32;
+
+use super::file::{IngressFile, OriginFile};
+use super::problem::Problems;
+use super::settings::GuardSettings;
+use crate::ingress::{Network, Networks, Origin};
+
+const DEFAULT_MAX_IN_FLIGHT: usize = 4096;
+
+/// Reads them; what is wrong is noted.
+pub(super) fn settings(file: &IngressFile, problems: &mut Problems) -> GuardSettings {
+    GuardSettings {
+        allow: allow(file.allow.as_deref(), problems),
+        origin: origin(file),
+        rate_limit_per_address: rate_limit(file.rate_limit_per_address, problems),
+        max_in_flight: max_in_flight(file.max_in_flight, problems),
+    }
+}
+
+fn allow(listed: Option<&[String]>, problems: &mut Problems) -> Option<Networks> {
+    let listed = listed?;
+    if listed.is_empty() {
+        problems.add(
+            "ingress.allow",
+            "an empty list lets nobody in",
+            "name the networks of the senders, or leave the key out to let everybody in",
+        );
+    }
+    Some(
+        networks("ingress.allow", listed, problems)
+            .into_iter()
+            .collect(),
+    )
+}
+
+fn origin(file: &IngressFile) -> Origin {
+    match file.client_address {
+        None | Some(OriginFile::Peer) => Origin::Peer,
+        Some(OriginFile::Forwarded) => Origin::Forwarded,
+        Some(OriginFile::XForwardedFor) => Origin::XForwardedFor,
+    }
+}
+
+/// Reads the proxies whose word about a client's address counts.
+pub(super) fn trusted_proxies(file: &IngressFile, problems: &mut Problems) -> Networks {
+    let key = "ingress.trusted_proxies";
+    let listed = file.trusted_proxies.as_deref().unwrap_or_default();
+    let trusted = networks(key, listed, problems);
+    if trusted.iter().any(|network| network.is_everywhere()) {
+        problems.add(
+            key,
+            "every sender would be believed, whatever address it claims",
+            "name only the networks of your proxies",
+        );
+    }
+    let is_asked = origin(file) != Origin::Peer;
+    if file.trusted_proxies.is_some() && !is_asked {
+        problems.add(
+            key,
+            "nothing asks a proxy for an address",
+            "set ingress.client_address to \"forwarded\" or \"x_forwarded_for\", or take the key out",
+        );
+    }
+    if is_asked && listed.is_empty() {
+        problems.add(
+            key,
+            "without a trusted proxy nobody's header is believed",
+            "name the networks of your proxies, or take ingress.client_address out",
+        );
+    }
+    trusted.into_iter().collect()
+}
+
+/// The networks that can be read.
+fn networks(key: &str, listed: &[String], problems: &mut Problems) -> Vec<Network> {
+    let read = |(index, text): (usize, &String)| {
+        problems.take(
+            &format!("{key}[{index}]"),
+            text.parse(),
+            "write it as \"10.0.0.0/8\", \"2001:db8::/32\" or \"192.0.2.7\"",
+        )
+    };
+    listed.iter().enumerate().filter_map(read).collect()
+}
+
+fn rate_limit(limit: Option<u32>, problems: &mut Problems) -> Option<NonZeroU32> {
+    let limit = NonZeroU32::new(limit?);
+    if limit.is_none() {
+        problems.add(
+            "ingress.rate_limit_per_address",
+            "0 would refuse every delivery",
+            "leave the key out for no limit",
+        );
+    }
+    limit
+}
+
+fn max_in_flight(most: Option<usize>, problems: &mut Problems) -> usize {
+    let most = most.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
+    if most == 0 {
+        problems.add(
+            "ingress.max_in_flight",
+            "0 would refuse every delivery",
+            "give at least 1",
+        );
+    }
+    most
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (GuardSettings, Networks, Vec<String>) {
+        let file: IngressFile = toml::from_str(text).expect("well-formed");
+        let mut problems = Problems::default();
+        let settings = settings(&file, &mut problems);
+        let proxies = trusted_proxies(&file, &mut problems);
+        let paths = problems.iter().map(|problem| problem.path.clone());
+        (settings, proxies, paths.collect())
+    }
+
+    #[test]
+    fn without_a_word_everybody_may_come() {
+        let (settings, proxies, problems) = read("");
+        assert_eq!(problems, [""; 0]);
+        assert!(settings.allow.is_none() && settings.rate_limit_per_address.is_none());
+        assert_eq!(settings.origin, Origin::Peer);
+        assert!(proxies.is_empty());
+        assert_eq!(settings.max_in_flight, 4096);
+    }
+
+    #[test]
+    fn every_key_is_heard() {
+        let (settings, proxies, problems) = read(
+            "allow = [\"192.0.2.0/24\", \"::1\"]\nclient_address = \"x_forwarded_for\"\ntrusted_proxies = [\"10.0.0.1\"]\nrate_limit_per_address = 7\nmax_in_flight = 9",
+        );
+        assert_eq!(problems, [""; 0]);
+        let address = |text: &str| text.parse().expect("an address");
+        let allow = settings.allow.expect("it is given");
+        assert!(allow.contain(address("192.0.2.9")) && allow.contain(address("::1")));
+        assert!(!allow.contain(address("::2")));
+        assert_eq!(settings.origin, Origin::XForwardedFor);
+        assert!(proxies.contain(address("10.0.0.1")) && !proxies.contain(address("10.0.0.2")));
+        assert_eq!(settings.rate_limit_per_address, NonZeroU32::new(7));
+        assert_eq!(settings.max_in_flight, 9);
+    }
+
+    #[test]
+    fn what_would_let_nobody_in_or_believe_anybody_is_a_problem() {
+        for (text, key) in [
+            ("allow = []", "ingress.allow"),
+            ("allow = [\"::1\", \"localhost\"]", "ingress.allow[1]"),
+            (
+                "trusted_proxies = [\"10.0.0.1\"]",
+                "ingress.trusted_proxies",
+            ),
+            (
+                "client_address = \"peer\"\ntrusted_proxies = []",
+                "ingress.trusted_proxies",
+            ),
+            ("client_address = \"forwarded\"", "ingress.trusted_proxies"),
+            (
+                "client_address = \"forwarded\"\ntrusted_proxies = []",
+                "ingress.trusted_proxies",
+            ),
+            (
+                "client_address = \"forwarded\"\ntrusted_proxies = [\"::/0\"]",
+                "ingress.trusted_proxies",
+            ),
+            (
+                "client_address = \"x_forwarded_for\"\ntrusted_proxies = [\"10.0.0.0/33\"]",
+                "ingress.trusted_proxies[0]",
+            ),
+            (
+                "rate_limit_per_address = 0",
+                "ingress.rate_limit_per_address",
+            ),
+            ("max_in_flight = 0", "ingress.max_in_flight"),
+        ] {
+            assert_eq!(read(text).2, [key], "{text}");
+        }
+    }
+}
