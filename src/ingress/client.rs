@@ -104,18 +104,15 @@ impl ClientAddress {
 }
 
 /// The elements of one line of a list, from its end; empty ones do not count (RFC 9110, section
-/// 5.6.1). A line that is not visible ASCII is one element that cannot be read.
+/// 5.6.1), and one that is no text cannot be read.
 ///
 /// Commas in quotes divide too: no address holds one, and what a client has begun to quote must not
 /// reach into what the proxy has added behind it.
-fn elements(line: &HeaderValue) -> Box<dyn Iterator<Item = Option<&str>> + '_> {
-    match line.to_str() {
-        Ok(text) => {
-            let elements = text.rsplit(',').map(str::trim);
-            Box::new(elements.filter(|element| !element.is_empty()).map(Some))
-        }
-        Err(_) => Box::new(std::iter::once(None)),
-    }
+fn elements(line: &HeaderValue) -> impl Iterator<Item = Option<&str>> {
+    let parts = line.as_bytes().rsplit(|byte| *byte == b',');
+    let trimmed = parts.map(<[u8]>::trim_ascii);
+    let elements = trimmed.filter(|element| !element.is_empty());
+    elements.map(|element| std::str::from_utf8(element).ok())
 }
 
 /// The address in an element of `Forwarded`: its one `for` parameter, where the whole element is
@@ -223,7 +220,7 @@ mod tests {
             known("203.0.113.7")
         );
         // What the client has written itself stands before it.
-        let claimed = "198.51.100.1, unknown, \u{fc}, 203.0.113.7, 10.2.3.4";
+        let claimed = "198.51.100.1, unknown, \u{fc}, \"a, 203.0.113.7, 10.2.3.4";
         assert_eq!(of("10.0.0.1", &[claimed]), known("203.0.113.7"));
         assert_eq!(
             of("10.0.0.1", &["198.51.100.1", "203.0.113.7", "", " , "]),
