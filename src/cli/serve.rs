@@ -7,6 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::changes::Changes;
 use super::{ConfigFile, Failure, runtime, watchdog};
 use crate::app::{Bridge, Reloaded};
+use crate::config::Settings;
+use crate::source::Secret;
 use crate::systemd::Systemd;
 use crate::telemetry;
 
@@ -27,6 +29,7 @@ impl Serve {
         let settings = self.config.load()?;
         changes.look_every(settings.reload_interval);
         telemetry::start(&settings.log);
+        warn_of_guessable_secrets(&settings);
         let systemd = Systemd::from_environment();
         runtime()?.block_on(async {
             let mut signals = Signals::new()?;
@@ -70,6 +73,7 @@ impl Serve {
     fn reload(&self, bridge: &Bridge, changes: &mut Changes) -> bool {
         changes.are_seen();
         let reloaded = self.config.load().and_then(|settings| {
+            warn_of_guessable_secrets(&settings);
             let reloaded = bridge.reload(&settings)?;
             changes.look_every(settings.reload_interval);
             Ok(reloaded)
@@ -92,6 +96,15 @@ fn say(reloaded: &Reloaded) {
         tracing::warn!(%keys, "these keys have changed too, but need a restart; until then they stay as they were");
     }
     tracing::info!("the new configuration is in force");
+}
+
+/// A short secret works, as for a trial, and must not go unnoticed into earnest.
+fn warn_of_guessable_secrets(settings: &Settings) {
+    for source in &settings.sources {
+        if source.source.secrets.iter().any(Secret::is_guessable) {
+            tracing::warn!(source = %source.source.name, "a secret of this source is so short that it can be guessed: whoever reaches the listener could send events; have the provider make a longer one");
+        }
+    }
 }
 
 /// The signals that are listened for, from before the bridge starts.

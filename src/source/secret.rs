@@ -6,6 +6,10 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+/// A shorter key can be found by trying: HMAC takes it all the same (RFC 2104, section 3, asks for
+/// twice as much).
+const GUESSABLE_BELOW_BYTES: usize = 16;
+
 /// Why a text is no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
@@ -18,6 +22,7 @@ pub enum SecretError {
 #[derive(Clone)]
 pub struct Secret {
     keyed: Hmac<Sha256>,
+    guessable: bool,
 }
 
 impl Secret {
@@ -38,7 +43,16 @@ impl Secret {
     pub(crate) fn from_key(key: &[u8]) -> Self {
         let keyed = Hmac::new_from_slice(key)
             .expect("HMAC takes a key of any length (RFC 2104, section 2)");
-        Self { keyed }
+        Self {
+            keyed,
+            guessable: key.len() < GUESSABLE_BELOW_BYTES,
+        }
+    }
+
+    /// Whether it is so short that somebody could find it by trying.
+    #[must_use]
+    pub fn is_guessable(&self) -> bool {
+        self.guessable
     }
 
     /// The MAC state over `parts` in sequence, to be compared in constant time or finalised.
