@@ -303,6 +303,10 @@ fn the_configuration_is_good_and_its_stop_fits_into_the_grace_period() {
             "spooled"
         };
         assert_eq!(table["acknowledge"].as_str(), Some(acknowledge), "{name}");
+        assert!(
+            table.contains_key("reload_interval"),
+            "{name}: nobody sends a signal"
+        );
         let arguments = strings(&container["args"]);
         assert_eq!(
             arguments,

@@ -210,7 +210,7 @@ async fn the_bridge_makes_no_system_call_that_the_unit_refuses() {
         .await;
     bridge.drained().await;
     bridge.signal("HUP");
-    eventually("the reload", async || bridge.said("are in force")).await;
+    eventually("the reload", async || bridge.said("is in force")).await;
     assert_eq!(bridge.ask("/topics").await.status, 200);
     let pid = bridge.pid().to_string();
     bridge.signal("TERM");
