@@ -35,16 +35,20 @@ impl Changes {
         self.seen = config::fingerprint_of(&self.path);
     }
 
-    /// Returns once there is a change that has not been seen.
+    /// Returns once there is a change that has not been seen. It counts when two looks in a row have
+    /// found the same: half of a file that is still being written is no configuration.
     pub async fn come(&self) {
         let Some(interval) = self.interval else {
             return std::future::pending().await;
         };
+        let mut last = self.seen;
         loop {
             tokio::time::sleep(interval).await;
-            if config::fingerprint_of(&self.path) != self.seen {
+            let now = config::fingerprint_of(&self.path);
+            if now != self.seen && now == last {
                 return;
             }
+            last = now;
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct TopFile {
     pub duplicate_window: Option<Span>,
     /// How long stopping may take (default "10s").
     pub shutdown_timeout: Option<Span>,
-    /// How often to look whether this file, or one that it names, has changed; what has is taken over as at a SIGHUP (default: never).
+    /// How often to look whether this file, or one that it names, has changed; what two looks in a row have found is taken over as at a SIGHUP. At least "1s" (default: never).
     pub reload_interval: Option<Span>,
 }
 

@@ -175,6 +175,8 @@ fn is_port(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::networks::Network;
     use super::*;
 
@@ -316,6 +318,42 @@ mod tests {
             "for=203.0.113.7;host=\"x, for=198.51.100.1;a=\\\"\"",
         ] {
             assert_eq!(of(&[line]), Client::Hidden(ip("10.0.0.1")), "{line}");
+        }
+    }
+
+    proptest! {
+        /// Whatever stands before it, what the proxy has added at the end is what counts.
+        #[test]
+        fn nothing_a_client_writes_changes_its_address(
+            claims in proptest::collection::vec("[ -~\u{e4}]{0,40}", 0..4),
+            xff in any::<bool>(),
+        ) {
+            let (origin, added) = match xff {
+                true => (Origin::XForwardedFor, "203.0.113.7"),
+                false => (Origin::Forwarded, "for=203.0.113.7;proto=https"),
+            };
+            let in_one_line = claims.iter().map(|claim| format!("{claim}, ")).collect::<String>();
+            let in_one_line = format!("{in_one_line}{added}");
+            let mut lines: Vec<&str> = claims.iter().map(String::as_str).collect();
+            lines.push(added);
+            for lines in [&lines[..], &[in_one_line.as_str()]] {
+                let found = client(origin, "10.0.0.1", lines);
+                prop_assert_eq!(found, Client::Known(ip("203.0.113.7")));
+            }
+        }
+
+        /// Whatever the proxy adds, it is an address or it hides the client.
+        #[test]
+        fn any_text_is_an_address_or_none(element in "[ -~]{0,40}") {
+            for origin in [Origin::XForwardedFor, Origin::Forwarded] {
+                let found = client(origin, "10.0.0.1", &[&element]);
+                let is_read = node(element.trim()).or_else(|| forwarded_for(element.trim()));
+                let is_empty = element.split(',').all(|part| part.trim().is_empty());
+                prop_assert!(
+                    matches!(found, Client::Hidden(_)) || is_read.is_some() || is_empty || element.contains(','),
+                    "{:?} of {:?}", found, element
+                );
+            }
         }
     }
 }
