@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,7 @@ use crate::config::{Settings, SinkKind, SinkSettings, SourceSettings};
 use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
-use crate::pipeline::{Dispatcher, Pulse, Served};
+use crate::pipeline::{Dispatcher, Pace, Pulse, Served};
 use crate::sink::kafka::Kafka;
 use crate::sink::rabbitmq::RabbitMq;
 use crate::sink::store::{Store, TopicLog};
@@ -28,6 +29,8 @@ pub(super) struct Outlets {
     pub dispatchers: JoinSet<anyhow::Result<()>>,
     /// Ask the dispatchers whether they turn.
     pub pulses: Vec<(SinkName, Pulse)>,
+    /// How hard each is driven.
+    paces: Vec<(SinkName, watch::Sender<Pace>)>,
     /// Tells the dispatchers to end.
     pub stop: CancellationToken,
 }
@@ -44,6 +47,7 @@ impl Outlets {
             topics: None,
             dispatchers: JoinSet::new(),
             pulses: Vec::new(),
+            paces: Vec::new(),
             stop: CancellationToken::new(),
         };
         for SinkSettings { name, pace, kind } in settings {
@@ -55,7 +59,9 @@ impl Outlets {
                 sink: Arc::clone(&sink),
                 tracer: tracer.clone(),
             };
-            let dispatcher = Dispatcher::new(served, spool.clone(), pace, Arc::clone(metrics));
+            let (pace, wanted) = watch::channel(pace);
+            outlets.paces.push((name.clone(), pace));
+            let dispatcher = Dispatcher::new(served, spool.clone(), wanted, Arc::clone(metrics));
             outlets.pulses.push((name.clone(), dispatcher.pulse()));
             let (stop, of) = (outlets.stop.clone(), name.clone());
             let run = async move {
@@ -68,6 +74,14 @@ impl Outlets {
             outlets.sinks.push((name, sink));
         }
         Ok(outlets)
+    }
+
+    /// Drives the sink of this name at another pace, if it is one.
+    pub fn drive(&self, name: &SinkName, pace: Pace) {
+        let of = |(known, _): &&(SinkName, _)| known == name;
+        if let Some((_, wanted)) = self.paces.iter().find(of) {
+            wanted.send_if_modified(|wanted| std::mem::replace(wanted, pace) != pace);
+        }
     }
 
     /// The names of the sinks that are open.

@@ -13,7 +13,8 @@ use super::outlets::index;
 use super::{Bridge, labels};
 use crate::config::{IngressSettings, RouteSettings, Settings, SourceSettings};
 use crate::ingress::{ClientAddress, Entrance, Guard, Limits, Rules, Sources};
-use crate::pipeline::Terms;
+use crate::name::SinkName;
+use crate::pipeline::{Pace, Terms};
 use crate::route::{Route, Router};
 use crate::spool::{self, Spool};
 use crate::telemetry::Filter;
@@ -23,6 +24,7 @@ use crate::telemetry::Filter;
 struct Next {
     rules: Rules,
     limits: spool::Limits,
+    paces: Vec<(SinkName, Pace)>,
     filter: Filter,
     restart_for: Vec<String>,
 }
@@ -73,6 +75,11 @@ impl Bridge {
         Ok(Next {
             rules: rules(settings, &self.spool, Some(&self.rules.load()))?,
             limits: settings.spool.limits,
+            paces: settings
+                .sinks
+                .iter()
+                .map(|sink| (sink.name.clone(), sink.pace))
+                .collect(),
             filter: Filter::of(&settings.log),
             restart_for: self.started_as.restart_for(&settings.written),
         })
@@ -82,6 +89,9 @@ impl Bridge {
     fn take_over(&self, next: Next) {
         self.rules.store(next.rules.into());
         self.spool.limit(next.limits);
+        for (sink, pace) in next.paces {
+            self.outlets.drive(&sink, pace);
+        }
         next.filter.put_in_place();
     }
 

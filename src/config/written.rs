@@ -31,6 +31,9 @@ const TAKEN_OVER: &[&str] = &[
     "spool.max_size",
     "log.filter",
     "source.*",
+    "sink.*.max_in_flight",
+    "sink.*.retry_delay",
+    "sink.*.retry_delay_max",
     "route",
 ];
 

@@ -40,6 +40,11 @@ impl Backoff {
         }
     }
 
+    /// Follows another schedule from the next failure on.
+    pub fn follow(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
+    }
+
     /// Notes a failure and says how long to wait.
     pub fn failed(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);

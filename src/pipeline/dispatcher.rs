@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, Schedule, random};
@@ -47,7 +48,7 @@ pub struct Served {
 }
 
 /// How hard a dispatcher drives its sink.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// The most publishes outstanding.
     pub max_in_flight: usize,
@@ -75,6 +76,8 @@ pub struct Dispatcher {
     index: SinkIndex,
     spool: Spool,
     pace: Pace,
+    /// The pace that is wanted, which may change.
+    wanted: watch::Receiver<Pace>,
     metrics: Arc<Metrics>,
     pulse: Pulse,
     asked: Asked,
@@ -101,15 +104,22 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher for one sink.
+    /// A dispatcher for one sink, at the wanted pace whatever becomes of it.
     #[must_use]
-    pub fn new(served: Served, spool: Spool, pace: Pace, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        served: Served,
+        spool: Spool,
+        mut wanted: watch::Receiver<Pace>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (pulse, asked) = Pulse::new();
+        let pace = *wanted.borrow_and_update();
         Self {
             name: served.name,
             index: served.index,
             spool,
             pace,
+            wanted,
             metrics,
             pulse,
             asked,
@@ -174,6 +184,7 @@ impl Dispatcher {
             biased;
             // First, or a dispatcher that is busy without a pause would be taken for one that is stuck.
             () = self.asked.answer() => {}
+            Ok(()) = self.wanted.changed() => self.change_pace(),
             attempts = self.publishing.ended(STEP_ATTEMPTS), if !self.publishing.is_empty() => self.ended(attempts)?,
             Some((record, result)) = self.burying.next(), if !self.burying.is_empty() => self.buried(&record, result)?,
             Some((asked, found)) = self.loading.next(), if !self.loading.is_empty() => self.loaded(asked, found)?,
@@ -181,6 +192,15 @@ impl Dispatcher {
             () = tokio::time::sleep_until(wake.into()) => {}
         }
         Ok(())
+    }
+
+    /// Goes on at the wanted pace; a pause that has begun is no longer than the new longest.
+    fn change_pace(&mut self) {
+        self.pace = *self.wanted.borrow_and_update();
+        let latest = Instant::now() + self.pace.schedule.longest;
+        self.paused_until = self.paused_until.map(|until| until.min(latest));
+        self.window.limit(self.pace.max_in_flight);
+        self.backoff.follow(self.pace.schedule);
     }
 
     /// When to look again although nothing has happened.

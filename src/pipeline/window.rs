@@ -26,6 +26,18 @@ impl Window {
         }
     }
 
+    /// From now on at most so many. A window that was fully open is so again; one that is feeling its
+    /// way goes on from where it is.
+    pub fn limit(&mut self, most: usize) {
+        if self.open == self.most {
+            *self = Self::of(most);
+        } else {
+            self.most = most;
+            self.open = self.open.min(most);
+            self.steep_until = self.steep_until.min(most);
+        }
+    }
+
     /// How many may be outstanding now.
     pub fn open(&self) -> usize {
         self.open
@@ -61,6 +73,28 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_limit_is_kept_and_what_was_learnt_is_not_forgotten() {
+        let mut window = Window::of(8);
+        window.limit(20);
+        assert_eq!(window.open(), 20);
+        window.failed(20);
+        window.limit(100);
+        assert_eq!(window.open(), 1);
+        for _ in 0..1000 {
+            window.worked(window.open(), window.open());
+        }
+        assert_eq!(window.open(), 100);
+        window.limit(3);
+        assert_eq!(window.open(), 3);
+        window.failed(3);
+        window.limit(2);
+        for _ in 0..10 {
+            window.worked(window.open(), window.open());
+        }
+        assert_eq!(window.open(), 2);
+    }
 
     /// A sink that confirms `pace` publishes within its deadline, or none: how many rounds fail.
     fn failures(window: &mut Window, pace: usize, rounds: usize) -> usize {

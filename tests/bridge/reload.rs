@@ -11,6 +11,7 @@ use crate::harness::setup::SECRET;
 use crate::harness::{
     Bridge, Connection, Copies, Load, Outlet, Post, Setup, Target, Verdict, amqp_url,
 };
+use crate::order::proxied;
 
 const NEXT: &str = "whsec_the_next_secret";
 const OBJECTS: usize = 6;
@@ -278,6 +279,30 @@ async fn limits_are_taken_over() {
     rewrite(&setup, "[ingress]", "duplicates = \"forward\"\n[ingress]");
     bridge.reload(true).await;
     assert_eq!(bridge.post(&post()).await.outcome(), "accepted");
+    bridge.shows("config_restart_required", &[], 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_ends_with_the_delay_it_was_made_of() {
+    let (proxy, url) = proxied().await;
+    let mut setup = Setup::rabbitmq(&url);
+    let slow = "retry_delay = \"10m\"\nretry_delay_max = \"10m\"";
+    let keys = setup.sinks[0]
+        .1
+        .replace("retry_delay_max = \"500ms\"", slow);
+    setup.sinks[0].1 = keys;
+    let mut queue = Outlet::rabbitmq(&setup).await;
+    let bridge = setup.start().await;
+    bridge.shows("sink_connected", &[], 1.0).await;
+    proxy.cut();
+    let id = bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
+    bridge.shows("sink_paused", &[], 1.0).await;
+    proxy.restore();
+    rewrite(&setup, slow, "retry_delay_max = \"500ms\"");
+    bridge.reload(true).await;
+    queue.has(&bridge, &setup.source, &[id]).await;
     bridge.shows("config_restart_required", &[], 0.0).await;
 }
 
