@@ -164,7 +164,7 @@ async fn a_notify_socket_that_is_not_there_disturbs_nobody() {
 async fn signs_of_life_end_while_the_disk_is_frozen_and_come_back() {
     let setup = Setup::store();
     let notified = Notified::abstract_one();
-    let bridge = Bridge::start_through(&notified.environment("2000000"), &setup.write()).await;
+    let bridge = Bridge::start_through(&notified.environment("6000000"), &setup.write()).await;
     for _ in 0..3 {
         notified.hears_a_sign_of_life().await;
     }
