@@ -36,6 +36,7 @@ mod routes;
 mod soak;
 mod spool;
 mod store_sink;
+mod supply_chain;
 mod systemd;
 mod tidy;
 mod traces;
