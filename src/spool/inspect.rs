@@ -175,9 +175,10 @@ impl<'a> Inspection<'a> {
     /// When the database cannot be read.
     pub fn overview(&self) -> Result<Overview, InspectionError> {
         let tally = &self.writer.tally;
+        let known = self.known();
         let mut sinks = Vec::new();
         for (index, name) in self.sinks {
-            let first = table::read_after(self.connection, *index, 0, 1, 1)?.pop();
+            let first = table::read_after(self.connection, (*index, known), 0, 1, 1)?.pop();
             sinks.push(SinkOverview {
                 sink: name.clone(),
                 pending: tally.pending[index.number()],
@@ -240,21 +241,26 @@ impl<'a> Inspection<'a> {
         })
     }
 
+    fn known(&self) -> SinkSet {
+        self.sinks.iter().map(|(index, _)| *index).collect()
+    }
+
     /// Drops every event that waits for `sink`. Only for a sink that no dispatcher serves.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub fn discard_pending(&mut self, sink: SinkIndex) -> Result<u64, InspectionError> {
+        let sinks = (sink, self.known());
         let count = self.change(|connection, writer| {
             let (mut after, mut count) = (0, 0);
             loop {
-                let rows = table::read_after(connection, sink, after, MAX_LISTED, usize::MAX)?;
+                let rows = table::read_after(connection, sinks, after, MAX_LISTED, usize::MAX)?;
                 let Some(last) = rows.last() else {
                     return Ok(count);
                 };
                 after = last.sequence;
-                for row in rows {
-                    discard(connection, writer, &row, sink)?;
+                for row in rows.iter().filter(|row| row.sinks.contains(sink)) {
+                    discard(connection, writer, row, sink)?;
                     count += 1;
                 }
             }

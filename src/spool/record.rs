@@ -35,6 +35,9 @@ pub(super) struct Row {
     pub body: Bytes,
 }
 
+/// Sets of sinks that are tried for a changed one: all of those that ten sinks have.
+const MAX_SETS: usize = 1 << 10;
+
 /// Why a row is not a record.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Damage {
@@ -77,6 +80,22 @@ impl Row {
         } else {
             Err(Damage::Checksum)
         }
+    }
+
+    /// The row as it was written, if nothing but its sinks has changed since: the checksum tells for
+    /// which of the sets of `known` sinks it was made.
+    pub fn with_right_sinks(&self, known: SinkSet) -> Option<Self> {
+        // From the whole set down to the sets of one: each is the one before, less one, within the
+        // members of the whole.
+        let below = |set: &u32| set.checked_sub(1).map(|less| less & known.bits());
+        let sets = std::iter::successors(Some(known.bits()), below);
+        sets.take(MAX_SETS)
+            .filter(|set| *set != 0)
+            .map(|set| Self {
+                sinks: SinkSet::from_bits(set),
+                ..self.clone()
+            })
+            .find(|row| row.verify().is_ok())
     }
 
     /// The record it holds.
@@ -202,5 +221,27 @@ mod tests {
         for row in changed {
             assert!(row.verify().is_err(), "{row:?}");
         }
+    }
+
+    #[test]
+    fn sinks_that_changed_are_found_again_and_nothing_else_is() {
+        let (known, right) = (SinkSet::from_bits(0b1011), SinkSet::from_bits(0b0010));
+        let body = Bytes::from_static(b"body");
+        let row = Row::new(7, right, b"head".to_vec(), body);
+        for wrong in [0, 0b1, 0b11, 0b100, 1 << 31, u32::MAX] {
+            let changed = Row {
+                sinks: SinkSet::from_bits(wrong),
+                ..row.clone()
+            };
+            let found = changed.with_right_sinks(known).map(|row| row.sinks);
+            assert_eq!(found, Some(right), "{wrong:b}");
+        }
+        let changed = Row {
+            head: b"hea!".to_vec(),
+            ..row.clone()
+        };
+        assert!(changed.with_right_sinks(known).is_none());
+        assert!(row.with_right_sinks(SinkSet::from_bits(0b1001)).is_none());
+        assert!(row.with_right_sinks(SinkSet::default()).is_none());
     }
 }

@@ -320,22 +320,24 @@ pub(super) fn sinks_of(
         .optional()
 }
 
-/// The first rows after `after` that wait for `sink`: `limit` of them, or fewer once `bytes` are reached.
+/// The first rows after `after` that wait for `sink`: `limit` of them, or fewer once `bytes` are
+/// reached. A row for none of the `known` sinks, or for another, cannot be right: any sink finds it.
 pub(super) fn read_after(
     connection: &Connection,
-    sink: SinkIndex,
+    (sink, known): (SinkIndex, SinkSet),
     after: u64,
     limit: usize,
     bytes: usize,
 ) -> rusqlite::Result<Vec<Row>> {
     let mut statement = connection.prepare_cached(
-        "SELECT seq, sinks, crc, head, body FROM record WHERE seq > ?1 AND sinks & ?2 AND NOT EXISTS (SELECT 1 FROM settled WHERE settled.seq = record.seq AND sink = ?3) ORDER BY seq LIMIT ?4",
+        "SELECT seq, sinks, crc, head, body FROM record WHERE seq > ?1 AND (sinks & ?2 OR sinks & ~?5 OR sinks = 0) AND NOT EXISTS (SELECT 1 FROM settled WHERE settled.seq = record.seq AND sink = ?3) ORDER BY seq LIMIT ?4",
     )?;
     let mut rows = statement.query(params![
         signed(after),
         1_u32 << sink.number(),
         sink.number(),
-        limit
+        limit,
+        known.bits()
     ])?;
     let (mut found, mut read) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
@@ -368,6 +370,14 @@ pub(super) fn settled_sinks(connection: &Connection, sequence: u64) -> rusqlite:
     let rows = statement.query_map([signed(sequence)], |row| row.get::<_, usize>(0))?;
     rows.filter_map(|sink| sink.map(SinkIndex::new).transpose())
         .collect()
+}
+
+/// Writes a record's sinks again, where they had changed on the disk.
+pub(super) fn mend_sinks(connection: &Connection, row: &Row) -> rusqlite::Result<usize> {
+    connection.execute(
+        "UPDATE record SET sinks = ?2 WHERE seq = ?1",
+        params![signed(row.sequence), row.sinks.bits()],
+    )
 }
 
 /// One row.

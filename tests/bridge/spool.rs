@@ -325,6 +325,32 @@ async fn a_changed_record_is_set_aside_with_its_bytes_and_the_others_are_deliver
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_lost_who_it_is_for_is_delivered_all_the_same() {
+    for wrong in ["2", "4294967295", "0"] {
+        let folder = TempDir::new().unwrap();
+        let opened = open(&settings(file(&folder)));
+        let mut appended = Vec::new();
+        for number in 0..3 {
+            appended.push(append(&opened.spool, &format!("o{number}")).await);
+        }
+        let Place::File(path) = file(&folder) else {
+            panic!("a file")
+        };
+        opened.spool.close().await;
+        let sql = format!(
+            "UPDATE record SET sinks = {wrong} WHERE seq = (SELECT min(seq) + 1 FROM record)"
+        );
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        assert_eq!(connection.execute(&sql, []).unwrap(), 1);
+        drop(connection);
+        let opened = open(&settings(file(&folder)));
+        assert_eq!(ids(&waiting(&opened, 3).await), appended, "{wrong}");
+        assert_eq!(opened.metrics.spool_corrupt_records_total.get(), 1);
+        assert_eq!(opened.metrics.events_unaccounted.get(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_kept_aside_and_what_can_be_read_is_carried_over() {
     let folder = TempDir::new().unwrap();
     let appended = filled(&folder, 400).await;

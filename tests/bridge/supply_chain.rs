@@ -33,10 +33,22 @@ fn what_the_rules_do_not_allow_is_found() {
     let folder = tempfile::tempdir().unwrap();
     for (named, instead, finding) in [
         ("    \"MIT\",\n", "", "license is not explicitly allowed"),
-        ("crate = \"reqwest\"", "crate = \"ureq\"", "explicitly banned"),
-        ("    { crate = \"http@0.2\"", "    # ", "duplicate entries for crate 'http'"),
+        (
+            "crate = \"reqwest\"",
+            "crate = \"ureq\"",
+            "explicitly banned",
+        ),
+        (
+            "    { crate = \"http@0.2\"",
+            "    # ",
+            "duplicate entries for crate 'http'",
+        ),
         // One that the program has, in place of one that it must not have.
-        ("\"actix-http\"\ndeny = [", "\"bytes\"\ndeny = [\"std\", ", "explicitly denied"),
+        (
+            "\"actix-http\"\ndeny = [",
+            "\"bytes\"\ndeny = [\"std\", ",
+            "explicitly denied",
+        ),
     ] {
         let stricter = text.replace(named, instead);
         assert_ne!(stricter, text, "{named}");

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::Owner;
-use crate::event::SinkIndex;
+use crate::event::{SinkIndex, SinkSet};
 use crate::seeded::{self, Bug};
 use crate::sink::RefusalReason;
 use crate::spool::command::{Fetch, Load, SpoolUnavailable};
@@ -60,14 +60,14 @@ impl Owner {
         let mut after = fetch.after;
         loop {
             let connection = self.connection.as_ref()?;
-            let rows =
-                match table::read_after(connection, fetch.sink, after, fetch.limit, FETCH_BYTES) {
-                    Ok(rows) => rows,
-                    Err(error) => {
-                        self.broken(&error);
-                        return None;
-                    }
-                };
+            let sinks = (fetch.sink, self.known_sinks());
+            let rows = match table::read_after(connection, sinks, after, fetch.limit, FETCH_BYTES) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    self.broken(&error);
+                    return None;
+                }
+            };
             let Some(last) = rows.last() else {
                 return Some(Vec::new());
             };
@@ -102,8 +102,8 @@ impl Owner {
         let _ = load.reply.send(answer);
     }
 
-    /// The records of these rows; a damaged one is counted, set aside and passed over. Nothing where
-    /// it could not be set aside: then it must be read again.
+    /// The records of these rows that are for the sink; a damaged one is counted, set aside and passed
+    /// over. Nothing where it could not be set aside: then it must be read again.
     fn decode(&mut self, rows: Vec<Row>, sink: SinkIndex) -> Option<Vec<Arc<Record>>> {
         let mut records = Vec::with_capacity(rows.len());
         for row in rows {
@@ -114,11 +114,36 @@ impl Owner {
                 }
                 Err(damage) => damage.to_string(),
             };
+            if let Some(row) = row.with_right_sinks(self.known_sinks()) {
+                let record = self.mend_sinks(&row)?;
+                records.extend(record.filter(|_| row.sinks.contains(sink)));
+                continue;
+            }
             if !self.set_aside(row, sink, &damage) {
                 return None;
             }
         }
         Some(records)
+    }
+
+    fn known_sinks(&self) -> SinkSet {
+        self.sinks.iter().map(|(index, _)| *index).collect()
+    }
+
+    /// Puts a record's sinks right again. A sink that has read on meanwhile gets it after the next
+    /// start; until then it is shown among those that wait.
+    fn mend_sinks(&mut self, row: &Row) -> Option<Option<Arc<Record>>> {
+        tracing::error!(
+            sequence = row.sequence,
+            "a record in the spool had lost who it is for; its checksum told"
+        );
+        let connection = self.connection.as_ref()?;
+        if let Err(error) = table::mend_sinks(connection, row) {
+            self.broken(&error);
+            return None;
+        }
+        self.metrics.spool_corrupt_records_total.inc();
+        Some(row.read().ok().map(Arc::new))
     }
 
     /// Keeps a damaged record as a dead letter, bytes and all. What other sinks have settled of it is

@@ -5,12 +5,12 @@
 mod columns;
 mod reckoning;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row as SqlRow, params};
 
-use crate::event::SinkIndex;
+use crate::event::{SinkIndex, SinkSet};
 use crate::name::SinkName;
 use crate::sink::RefusalReason;
 use crate::spool::record::Row;
@@ -36,6 +36,8 @@ pub(super) struct Carrier<'a> {
     /// Records that are not what was written, by what they claim to be.
     spoilt: BTreeMap<(u64, u32), Row>,
     spoilt_letters: BTreeMap<i64, DeadRow>,
+    /// Records that had lost who they are for.
+    mended: BTreeSet<u64>,
     /// What the file itself said that there was.
     counted: Option<Tally>,
     /// What its newest reading gave.
@@ -54,6 +56,7 @@ impl<'a> Carrier<'a> {
             sinks: BTreeMap::new(),
             spoilt: BTreeMap::new(),
             spoilt_letters: BTreeMap::new(),
+            mended: BTreeSet::new(),
             counted: None,
             found: None,
         }
@@ -129,10 +132,22 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
+    fn known_sinks(&self) -> SinkSet {
+        let numbers = self.sinks.keys().copied();
+        numbers.filter_map(SinkIndex::new).collect()
+    }
+
     fn records(&mut self, old: &Connection) -> rusqlite::Result<()> {
         let columns = ["seq", "sinks", "crc", "head", "body"];
         self.walk(old, "record", ("seq", &columns, "crc"), |own, row| {
-            let row = record(row, 0)?;
+            let mut row = record(row, 0)?;
+            if row.verify().is_err()
+                && let Some(right) = row.with_right_sinks(own.known_sinks())
+            {
+                own.whole = false;
+                own.mended.insert(right.sequence);
+                row = right;
+            }
             if row.verify().is_ok() && !row.sinks.is_empty() {
                 own.seen.add_record(row.sinks, row.bytes());
                 own.fresh

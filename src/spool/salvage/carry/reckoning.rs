@@ -55,11 +55,7 @@ impl Carrier<'_> {
     /// Sets aside the damaged records of which no reading had the true ones. Returns how many that
     /// were for each sink, and in all.
     fn bury(&self) -> rusqlite::Result<(Vec<i64>, i64)> {
-        let known: SinkSet = self
-            .sinks
-            .keys()
-            .filter_map(|number| SinkIndex::new(*number))
-            .collect();
+        let known = self.known_sinks();
         let (mut buried, mut all) = (vec![0; SinkIndex::MAX], 0);
         for row in self.spoilt.values() {
             let sql = "SELECT EXISTS (SELECT 1 FROM record WHERE crc = ?1 OR (seq = ?2 AND head = ?3 AND body = ?4))";
@@ -105,7 +101,8 @@ impl Carrier<'_> {
         let letters = |tally: &Tally| tally.dead.iter().sum();
         let records = missing(counted.records, found.records).max(unsigned(*damaged));
         Cost {
-            records: (records + missing(letters(counted), letters(found))).max(unknown),
+            records: (records + missing(letters(counted), letters(found))).max(unknown)
+                + self.mended.len() as u64,
             ids: missing(counted.ids, found.ids).max(unknown),
             of_sinks: of_sinks.collect(),
         }
