@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::pipeline::Pipeline;
 use crate::shutdown::Draining;
+use crate::sink::Needs;
 use crate::spool::{Place, Spool, Stopped};
 use crate::telemetry;
 use crate::trace::Tracer;
@@ -51,6 +52,8 @@ pub struct Bridge {
     tracer: Tracer,
     /// What the settings were read from: the rest of it stays as it is until the next start.
     started_as: Written,
+    /// What the sinks were opened for.
+    started_for: Needs,
     shutdown_timeout: Duration,
 }
 
@@ -101,6 +104,7 @@ impl Bridge {
             spool,
             spool_stopped,
             tracer,
+            started_for: needs(&settings),
             started_as: settings.written,
             shutdown_timeout: settings.shutdown_timeout,
         })

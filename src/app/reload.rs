@@ -4,18 +4,19 @@
 //! on nothing can fail. So a configuration is taken over whole or not at all, and requests under way
 //! end by what they began with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::anyhow;
 use jiff::Timestamp;
 
-use super::outlets::index;
+use super::outlets::{index, needs};
 use super::{Bridge, labels};
-use crate::config::{IngressSettings, RouteSettings, Settings, SourceSettings};
+use crate::config::{IngressSettings, RouteSettings, Settings, SinkKind, SourceSettings};
 use crate::ingress::{ClientAddress, Entrance, Guard, Limits, Rules, Sources};
-use crate::name::SinkName;
+use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{Pace, Terms};
 use crate::route::{Route, Router};
+use crate::sink::{Needs, rabbitmq};
 use crate::spool::{self, Spool};
 use crate::telemetry::Filter;
 
@@ -81,8 +82,24 @@ impl Bridge {
                 .map(|sink| (sink.name.clone(), sink.pace))
                 .collect(),
             filter: Filter::of(&settings.log),
-            restart_for: self.started_as.restart_for(&settings.written),
+            restart_for: self.restart_for(settings),
         })
+    }
+
+    /// The key paths that only a restart takes over, sorted.
+    fn restart_for(&self, settings: &Settings) -> Vec<String> {
+        let mut keys = self.started_as.restart_for(&settings.written);
+        let needs = needs(settings);
+        let unbound = settings.sinks.iter().filter_map(|sink| match &sink.kind {
+            SinkKind::RabbitMq(rabbit) if binds_more(rabbit, &self.started_for, &needs) => {
+                Some(format!("sink.{}.queue", sink.name))
+            }
+            _ => None,
+        });
+        keys.extend(unbound);
+        keys.sort();
+        keys.dedup();
+        keys
     }
 
     /// Puts it in place; nothing here can fail.
@@ -105,6 +122,18 @@ impl Bridge {
                 .set(Timestamp::now().as_second());
         }
     }
+}
+
+/// Whether a queue that is bound to every exchange the sources need would be bound to more of them.
+/// Exchanges are made when they are needed, but queues are bound to those that were known at the
+/// start.
+fn binds_more(rabbit: &rabbitmq::Settings, before: &Needs, now: &Needs) -> bool {
+    let exchanges = |needs: &Needs| -> HashSet<String> {
+        let of = |(source, types): &(SourceName, Vec<EventType>)| rabbit.exchanges(source, types);
+        needs.sources.iter().flat_map(of).collect()
+    };
+    let to_all = rabbit.queues.iter().any(|queue| queue.exchange.is_none());
+    rabbit.declare && to_all && !exchanges(now).is_subset(&exchanges(before))
 }
 
 /// What the door goes by under these settings; what it went by before says how much of each quota

@@ -155,12 +155,12 @@ mod tests {
         }
     }
 
-    /// A million addresses, and the same number of subscribers, one delivery each.
+    /// A million addresses, half of them of IPv6, one delivery each.
     #[test]
     fn the_addresses_remembered_are_bounded() {
         let quotas = AddressQuotas::of(ONE);
         let mut most = 0;
-        for number in 0..1_000_000_u32 {
+        for number in 0..500_000_u32 {
             let v4: IpAddr = Ipv4Addr::from_bits(number).into();
             let v6: IpAddr = Ipv6Addr::from_bits(u128::from(number) << 64 | 1 << 127).into();
             for address in [v4, v6] {

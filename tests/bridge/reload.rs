@@ -9,7 +9,7 @@ use crate::eventually::eventually;
 use crate::harness::delivery::{event, now};
 use crate::harness::setup::SECRET;
 use crate::harness::{
-    Bridge, Connection, Copies, Load, Outlet, Post, Setup, Target, Verdict, amqp_url,
+    Bridge, Connection, Copies, Load, Outlet, Post, Setup, Target, Verdict, amqp_url, unique,
 };
 use crate::order::proxied;
 
@@ -402,6 +402,39 @@ async fn what_needs_a_restart_is_named_and_shown() {
         bridge.log()
     );
     queue.has(&bridge, &setup.source, &[id]).await;
+}
+
+/// Its queues are bound to the exchanges of the sources that were there when it connected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_source_is_served_at_once_and_its_queues_are_bound_by_a_restart() {
+    let mut setup = Setup::store().and_rabbitmq(&amqp_url());
+    let queue = format!("[[sink.rabbitmq.queue]]\nname = \"{}\"\n", setup.source);
+    setup.sinks[1].1.push_str(&queue);
+    let bridge = setup.start().await;
+    let late = unique("late");
+    let secret = setup.path("secret");
+    let source =
+        format!("[source.{late}]\nprovider = \"onecodex\"\nsecrets = [{{ file = {secret:?} }}]\n");
+    let route = format!("[[route]]\nsource = \"{late}\"\nsinks = [\"store\"]\n");
+    let text = format!("{}{source}{route}", setup.text());
+    fs::write(setup.path("hookferry.toml"), text).unwrap();
+    bridge.reload(true).await;
+    // Its series are there before its first delivery.
+    let labels = [("source", late.as_str()), ("reason", "signature_mismatch")];
+    bridge
+        .shows("deliveries_rejected_total", &labels, 0.0)
+        .await;
+    let id = bridge.accepted(&late, event("sample.uploaded", "a")).await;
+    Outlet::Store.has(&bridge, &late, &[id]).await;
+    let said = bridge.said("need a restart").expect("it is said");
+    assert_eq!(said["keys"].as_str(), Some("sink.rabbitmq.queue"));
+    setup.write();
+    bridge.reload(true).await;
+    bridge.shows("config_restart_required", &[], 0.0).await;
+    let gone = bridge
+        .post(&Post::signed(&late, event("sample.uploaded", "a")))
+        .await;
+    assert_eq!(gone.status, 404);
 }
 
 /// As a container's secrets are renewed: a link leads elsewhere, and nobody sends a signal.
