@@ -8,6 +8,7 @@
 mod labels;
 mod listeners;
 mod outlets;
+mod reception;
 mod reload;
 mod vitals;
 
@@ -20,7 +21,7 @@ use arc_swap::ArcSwap;
 
 use crate::admin::{Operators, Watch};
 use crate::config::{Settings, Written};
-use crate::ingress::{Door, InFlight, Rules};
+use crate::ingress::{Door, InFlight, Reception, Rules};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::pipeline::Pipeline;
@@ -45,6 +46,8 @@ pub struct Bridge {
     draining: Draining,
     /// What the door goes by.
     rules: Arc<ArcSwap<Rules>>,
+    /// How connections begin.
+    reception: Arc<ArcSwap<Reception>>,
     metrics: Arc<Metrics>,
     outlets: Outlets,
     spool: Spool,
@@ -84,6 +87,8 @@ impl Bridge {
             tracer: tracer.clone(),
             metrics: Arc::clone(&metrics),
         };
+        let reception = reception::first(&settings.ingress);
+        let reception = Arc::new(ArcSwap::from_pointee(reception));
         let operators = Operators {
             listen: settings.admin,
             watch: Watch {
@@ -96,9 +101,10 @@ impl Bridge {
             served: names,
         };
         Ok(Self {
-            listeners: Listeners::bind(&settings, share, door, operators)?,
+            listeners: Listeners::bind(&settings, share, (door, &reception), operators)?,
             draining,
             rules,
+            reception,
             metrics,
             outlets,
             spool,

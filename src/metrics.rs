@@ -93,6 +93,8 @@ metrics! {
     http_max_connections: IntGauge;
     /// Requests being answered on the public listener.
     http_requests_in_flight: IntGauge;
+    /// TLS handshakes on the public listener that failed, by reason.
+    tls_handshake_failures_total: IntCounterVec, "reason";
     /// Seconds from the request's head to its answer.
     http_request_duration_seconds: Histogram;
     /// Events made durable and answered 200 for the first time.
@@ -143,8 +145,8 @@ metrics! {
     sink_reconnects_total: IntGaugeVec, "sink";
     /// Connections that could not be made, by how far they got: lookup, connect, tls or login.
     sink_connect_failures_total: IntGaugeVec, "sink", "stage";
-    /// When the first certificate of a file the sink is configured with expires.
-    tls_certificate_expiry_timestamp_seconds: IntGaugeVec, "sink", "file";
+    /// When a configured certificate expires, by the part that uses it ("ingress", or "sink." and a name) and the key that names its file.
+    tls_certificate_expiry_timestamp_seconds: IntGaugeVec, "component", "file";
     /// When the sink last confirmed an event; 0 before the first.
     last_delivery_timestamp_seconds: IntGaugeVec, "sink";
     /// Events held back because the sink has no place for them yet.

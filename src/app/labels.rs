@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::config::{Settings, SinkKind, SinkSettings, SourceSettings};
+use crate::config::{
+    IngressSettings, IngressTls, Settings, SinkKind, SinkSettings, SourceSettings,
+};
 use crate::event::QuarantineReason;
-use crate::ingress::{Problem, Unheard};
+use crate::ingress::{HandshakeFailure, Problem, Unheard};
 use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName};
 use crate::pipeline::Refusal;
@@ -18,10 +20,25 @@ fn show_certificates(metrics: &Metrics, sink: &SinkSettings) {
         SinkKind::RabbitMq(rabbit) => Some(&rabbit.tls.expiries),
         SinkKind::Store(_) => None,
     };
-    for (file, expiry) in expiries.into_iter().flatten() {
+    let expiries = expiries.into_iter().flatten().copied();
+    show_expiries(metrics, &format!("sink.{}", sink.name), expiries);
+}
+
+/// The same for the public listener, whose certificates are replaced with a reload.
+pub(super) fn show_ingress_certificates(metrics: &Metrics, ingress: &IngressSettings) {
+    let expiries = ingress.tls.iter().flat_map(IngressTls::expiries);
+    show_expiries(metrics, "ingress", expiries);
+}
+
+fn show_expiries(
+    metrics: &Metrics,
+    component: &str,
+    expiries: impl Iterator<Item = (&'static str, Timestamp)>,
+) {
+    for (file, expiry) in expiries {
         metrics
             .tls_certificate_expiry_timestamp_seconds
-            .with_label_values(&[sink.name.as_str(), file])
+            .with_label_values(&[component, file])
             .set(expiry.as_second());
     }
 }
@@ -59,6 +76,12 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             metrics.trace_spans_total.with_label_values(&[result]);
         }
     }
+    for reason in HandshakeFailure::ALL {
+        metrics
+            .tls_handshake_failures_total
+            .with_label_values(&[reason.reason()]);
+    }
+    show_ingress_certificates(metrics, &settings.ingress);
     show_sources(metrics, settings, sinks);
     for sink in &settings.sinks {
         show_certificates(metrics, sink);

@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
 use crate::admin::{self, Operators};
 use crate::config::{IngressSettings, Settings};
 use crate::descriptors::{self, Share};
-use crate::ingress::{self, Door, Listening, Public};
+use crate::ingress::{self, Door, Listening, Public, Reception};
 use crate::metrics::Metrics;
 
 /// A listener that serves.
@@ -39,13 +39,13 @@ impl Listeners {
     pub fn bind(
         settings: &Settings,
         share: Share,
-        door: Door,
+        (door, reception): (Door, &Arc<ArcSwap<Reception>>),
         operators: Operators,
     ) -> anyhow::Result<Self> {
         let admin = admin::bind(operators)
             .with_context(|| format!("admin.listen: cannot listen on {}", settings.admin))?;
         let listen = settings.ingress.listen;
-        let public = public(&settings.ingress, share, settings.shutdown_timeout);
+        let public = public(settings, share, reception);
         let ingress = ingress::bind(&public, Arc::new(door))
             .with_context(|| format!("ingress.listen: cannot listen on {listen}"))?;
         let mut servers = JoinSet::new();
@@ -92,13 +92,15 @@ pub(super) fn share(
     Ok(share)
 }
 
-fn public(ingress: &IngressSettings, share: Share, shutdown_timeout: Duration) -> Public {
+fn public(settings: &Settings, share: Share, reception: &Arc<ArcSwap<Reception>>) -> Public {
+    let ingress = &settings.ingress;
     Public {
         listen: ingress.listen,
         head_timeout: ingress.head_timeout,
         keep_alive: ingress.keep_alive,
         max_connections: share.senders,
         workers: ingress.workers,
-        shutdown_timeout,
+        reception: Arc::clone(reception),
+        shutdown_timeout: settings.shutdown_timeout,
     }
 }

@@ -10,9 +10,9 @@ use anyhow::anyhow;
 use jiff::Timestamp;
 
 use super::outlets::{index, needs};
-use super::{Bridge, labels};
+use super::{Bridge, labels, reception};
 use crate::config::{IngressSettings, RouteSettings, Settings, SinkKind, SourceSettings};
-use crate::ingress::{ClientAddress, Entrance, Guard, Limits, Rules, Sources};
+use crate::ingress::{ClientAddress, Entrance, Guard, Limits, Reception, Rules, Sources};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{Pace, Terms};
 use crate::route::{Route, Router};
@@ -24,6 +24,7 @@ use crate::telemetry::Filter;
 #[derive(Debug)]
 struct Next {
     rules: Rules,
+    reception: Reception,
     limits: spool::Limits,
     paces: Vec<(SinkName, Pace)>,
     filter: Filter,
@@ -47,6 +48,9 @@ impl Bridge {
     pub fn reload(&self, settings: &Settings) -> anyhow::Result<Reloaded> {
         let next = self.prepare(settings)?;
         let restart_for = next.restart_for.clone();
+        if next.reception.tls.is_some() {
+            labels::show_ingress_certificates(&self.metrics, &settings.ingress);
+        }
         self.take_over(next);
         labels::show_sources(&self.metrics, settings, &self.outlets.names());
         self.show_reload(true);
@@ -75,6 +79,7 @@ impl Bridge {
         }
         Ok(Next {
             rules: rules(settings, &self.spool, Some(&self.rules.load()))?,
+            reception: reception::next(&settings.ingress, &self.reception.load())?,
             limits: settings.spool.limits,
             paces: settings
                 .sinks
@@ -105,6 +110,7 @@ impl Bridge {
     /// Puts it in place; nothing here can fail.
     fn take_over(&self, next: Next) {
         self.rules.store(next.rules.into());
+        self.reception.store(next.reception.into());
         self.spool.limit(next.limits);
         for (sink, pace) in next.paces {
             self.outlets.drive(&sink, pace);

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 
 use super::mark::Marks;
 use super::output::Output;
 use super::{ConfigFile, Failure, runtime, topics};
 use crate::app;
-use crate::config::{RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings};
+use crate::config::{
+    IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings, Validity,
+};
 use crate::sink::store::StoreError;
 use crate::sink::{Finding, Needs, Severity};
 use crate::spool::{Milestone, Place};
@@ -16,12 +19,15 @@ use crate::sqlite::OpenError;
 
 /// What closing a sink may take once its findings are there.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// A certificate that expires within this time should have a successor.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Check the configuration, and with --connect the brokers too.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Every problem is named at once, with its key path and a remedy.
-Exit code 2: the configuration is wrong. 1: a broker is not as it must be. 0: all is well.
+Exit code 2: the configuration is wrong. 1: a certificate has expired, or a broker is not as it
+must be. 0: all is well.
 
 Examples:
   hookferry check --config hookferry.toml
@@ -38,41 +44,80 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let settings = self.config.load()?;
-        let mut output = Output::new();
+        let mut report = Report {
+            output: Output::new(),
+            marks: Marks::for_output(),
+            worst_is_error: false,
+        };
         for line in summary(&settings) {
-            output.line(line)?;
+            report.output.line(line)?;
         }
-        if !self.connect {
-            return Ok(());
+        if let Some(tls) = &settings.ingress.tls {
+            report.section(
+                "certificate of the public listener",
+                &[certificate(&tls.validity)],
+            )?;
         }
-        let needs = app::needs(&settings);
-        let marks = Marks::for_output();
-        let mut worst_is_error = false;
-        let runtime = runtime()?;
-        for sink in settings.sinks {
-            output.line(format_args!("\nsink {}", sink.name))?;
-            for finding in runtime.block_on(findings(sink.kind, &needs)) {
-                worst_is_error |= finding.severity == Severity::Error;
-                show(&mut output, marks, &finding)?;
+        if self.connect {
+            let needs = app::needs(&settings);
+            let runtime = runtime()?;
+            for sink in settings.sinks {
+                let findings = runtime.block_on(findings(sink.kind, &needs));
+                report.section(&format!("sink {}", sink.name), &findings)?;
             }
         }
-        if worst_is_error {
+        if report.worst_is_error {
             return Err(Failure::Negative);
         }
         Ok(())
     }
 }
 
-fn show(output: &mut Output, marks: Marks, finding: &Finding) -> Result<(), Failure> {
-    output.line(format_args!(
-        "  {} {}",
-        marks.of(finding.severity),
-        finding.found
-    ))?;
-    if finding.remedy.is_empty() {
-        return Ok(());
+/// What has been found so far.
+struct Report {
+    output: Output,
+    marks: Marks,
+    worst_is_error: bool,
+}
+
+impl Report {
+    fn section(&mut self, title: &str, findings: &[Finding]) -> Result<(), Failure> {
+        self.output.line(format_args!("\n{title}"))?;
+        for finding in findings {
+            self.worst_is_error |= finding.severity == Severity::Error;
+            let mark = self.marks.of(finding.severity);
+            self.output
+                .line(format_args!("  {mark} {}", finding.found))?;
+            if !finding.remedy.is_empty() {
+                self.output.line(format_args!("    → {}", finding.remedy))?;
+            }
+        }
+        Ok(())
     }
-    output.line(format_args!("    → {}", finding.remedy))
+}
+
+fn certificate(validity: &Validity) -> Finding {
+    let now = Timestamp::now();
+    let (severity, remedy) = match validity.check(now) {
+        Err(_) => (
+            Severity::Error,
+            "no sender takes it: put one there that counts now",
+        ),
+        Ok(()) if validity.until.duration_since(now) < SOON => {
+            (Severity::Warning, "renew it, then reload the bridge")
+        }
+        Ok(()) => (Severity::Good, ""),
+    };
+    Finding {
+        severity,
+        found: format!(
+            "{} counts from {} until {}",
+            validity.file.display(),
+            validity.from,
+            validity.until
+        ),
+        remedy: remedy.to_owned(),
+    }
 }
 
 /// Opens the sink as for nothing, so that looking at it makes no topic, then looks at it.
@@ -106,7 +151,7 @@ fn summary(settings: &Settings) -> Vec<String> {
     let mut lines = vec!["the configuration is good".to_owned()];
     lines.push(format!("  acknowledge  {}", milestone(settings)));
     lines.push(format!("  spool        {}", place(settings)));
-    lines.push(format!("  webhooks     http://{}", settings.ingress.listen));
+    lines.push(format!("  webhooks     {}", webhooks(&settings.ingress)));
     lines.push(format!("  admin        http://{}", settings.admin));
     lines.extend(settings.sources.iter().map(source));
     lines.extend(settings.sinks.iter().map(sink));
@@ -114,6 +159,23 @@ fn summary(settings: &Settings) -> Vec<String> {
         lines.extend(route_lines(settings, route));
     }
     lines
+}
+
+fn webhooks(ingress: &IngressSettings) -> String {
+    let (scheme, clients) = match &ingress.tls {
+        None => ("http", ""),
+        Some(tls) => match (tls.clients_until, tls.client_certificates_required) {
+            (None, _) => ("https", ""),
+            (_, true) => ("https", ", client certificates required"),
+            (_, false) => ("https", ", client certificates optional"),
+        },
+    };
+    let proxies = if ingress.proxy_protocol {
+        ", behind proxies that speak the PROXY protocol"
+    } else {
+        ""
+    };
+    format!("{scheme}://{}{clients}{proxies}", ingress.listen)
 }
 
 fn milestone(settings: &Settings) -> String {

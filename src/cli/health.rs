@@ -44,7 +44,7 @@ impl Health {
             anyhow!("{}", text.split_whitespace().collect::<Vec<_>>().join(" "))
         })?;
         let path = if self.live { "/livez" } else { "/readyz" };
-        let answer = Http::new(self.timeout, false)
+        let answer = Http::new(self.timeout)
             .get(&format!("{url}{path}"))
             .context("the bridge does not answer")?;
         let status = status(&answer).ok_or_else(|| {

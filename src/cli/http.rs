@@ -5,6 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use serde::de::DeserializeOwned;
 use ureq::Agent;
+use ureq::config::ConfigBuilder;
+use ureq::tls::TlsConfig;
+use ureq::typestate::AgentScope;
 
 use super::Failure;
 
@@ -25,22 +28,15 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    /// A client whose requests may take this long. Only a client for strangers' addresses goes
-    /// through the proxy that the environment may name; a bridge on this machine is no such one.
-    pub(super) fn new(timeout: Duration, through_proxy: bool) -> Self {
-        let builder = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_idle_connections_per_host(64)
-            .user_agent(concat!("hookferry/", env!("CARGO_PKG_VERSION")))
-            .timeout_global(Some(timeout));
-        let builder = if through_proxy {
-            builder
-        } else {
-            builder.proxy(None)
-        };
-        Self(builder.build().into())
+    /// A client for a bridge on this machine, whose requests may take this long: no proxy that the
+    /// environment may name stands in between.
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self(config(timeout).proxy(None).build().into())
+    }
+
+    /// A client for strangers' addresses, which may go through such a proxy.
+    pub(super) fn to_strangers(timeout: Duration, tls: TlsConfig) -> Self {
+        Self(config(timeout).tls_config(tls).build().into())
     }
 
     /// GET.
@@ -67,6 +63,16 @@ impl Http {
     pub(super) fn delete(&self, url: &str) -> anyhow::Result<Answer> {
         answer(self.0.delete(url).call()).with_context(|| url.to_owned())
     }
+}
+
+fn config(timeout: Duration) -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_idle_connections_per_host(64)
+        .user_agent(concat!("hookferry/", env!("CARGO_PKG_VERSION")))
+        .timeout_global(Some(timeout))
 }
 
 fn answer(

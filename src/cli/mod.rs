@@ -30,6 +30,7 @@ mod store_reader;
 mod table;
 mod tail;
 mod topics;
+mod trust;
 mod watchdog;
 mod webhook;
 

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::http::Http;
 use super::output::Output;
 use super::secret::SecretPlace;
+use super::trust::Trust;
 use super::webhook::{Reply, Webhook};
 use super::{Failure, input, sample};
 use crate::name::{EventType, ObjectId};
@@ -28,7 +29,8 @@ Examples:
   hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-env SECRET --event-type analysis.failed
   hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --count 1000 --rate 200
   hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --body delivery.json
-  hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --timestamp 1492774577   # stale"
+  hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --timestamp 1492774577   # stale
+  hookferry send --url https://bridge.example/webhooks/onecodex --secret-file secret --ca-file ca.pem"
 )]
 pub(super) struct Send {
     /// The webhook's URL, such as http://127.0.0.1:8080/webhooks/onecodex.
@@ -36,6 +38,8 @@ pub(super) struct Send {
     url: String,
     #[command(flatten)]
     secret: SecretPlace,
+    #[command(flatten)]
+    trust: Trust,
     /// The event type.
     #[arg(long, value_name = "TYPE", default_value = "sample.uploaded", value_parser = event_type)]
     event_type: EventType,
@@ -72,7 +76,7 @@ enum Bodies {
 
 impl Send {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let http = Http::new(self.timeout, true);
+        let http = Http::to_strangers(self.timeout, self.trust.read()?);
         let webhook = Webhook::new(http, self.url.clone(), self.secret.secret()?);
         let bodies = match &self.body {
             Some(file) => Bodies::Given(input::read(file)?),

@@ -16,7 +16,7 @@ use crate::telemetry;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hookferry serve --config /etc/hookferry/hookferry.toml
-  kill -HUP <pid>    takes over new secrets, sources, routes and limits; a bad file changes nothing
+  kill -HUP <pid>    takes over new secrets, certificates, sources, routes and limits; a bad file changes nothing
   kill -TERM <pid>   answers what is under way, keeps the rest, and stops")]
 pub(super) struct Serve {
     #[command(flatten)]

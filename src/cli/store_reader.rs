@@ -59,7 +59,7 @@ impl StoreReader {
     /// A reader of the topics at `admin`, a base URL.
     pub(super) fn new(admin: &str) -> Self {
         Self {
-            http: Http::new(WAIT + Duration::from_secs(10), false),
+            http: Http::new(WAIT + Duration::from_secs(10)),
             admin: admin.to_owned(),
         }
     }

@@ -4,7 +4,10 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::pem::Pem;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
 
 use super::problem::Problems;
 
@@ -40,6 +43,14 @@ fn first_expiry(pem: &[u8]) -> Option<Timestamp> {
         .filter_map(Result::ok)
         .filter_map(expiry)
         .min()
+}
+
+/// From when until when a certificate counts; `der` is one certificate.
+pub(super) fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    let time = |time: ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    Some((time(validity.not_before)?, time(validity.not_after)?))
 }
 
 #[cfg(test)]

@@ -90,8 +90,36 @@ pub struct IngressFile {
     pub allow: Option<Vec<String>>,
     /// Where a client's address stands: "peer" (default: in the connection), or "forwarded" or "x_forwarded_for": in that header, where a trusted proxy has written it.
     pub client_address: Option<OriginFile>,
-    /// The networks and addresses of the proxies whose headers are believed.
+    /// The networks and addresses of the proxies whose word about a client's address counts, in a header or by the PROXY protocol.
     pub trusted_proxies: Option<Vec<String>>,
+    /// Whether every connection comes from a trusted proxy and begins with a PROXY header, version 1 or 2 (default false).
+    pub proxy_protocol: Option<bool>,
+    /// TLS (default: none, plain HTTP).
+    pub tls: Option<IngressTlsFile>,
+}
+
+/// TLS on the public listener.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IngressTlsFile {
+    /// A PEM file: the certificate of this bridge, and after it those that vouch for it.
+    pub certificate_file: Option<PathBuf>,
+    /// A PEM file: its private key, not encrypted. It may be the same file.
+    pub key_file: Option<PathBuf>,
+    /// A PEM file: the authorities that vouch for senders.
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether senders must show a certificate: "required" (default, where `client_ca_file` is named) or "optional".
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// Whether senders must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientCertificates {
+    /// Whoever shows none is turned away.
+    Required,
+    /// Who shows none is served; who shows one that nobody vouches for is turned away.
+    Optional,
 }
 
 /// The operators' listener.

@@ -55,19 +55,19 @@ pub(super) fn trusted_proxies(file: &IngressFile, problems: &mut Problems) -> Ne
             "name only the networks of your proxies",
         );
     }
-    let is_asked = origin(file) != Origin::Peer;
+    let is_asked = origin(file) != Origin::Peer || file.proxy_protocol == Some(true);
     if file.trusted_proxies.is_some() && !is_asked {
         problems.add(
             key,
             "nothing asks a proxy for an address",
-            "set ingress.client_address to \"forwarded\" or \"x_forwarded_for\", or take the key out",
+            "set ingress.client_address to \"forwarded\" or \"x_forwarded_for\", or ingress.proxy_protocol to true, or take the key out",
         );
     }
     if is_asked && listed.is_empty() {
         problems.add(
             key,
-            "without a trusted proxy nobody's header is believed",
-            "name the networks of your proxies, or take ingress.client_address out",
+            "without a trusted proxy nobody's word about a client is believed",
+            "name the networks of your proxies, or take ingress.client_address and ingress.proxy_protocol out",
         );
     }
     trusted.into_iter().collect()
@@ -162,6 +162,11 @@ mod tests {
                 "ingress.trusted_proxies",
             ),
             ("client_address = \"forwarded\"", "ingress.trusted_proxies"),
+            ("proxy_protocol = true", "ingress.trusted_proxies"),
+            (
+                "proxy_protocol = false\ntrusted_proxies = [\"10.0.0.1\"]",
+                "ingress.trusted_proxies",
+            ),
             (
                 "client_address = \"forwarded\"\ntrusted_proxies = []",
                 "ingress.trusted_proxies",

@@ -6,6 +6,7 @@ mod certificate;
 pub mod file;
 mod fingerprint;
 mod guards;
+mod ingress_tls;
 mod interpolate;
 mod kafka;
 pub mod problem;
@@ -25,6 +26,7 @@ use std::path::Path;
 use toml::Table;
 
 pub use fingerprint::Fingerprint;
+pub use ingress_tls::{IngressTls, Untimely, Validity};
 pub use problem::{Problem, Problems};
 pub use settings::{
     GuardSettings, IngressSettings, LogSettings, RouteSettings, Settings, SinkKind, SinkSettings,

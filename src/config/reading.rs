@@ -13,6 +13,7 @@ use super::file::{
     SpoolFile, TopFile,
 };
 use super::guards;
+use super::ingress_tls;
 use super::kafka::KafkaFile;
 use super::problem::Problems;
 use super::rabbitmq::RabbitMqFile;
@@ -125,7 +126,16 @@ fn take_table(sections: &mut Table, name: &str, problems: &mut Problems) -> Tabl
     }
 }
 
-fn ingress(table: Table, problems: &mut Problems) -> IngressSettings {
+fn ingress(mut table: Table, problems: &mut Problems) -> IngressSettings {
+    let tls = match table.remove("tls") {
+        Some(Value::Table(table)) => ingress_tls::read(table, problems),
+        Some(_) => {
+            let found = "this is not a table";
+            problems.add("ingress.tls", found, "write it as [ingress.tls]");
+            None
+        }
+        None => None,
+    };
     let file: IngressFile = section::read("ingress", table, problems);
     let at_least_one =
         |key: &str, value: Option<usize>, default: usize, problems: &mut Problems| match value {
@@ -160,6 +170,8 @@ fn ingress(table: Table, problems: &mut Problems) -> IngressSettings {
         keep_alive: span(file.keep_alive, 75),
         max_connections: at_least_one("max_connections", file.max_connections, 10_000, problems),
         workers: at_least_one("workers", file.workers, processors, problems),
+        proxy_protocol: file.proxy_protocol.unwrap_or_default(),
+        tls,
     }
 }
 

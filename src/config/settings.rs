@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::file::LogFormat;
+use super::ingress_tls::IngressTls;
 use super::written::Written;
 use crate::ingress::{Networks, Origin};
 use crate::name::{EventType, SinkName, SourceName};
@@ -65,6 +66,10 @@ pub struct IngressSettings {
     pub workers: usize,
     /// Proxies whose word about a client's address counts.
     pub trusted_proxies: Networks,
+    /// Whether they begin each connection with a PROXY header, and nobody else may connect.
+    pub proxy_protocol: bool,
+    /// What connections are encrypted with, if they are.
+    pub tls: Option<IngressTls>,
     /// Who may come, and how much.
     pub guard: GuardSettings,
 }

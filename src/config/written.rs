@@ -27,6 +27,8 @@ const TAKEN_OVER: &[&str] = &[
     "ingress.client_address",
     "ingress.trusted_proxies",
     "ingress.rate_limit_per_address",
+    // Whether there is TLS at all is for a restart: a table that is lost must not open the listener.
+    "ingress.tls.*",
     "spool.max_events",
     "spool.max_size",
     "log.filter",
@@ -178,6 +180,17 @@ mod tests {
             ]
         );
         assert_eq!(restart_for(new, new), [""; 0]);
+    }
+
+    #[test]
+    fn files_of_tls_are_taken_over_but_not_tls_itself() {
+        let plain = "[ingress]\nworkers = 2";
+        let [one, other] = ["one", "other"]
+            .map(|file| format!("{plain}\n[ingress.tls]\ncertificate_file = \"{file}\""));
+        let clients = format!("{other}\nclient_ca_file = \"ca\"");
+        assert_eq!(restart_for(&one, &clients), [""; 0]);
+        assert_eq!(restart_for(plain, &one), ["ingress.tls"]);
+        assert_eq!(restart_for(&one, plain), ["ingress.tls"]);
     }
 
     #[test]

@@ -5,24 +5,36 @@
 //! at all, the signature header's form. Then the body, once, within its limit and its deadline; then
 //! the proof, and only then the source's quota, which nobody else can use up; then the pipeline. [`Problem`] alone chooses the
 //! statuses of errors.
+//!
+//! Before all that, a connection may have to begin with a PROXY header, and with a TLS handshake.
 
+mod arrival;
 mod body;
 mod caller;
 mod client;
 mod door;
 mod guard;
+mod handshake;
 mod in_flight;
 mod networks;
+mod open;
 mod problem;
+mod proxy_header;
 mod quota;
 mod server;
 mod stream;
+mod tls;
+mod unheard;
+mod wire;
 
+pub use arrival::Reception;
 pub use client::{ClientAddress, Origin};
 pub use door::{Door, Entrance, Limits, Rules, Sources};
 pub use guard::Guard;
+pub use handshake::HandshakeFailure;
 pub use in_flight::InFlight;
 pub use networks::{Network, Networks};
 pub use problem::Problem;
 pub use server::{Listening, Public, bind};
-pub use stream::Unheard;
+pub use tls::{BadFile, Chain, Clients, Key, NoPair, Tls};
+pub use unheard::Unheard;

@@ -1,6 +1,5 @@
 //! The HTTP server around the door: connections, head limits, and stopping.
 
-use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -15,9 +14,10 @@ use actix_web::http::StatusCode;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, Payload};
 use actix_web::{App, HttpRequest, HttpResponse};
+use arc_swap::ArcSwap;
 use tokio::net::TcpSocket;
 
-use super::caller::Caller;
+use super::arrival::{Arrivals, Reception};
 use super::door::Door;
 use super::stream::{Progress, Stream};
 
@@ -39,6 +39,8 @@ pub struct Public {
     pub max_connections: usize,
     /// The threads that receive.
     pub workers: usize,
+    /// How a connection begins.
+    pub reception: Arc<ArcSwap<Reception>>,
     /// How long requests may take to end once the server stops.
     pub shutdown_timeout: Duration,
 }
@@ -74,10 +76,15 @@ pub fn bind(public: &Public, door: Arc<Door>) -> io::Result<Listening> {
         public.head_timeout,
         public.keep_alive,
     );
-    let door = Data::from(door);
+    let (door, reception) = (Data::from(door), Arc::clone(&public.reception));
     let connections = move || {
         let (stopping, door) = (stopping.clone(), door.clone());
-        let metrics = Arc::clone(&door.metrics);
+        let arrivals = Rc::new(Arrivals {
+            reception: Arc::clone(&reception),
+            head_timeout,
+            draining: door.pipeline.draining.clone(),
+            metrics: Arc::clone(&door.metrics),
+        });
         let app = App::new()
             .app_data(door)
             .default_service(web::to(receive))
@@ -95,16 +102,11 @@ pub fn bind(public: &Public, door: Arc<Door>) -> io::Result<Listening> {
                 data.insert(stream.caller());
             })
             .h1(map_config(app, |()| AppConfig::default()));
-        let watch = move |socket: TcpStream| {
-            // One that has ended already has no peer.
-            let stream = socket.peer_addr().map(|peer| {
-                let caller = Caller::direct(peer.ip());
-                let stream = Stream::new(socket, caller, head_timeout, Arc::clone(&metrics));
-                (stream, Some(peer))
-            });
-            ready(stream.map_err(DispatchError::Io))
+        let arrive = move |socket: TcpStream| {
+            let arrivals = Rc::clone(&arrivals);
+            async move { arrivals.receive(socket).await.map_err(DispatchError::Io) }
         };
-        fn_service(watch).and_then(http)
+        fn_service(arrive).and_then(http)
     };
     let server = builder.listen("ingress", listener, connections)?.run();
     let handle = server.handle();

@@ -9,71 +9,17 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::caller::Caller;
 use super::door::UNKNOWN;
-use crate::metrics::Metrics;
-
-/// Why bytes did not become a request. The reasons are a closed set, because they are metric labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unheard {
-    /// No HTTP, or HTTP that contradicts itself.
-    Malformed,
-    /// A head over the server's limit.
-    TooLarge,
-    /// A head that did not come in time.
-    TooSlow,
-    /// A sender that hung up in the middle of a head.
-    Abandoned,
-}
-
-impl Unheard {
-    /// Every reason, so that each has a series from the first scrape on.
-    pub const ALL: [Self; 4] = [
-        Self::Malformed,
-        Self::TooLarge,
-        Self::TooSlow,
-        Self::Abandoned,
-    ];
-
-    /// The stable name of the reason.
-    #[must_use]
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Malformed => "head_malformed",
-            Self::TooLarge => "head_too_large",
-            Self::TooSlow => "head_timeout",
-            Self::Abandoned => "head_truncated",
-        }
-    }
-
-    /// What an answer that the server gave by itself says, and the status it has.
-    ///
-    /// The server's answers have no body; the door's always have one, except to HEAD, which the
-    /// door answers with none of these statuses.
-    fn in_answer(bytes: &[u8]) -> Option<(Self, &str)> {
-        const START: &[u8] = b"HTTP/1.1 ";
-        if !bytes.ends_with(b"\r\n\r\n") {
-            return None;
-        }
-        let last = bytes.windows(START.len()).rposition(|part| part == START)?;
-        let code = bytes.get(last + START.len()..)?.get(..3)?;
-        let unheard = match code {
-            b"400" => Self::Malformed,
-            b"408" => Self::TooSlow,
-            b"431" => Self::TooLarge,
-            _ => return None,
-        };
-        Some((unheard, std::str::from_utf8(code).ok()?))
-    }
-}
+use super::open::Open;
+use super::unheard::Unheard;
+use super::wire::Wire;
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,33 +58,27 @@ impl Progress {
 
 /// The connection.
 pub(super) struct Stream {
-    socket: TcpStream,
+    wire: Wire,
     caller: Caller,
     progress: Rc<Progress>,
     head_timeout: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
-    metrics: Arc<Metrics>,
+    open: Open,
 }
 
 impl Stream {
-    pub fn new(
-        socket: TcpStream,
-        caller: Caller,
-        head_timeout: Duration,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        metrics.http_connections.inc();
+    pub fn new(wire: Wire, caller: Caller, open: Open, head_timeout: Duration) -> Self {
         let progress = Progress {
             phase: Cell::new(Phase::Quiet),
             later: Cell::new(false),
         };
         Self {
-            socket,
+            wire,
             caller,
             progress: Rc::new(progress),
             head_timeout,
             deadline: None,
-            metrics,
+            open,
         }
     }
 
@@ -170,10 +110,7 @@ impl Stream {
 
     fn count(&self, unheard: Unheard) {
         self.progress.phase.set(Phase::Over);
-        self.metrics
-            .deliveries_rejected_total
-            .with_label_values(&[UNKNOWN, unheard.reason()])
-            .inc();
+        unheard.count(self.open.metrics());
     }
 }
 
@@ -185,7 +122,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let read = Pin::new(&mut this.socket).poll_read(cx, buffer);
+        let read = Pin::new(&mut this.wire).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             this.received();
         } else if read.is_pending() && this.is_overdue(cx) {
@@ -207,58 +144,28 @@ impl AsyncWrite for Stream {
             && let Some((unheard, code)) = Unheard::in_answer(bytes)
         {
             this.count(unheard);
-            this.metrics
+            this.open
+                .metrics()
                 .http_requests_total
                 .with_label_values(&[UNKNOWN, code])
                 .inc();
         }
-        Pin::new(&mut this.socket).poll_write(cx, bytes)
+        Pin::new(&mut this.wire).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        Pin::new(&mut self.get_mut().wire).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().wire).poll_shutdown(cx)
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.metrics.http_connections.dec();
         if self.progress.phase.get() == Phase::Head {
             self.count(Unheard::Abandoned);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_servers_own_answers_are_taken_for_its_own() {
-        let said = |text: &str| Unheard::in_answer(text.as_bytes()).map(|(unheard, _)| unheard);
-        let bare = |status: &str| format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-        assert_eq!(said(&bare("400 Bad Request")), Some(Unheard::Malformed));
-        assert_eq!(said(&bare("408 Request Timeout")), Some(Unheard::TooSlow));
-        assert_eq!(
-            said(&bare("431 Request Header Fields Too Large")),
-            Some(Unheard::TooLarge)
-        );
-        // The answer to the request before may share the write.
-        let both = format!("HTTP/1.1 200 OK\r\n\r\n{{}}{}", bare("400 Bad Request"));
-        assert_eq!(said(&both), Some(Unheard::Malformed));
-        for text in [
-            "",
-            "\r\n\r\n",
-            "HTTP/1.1 4\r\n\r\n",
-            "HTTP/1.1 100 Continue\r\n\r\n",
-            "HTTP/1.1 405 Method Not Allowed\r\n\r\n",
-            "HTTP/1.1 400 Bad Request\r\n\r\n{\"reason\":\"signature_missing\"}",
-        ] {
-            assert_eq!(said(text), None, "{text:?}");
         }
     }
 }

@@ -25,7 +25,7 @@ impl Running {
     /// The bridge whose admin listener is at `url`.
     pub(super) fn new(url: String) -> Self {
         Self {
-            http: Http::new(DEADLINE, false),
+            http: Http::new(DEADLINE),
             url,
         }
     }

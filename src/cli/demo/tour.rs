@@ -44,7 +44,7 @@ impl Tour {
     ) -> Self {
         let webhook_url = format!("http://{}/webhooks/onecodex", bridge.ingress());
         let admin = format!("http://{}", bridge.admin());
-        let http = Http::new(DEADLINE, false);
+        let http = Http::new(DEADLINE);
         let fate = if folder.is_removed() {
             "removed at the end"
         } else {

@@ -19,14 +19,34 @@ impl Authority {
         authority
     }
 
+    /// One that this one vouches for, and that vouches for others in turn.
+    pub fn vouches_for_authority(&self) -> Self {
+        let below = Self(TempDir::new().expect("a temporary folder"));
+        std::fs::write(
+            self.file("extensions"),
+            "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n",
+        )
+        .expect("writable");
+        let folder = below.0.path().display().to_string();
+        below.openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=between -keyout authority.key -out authority.csr");
+        self.openssl(&format!("x509 -req -in {folder}/authority.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 2 -extfile extensions -out {folder}/authority.pem"));
+        below
+    }
+
     /// Its certificate, to be trusted.
     pub fn certificate(&self) -> PathBuf {
         self.file("authority.pem")
     }
 
-    /// When its own certificate ends, in seconds since 1970, by somebody else's reckoning.
+    /// When its own certificate ends.
     pub fn expiry(&self) -> f64 {
-        let end = self.openssl("x509 -in authority.pem -noout -enddate");
+        self.expiry_of(&self.certificate())
+    }
+
+    /// When the first certificate of a file ends, in seconds since 1970, by somebody else's
+    /// reckoning.
+    pub fn expiry_of(&self, pem: &Path) -> f64 {
+        let end = self.openssl(&format!("x509 -in {} -noout -enddate", pem.display()));
         let end = end.trim().strip_prefix("notAfter=").expect("a date");
         let output = Command::new("date").args(["+%s", "--date", end]).output();
         let seconds = String::from_utf8(output.expect("date is there").stdout).expect("digits");
@@ -49,6 +69,16 @@ impl Authority {
         let parts = ["key", "crt"].map(|part| self.text(&format!("{name}.{part}")));
         std::fs::write(&both, parts.concat()).expect("writable");
         both
+    }
+
+    /// The key in this file, locked with a passphrase.
+    pub fn encrypted(&self, key: &Path) -> PathBuf {
+        let locked = self.file("encrypted.key");
+        let (key, out) = (key.display(), locked.display());
+        self.openssl(&format!(
+            "pkcs8 -topk8 -in {key} -out {out} -passout pass:secret"
+        ));
+        locked
     }
 
     fn file(&self, name: &str) -> PathBuf {

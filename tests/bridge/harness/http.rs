@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Nothing that is waited for here takes longer on purpose.
@@ -57,14 +58,24 @@ impl Answer {
     }
 }
 
+/// What bytes go over, both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 /// One connection, kept alive as long as the server likes.
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection(BufReader<Box<dyn Stream>>);
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self::over(stream))
+    }
+
+    /// The same over what has been opened already.
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Self(BufReader::new(Box::new(stream)))
     }
 
     /// The same from an address of ours, such as another one of the loopback's.
@@ -76,7 +87,7 @@ impl Connection {
         socket.bind(SocketAddr::new(source, 0))?;
         let stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self::over(stream))
     }
 
     /// Sends bytes as they are.
@@ -111,6 +122,12 @@ impl Connection {
             // Reset instead of closed: the server did not read what we still sent.
             Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
         }
+    }
+
+    /// Whether the server has ended it, whatever it said before that.
+    pub async fn is_over(&mut self) -> bool {
+        let read = timely(self.0.read_to_end(&mut Vec::new())).await;
+        !matches!(read, Err(error) if error.kind() == io::ErrorKind::TimedOut)
     }
 
     async fn next(&mut self) -> io::Result<Option<Answer>> {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::delivery::{now, numbered};
 use super::setup::SECRET;
-use super::{Answer, Connection, Post};
+use super::{Answer, Connection, Post, Tls};
 use crate::eventually::eventually_within;
 
 /// The longest outage of a test, and some more.
@@ -20,24 +20,52 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where the bridge is now, because it comes back on another port, and what it is sent to with.
 #[derive(Debug, Clone)]
-pub struct Target(Arc<Mutex<(SocketAddr, &'static str)>>);
+pub struct Target {
+    place: Arc<Mutex<(SocketAddr, &'static str)>>,
+    tls: Option<Tls>,
+    /// Whether connections are kept between deliveries, as the provider's client does.
+    keeps: bool,
+}
 
 impl Target {
     pub fn new(address: SocketAddr) -> Self {
-        Self(Arc::new(Mutex::new((address, SECRET))))
+        Self {
+            place: Arc::new(Mutex::new((address, SECRET))),
+            tls: None,
+            keeps: true,
+        }
+    }
+
+    /// The same place, reached by TLS.
+    pub fn by(self, tls: &Tls) -> Self {
+        let tls = Some(tls.clone());
+        Self { tls, ..self }
+    }
+
+    /// The same place, by a new connection for every delivery.
+    pub fn anew(self) -> Self {
+        let keeps = false;
+        Self { keeps, ..self }
+    }
+
+    async fn open(&self, address: SocketAddr) -> std::io::Result<Connection> {
+        match &self.tls {
+            None => Connection::open(address).await,
+            Some(tls) => tls.open(address).await,
+        }
     }
 
     pub fn moves_to(&self, address: SocketAddr) {
-        self.0.lock().expect("no panic inside").0 = address;
+        self.place.lock().expect("no panic inside").0 = address;
     }
 
     /// From the next attempt on, deliveries are signed with this secret.
     pub fn signs_with(&self, secret: &'static str) {
-        self.0.lock().expect("no panic inside").1 = secret;
+        self.place.lock().expect("no panic inside").1 = secret;
     }
 
     fn now(&self) -> (SocketAddr, &'static str) {
-        *self.0.lock().expect("no panic inside")
+        *self.place.lock().expect("no panic inside")
     }
 }
 
@@ -291,12 +319,12 @@ impl Sender {
         let kept = self.connection.take().filter(|(to, _)| *to == address);
         let mut connection = match kept {
             Some((_, connection)) => connection,
-            None => Connection::open(address).await.ok()?,
+            None => self.target.open(address).await.ok()?,
         };
         let post = Post::signed_with(&self.source, body, secret, now());
         connection.send(&post.bytes()).await.ok()?;
         let answer = connection.answer().await.ok()??;
-        if answer.header("connection") != Some("close") {
+        if self.target.keeps && answer.header("connection") != Some("close") {
             self.connection = Some((address, connection));
         }
         Some(answer)

@@ -18,6 +18,7 @@ pub mod program;
 pub mod report;
 pub mod setup;
 pub mod strace;
+pub mod tls;
 
 pub use authority::Authority;
 pub use bridge::Bridge;
@@ -34,6 +35,7 @@ pub use program::Program;
 pub use report::Report;
 pub use setup::Setup;
 pub use strace::Injection;
+pub use tls::Tls;
 
 /// A name that no other test, and no earlier run, has used.
 pub fn unique(prefix: &str) -> String {
