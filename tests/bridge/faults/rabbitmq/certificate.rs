@@ -31,7 +31,7 @@ async fn row_30_a_certificate_that_does_not_hold_is_refused() {
     keys.push_str(&format!("ca_file = {trusted:?}\n"));
     let outlet = Outlet::durable(&node.url(), &setup).await;
     let mut scene = Scene::begin(setup, outlet).await;
-    let expiry = [("sink", "rabbitmq"), ("file", "ca_file")];
+    let expiry = [("component", "sink.rabbitmq"), ("file", "ca_file")];
     let shown = scene
         .bridge
         .metrics()
