@@ -117,6 +117,10 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("signals cannot be listened for");
+        // Nobody waits for it. Unheard, a limit on the size of files (`ulimit -f`) would end the
+        // program; heard, it is an error of a write, to be met like a full disk.
+        let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        drop(listen(too_large)?);
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

@@ -325,6 +325,17 @@ async fn a_changed_record_is_set_aside_with_its_bytes_and_the_others_are_deliver
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_event_counts_for_its_body_and_little_more() {
+    let folder = TempDir::new().unwrap();
+    let opened = open(&settings(file(&folder)));
+    let body = body("sample.uploaded", "o");
+    let beside = |bytes: i64| bytes - i64::try_from(body.len()).unwrap();
+    append(&opened.spool, "o").await;
+    // What the README's table of sizes reckons with.
+    assert!((1..=614).contains(&beside(opened.metrics.spool_bytes.get())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_lost_who_it_is_for_is_delivered_all_the_same() {
     for wrong in ["2", "4294967295", "0"] {
         let folder = TempDir::new().unwrap();

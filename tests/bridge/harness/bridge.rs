@@ -113,8 +113,7 @@ impl Bridge {
     }
 
     /// From now on no file may grow beyond so many bytes: with 0, no file can be written, as on a
-    /// disk that has failed. Without a number, all is well again. For a bridge that was started by
-    /// [`Self::start_as`].
+    /// disk that has failed. Without a number, all is well again.
     pub fn limit_files(&self, bytes: Option<u64>) {
         let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
         // The soft limit alone, which its owner may raise again.

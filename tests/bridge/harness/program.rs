@@ -30,14 +30,9 @@ impl Program {
     }
 }
 
-/// With the signal ignored, a file that may not grow is an error to the program and not its end, so
-/// that [`limit_files`](super::Bridge::limit_files) is a disk that fails.
 fn with_bug(bug: &str, program: &str) -> Command {
-    let mut command = Command::new("env");
-    command
-        .arg("--ignore-signal=XFSZ")
-        .arg(format!("HOOKFERRY_SEEDED_BUG={bug}"))
-        .arg(program);
+    let mut command = Command::new(program);
+    command.env("HOOKFERRY_SEEDED_BUG", bug);
     command
 }
 
