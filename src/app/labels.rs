@@ -2,9 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::config::{
-    IngressSettings, IngressTls, Settings, SinkKind, SinkSettings, SourceSettings,
-};
+use crate::config::{IngressSettings, Settings, SinkKind, SinkSettings, SourceSettings};
 use crate::event::QuarantineReason;
 use crate::ingress::{HandshakeFailure, Problem, Unheard};
 use crate::metrics::Metrics;
@@ -26,8 +24,14 @@ fn show_certificates(metrics: &Metrics, sink: &SinkSettings) {
 
 /// The same for the public listener, whose certificates are replaced with a reload.
 pub(super) fn show_ingress_certificates(metrics: &Metrics, ingress: &IngressSettings) {
-    let expiries = ingress.tls.iter().flat_map(IngressTls::expiries);
-    show_expiries(metrics, "ingress", expiries);
+    let Some(tls) = &ingress.tls else { return };
+    if tls.clients_until.is_none() {
+        // A file that is named no more expires no more. An error says that it was not named before.
+        let _ = metrics
+            .tls_certificate_expiry_timestamp_seconds
+            .remove_label_values(&["ingress", "client_ca_file"]);
+    }
+    show_expiries(metrics, "ingress", tls.expiries());
 }
 
 fn show_expiries(

@@ -7,6 +7,7 @@ mod health;
 mod send;
 mod spool;
 mod tail;
+mod tls;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@ mod files;
 
 use std::path::{Path, PathBuf};
 
+use tokio::net::TcpStream;
 use tokio_rustls::rustls::version;
 
 use crate::eventually::eventually;
@@ -354,6 +355,79 @@ async fn certificates_are_renewed_under_load_without_a_gap() {
     bridge.shows(name, &labels, end).await;
 }
 
+/// What began before a reload ends as it began, even if nothing has been said yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_under_way_ends_with_the_certificate_it_began_with() {
+    let authority = Authority::new();
+    let [old, new] = [(); 2].map(|()| authority.vouches(HERE, DAYS));
+    let (setup, files) = encrypted(&old, "");
+    let keys = setup.ingress.replace("\"1s\"", "\"30s\"");
+    let setup = setup.ingress(&keys);
+    let bridge = setup.start().await;
+    let tls = Tls::trusting(&authority.certificate());
+    let begun = TcpStream::connect(bridge.ingress).await.unwrap();
+    bridge.shows("http_connections", &[], 1.0).await;
+    files.renew(&new);
+    bridge.signal("HUP");
+    eventually("the new certificate is shown", async || {
+        let shown = tls.shown(bridge.ingress).await.unwrap();
+        (shown == certificates(&new)[0]).then_some(())
+    })
+    .await;
+    let (mut connection, shown) = tls.over(begun).await.unwrap();
+    assert_eq!(shown, certificates(&old)[0]);
+    let post = Post::signed(&setup.source, event("sample.uploaded", "a"));
+    connection.send(&post.bytes()).await.unwrap();
+    let answer = connection.answer().await.unwrap().unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// What never becomes a request is counted over TLS as it is without.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_broken_heads_are_counted_over_tls_too() {
+    let authority = Authority::new();
+    let (setup, _) = encrypted(&authority.vouches(HERE, DAYS), "");
+    let bridge = setup.start().await;
+    let tls = Tls::trusting(&authority.certificate());
+    for (bytes, hangs_up, reason) in [
+        (
+            &b"POST /webhooks/x HTTP/1.1\r\nhost: a\r\nx: "[..],
+            false,
+            "head_timeout",
+        ),
+        (
+            b"POST /webhooks/x HTTP/1.1\r\nhost: a\r\nx: ",
+            true,
+            "head_truncated",
+        ),
+        (b"\0\0\0\r\n\r\n", false, "head_malformed"),
+    ] {
+        let mut connection = tls.open(bridge.ingress).await.unwrap();
+        connection.send(bytes).await.unwrap();
+        if hangs_up {
+            drop(connection);
+        } else {
+            assert!(connection.is_over().await, "{reason}");
+        }
+        let labels = [("source", "unknown"), ("reason", reason)];
+        bridge
+            .shows("deliveries_rejected_total", &labels, 1.0)
+            .await;
+    }
+    // The head of a later request has its time too.
+    let mut connection = tls.open(bridge.ingress).await.unwrap();
+    let post = Post::signed(&setup.source, event("sample.uploaded", "a"));
+    connection.send(&post.bytes()).await.unwrap();
+    assert_eq!(connection.answer().await.unwrap().unwrap().status, 200);
+    connection.send(b"POST /web").await.unwrap();
+    assert!(connection.is_over().await);
+    let labels = [("source", "unknown"), ("reason", "head_timeout")];
+    bridge
+        .shows("deliveries_rejected_total", &labels, 2.0)
+        .await;
+    bridge.shows("http_connections", &[], 0.0).await;
+}
+
 /// An open connection goes on though its sender's authority is trusted no more; a new one does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_senders_authority_is_renewed_for_new_connections() {
@@ -378,4 +452,16 @@ async fn the_senders_authority_is_renewed_for_new_connections() {
     let post = Post::signed(&setup.source, event("sample.uploaded", "a"));
     open.send(&post.bytes()).await.unwrap();
     assert_eq!(open.answer().await.unwrap().unwrap().status, 200);
+    // Nobody is asked any more, and the file that nobody names expires no more.
+    let text = setup.text().replace("client_ca_file", "# client_ca_file");
+    std::fs::write(setup.path("hookferry.toml"), text).unwrap();
+    bridge.signal("HUP");
+    eventually("nobody is asked", async || {
+        let status = status(&setup, &Tls::trusting(&ca), &bridge).await;
+        (status == Some(200)).then_some(())
+    })
+    .await;
+    let name = "tls_certificate_expiry_timestamp_seconds";
+    let labels = [("component", "ingress"), ("file", "client_ca_file")];
+    assert_eq!(bridge.metrics().await.sum_or_zero(name, &labels), 0.0);
 }

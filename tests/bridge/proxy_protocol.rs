@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::eventually::eventually;
 use crate::harness::delivery::event;
 use crate::harness::{Authority, Bridge, Connection, Post, Setup, Tls};
 
@@ -203,11 +204,60 @@ async fn nobody_but_a_trusted_proxy_may_connect() {
     setup.ingress = setup.ingress.replace("10.0.0.0/8", "127.0.0.1");
     setup.write();
     bridge.signal("HUP");
-    crate::eventually::eventually("the proxy is trusted", async || {
+    eventually("the proxy is trusted", async || {
         let status = status_after(b"PROXY UNKNOWN\r\n", &setup, &bridge).await;
         (status == Some(200)).then_some(())
     })
     .await;
+}
+
+/// The guards go by the client that the header names, and by the proxy where it names none.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_named_client_is_the_one_that_is_let_in_and_limited() {
+    let setup = proxied("127.0.0.1");
+    let keys = "allow = [\"192.0.2.0/24\", \"2001:db8::/32\"]\nrate_limit_per_address = 1\n";
+    let keys = format!("{}{keys}", setup.ingress);
+    let setup = setup.ingress(&keys);
+    let bridge = setup.start().await;
+    for (header, status) in [
+        ("TCP4 192.0.2.7 10.0.0.1 56324 443", 200),
+        ("TCP4 203.0.113.7 10.0.0.1 56324 443", 403),
+        ("TCP6 2001:db8::7 ::1 56324 443", 200),
+        ("TCP6 ::ffff:192.0.2.8 ::1 56324 443", 200),
+        ("UNKNOWN", 403),
+    ] {
+        let bytes = format!("PROXY {header}\r\n");
+        let answered = status_after(bytes.as_bytes(), &setup, &bridge).await;
+        assert_eq!(answered, Some(status), "{header}");
+    }
+    // One client's second delivery is too many, at another port too, and not another client's.
+    let limited = eventually("the client is limited", async || {
+        let header = b"PROXY TCP4 192.0.2.9 10.0.0.1 1 443\r\n";
+        let status = status_after(header, &setup, &bridge).await;
+        (status == Some(429)).then_some(())
+    });
+    limited.await;
+    let header = b"PROXY TCP4 192.0.2.10 10.0.0.1 1 443\r\n";
+    assert_eq!(status_after(header, &setup, &bridge).await, Some(200));
+}
+
+/// Two proxies in a row: the first names the client in a header, the second names the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_of_http_is_believed_from_a_named_client_that_is_trusted() {
+    let setup = Setup::store().ingress(
+        "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\nclient_address = \"forwarded\"\nallow = [\"192.0.2.7\"]\n",
+    );
+    let bridge = setup.start().await;
+    for (first, status) in [("10.0.0.5", 200), ("203.0.113.5", 403)] {
+        let post = Post::signed(&setup.source, event("sample.uploaded", "a"));
+        let post = post.with("forwarded", "for=192.0.2.7");
+        let mut connection = Connection::open(bridge.ingress).await.unwrap();
+        let header = format!("PROXY TCP4 {first} 10.0.0.1 1 443\r\n");
+        connection.send(header.as_bytes()).await.unwrap();
+        connection.send(&post.bytes()).await.unwrap();
+        let answer = connection.answer().await.unwrap().unwrap();
+        assert_eq!(answer.status, status, "{first}: {answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
