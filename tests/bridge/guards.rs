@@ -15,7 +15,7 @@ fn signed(setup: &Setup) -> Post {
 
 async fn from(source: &str, bridge: &Bridge, post: &Post) -> Answer {
     let source: IpAddr = source.parse().unwrap();
-    let answer = post.from_to(source, bridge.ingress).await;
+    let answer = post.sent_from(source, bridge.ingress).await;
     answer.expect("the bridge answers")
 }
 

@@ -155,7 +155,7 @@ impl Post {
     }
 
     /// Sends it on a connection of its own, from an address of ours.
-    pub async fn from_to(&self, source: IpAddr, address: SocketAddr) -> io::Result<Answer> {
+    pub async fn sent_from(&self, source: IpAddr, address: SocketAddr) -> io::Result<Answer> {
         self.on(Connection::open_from(source, address).await?).await
     }
 
