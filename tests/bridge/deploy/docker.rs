@@ -3,7 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use super::{place, text};
+use crate::harness::program::RELEASED;
+use crate::harness::setup::SECRET;
+use crate::harness::{Bridge, event};
 
 const FILE: &str = "deploy/docker/Dockerfile";
 
@@ -139,4 +144,100 @@ fn no_file_lies_there_for_nothing() {
     let files = std::fs::read_dir(place("deploy/docker")).unwrap();
     let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
     assert_eq!(names, ["Dockerfile"]);
+}
+
+/// What distroless/cc has of shared libraries, and the kernel's own.
+const LIBRARIES: [&str; 8] = [
+    "ld-linux-",
+    "libc.so.6",
+    "libdl.so.2",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libpthread.so.0",
+    "librt.so.1",
+    "linux-vdso.so.1",
+];
+
+/// The shared libraries of the program: each name, and the file where it is one.
+fn libraries() -> Vec<(String, Option<String>)> {
+    let output = Command::new("ldd")
+        .arg(RELEASED)
+        .output()
+        .expect("ldd is there");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let library = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let name = words[0].rsplit('/').next().unwrap_or_default().to_owned();
+        let file = words.iter().find(|word| word.starts_with('/'));
+        (name, file.map(|file| (*file).to_owned()))
+    };
+    text.lines().map(library).collect()
+}
+
+/// A root file system like the image's, with the configuration that compose gives it.
+fn image_of(config: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |file: &str, to: &str| {
+        let to = folder.path().join(to.trim_start_matches('/'));
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(file, to).unwrap();
+    };
+    put(RELEASED, "usr/local/bin/hookferry");
+    for file in libraries().into_iter().filter_map(|(_, file)| file) {
+        put(&file, &file);
+    }
+    for empty in ["proc", "etc/hookferry", "var/lib/hookferry"] {
+        std::fs::create_dir_all(folder.path().join(empty)).unwrap();
+    }
+    std::fs::write(folder.path().join("etc/hookferry/hookferry.toml"), config).unwrap();
+    let readable = Command::new("chmod")
+        .arg("0755")
+        .arg(folder.path())
+        .status();
+    assert!(readable.unwrap().success());
+    folder
+}
+
+/// Becomes the program as user 65532 on a root file system that is read-only but for the spool's
+/// folder: without a shell, without /tmp, without anything that the image does not have.
+const BECOME: &str = r#"set -e
+mount --bind "$0" "$0"
+mount -t tmpfs -o uid=65532,gid=65532,mode=0750 tmpfs "$0/var/lib/hookferry"
+mount -t proc proc "$0/proc"
+mount -o remount,bind,ro "$0"
+shift
+exec chroot --userspec=65532:65532 "$0" /usr/local/bin/hookferry "$@""#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_needs_nothing_that_the_image_does_not_have() {
+    for (name, _) in libraries() {
+        let known = LIBRARIES.iter().any(|library| name.starts_with(library));
+        assert!(known, "{name} is not in the image");
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("only root can try it");
+        return;
+    }
+    let config = text("deploy/config/store.toml").replace("0.0.0.0:8080", "127.0.0.1:0");
+    let image = image_of(&format!("{config}\n[log]\nformat = \"json\"\n"));
+    let root = image.path().display().to_string();
+    let secret = format!("ONECODEX_SECRET={SECRET}");
+    let listen = "HOOKFERRY_ADMIN_LISTEN=127.0.0.1:0";
+    let through = [
+        "env", &secret, listen, "unshare", "--mount", "bash", "-c", BECOME, &root,
+    ];
+    let inside = Path::new("/etc/hookferry/hookferry.toml");
+    let bridge = Bridge::start_through(&through, inside).await;
+    bridge
+        .accepted("onecodex", event("sample.uploaded", "a"))
+        .await;
+    bridge.drained().await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
+    assert!(status.contains("Uid:\t65532\t65532"), "{status}");
+    let url = format!("http://{}", bridge.admin);
+    let health = Command::new(RELEASED)
+        .args(["health", "--url", &url])
+        .status();
+    assert!(health.unwrap().success());
+    bridge.stop().await;
 }
