@@ -62,11 +62,11 @@ async fn health_says_why_a_bridge_is_not_ready() {
     run(&["health", "--live", "--url", &admin]).with_code(0);
     // A request that has begun and does not end holds up the stop.
     let mut held = Connection::open(bridge.ingress).await.unwrap();
-    let head = format!(
-        "POST /webhooks/{} HTTP/1.1\r\nhost: bridge\r\n",
-        setup.source
-    );
-    held.send(head.as_bytes()).await.unwrap();
+    let post = harness::Post::signed(&setup.source, "not yet here");
+    held.send(&post.head("content-length: 12\r\n"))
+        .await
+        .unwrap();
+    bridge.shows("http_requests_in_flight", &[], 1.0).await;
     bridge.signal("TERM");
     eventually("it drains", async || {
         let said = run(&["health", "--url", &admin]);
