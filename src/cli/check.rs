@@ -10,7 +10,8 @@ use super::output::Output;
 use super::{ConfigFile, Failure, runtime, topics};
 use crate::app;
 use crate::config::{
-    IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings, Validity,
+    IngressSettings, IngressTls, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
+    Validity,
 };
 use crate::sink::store::StoreError;
 use crate::sink::{Finding, Needs, Severity};
@@ -53,10 +54,7 @@ impl Check {
             report.output.line(line)?;
         }
         if let Some(tls) = &settings.ingress.tls {
-            report.section(
-                "certificate of the public listener",
-                &[certificate(&tls.validity)],
-            )?;
+            report.section("certificates of the public listener", &certificates(tls))?;
         }
         if self.connect {
             let needs = app::needs(&settings);
@@ -96,7 +94,29 @@ impl Report {
     }
 }
 
-fn certificate(validity: &Validity) -> Finding {
+fn certificates(tls: &IngressTls) -> Vec<Finding> {
+    let own = own_certificate(&tls.validity);
+    std::iter::once(own)
+        .chain(tls.clients_until.map(authorities))
+        .collect()
+}
+
+/// Their date is for people: who checks a sender's certificate does not look at it.
+fn authorities(until: Timestamp) -> Finding {
+    let is_soon = until.duration_since(Timestamp::now()) < SOON;
+    let (severity, remedy) = if is_soon {
+        (Severity::Warning, "name its successor beside it")
+    } else {
+        (Severity::Good, "")
+    };
+    Finding {
+        severity,
+        found: format!("client_ca_file: the first of its authorities expires on {until}"),
+        remedy: remedy.to_owned(),
+    }
+}
+
+fn own_certificate(validity: &Validity) -> Finding {
     let now = Timestamp::now();
     let (severity, remedy) = match validity.check(now) {
         Err(_) => (

@@ -96,12 +96,17 @@ pub(super) async fn handshake(
     tls: &Tls,
     deadline: Instant,
 ) -> Result<TlsStream<TcpStream>, Unreceived> {
+    let peer = socket.peer_addr().ok();
     let shaken = async {
         if has_begun(&socket).await? != HANDSHAKE {
             return Err(HandshakeFailure::NotTls.into());
         }
         let accepted = TlsAcceptor::from(tls.config()).accept(socket).await;
-        accepted.map_err(|error| HandshakeFailure::of(&error).into())
+        accepted.map_err(|error| {
+            // A level that is off by default: anybody can make as many as they like.
+            tracing::debug!(?peer, %error, "a TLS handshake failed");
+            HandshakeFailure::of(&error).into()
+        })
     };
     timeout_at(deadline, shaken)
         .await

@@ -42,6 +42,7 @@ const CLIENTS: &[(&str, &[&str])] = &[
     ),
     ("actix_http", &["ingress/"]),
     ("actix_service", &["ingress/"]),
+    ("tokio_rustls", &["ingress/"]),
     ("lapin", &["sink/rabbitmq/"]),
     ("rdkafka", &["sink/kafka/"]),
     (

@@ -33,7 +33,7 @@ fn check_tells_when_the_certificate_expires() {
         assert!(said.out.contains("https://127.0.0.1:0"), "{}", said.out);
         let (_, about) = said
             .out
-            .split_once("certificate of the public listener")
+            .split_once("certificates of the public listener")
             .unwrap();
         for text in signs.into_iter().chain([pair.to_str().unwrap()]) {
             assert!(about.contains(text), "{text} is not in:\n{about}");
@@ -48,6 +48,12 @@ fn an_operator_can_send_to_a_listener_that_asks_for_certificates() {
     let asks = format!("ingress.tls.client_ca_file = {ca:?}\n");
     let setup = encrypted(&authority.vouches(HERE, 2), &asks);
     let said = run(&["check", "--config", &setup.config()]).with_code(0);
+    assert!(
+        said.out
+            .contains("client_ca_file: the first of its authorities expires on"),
+        "{}",
+        said.out
+    );
     assert!(
         said.out.contains("client certificates required"),
         "{}",
