@@ -26,6 +26,7 @@ mod instance;
 mod kafka_sink;
 mod message;
 mod moving;
+mod observability;
 mod order;
 mod proxy;
 mod proxy_protocol;

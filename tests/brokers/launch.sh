@@ -76,13 +76,22 @@ locked() {
     ) 9>"$cache/$name.lock"
 }
 
+# In a session of its own: a run that is interrupted must not leave half a package behind.
+apt() {
+    locked apt setsid --wait env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 "$@" </dev/null >&2
+}
+
+# update: what Debian has now; by root.
+update() {
+    apt update || fail "apt-get update failed"
+}
+
 # install PACKAGE...: from Debian, by root; for anybody else, the command to type.
 install() {
     say "installing $*"
-    # In a session of its own: a run that is interrupted must not leave half a package behind.
-    local apt=(setsid --wait env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
     command -v apt-get >/dev/null || fail "no apt-get here; install what Debian calls $*"
     [[ $(id -u) == 0 ]] || fail "packages are missing; run: sudo apt-get update && sudo apt-get install -y --no-install-recommends $*"
-    locked apt "${apt[@]}" update </dev/null >&2 || fail "apt-get update failed"
-    locked apt "${apt[@]}" install -y --no-install-recommends "$@" </dev/null >&2 || fail "apt-get install $* failed"
+    update
+    apt install -y --no-install-recommends "$@" || fail "apt-get install $* failed"
 }

@@ -1,0 +1,187 @@
+//! The alerts and what is recorded for them: each with a case in which it must speak, and one in
+//! which it must not.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{assert_known, files, folder, list, metrics_in, rules, series_in, text, yaml};
+use crate::harness::promtool;
+
+/// A test of a rule: an alert that fires, an alert that is silent, or a series that is recorded.
+struct Case {
+    /// The series it is given.
+    given: BTreeSet<String>,
+    /// The alert that is silent, or what is asked for.
+    about: String,
+    speaks: bool,
+}
+
+impl Case {
+    /// Those of one entry of a file of tests.
+    fn of(test: &Value) -> Vec<Self> {
+        let given: BTreeSet<String> = list(test, "input_series")
+            .iter()
+            .flat_map(|series| series_in(text(series, "series")))
+            .collect();
+        let case = |about: &str, speaks| Self {
+            given: given.clone(),
+            about: about.to_owned(),
+            speaks,
+        };
+        let entries = |key: &str| test[key].as_array().cloned().unwrap_or_default();
+        let silent = entries("alert_rule_test").into_iter().map(|entry| {
+            assert!(list(&entry, "exp_alerts").is_empty(), "{entry}");
+            case(text(&entry, "alertname"), false)
+        });
+        let spoken = entries("promql_expr_test").into_iter().map(|entry| {
+            assert!(!list(&entry, "exp_samples").is_empty(), "{entry}");
+            case(text(&entry, "expr"), true)
+        });
+        silent.chain(spoken).collect()
+    }
+}
+
+fn test_files() -> Vec<PathBuf> {
+    files("deploy/prometheus/tests", "yml")
+}
+
+fn cases() -> Vec<Case> {
+    let tests = test_files();
+    let tests = tests.iter().map(|path| yaml(path));
+    let cases = tests.flat_map(|file| list(&file, "tests").to_vec());
+    cases.flat_map(|test| Case::of(&test)).collect()
+}
+
+/// What a case that fires asks for.
+fn firing(alert: &str) -> String {
+    format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}")
+}
+
+#[test]
+fn every_alert_has_a_case_that_fires_and_one_that_does_not() {
+    let (cases, recorded) = (cases(), rules("record"));
+    for alert in rules("alert") {
+        let name = text(&alert, "alert");
+        let asked = metrics_in(text(&alert, "expr"), &recorded);
+        let fires = cases.iter().find(|case| case.about == firing(name));
+        assert!(fires.is_some(), "{name} fires in no test");
+        // Silence without the alert's own series would be no near miss.
+        let is_silent = |case: &&Case| case.about == name && !case.speaks;
+        let silent = cases.iter().filter(is_silent);
+        let near = silent.filter(|case| asked.is_subset(&case.given)).count();
+        assert!(near > 0, "{name} is silent in no test that has {asked:?}");
+    }
+}
+
+#[test]
+fn everything_recorded_is_asked_for_and_tested() {
+    let (cases, recorded) = (cases(), rules("record"));
+    let asked: BTreeSet<String> = rules("alert")
+        .iter()
+        .flat_map(|alert| series_in(text(alert, "expr")))
+        .collect();
+    for rule in &recorded {
+        let name = text(rule, "record");
+        let tested = |case: &&Case| series_in(&case.about).contains(name);
+        assert!(cases.iter().any(|case| tested(&case)), "{name}: no test");
+        assert!(asked.contains(name), "nobody asks for {name}");
+        assert_known(&metrics_in(text(rule, "expr"), &recorded), name);
+    }
+}
+
+#[test]
+fn every_alert_says_what_it_means_and_what_to_do() {
+    let recorded = rules("record");
+    let mut names = BTreeSet::new();
+    for alert in rules("alert") {
+        let name = text(&alert, "alert");
+        assert!(name.starts_with("Hookferry"), "{name}");
+        assert!(names.insert(name.to_owned()), "{name} is there twice");
+        let severity = text(&alert["labels"], "severity");
+        assert!(["page", "ticket"].contains(&severity), "{name}: {severity}");
+        let says = &alert["annotations"];
+        for key in ["summary", "description", "runbook_section"] {
+            assert!(!text(says, key).is_empty(), "{name} has no {key}");
+        }
+        let runbook = text(says, "runbook");
+        let means = runbook.find("Means: ").unwrap_or(usize::MAX);
+        let todo = runbook.find(" Do: ").unwrap_or_default();
+        assert!(means < todo, "{name}: {runbook}");
+        assert_known(&metrics_in(text(&alert, "expr"), &recorded), name);
+        // A single scrape is no reason to wake somebody, unless the expression itself looks back.
+        let looks_back = text(&alert, "expr").contains('[');
+        assert!(
+            alert["for"].is_string() || looks_back,
+            "{name} does not wait"
+        );
+    }
+}
+
+#[test]
+fn promtool_accepts_every_file() {
+    let config = folder("deploy/prometheus/prometheus.yml");
+    let said = promtool(&[Path::new("check"), Path::new("config"), &config]);
+    assert!(said.content, "{}", said.text);
+    for file in files("deploy/prometheus/rules", "yml") {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(said.text.contains(&name), "{name}: {}", said.text);
+        let said = promtool(&[Path::new("check"), Path::new("rules"), &file]);
+        assert!(said.content, "{}", said.text);
+    }
+}
+
+#[test]
+fn every_rule_behaves_as_its_tests_say() {
+    let mut arguments = vec![PathBuf::from("test"), PathBuf::from("rules")];
+    arguments.extend(test_files());
+    let said = promtool(&arguments);
+    assert!(said.content, "{}", said.text);
+    let content = said.text.matches("SUCCESS").count();
+    assert_eq!(content, test_files().len(), "{}", said.text);
+}
+
+/// Runs the tests of alerts with other rules in the place of ours: `change` makes an alert of an
+/// alert.
+fn judged(change: impl Fn(&Value) -> Value) -> String {
+    let place = TempDir::new().unwrap();
+    let alerts: Vec<Value> = rules("alert").iter().map(change).collect();
+    let write = |name: &str, content: &Value| {
+        let path = place.path().join(name);
+        std::fs::write(&path, content.to_string()).unwrap();
+        path
+    };
+    write(
+        "rules.yml",
+        &json!({ "groups": [{ "name": "changed", "rules": alerts }] }),
+    );
+    let mut arguments = vec![PathBuf::from("test"), PathBuf::from("rules")];
+    for file in test_files() {
+        let mut tests = yaml(&file);
+        // Those of what is recorded have nothing to do with alerts.
+        if list(&tests, "rule_files").len() < 2 {
+            continue;
+        }
+        tests["rule_files"] = json!(["rules.yml"]);
+        tests.as_object_mut().unwrap().remove("group_eval_order");
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        arguments.push(write(&name, &tests));
+    }
+    let said = promtool(&arguments);
+    assert!(!said.content, "{}", said.text);
+    said.text
+}
+
+#[test]
+fn the_tests_catch_an_alert_that_never_fires_and_one_that_always_does() {
+    let with = |alert: &Value, expression: &str| json!({ "alert": alert["alert"], "expr": expression, "labels": alert["labels"] });
+    let never = judged(|alert| with(alert, "vector(0) > 1"));
+    let always = judged(|alert| with(alert, "vector(1)"));
+    for alert in rules("alert") {
+        let name = text(&alert, "alert");
+        assert!(never.contains(&format!("{:?}", firing(name))), "{name}");
+        assert!(always.contains(&format!("alertname: {name}, ")), "{name}");
+    }
+}
