@@ -142,9 +142,9 @@ metrics! {
     /// Whether the dispatcher pauses because the sink is unavailable.
     sink_paused: IntGaugeVec, "sink";
     /// Connections made anew since the start.
-    sink_reconnects_total: IntGaugeVec, "sink";
+    sink_reconnects_total: IntCounterVec, "sink";
     /// Connections that could not be made, by how far they got: lookup, connect, tls or login.
-    sink_connect_failures_total: IntGaugeVec, "sink", "stage";
+    sink_connect_failures_total: IntCounterVec, "sink", "stage";
     /// When a configured certificate expires, by the part that uses it ("ingress", or "sink." and a name) and the key that names its file.
     tls_certificate_expiry_timestamp_seconds: IntGaugeVec, "component", "file";
     /// When the sink last confirmed an event; 0 before the first.

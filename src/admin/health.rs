@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{self, Data};
+use prometheus::IntCounter;
 use serde_json::json;
 
 use crate::metrics::Metrics;
@@ -47,17 +48,12 @@ async fn metrics(watch: Data<Watch>) -> HttpResponse {
             .sink_blocked
             .with_label_values(label)
             .set(i64::from(health.blocked));
-        watch
-            .metrics
-            .sink_reconnects_total
-            .with_label_values(label)
-            .set(i64::try_from(health.reconnects).unwrap_or(i64::MAX));
-        for (stage, failures) in &health.failures {
-            watch
-                .metrics
-                .sink_connect_failures_total
-                .with_label_values(&[name.as_str(), stage.as_str()])
-                .set(i64::try_from(*failures).unwrap_or(i64::MAX));
+        let reconnects = &watch.metrics.sink_reconnects_total;
+        raise(&reconnects.with_label_values(label), health.reconnects);
+        for (stage, count) in &health.failures {
+            let failures = &watch.metrics.sink_connect_failures_total;
+            let label = &[name.as_str(), stage.as_str()];
+            raise(&failures.with_label_values(label), *count);
         }
     }
     match watch.metrics.render() {
@@ -66,6 +62,12 @@ async fn metrics(watch: Data<Watch>) -> HttpResponse {
             .body(text),
         Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
     }
+}
+
+/// Brings a counter up to what a sink has counted by itself. The listener has one worker, and nothing
+/// is awaited in here, so no two scrapes add the same difference.
+fn raise(counter: &IntCounter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
 }
 
 /// The process answers: that is all liveness means. A broker that is away is no reason to restart.

@@ -1,6 +1,8 @@
 //! What operators look at: the rules of `deploy/prometheus` and the dashboard of `deploy/grafana`,
 //! held against the metrics that the bridge has, and against a real Prometheus.
 
+mod dashboard;
+mod live;
 mod rules;
 
 use std::collections::BTreeSet;

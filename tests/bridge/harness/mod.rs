@@ -33,7 +33,7 @@ pub use node::{Node, Wishes, free_port};
 pub use oracle::{Copies, Verdict};
 pub use outlet::{Outlet, Seen};
 pub use program::Program;
-pub use prometheus::promtool;
+pub use prometheus::{Prometheus, promtool};
 pub use report::Report;
 pub use setup::Setup;
 pub use strace::Injection;
