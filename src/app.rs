@@ -5,6 +5,7 @@
 //! publishes end; sinks close; the spool commits what waits and closes; the operators' listener goes
 //! last. A crash anywhere in between is as safe, only less polite.
 
+mod certificates;
 mod labels;
 mod listeners;
 mod outlets;

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::config::{IngressSettings, Settings, SinkKind, SinkSettings, SourceSettings};
+use super::certificates;
+use crate::config::{IngressSettings, Settings, SourceSettings};
 use crate::event::QuarantineReason;
 use crate::ingress::{HandshakeFailure, Problem, Unheard};
 use crate::metrics::Metrics;
@@ -11,18 +12,7 @@ use crate::pipeline::Refusal;
 use crate::sink::RefusalReason;
 use crate::source::Rejection;
 
-/// The dates on which an outage begins unless somebody renews a certificate.
-fn show_certificates(metrics: &Metrics, sink: &SinkSettings) {
-    let expiries = match &sink.kind {
-        SinkKind::Kafka(kafka) => kafka.tls.as_ref().map(|tls| &tls.expiries),
-        SinkKind::RabbitMq(rabbit) => Some(&rabbit.tls.expiries),
-        SinkKind::Store(_) => None,
-    };
-    let expiries = expiries.into_iter().flatten().copied();
-    show_expiries(metrics, &format!("sink.{}", sink.name), expiries);
-}
-
-/// The same for the public listener, whose certificates are replaced with a reload.
+/// When the public listener's certificates expire, which are replaced with a reload.
 pub(super) fn show_ingress_certificates(metrics: &Metrics, ingress: &IngressSettings) {
     let Some(tls) = &ingress.tls else { return };
     if tls.clients_until.is_none() {
@@ -31,20 +21,7 @@ pub(super) fn show_ingress_certificates(metrics: &Metrics, ingress: &IngressSett
             .tls_certificate_expiry_timestamp_seconds
             .remove_label_values(&["ingress", "client_ca_file"]);
     }
-    show_expiries(metrics, "ingress", tls.expiries());
-}
-
-fn show_expiries(
-    metrics: &Metrics,
-    component: &str,
-    expiries: impl Iterator<Item = (&'static str, Timestamp)>,
-) {
-    for (file, expiry) in expiries {
-        metrics
-            .tls_certificate_expiry_timestamp_seconds
-            .with_label_values(&[component, file])
-            .set(expiry.as_second());
-    }
+    certificates::show_expiries(metrics, "ingress", tls.expiries());
 }
 
 /// Gives every closed-set label its series from the first scrape on, so that a rate over a counter
@@ -88,7 +65,7 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
     show_ingress_certificates(metrics, &settings.ingress);
     show_sources(metrics, settings, sinks);
     for sink in &settings.sinks {
-        show_certificates(metrics, sink);
+        certificates::show(metrics, sink, Timestamp::now());
     }
     for sink in sinks {
         show_sink(metrics, sink.as_str());

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::certificates;
 use crate::config::{Settings, SinkKind, SinkSettings, SourceSettings};
 use crate::event::SinkIndex;
 use crate::metrics::Metrics;
@@ -16,7 +18,7 @@ use crate::pipeline::{Dispatcher, Pace, Pulse, Served};
 use crate::sink::kafka::Kafka;
 use crate::sink::rabbitmq::RabbitMq;
 use crate::sink::store::{Store, TopicLog};
-use crate::sink::{Needs, Sink};
+use crate::sink::{Needs, Renewed, Sink};
 use crate::spool::Spool;
 use crate::trace::Tracer;
 
@@ -24,6 +26,8 @@ use crate::trace::Tracer;
 #[derive(Debug)]
 pub(super) struct Outlets {
     pub sinks: Vec<(SinkName, Arc<dyn Sink>)>,
+    /// The same, where credentials can change.
+    renewals: Vec<(SinkName, Renewal)>,
     /// The store's topics, where there is a store.
     pub topics: Option<TopicLog>,
     pub dispatchers: JoinSet<anyhow::Result<()>>,
@@ -44,6 +48,7 @@ impl Outlets {
     ) -> anyhow::Result<Self> {
         let mut outlets = Self {
             sinks: Vec::new(),
+            renewals: Vec::new(),
             topics: None,
             dispatchers: JoinSet::new(),
             pulses: Vec::new(),
@@ -51,8 +56,10 @@ impl Outlets {
             stop: CancellationToken::new(),
         };
         for SinkSettings { name, pace, kind } in settings {
-            let (sink, topics) = open_sink(kind, needs).with_context(|| format!("sink {name}"))?;
+            let (sink, topics, renewal) =
+                open(kind, needs).with_context(|| format!("sink {name}"))?;
             outlets.topics = outlets.topics.or(topics);
+            outlets.renewals.push((name.clone(), renewal));
             let served = Served {
                 name: name.clone(),
                 index: index(spool, &name)?,
@@ -89,6 +96,24 @@ impl Outlets {
         self.sinks.iter().map(|(name, _)| name.clone()).collect()
     }
 
+    /// Gives each sink the credentials it is configured with now, where nothing else of it has
+    /// changed. It takes them over by itself and when they work: this waits for no broker.
+    pub fn renew(&self, settings: &[SinkSettings], metrics: &Metrics) {
+        for sink in settings {
+            let renewal = self.renewals.iter().find(|(name, _)| *name == sink.name);
+            match renewal.map(|(_, renewal)| renewal.take_over(&sink.kind)) {
+                Some(Renewed::Taken) => {
+                    tracing::info!(sink = %sink.name, "the sink's credentials have changed; it connects with the new ones");
+                    certificates::show(metrics, sink, Timestamp::now());
+                }
+                Some(Renewed::Refused) => {
+                    tracing::warn!(sink = %sink.name, "more of the sink has changed than credentials and pace: its credentials, too, stay the old ones until a restart");
+                }
+                Some(Renewed::Unchanged) | None => {}
+            }
+        }
+    }
+
     /// Whether a sink of this name is open.
     pub fn has(&self, name: &SinkName) -> bool {
         self.sinks.iter().any(|(known, _)| known == name)
@@ -117,6 +142,26 @@ pub(super) fn index(spool: &Spool, name: &SinkName) -> anyhow::Result<SinkIndex>
         .ok_or_else(|| anyhow!("the spool does not know sink {name}"))
 }
 
+/// A sink whose credentials can change, by its type.
+#[derive(Debug)]
+enum Renewal {
+    Kafka(Arc<Kafka>),
+    RabbitMq(Arc<RabbitMq>),
+    /// A store has none.
+    Never,
+}
+
+impl Renewal {
+    fn take_over(&self, kind: &SinkKind) -> Renewed {
+        match (self, kind) {
+            (Self::Kafka(kafka), SinkKind::Kafka(settings)) => kafka.renew(settings),
+            (Self::RabbitMq(rabbit), SinkKind::RabbitMq(settings)) => rabbit.renew(settings),
+            (Self::Never, SinkKind::Store(_)) => Renewed::Unchanged,
+            _ => Renewed::Refused,
+        }
+    }
+}
+
 /// Opens a sink; a store also has topics to show.
 ///
 /// # Errors
@@ -125,13 +170,25 @@ pub fn open_sink(
     kind: SinkKind,
     needs: &Needs,
 ) -> anyhow::Result<(Arc<dyn Sink>, Option<TopicLog>)> {
+    open(kind, needs).map(|(sink, topics, _)| (sink, topics))
+}
+
+type Opened = (Arc<dyn Sink>, Option<TopicLog>, Renewal);
+
+fn open(kind: SinkKind, needs: &Needs) -> anyhow::Result<Opened> {
     Ok(match kind {
-        SinkKind::Kafka(settings) => (Arc::new(Kafka::new(*settings, needs)?), None),
-        SinkKind::RabbitMq(settings) => (Arc::new(RabbitMq::new(*settings, needs.clone())), None),
+        SinkKind::Kafka(settings) => {
+            let kafka = Arc::new(Kafka::new(*settings, needs)?);
+            (Arc::clone(&kafka) as _, None, Renewal::Kafka(kafka))
+        }
+        SinkKind::RabbitMq(settings) => {
+            let rabbit = Arc::new(RabbitMq::new(*settings, needs.clone()));
+            (Arc::clone(&rabbit) as _, None, Renewal::RabbitMq(rabbit))
+        }
         SinkKind::Store(settings) => {
             let store = Store::open(settings)?;
             let log = store.log();
-            (Arc::new(store), Some(log))
+            (Arc::new(store), Some(log), Renewal::Never)
         }
     })
 }

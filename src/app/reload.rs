@@ -11,7 +11,9 @@ use jiff::Timestamp;
 
 use super::outlets::{index, needs};
 use super::{Bridge, labels, reception};
-use crate::config::{IngressSettings, RouteSettings, Settings, SinkKind, SourceSettings};
+use crate::config::{
+    IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
+};
 use crate::ingress::{ClientAddress, Entrance, Guard, Limits, Reception, Rules, Sources};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{Pace, Terms};
@@ -28,6 +30,7 @@ struct Next {
     limits: spool::Limits,
     paces: Vec<(SinkName, Pace)>,
     filter: Filter,
+    sinks: Vec<SinkSettings>,
     restart_for: Vec<String>,
 }
 
@@ -86,6 +89,7 @@ impl Bridge {
                 .iter()
                 .map(|sink| (sink.name.clone(), sink.pace))
                 .collect(),
+            sinks: settings.sinks.clone(),
             filter: Filter::of(&settings.log),
             restart_for: self.restart_for(settings),
         })
@@ -116,6 +120,7 @@ impl Bridge {
             self.outlets.drive(&sink, pace);
         }
         next.filter.put_in_place();
+        self.outlets.renew(&next.sinks, &self.metrics);
     }
 
     fn show_reload(&self, worked: bool) {

@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
@@ -20,29 +21,34 @@ pub(super) struct Certificates {
     pub expiry: Timestamp,
 }
 
-/// Reads the file that the key at `path` names. One without certificates is noted as a problem; one
-/// whose certificates have expired is not: the bridge must start, and keep what it accepts.
+/// Reads the file that the key at `path` names. One without certificates is noted as a problem, or
+/// with a broken one; one whose certificates have expired is not: the bridge must start, and keep
+/// what it accepts.
 pub(super) fn read(path: &str, file: &Path, problems: &mut Problems) -> Option<Certificates> {
-    let read = std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read {}: {error}", file.display()))
-        .and_then(|pem| match first_expiry(pem.as_bytes()) {
-            Some(expiry) => Ok(Certificates { pem, expiry }),
-            None => Err(format!("{} holds no certificate", file.display())),
-        });
+    let read = text(file).and_then(|pem| match first_expiry(pem.as_bytes()) {
+        Ok(expiry) => Ok(Certificates { pem, expiry }),
+        Err(why) => Err(format!("{}: {why}", file.display())),
+    });
     problems.take(path, read, "name a readable PEM file of certificates")
 }
 
-/// Blocks that are no certificates, and certificates that only other libraries understand, are
-/// passed over: whether to trust any of them is for TLS to say.
-fn first_expiry(pem: &[u8]) -> Option<Timestamp> {
-    let expiry = |block: Pem| {
-        let certificate = block.parse_x509().ok()?;
-        Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
-    };
-    Pem::iter_from_buffer(pem)
-        .filter_map(Result::ok)
-        .filter_map(expiry)
-        .min()
+/// What a file holds, or why it cannot be had.
+pub(super) fn text(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))
+}
+
+/// When the first of the certificates ends. Text around them is a comment; a certificate that is
+/// broken is not, because a client would give up at it.
+fn first_expiry(pem: &[u8]) -> Result<Timestamp, String> {
+    let mut first: Option<Timestamp> = None;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("it is damaged: {error}"))?;
+        let (_, expiry) =
+            validity(&certificate).ok_or("it is damaged: a certificate cannot be understood")?;
+        first = Some(first.map_or(expiry, |first| first.min(expiry)));
+    }
+    first.ok_or_else(|| "it holds no certificate".to_owned())
 }
 
 /// From when until when a certificate counts; `der` is one certificate.
@@ -57,7 +63,7 @@ pub(super) fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
 pub(super) mod tests {
     use super::*;
 
-    /// Made for this test, and of no use to anybody.
+    // Made for these tests, and of no use to anybody.
     pub const UNTIL_2027: &str = "-----BEGIN CERTIFICATE-----
 MIIBMjCB5aADAgECAhRGStEiFVcu6BN+Q+6bPhcushmJazAFBgMrZXAwDzENMAsG
 A1UEAwwEdGVzdDAeFw0yNjExMjUwMDU4MzNaFw0yNzExMjUwMDU4MzNaMA8xDTAL
@@ -68,30 +74,56 @@ K2VwA0EApLX3VvF6BZIWGVY0eCF4u1p+J3xoN5kp2+o0PDIyTIdr60478RQgCahx
 jMEbT4DZxdi47OwOIkgulUOSGaXmBQ==
 -----END CERTIFICATE-----
 ";
-    const UNTIL_2036: &str = "-----BEGIN CERTIFICATE-----
-MIIBMjCB5aADAgECAhRYZxWqwLY+DCpYSExk4aFQxIDfCzAFBgMrZXAwDzENMAsG
-A1UEAwwEdGVzdDAeFw0yNjExMjUwMDU4MzRaFw0zNjExMjIwMDU4MzRaMA8xDTAL
-BgNVBAMMBHRlc3QwKjAFBgMrZXADIQDAJuZZwlr+hmEd5qMreagcQ9mwPI1vk5Uy
-tdfDEMt+kaNTMFEwHQYDVR0OBBYEFA6N2v4aq1fG0twmb6ZilUCccQRdMB8GA1Ud
-IwQYMBaAFA6N2v4aq1fG0twmb6ZilUCccQRdMA8GA1UdEwEB/wQFMAMBAf8wBQYD
-K2VwA0EACzgo4R44MrsTdmvEAT7+xmc0+I1VWVmnGBKHYNtgMdX/U575+uEXnLA8
-iM0E0G/4aoPUC5k9skh/fuXnvdusDg==
+    /// Until 2036, with its key.
+    pub const CLIENT: &str = "-----BEGIN CERTIFICATE-----
+MIIBMjCB5aADAgECAhQi6tOBB0a5rgxc4SJJWsRGm5itKDAFBgMrZXAwDzENMAsG
+A1UEAwwEdGVzdDAeFw0yNjExMjUwMzUzNDRaFw0zNjExMjIwMzUzNDRaMA8xDTAL
+BgNVBAMMBHRlc3QwKjAFBgMrZXADIQA7yXze7Xb9Iu2NaXinyBC1H6liUcdBBhQc
+DctNUxG+HKNTMFEwHQYDVR0OBBYEFM6wmW2wCZnG2FftGp7mPnWsyUikMB8GA1Ud
+IwQYMBaAFM6wmW2wCZnG2FftGp7mPnWsyUikMA8GA1UdEwEB/wQFMAMBAf8wBQYD
+K2VwA0EAEkMx9FEFOYH7zdXXYejbCuTp3F8p0cJdZDlV0eruc8DpcvODZnoIp0Wu
+GIrElMJbMTEG4rSbwkwvmDYklldTAQ==
 -----END CERTIFICATE-----
+";
+    pub const CLIENT_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIKcIi4DkeW5G4blxyrxqM5EzjdSQ25wJe0a9Hv6dVh5n
+-----END PRIVATE KEY-----
+";
+    /// The key to another certificate.
+    pub const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIHBK6vbbo8lN5TwJPqN1NvOuHppSCzOH9IeZ35k9qVo8
+-----END PRIVATE KEY-----
+";
+    /// The key to [`CLIENT`], encrypted with this password.
+    pub const PASSWORD: &str = "sesame";
+    pub const ENCRYPTED_KEY: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAh6EWVQU5CsOAICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEKAP0FBAzmEQBqjCN+Jk1EIEQI91
+hsw/1uF+DJhp02Fk02wV87ROUhvpRqX+MwbyrFhKGXDrhvAIu7kl8Xq2uYU8DYut
+RyWhVKUxae7+faUHVSA=
+-----END ENCRYPTED PRIVATE KEY-----
 ";
 
     #[test]
     fn the_first_to_expire_counts() {
         let seconds = |pem: &str| first_expiry(pem.as_bytes()).map(Timestamp::as_second);
-        let both = format!("old and new\n{UNTIL_2036}{UNTIL_2027}");
-        assert_eq!(seconds(UNTIL_2036), Some(2_110_928_314));
-        assert_eq!(seconds(&both), Some(1_827_104_313));
-        for nothing in [
-            "",
-            "-----BEGIN CERTIFICATE-----",
-            "-----BEGIN X-----\nAAAA\n-----END X-----",
-        ] {
-            assert_eq!(seconds(nothing), None, "{nothing}");
-            assert!(seconds(&format!("{UNTIL_2036}{nothing}")).is_some());
+        let both = format!("old and new\n{CLIENT}{UNTIL_2027}");
+        assert_eq!(seconds(CLIENT), Ok(2_110_938_824));
+        assert_eq!(seconds(&both), Ok(1_827_104_313));
+        for nothing in ["", CLIENT_KEY] {
+            assert!(seconds(nothing).is_err(), "{nothing}");
+            assert!(seconds(&format!("{CLIENT}{nothing}")).is_ok());
+        }
+    }
+
+    #[test]
+    fn broken_pem_is_told_although_another_certificate_is_whole() {
+        let cut = &UNTIL_2027[..UNTIL_2027.len() / 2];
+        let flipped = UNTIL_2027.replacen("MIIB", "MIIA", 1);
+        let no_base64 = UNTIL_2027.replacen("MIIB", "M?IB", 1);
+        for broken in [cut, &flipped, &no_base64] {
+            let told = first_expiry(format!("{CLIENT}{broken}").as_bytes());
+            assert!(told.is_err(), "{broken}: {told:?}");
         }
     }
 
@@ -106,5 +138,12 @@ iM0E0G/4aoPUC5k9skh/fuXnvdusDg==
         assert_eq!(paths, ["sink.mq.ca_file"; 2]);
         std::fs::write(file.path(), UNTIL_2027).expect("written");
         assert!(read("sink.mq.ca_file", file.path(), &mut problems).is_some());
+    }
+
+    /// A file with this text.
+    pub fn written(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        file
     }
 }

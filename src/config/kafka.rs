@@ -1,18 +1,19 @@
 //! The kafka sink's section of the file.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::certificate;
 use super::problem::Problems;
+use super::tls::{self, Files};
 use super::value::{SecretReference, Size, Span};
 use crate::route::Template;
+use crate::sink::Tls;
 use crate::sink::kafka::{
-    Compression, Login, Mechanism, Password, Properties, PropertyError, ReadToken, Settings, Tls,
+    Compression, Login, Mechanism, Password, Properties, PropertyError, ReadToken, Settings,
     TopicShape,
 };
 
@@ -116,7 +117,7 @@ impl KafkaFile {
         let login = |file: SaslFile| file.login(&format!("{path}.sasl"), problems);
         settings.login = self.sasl.and_then(login);
         let tls = |file: TlsFile| file.tls(&format!("{path}.tls"), problems);
-        settings.tls = self.tls.map(tls);
+        settings.tls = self.tls.and_then(tls);
         settings.properties = properties(&self.properties.unwrap_or_default(), path, problems);
         check_rights(&settings, path, problems);
         (problems.iter().count() == before).then_some(settings)
@@ -345,9 +346,13 @@ impl SaslFile {
         let key = format!("{path}.token");
         let reference = problems.require(&key, self.token, remedy)?;
         password(&reference, &key, problems)?;
+        let place = match (&reference.file, &reference.env) {
+            (Some(file), _) => file.display().to_string(),
+            (None, variable) => format!("${}", variable.as_deref().unwrap_or_default()),
+        };
         let read = move || reference.read().map_err(|error| error.to_string());
         Some(Login::OauthBearer {
-            token: ReadToken::new(read),
+            token: ReadToken::new(place, read),
         })
     }
 }
@@ -358,43 +363,41 @@ fn password(reference: &SecretReference, key: &str, problems: &mut Problems) -> 
 }
 
 impl TlsFile {
-    fn tls(self, path: &str, problems: &mut Problems) -> Tls {
-        let mut expiries = Vec::new();
-        for (key, file) in [
-            ("ca_file", &self.ca_file),
-            ("client_certificate_file", &self.client_certificate_file),
-        ] {
-            let read = |file: &PathBuf| certificate::read(&format!("{path}.{key}"), file, problems);
-            let certificates = file.as_ref().and_then(read);
-            expiries.extend(certificates.map(|certificates| (key, certificates.expiry)));
-        }
-        if let Some(file) = &self.client_key_file {
-            check_readable(file, &format!("{path}.client_key_file"), problems);
-        }
-        if self.client_certificate_file.is_some() != self.client_key_file.is_some() {
-            let found = "a client's certificate and its key belong together";
-            problems.add(
-                path,
-                found,
-                "name `client_certificate_file` and `client_key_file`, or neither",
-            );
-        }
+    fn tls(self, path: &str, problems: &mut Problems) -> Option<Tls> {
         let key = format!("{path}.client_key_password");
         let reference = self.client_key_password.as_ref();
-        Tls {
-            client_key_password: reference.and_then(|it| password(it, &key, problems)),
-            ca_file: self.ca_file,
-            client_certificate_file: self.client_certificate_file,
-            client_key_file: self.client_key_file,
-            expiries,
+        let password = reference.map(|it| password(it, &key, problems).map(|it| it.0));
+        let files = Files {
+            authorities: self.ca_file.as_ref(),
+            certificate: self.client_certificate_file.as_ref(),
+            key: self.client_key_file.as_ref(),
+            key_password: password.as_ref().and_then(Option::as_ref),
+        };
+        let tls = files.read(path, problems)?;
+        let encrypted = tls
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.key.is_encrypted());
+        match password {
+            Some(None) => return None,
+            None if encrypted => {
+                let remedy = "name the `file` or the `env` variable of its password";
+                problems.add(key, "the client's key is encrypted", remedy);
+                return None;
+            }
+            _ => {}
         }
-    }
-}
-
-fn check_readable(file: &Path, key: &str, problems: &mut Problems) {
-    if let Err(error) = std::fs::File::open(file) {
-        let found = format!("cannot read {}: {error}", file.display());
-        problems.add(key, found, "name a PEM file that the bridge may read");
+        let remedy = if encrypted {
+            "give the certificate, and behind it its chain, with the key that it was made for, and the key's password"
+        } else {
+            "give the certificate, and behind it its chain, with the key that it was made for"
+        };
+        let at = match &tls.identity {
+            Some(_) => format!("{path}.{}", tls::KEY_FILE),
+            None => path.to_owned(),
+        };
+        problems.take(&at, Settings::check_tls(&tls), remedy)?;
+        Some(tls)
     }
 }
 

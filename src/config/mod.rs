@@ -16,6 +16,7 @@ pub mod section;
 mod settings;
 mod sources;
 mod store;
+mod tls;
 mod trace;
 pub mod value;
 mod written;

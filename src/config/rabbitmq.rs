@@ -1,16 +1,17 @@
 //! The rabbitmq sink's section of the file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::certificate::{self, Certificates};
 use super::problem::Problems;
+use super::tls::{self, Files};
 use super::value::{SecretReference, Size, Span};
 use crate::route::{Template, Templates};
-use crate::sink::rabbitmq::{Address, Queue, Settings, Tls};
+use crate::sink::Tls;
+use crate::sink::rabbitmq::{self, Address, Queue, Settings};
 
 const DEFAULT_CHANNELS: usize = 4;
 const DEFAULT_BATCH: usize = 256;
@@ -85,7 +86,7 @@ impl RabbitMqFile {
     pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<Settings> {
         let mut section = Section { path, problems };
         let address = section.address(&self);
-        let tls = section.tls(&self, address.as_ref().is_some_and(Address::is_tls));
+        let tls = section.tls(&self);
         let exchange = section.exchange(self.exchange.as_deref());
         let routing_keys = section.routing_keys(&self);
         let queues = section.queues(self.queue.unwrap_or_default());
@@ -164,63 +165,42 @@ impl Section<'_> {
         Some(address)
     }
 
-    fn tls(&mut self, file: &RabbitMqFile, is_tls: bool) -> Option<Tls> {
-        let authorities = self.file("ca_file", file.ca_file.as_deref(), certificate::read);
-        let certificate = self.file(
-            "client_certificate_file",
-            file.client_certificate_file.as_deref(),
-            certificate::read,
-        );
-        let key = self.file("client_key_file", file.client_key_file.as_deref(), read_key);
+    fn tls(&mut self, file: &RabbitMqFile) -> Option<Tls> {
+        let url = file.url.as_deref().unwrap_or_default();
+        let is_plain = url.starts_with("amqp://");
         for (name, given) in [
             ("ca_file", &file.ca_file),
             ("client_certificate_file", &file.client_certificate_file),
             ("client_key_file", &file.client_key_file),
         ] {
-            if given.is_some() && !is_tls && file.url.is_some() {
+            if given.is_some() && is_plain {
                 let remedy = "write the URL with amqps://, or remove the key";
                 self.wrong(name, "the connection is not encrypted", remedy);
             }
         }
-        let (authorities, certificate) = (authorities?, certificate?);
-        let expiry =
-            |key, file: &Option<Certificates>| file.as_ref().map(|file| (key, file.expiry));
-        let expiries = [
-            expiry("ca_file", &authorities),
-            expiry("client_certificate_file", &certificate),
-        ];
-        let identity = match (certificate, key?) {
-            (Some(certificate), Some(key)) => Some((certificate.pem.into_bytes(), key)),
-            (None, None) => None,
-            (Some(_), None) => {
-                self.wrong("client_key_file", "the key is missing", "name its PEM file");
-                return None;
-            }
-            (None, Some(_)) => {
-                let remedy = "name its PEM file";
-                self.wrong("client_certificate_file", "the key is missing", remedy);
-                return None;
-            }
+        let files = Files {
+            authorities: file.ca_file.as_ref(),
+            certificate: file.client_certificate_file.as_ref(),
+            key: file.client_key_file.as_ref(),
+            key_password: None,
         };
-        Some(Tls {
-            authorities: authorities.map(|file| file.pem),
-            identity,
-            expiries: expiries.into_iter().flatten().collect(),
-        })
-    }
-
-    /// What is read from a file; the outer none is a problem, the inner one an absent key.
-    #[allow(clippy::option_option, reason = "absent and wrong are two things")]
-    fn file<T>(
-        &mut self,
-        name: &str,
-        file: Option<&Path>,
-        read: fn(&str, &Path, &mut Problems) -> Option<T>,
-    ) -> Option<Option<T>> {
-        match file {
-            None => Some(None),
-            Some(file) => read(&self.key(name), file, self.problems).map(Some),
+        let tls = files.read(self.path, self.problems)?;
+        let Some(identity) = &tls.identity else {
+            return Some(tls);
+        };
+        if identity.key.is_encrypted() {
+            let found = "the key is encrypted, and this sink takes keys without a password only";
+            let remedy = "decrypt it with `openssl pkey -in OLD -out NEW`, and let nobody but the \
+                          bridge's user read it";
+            self.wrong(tls::KEY_FILE, found, remedy);
+            return None;
         }
+        let remedy =
+            "give the certificate, and behind it its chain, with the key that it was made for";
+        let checked = rabbitmq::check_identity(identity);
+        self.problems
+            .take(&self.key(tls::KEY_FILE), checked, remedy)?;
+        Some(tls)
     }
 
     fn template(&mut self, name: &str, text: Option<&str>, default: &str) -> Option<Template> {
@@ -335,21 +315,12 @@ impl Section<'_> {
     }
 }
 
-/// A private key, as PEM.
-fn read_key(path: &str, file: &Path, problems: &mut Problems) -> Option<Vec<u8>> {
-    let read = std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read {}: {error}", file.display()))
-        .and_then(|pem| match pem.contains("-----BEGIN ") {
-            true => Ok(pem.into_bytes()),
-            false => Err(format!("{} holds no PEM", file.display())),
-        });
-    problems.take(path, read, "name a readable PEM file of the key")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::certificate::tests::UNTIL_2027;
+    use crate::config::certificate::tests::{
+        CLIENT, CLIENT_KEY, ENCRYPTED_KEY, OTHER_KEY, written,
+    };
 
     fn read(text: &str) -> (Option<Settings>, Vec<String>) {
         let file: RabbitMqFile = toml::from_str(text).expect("known keys");
@@ -441,32 +412,89 @@ mod tests {
 
     #[test]
     fn certificates_want_tls_and_come_in_pairs() {
-        let pem = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(pem.path(), UNTIL_2027).expect("written");
-        let file = pem.path().display();
+        let (certificate, key) = (written(CLIENT), written(CLIENT_KEY));
+        let (file, key) = (certificate.path().display(), key.path().display());
         assert_eq!(
             wrong(&format!("url = \"amqp://mq\"\nca_file = \"{file}\"")),
             ["sink.mq.ca_file"]
         );
         assert_eq!(
             wrong(&format!(
-                "url = \"amqps://mq\"\nclient_key_file = \"{file}\""
+                "url = \"amqps://mq\"\nclient_key_file = \"{key}\""
             )),
             ["sink.mq.client_certificate_file"]
         );
-        let both = format!(
-            "url = \"amqps://mq\"\nclient_key_file = \"{file}\"\nclient_certificate_file = \"{file}\""
-        );
-        let (settings, problems) = read(&both);
+        let (settings, problems) = read(&identity(CLIENT_KEY).0);
         assert!(problems.is_empty(), "{problems:?}");
         let tls = settings.expect("complete").tls;
-        assert!(tls.identity.is_some());
         let expiries: Vec<_> = tls
-            .expiries
-            .iter()
-            .map(|(key, end)| (*key, end.as_second()))
+            .certificates()
+            .map(|file| (file.key, file.expiry.as_second()))
             .collect();
-        assert_eq!(expiries, [("client_certificate_file", 1_827_104_313)]);
+        assert_eq!(expiries, [("client_certificate_file", 2_110_938_824)]);
+        let printed = format!("{tls:?}");
+        assert!(!printed.contains("PRIVATE KEY"), "{printed}");
+    }
+
+    /// A sink that shows this certificate with a key; the files go when they are dropped.
+    fn identity(key: &str) -> (String, [tempfile::NamedTempFile; 2]) {
+        let files = [written(CLIENT), written(key)];
+        let [certificate, key] = files.each_ref().map(|file| file.path().display());
+        let text = format!(
+            "url = \"amqps://mq?auth_mechanism=external\"\nclient_certificate_file = \"{certificate}\"\nclient_key_file = \"{key}\""
+        );
+        (text, files)
+    }
+
+    #[test]
+    fn a_key_that_does_not_fit_is_told_before_it_is_used() {
+        for (key, word) in [
+            (OTHER_KEY, "match"),
+            (ENCRYPTED_KEY, "encrypted"),
+            (
+                "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+                "key",
+            ),
+            ("-----BEGIN PRIVATE KEY-----\nAAAA\n", "key"),
+        ] {
+            let (text, _files) = identity(key);
+            let (settings, problems) = read(&text);
+            assert!(settings.is_none(), "{key}");
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(
+                problems[0].starts_with("sink.mq.client_key_file: "),
+                "{problems:?}"
+            );
+            assert!(problems[0].to_lowercase().contains(word), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_may_differ_and_all_else_may_not() {
+        let settings = |text: &str| read(text).0.expect("complete");
+        let first = settings("url = \"amqp://bob:one@mq\"");
+        for text in ["amqp://bob:two@mq", "amqp://eve:one@mq"] {
+            let other = settings(&format!("url = \"{text}\""));
+            assert!(
+                first != other && first.is_same_but_for_credentials(&other),
+                "{text}"
+            );
+        }
+        for text in [
+            "amqp://bob:one@elsewhere\"",
+            "amqp://bob:one@mq/events\"",
+            "amqps://bob:one@mq\"",
+            "amqp://bob:one@mq?auth_mechanism=amqplain\"",
+            "amqp://bob:one@mq\"\nchannels = 3",
+            "amqp://bob:one@mq\"\nexchange = \"other\"",
+            "amqp://bob:one@mq\"\n[[queue]]\nname = \"q\"",
+        ] {
+            let other = settings(&format!("url = \"{text}"));
+            assert!(!first.is_same_but_for_credentials(&other), "{text}");
+        }
+        let (with, _files) = identity(CLIENT_KEY);
+        let without = settings("url = \"amqps://mq?auth_mechanism=external\"");
+        assert!(settings(&with).is_same_but_for_credentials(&without));
     }
 
     #[test]

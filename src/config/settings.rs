@@ -108,7 +108,7 @@ pub struct SourceSettings {
 }
 
 /// A sink.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SinkSettings {
     /// Its name.
     pub name: SinkName,

@@ -36,6 +36,18 @@ const TAKEN_OVER: &[&str] = &[
     "sink.*.max_in_flight",
     "sink.*.retry_delay",
     "sink.*.retry_delay_max",
+    "sink.*.username",
+    "sink.*.password",
+    "sink.*.ca_file",
+    "sink.*.client_certificate_file",
+    "sink.*.client_key_file",
+    "sink.*.sasl.username",
+    "sink.*.sasl.password",
+    "sink.*.sasl.token",
+    "sink.*.tls.ca_file",
+    "sink.*.tls.client_certificate_file",
+    "sink.*.tls.client_key_file",
+    "sink.*.tls.client_key_password",
     "route",
 ];
 
@@ -130,6 +142,9 @@ fn is_same(old: Option<&Value>, new: Option<&Value>) -> bool {
     let (Some(Value::String(old)), Some(Value::String(new))) = (old, new) else {
         return false;
     };
+    if without_login(old) == without_login(new) {
+        return true;
+    }
     let is = |equal: Option<bool>| equal == Some(true);
     is(read::<Span>(old)
         .zip(read::<Span>(new))
@@ -137,6 +152,16 @@ fn is_same(old: Option<&Value>, new: Option<&Value>) -> bool {
         || is(read::<Size>(old)
             .zip(read::<Size>(new))
             .map(|(a, b)| a == b))
+}
+
+/// A broker's URL without the user in it, who is taken over.
+fn without_login(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let host = rest[..end].rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{}", &rest[end..])
 }
 
 fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
@@ -202,6 +227,15 @@ mod tests {
             restart_for("", "shutdown_timeout = \"10m\""),
             ["shutdown_timeout"]
         );
+        let url = |text: &str| format!("[sink.s]\nurl = \"amqp://{text}\"");
+        assert_eq!(
+            restart_for(&url("a:b@c/d"), &url("x:y@z@c/d")),
+            [""; 0],
+            "only the login"
+        );
+        for other in ["a:b@other/d", "a:b@c/other", "a:b@c/d?heartbeat=1", "c/x@d"] {
+            assert_eq!(restart_for(&url("a:b@c/d"), &url(other)), ["sink.s.url"]);
+        }
         let size = |text: &str| format!("[sink.s]\nmax_size = \"{text}\"");
         assert_eq!(restart_for(&size("1GiB"), &size("1024MiB")), [""; 0]);
     }

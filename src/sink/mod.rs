@@ -9,6 +9,7 @@ pub mod kafka;
 mod message;
 pub mod rabbitmq;
 pub mod store;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use message::{Attribute, Message, Receipt};
+pub use tls::{CertificateFile, Identity, PrivateKey, Tls};
 
 /// Why a message was not confirmed, named by what the dispatcher does about it. The text says what
 /// the broker said, for the operator.
@@ -157,6 +159,28 @@ pub struct Seen {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: bytes::Bytes,
+}
+
+/// What a sink that runs has done with settings that may hold other credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// They are the same.
+    Unchanged,
+    /// It takes the credentials over.
+    Taken,
+    /// More has changed than credentials, which needs another sink: nothing is taken over.
+    Refused,
+}
+
+impl Renewed {
+    /// The reaction to these differences.
+    fn of(is_same: bool, is_same_but_for_credentials: bool) -> Self {
+        match (is_same, is_same_but_for_credentials) {
+            (true, _) => Self::Unchanged,
+            (false, true) => Self::Taken,
+            (false, false) => Self::Refused,
+        }
+    }
 }
 
 /// Where messages go.

@@ -36,6 +36,7 @@ mod rabbitmq_sink;
 mod refusal;
 mod reload;
 mod routes;
+mod secured;
 mod soak;
 mod spool;
 mod store_sink;

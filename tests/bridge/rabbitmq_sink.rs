@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use hookferry::route::{Template, Templates};
-use hookferry::sink::rabbitmq::{Address, Queue, RabbitMq, Settings, Tls, follow};
-use hookferry::sink::{Message, PublishError, RefusalReason, Seen, Severity, Sink};
+use hookferry::sink::rabbitmq::{Address, Queue, RabbitMq, Settings, follow};
+use hookferry::sink::{Message, PublishError, RefusalReason, Seen, Severity, Sink, Tls};
 use lapin::ExchangeKind;
 use lapin::message::BasicGetMessage;
 use lapin::options::QueueDeleteOptions;

@@ -1,5 +1,7 @@
 use super::*;
-use crate::config::certificate::tests::UNTIL_2027;
+use crate::config::certificate::tests::{
+    CLIENT, CLIENT_KEY, ENCRYPTED_KEY, OTHER_KEY, PASSWORD, UNTIL_2027, written,
+};
 
 fn read(toml: &str) -> (Option<Settings>, Problems) {
     let mut problems = Problems::default();
@@ -62,8 +64,10 @@ fn every_key_reaches_the_settings() {
     assert!(problems.is_empty(), "{problems}");
     let settings = settings.expect("no problems");
     assert_eq!(settings.client_id, "bridge-1");
-    let expiries = settings.tls.as_ref().expect("given").expiries.iter();
-    let expiries: Vec<_> = expiries.map(|(key, end)| (*key, end.as_second())).collect();
+    let files = settings.tls.as_ref().expect("given").certificates();
+    let expiries: Vec<_> = files
+        .map(|file| (file.key, file.expiry.as_second()))
+        .collect();
     assert_eq!(expiries, [("ca_file", 1_827_104_313)]);
     assert_eq!(settings.topics.quarantine.to_string(), "t.odd");
     assert_eq!(settings.compression, Compression::Zstd);
@@ -157,10 +161,6 @@ fn every_problem_has_its_key_path() {
             "tls.ca_file",
         ),
         (
-            "brokers = 'a:1'\ntls = { client_key_file = '/dev/null' }",
-            "tls",
-        ),
-        (
             "brokers = 'a:1'\ntls = { client_key_password = {} }",
             "tls.client_key_password",
         ),
@@ -204,4 +204,68 @@ fn all_problems_are_told_at_once() {
 fn unknown_keys_are_refused() {
     let error = toml::from_str::<KafkaFile>("broker = 'a:1'").expect_err("no such key");
     assert!(error.to_string().contains("broker"), "{error}");
+}
+
+/// A sink that shows this certificate with a key, and a password where it has one.
+fn identity(key: &str, password: Option<&str>) -> Result<Tls, Vec<String>> {
+    let (certificate, key) = (written(CLIENT), written(key));
+    let secret = written(password.unwrap_or_default());
+    let password = match password {
+        Some(_) => format!(", client_key_password = {{ file = {:?} }}", secret.path()),
+        None => String::new(),
+    };
+    let (settings, problems) = read(&format!(
+        "brokers = 'a:1'\ntls = {{ client_certificate_file = {:?}, client_key_file = {:?}{password} }}",
+        certificate.path(),
+        key.path()
+    ));
+    match settings {
+        Some(settings) => Ok(settings.tls.expect("given")),
+        None => Err(problems.iter().map(ToString::to_string).collect()),
+    }
+}
+
+#[test]
+fn a_client_key_that_does_not_fit_is_told_before_it_is_used() {
+    let good = identity(CLIENT_KEY, None).expect("a pair");
+    assert_eq!(good.certificates().count(), 1);
+    assert!(!format!("{good:?}").contains("PRIVATE"), "{good:?}");
+    identity(ENCRYPTED_KEY, Some(PASSWORD)).expect("the right password");
+    let broken = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    for (key, password, at) in [
+        (OTHER_KEY, None, "client_key_file"),
+        (broken, None, "client_key_file"),
+        (ENCRYPTED_KEY, None, "client_key_password"),
+        (ENCRYPTED_KEY, Some("guessed"), "client_key_file"),
+    ] {
+        let problems = identity(key, password).expect_err("of no use");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let path = format!("sink.kafka.tls.{at}: ");
+        assert!(problems[0].starts_with(&path), "{problems:?}");
+        assert!(!problems[0].contains("guessed"), "{problems:?}");
+    }
+}
+
+#[test]
+fn credentials_may_differ_and_all_else_may_not() {
+    let (one, two) = (written("one"), written("two"));
+    let keys = |file: &tempfile::NamedTempFile, more: &str| {
+        let text = format!(
+            "brokers = 'a:1'\nsasl = {{ mechanism = 'PLAIN', username = 'me', password = {{ file = {:?} }} }}\n{more}",
+            file.path()
+        );
+        read(&text).0.expect("no problems")
+    };
+    let first = keys(&one, "");
+    assert_eq!(first, keys(&one, ""));
+    let other = keys(&two, "");
+    assert!(first != other && first.is_same_but_for_credentials(&other));
+    for more in ["topic = 'x'", "linger = '1ms'", "tls = {}"] {
+        assert!(
+            !first.is_same_but_for_credentials(&keys(&two, more)),
+            "{more}"
+        );
+    }
+    let none = read("brokers = 'a:1'").0.expect("no problems");
+    assert!(!first.is_same_but_for_credentials(&none));
 }

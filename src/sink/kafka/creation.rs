@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -31,7 +32,11 @@ pub(super) struct Creation {
 
 impl Creation {
     /// Starts with these topics.
-    pub(super) fn start(settings: &Arc<Settings>, shape: TopicShape, topics: Vec<String>) -> Self {
+    pub(super) fn start(
+        settings: &Arc<ArcSwap<Settings>>,
+        shape: TopicShape,
+        topics: Vec<String>,
+    ) -> Self {
         let (wanted, asked) = mpsc::channel(WAITING);
         let mut creator = Creator {
             settings: Arc::clone(settings),
@@ -73,7 +78,7 @@ impl Drop for Creation {
 }
 
 struct Creator {
-    settings: Arc<Settings>,
+    settings: Arc<ArcSwap<Settings>>,
     shape: TopicShape,
     pending: BTreeSet<String>,
     asked: mpsc::Receiver<String>,
@@ -96,7 +101,7 @@ impl Creator {
         }
         let topics: Vec<String> = self.pending.iter().cloned().collect();
         seeded::stumble(Bug::PanicInTopicCreation, topics.concat().as_bytes());
-        let (settings, shape) = (Arc::clone(&self.settings), self.shape);
+        let (settings, shape) = (self.settings.load_full(), self.shape);
         let asked = tokio::task::spawn_blocking(move || create(&settings, shape, &topics)).await;
         match asked {
             Ok(outcomes) => outcomes

@@ -2,15 +2,15 @@
 //! wants one.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
 use rdkafka::config::ClientConfig;
 use serde::Deserialize;
+
+use crate::sink::Tls;
 
 /// How long a token counts that does not say so itself.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
@@ -49,7 +49,7 @@ impl Mechanism {
 }
 
 /// SASL credentials.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// A name and a password.
     Password {
@@ -68,35 +68,61 @@ pub enum Login {
 }
 
 impl Login {
+    /// The mechanism's name in the protocol.
+    pub(super) fn mechanism(&self) -> &'static str {
+        match self {
+            Self::Password { mechanism, .. } => mechanism.as_str(),
+            Self::OauthBearer { .. } => "OAUTHBEARER",
+        }
+    }
+
     pub(super) fn apply(&self, config: &mut ClientConfig) {
+        config.set("sasl.mechanism", self.mechanism());
         match self {
             Self::Password {
-                mechanism,
-                username,
-                password,
-            } => config
-                .set("sasl.mechanism", mechanism.as_str())
-                .set("sasl.username", username)
-                .set("sasl.password", &password.0),
-            Self::OauthBearer { .. } => config.set("sasl.mechanism", "OAUTHBEARER"),
-        };
+                username, password, ..
+            } => {
+                config
+                    .set("sasl.username", username)
+                    .set("sasl.password", &password.0);
+            }
+            Self::OauthBearer { .. } => {}
+        }
     }
 }
 
-/// Reads a token's text anew, or says why it cannot.
+/// Reads a token's text anew, or says why it cannot. Two that read the same place are equal,
+/// whatever lies there now.
 #[derive(Clone)]
-pub struct ReadToken(Arc<dyn Fn() -> Result<String, String> + Send + Sync>);
+pub struct ReadToken {
+    place: String,
+    read: Arc<dyn Fn() -> Result<String, String> + Send + Sync>,
+}
 
 impl ReadToken {
-    /// Wraps the reader.
-    pub fn new(read: impl Fn() -> Result<String, String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
+    /// Wraps the reader of a place.
+    pub fn new(
+        place: impl Into<String>,
+        read: impl Fn() -> Result<String, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            place: place.into(),
+            read: Arc::new(read),
+        }
     }
 }
+
+impl PartialEq for ReadToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for ReadToken {}
 
 impl fmt::Debug for ReadToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
+        write!(f, "[redacted], from {}", self.place)
     }
 }
 
@@ -121,7 +147,7 @@ impl Token {
     /// Reads the token. Its signature is the broker's business; of its claims, the subject and the
     /// end are needed here. A token that is no JWT stands for nobody in particular for five minutes.
     pub(super) fn read(read: &ReadToken) -> Result<Self, String> {
-        let text = (read.0)()?;
+        let text = (read.read)()?;
         let claims = claims(&text).unwrap_or_default();
         let fallback = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -145,36 +171,19 @@ fn claims(token: &str) -> Option<Claims> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// TLS to the brokers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// The certificates to trust, PEM; the system's where none is named.
-    pub ca_file: Option<PathBuf>,
-    /// The client's own certificate, PEM.
-    pub client_certificate_file: Option<PathBuf>,
-    /// The key to it, PEM.
-    pub client_key_file: Option<PathBuf>,
-    /// The key's password.
-    pub client_key_password: Option<Password>,
-    /// When the first certificate of each file expires, by the key that names the file.
-    pub expiries: Vec<(&'static str, Timestamp)>,
-}
-
-impl Tls {
-    pub(super) fn apply(&self, config: &mut ClientConfig) {
-        let files = [
-            ("ssl.ca.location", &self.ca_file),
-            ("ssl.certificate.location", &self.client_certificate_file),
-            ("ssl.key.location", &self.client_key_file),
-        ];
-        for (name, file) in files {
-            if let Some(file) = file {
-                config.set(name, file.display().to_string());
-            }
-        }
-        if let Some(password) = &self.client_key_password {
-            config.set("ssl.key.password", &password.0);
-        }
+/// Gives the client what the files held.
+pub(super) fn apply_tls(tls: &Tls, config: &mut ClientConfig) {
+    if let Some(authorities) = &tls.authorities {
+        config.set("ssl.ca.pem", &authorities.pem);
+    }
+    let Some(identity) = &tls.identity else {
+        return;
+    };
+    config
+        .set("ssl.certificate.pem", &identity.certificate.pem)
+        .set("ssl.key.pem", &identity.key.pem);
+    if let Some(password) = &identity.key.password {
+        config.set("ssl.key.password", password);
     }
 }
 
@@ -185,17 +194,18 @@ mod tests {
     #[test]
     fn a_tokens_own_end_and_subject_count() {
         let payload = URL_SAFE_NO_PAD.encode(br#"{"sub":"bridge","exp":1800000000}"#);
-        let token =
-            Token::read(&ReadToken::new(move || Ok(format!("e30.{payload}.x")))).expect("readable");
+        let token = Token::read(&ReadToken::new("a", move || Ok(format!("e30.{payload}.x"))))
+            .expect("readable");
         assert_eq!(token.principal, "bridge");
         assert_eq!(token.expires_ms, 1_800_000_000_000);
     }
 
     #[test]
     fn an_opaque_token_counts_for_a_while() {
-        let token = Token::read(&ReadToken::new(|| Ok("opaque".to_owned()))).expect("readable");
+        let token =
+            Token::read(&ReadToken::new("a", || Ok("opaque".to_owned()))).expect("readable");
         assert!(token.expires_ms > 1_700_000_000_000);
-        assert!(Token::read(&ReadToken::new(|| Err("no file".to_owned()))).is_err());
+        assert!(Token::read(&ReadToken::new("a", || Err("no file".to_owned()))).is_err());
     }
 
     #[test]

@@ -20,22 +20,24 @@ mod settings;
 mod verdict;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use tokio::task::AbortHandle;
 
 use self::creation::Creation;
 use self::line::{Batching, Line};
 use self::producer::Failure;
 use self::verdict::verdict;
 use self::watch::Record;
-use super::{Finding, Health, Message, Needs, PublishError, Receipt, Sink};
+use super::{Finding, Health, Message, Needs, PublishError, Receipt, Renewed, Sink};
 
 pub use self::follow::{FollowError, follow};
-pub use self::login::{Login, Mechanism, Password, ReadToken, Tls};
+pub use self::login::{Login, Mechanism, Password, ReadToken};
 pub use self::property::{Properties, PropertyError};
-pub use self::settings::{Compression, Settings, TopicShape};
+pub use self::settings::{Compression, Settings, TlsError, TopicShape};
 
 /// How long a check may take altogether.
 const CHECK_DEADLINE: Duration = Duration::from_secs(20);
@@ -48,7 +50,7 @@ pub struct StartError(String);
 /// A Kafka cluster as a sink.
 #[derive(Debug)]
 pub struct Kafka {
-    settings: Arc<Settings>,
+    settings: Arc<ArcSwap<Settings>>,
     record: Arc<Record>,
     /// Carries every message, in batches.
     line: Arc<Line>,
@@ -56,6 +58,8 @@ pub struct Kafka {
     /// the batch as a whole, and only a message refused alone is itself too large. Made when needed.
     single: Arc<Line>,
     creation: Option<Creation>,
+    /// The change to new credentials that is under way.
+    renewal: Mutex<Option<AbortHandle>>,
 }
 
 impl Kafka {
@@ -66,22 +70,53 @@ impl Kafka {
     /// # Errors
     /// When librdkafka does not accept the settings, such as a file without a certificate in it.
     pub fn new(settings: Settings, needs: &Needs) -> Result<Self, StartError> {
-        let settings = Arc::new(settings);
+        let (shape, topics) = (settings.create_topics, check::topic_names(&settings, needs));
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
         let record = Arc::new(Record::default());
         let line = Line::new(&settings, &record, Batching::Many);
         line.start()
             .map_err(|error| StartError(error.to_string()))?;
         let single = Line::new(&settings, &record, Batching::Single);
-        let creation = settings
-            .create_topics
-            .map(|shape| Creation::start(&settings, shape, check::topic_names(&settings, needs)));
+        let creation = shape.map(|shape| Creation::start(&settings, shape, topics));
         Ok(Self {
             settings,
             record,
             line,
             single,
             creation,
+            renewal: Mutex::default(),
         })
+    }
+
+    /// Takes over new credentials: a client with them takes the place of the one in use once it is
+    /// connected, and the old one ends after its last report. Returns at once. Must be called within
+    /// a tokio runtime.
+    pub fn renew(&self, settings: &Settings) -> Renewed {
+        let current = self.settings.load();
+        let renewed = Renewed::of(
+            **current == *settings,
+            current.is_same_but_for_credentials(settings),
+        );
+        if renewed != Renewed::Taken {
+            return renewed;
+        }
+        self.settings.store(Arc::new(settings.clone()));
+        self.single.renew_when_needed();
+        let renewal = tokio::spawn(Arc::clone(&self.line).renew()).abort_handle();
+        if let Some(former) = self.renewal().replace(renewal) {
+            former.abort();
+        }
+        renewed
+    }
+
+    fn renewal(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.renewal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop_renewal(&self) {
+        if let Some(renewal) = self.renewal().take() {
+            renewal.abort();
+        }
     }
 
     async fn send(&self, topic: &str, message: &Message) -> Result<(), Failure> {
@@ -110,7 +145,7 @@ impl Kafka {
 #[async_trait]
 impl Sink for Kafka {
     async fn publish(&self, message: &Message) -> Result<Receipt, PublishError> {
-        let topic = message.address(&self.settings.topics);
+        let topic = message.address(&self.settings.load().topics);
         match self.send(&topic, message).await {
             Ok(()) => Ok(message.receipt()),
             Err(failure) => Err(self.error(&topic, &failure)),
@@ -118,20 +153,18 @@ impl Sink for Kafka {
     }
 
     async fn check(&self, needs: &Needs) -> Vec<Finding> {
+        let settings = self.settings.load_full();
         let Some(producer) = self.line.current() else {
-            return vec![check::unreachable(&self.settings, "the client is closed")];
+            return vec![check::unreachable(&settings, "the client is closed")];
         };
-        let settings = Arc::clone(&self.settings);
+        let examining = Arc::clone(&settings);
         let needs = needs.clone();
         let examined =
-            tokio::task::spawn_blocking(move || check::examine(&producer, &settings, &needs));
+            tokio::task::spawn_blocking(move || check::examine(&producer, &examining, &needs));
         match tokio::time::timeout(CHECK_DEADLINE, examined).await {
             Ok(Ok(findings)) => findings,
-            Ok(Err(error)) => vec![check::unreachable(&self.settings, &error.to_string())],
-            Err(_) => vec![check::unreachable(
-                &self.settings,
-                "no answer within 20 seconds",
-            )],
+            Ok(Err(error)) => vec![check::unreachable(&settings, &error.to_string())],
+            Err(_) => vec![check::unreachable(&settings, "no answer within 20 seconds")],
         }
     }
 
@@ -159,6 +192,13 @@ impl Sink for Kafka {
         if let Some(creation) = &self.creation {
             creation.stop();
         }
+        self.stop_renewal();
         tokio::join!(self.line.close(deadline), self.single.close(deadline));
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        self.stop_renewal();
     }
 }

@@ -1,14 +1,19 @@
 //! What the sink runs on, and the librdkafka properties that follow from it
 //! (<https://github.com/confluentinc/librdkafka/blob/v2.12.1/CONFIGURATION.md>).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::admin::AdminClient;
 use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
 
 use super::line::Batching;
-use super::login::{Login, Tls};
+use super::login::{Login, apply_tls};
 use super::property::Properties;
+use super::watch::Quiet;
 use crate::route::{Template, TemplateError, Templates};
+use crate::sink::Tls;
 
 /// The largest request librdkafka may build. It is no limit on messages: that is the broker's to
 /// say, and a lower one here would refuse what the broker would take. It stays below the size at
@@ -60,8 +65,13 @@ pub struct TopicShape {
     pub min_insync_replicas: u16,
 }
 
+/// Why TLS cannot be spoken as it is configured, in librdkafka's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TlsError(String);
+
 /// The settings of a Kafka sink.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The brokers to start from, `host:port` joined by commas.
     pub brokers: String,
@@ -106,6 +116,40 @@ impl Settings {
             login: None,
             tls: None,
             properties: Properties::default(),
+        }
+    }
+
+    /// Whether only what a connection is made with differs: user, password or token, certificates.
+    /// That can be taken over by a sink that runs. The way to log in, and whether there is TLS, is
+    /// what the brokers' port expects, and no credential.
+    #[must_use]
+    pub fn is_same_but_for_credentials(&self, other: &Self) -> bool {
+        let with_ours = Self {
+            login: self.login.clone(),
+            tls: self.tls.clone(),
+            ..other.clone()
+        };
+        let mechanism = |settings: &Self| settings.login.as_ref().map(Login::mechanism);
+        *self == with_ours
+            && self.tls.is_some() == other.tls.is_some()
+            && mechanism(self) == mechanism(other)
+    }
+
+    /// Whether librdkafka can speak TLS as it is configured: by making a client, that connects to
+    /// nobody.
+    ///
+    /// # Errors
+    /// What it says against a file.
+    pub fn check_tls(tls: &Tls) -> Result<(), TlsError> {
+        let mut config = ClientConfig::new();
+        config.set("security.protocol", "ssl");
+        apply_tls(tls, &mut config);
+        let settings = Arc::new(Self::new(""));
+        let client: Result<AdminClient<Quiet>, _> = config.create_with_context(Quiet(settings));
+        match client {
+            Ok(_) => Ok(()),
+            Err(KafkaError::ClientCreation(reason)) => Err(TlsError(reason)),
+            Err(error) => Err(TlsError(error.to_string())),
         }
     }
 
@@ -194,7 +238,7 @@ impl Settings {
         };
         config.set("security.protocol", protocol);
         if let Some(tls) = &self.tls {
-            tls.apply(config);
+            apply_tls(tls, config);
         }
         if let Some(login) = &self.login {
             login.apply(config);

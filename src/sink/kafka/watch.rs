@@ -46,6 +46,9 @@ impl Complaint {
             RDKafkaErrorCode::Authentication => Self::Unconnected(Stage::Login),
             RDKafkaErrorCode::SSL => Self::Unconnected(Stage::Tls),
             _ if within("SSL_HANDSHAKE") => Self::Unconnected(Stage::Tls),
+            // With TLS 1.3 a broker refuses a client's certificate only when the client believes to
+            // be through.
+            _ if within("APIVERSION_QUERY") && is_over_tls(reason) => Self::Unconnected(Stage::Tls),
             _ if within("AUTH") => Self::Unconnected(Stage::Login),
             _ if within("CONNECT") || within("APIVERSION_QUERY") => {
                 Self::Unconnected(Stage::Connect)
@@ -118,6 +121,12 @@ impl Record {
     }
 }
 
+/// librdkafka begins with the broker: "sasl_ssl://kafka-1:9093/bootstrap: …".
+fn is_over_tls(reason: &str) -> bool {
+    let scheme = reason.split("://").next();
+    matches!(scheme, Some("ssl" | "sasl_ssl"))
+}
+
 /// librdkafka hides why a certificate does not hold, and advises to look for the authority's whatever
 /// the reason: an operator whose broker's certificate has expired would look in the wrong place.
 fn plainly(reason: &str) -> String {
@@ -125,6 +134,13 @@ fn plainly(reason: &str) -> String {
         Some((broker, rest)) if rest.contains("certificate verify failed") => format!(
             "{broker}: the broker's certificate does not hold: it has expired, is for another name, or no authority in `tls.ca_file` vouches for it"
         ),
+        Some((broker, rest))
+            if is_over_tls(reason) && rest.contains("in state APIVERSION_QUERY") =>
+        {
+            format!(
+                "{broker}: the broker does not take the client certificate, or wants one: {rest}"
+            )
+        }
         _ => reason.to_owned(),
     }
 }
@@ -381,8 +397,17 @@ mod tests {
             RDKafkaErrorCode::BrokerTransportFailure,
             "b: Disconnected (after 9ms in state UP)",
         );
+        let unwelcome = "sasl_ssl://b:9093/bootstrap: Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42 (after 2ms in state APIVERSION_QUERY)";
+        record.note_trouble(RDKafkaErrorCode::BrokerTransportFailure, unwelcome);
+        let told = record.trouble().expect("some");
+        assert!(
+            told.contains("does not take the client certificate"),
+            "{told}"
+        );
+        let version = "b:9092/bootstrap: Disconnected (after 2ms in state APIVERSION_QUERY)";
+        record.note_trouble(RDKafkaErrorCode::BrokerTransportFailure, version);
         let counts: Vec<u64> = record.failures().into_values().collect();
-        assert_eq!(counts, [1, 1, 2, 1], "lookup, connect, tls, login");
+        assert_eq!(counts, [1, 2, 3, 1], "lookup, connect, tls, login");
     }
 
     #[test]

@@ -57,6 +57,10 @@ async fn exchange_finding(connection: &Connection, settings: &Settings, exchange
         },
         Ok(()) => match declare_exchange(connection, exchange).await {
             Ok(()) => good(format!("exchange {exchange} is a durable topic exchange")),
+            // Who declares nothing needs no right to, and is better without.
+            Err(error) if is_refused(&error) && !settings.declare => good(format!(
+                "exchange {exchange} is there; its type is not shown to a user who may not configure it"
+            )),
             Err(error) if is_refused(&error) => Finding {
                 severity: Severity::Warning,
                 found: format!("exchange {exchange} is there, but its type is hidden: {error}"),

@@ -6,12 +6,13 @@ use std::time::Duration;
 use lapin::tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, ConnectionProperties, ErrorKind};
-
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 
 use super::lifeline::Lifeline;
-use super::settings::{Settings, Tls};
-use crate::sink::Stage;
+use super::settings::Settings;
+use crate::sink::{Identity, Stage, Tls};
 
 /// Why the broker could not be reached, or did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub enum ConnectionError {
     /// No answer within the deadline.
     #[error("no answer within {} s", .0.as_secs_f32())]
     Deadline(Duration),
+    /// The broker hung up when TLS seemed to be through.
+    #[error("{}; the broker does not take the client certificate, or wants one", said(.0))]
+    Unwelcome(#[source] lapin::Error),
     /// What the broker, the network or the system said.
     #[error("{}", said(.0))]
     Broker(#[from] lapin::Error),
@@ -32,7 +36,19 @@ impl ConnectionError {
                 ErrorKind::ProtocolError(error) => Some(error.get_id()),
                 _ => None,
             },
-            Self::Deadline(_) => None,
+            Self::Deadline(_) | Self::Unwelcome(_) => None,
+        }
+    }
+
+    /// Whether the connection itself broke.
+    fn is_of_the_network(&self) -> bool {
+        matches!(self, Self::Broker(error) if matches!(error.kind(), ErrorKind::IOError(_)))
+    }
+
+    fn after_tls(self) -> Self {
+        match self {
+            Self::Broker(error) => Self::Unwelcome(error),
+            other => other,
         }
     }
 }
@@ -60,12 +76,18 @@ impl Connection {
     /// Connects and logs in.
     pub async fn open(settings: &Settings) -> Result<Self, NotConnected> {
         let (reached, stage) = watch::channel(Stage::Lookup);
-        Self::open_telling(settings, reached)
-            .await
-            .map_err(|error| NotConnected {
-                stage: *stage.borrow(),
-                error,
-            })
+        let opened = Self::open_telling(settings, reached).await;
+        opened.map_err(|error| {
+            let stage = *stage.borrow();
+            // With TLS 1.3 a broker refuses our certificate only when we believe to be through; one
+            // that refuses a user says so.
+            let is_tls =
+                stage == Stage::Login && settings.address.is_tls() && error.is_of_the_network();
+            NotConnected {
+                stage: if is_tls { Stage::Tls } else { stage },
+                error: if is_tls { error.after_tls() } else { error },
+            }
+        })
     }
 
     /// Connects, and tells how far it has got.
@@ -156,13 +178,37 @@ pub(super) fn said(error: &lapin::Error) -> String {
     }
 }
 
+/// Why a client's certificate is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// There is no key in the text, or not one that TLS can use.
+    #[error("the key cannot be read: {0}")]
+    Key(#[from] rustls::pki_types::pem::Error),
+    /// Certificate and key do not go together.
+    #[error("the certificate and its key cannot be used: {0}")]
+    Pair(#[from] rustls::Error),
+}
+
+/// Whether TLS can be spoken with this certificate and its key: by the code that will speak it.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_identity(identity: &Identity) -> Result<(), IdentityError> {
+    let chain = CertificateDer::pem_slice_iter(identity.certificate.pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.pem.as_bytes())?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    rustls::sign::CertifiedKey::from_der(chain, key, &provider)?;
+    Ok(())
+}
+
 fn owned(tls: &Tls) -> OwnedTLSConfig {
-    let identity = tls
-        .identity
-        .clone()
-        .map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key });
+    let bytes = |text: &str| text.as_bytes().to_vec();
     OwnedTLSConfig {
-        identity,
-        cert_chain: tls.authorities.clone(),
+        identity: tls.identity.as_ref().map(|identity| OwnedIdentity::PKCS8 {
+            pem: bytes(&identity.certificate.pem),
+            key: bytes(&identity.key.pem),
+        }),
+        cert_chain: tls.authorities.as_ref().map(|file| file.pem.clone()),
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A [`RabbitMq`] owns one task, the supervisor, which owns the connection; a connection has a few
 //! channels, each with one batch in flight. The files: `settings` what it runs on, `queue` where
-//! messages wait, `supervisor` and `connection` (with its `lifeline`) the broker's coming and
-//! going, `publisher` and `verdict` a batch and what it came to, `properties` a message in AMQP's
+//! messages wait, `supervisor`, `session` and `connection` (with its `lifeline`) the broker's coming
+//! and going, `publisher` and `verdict` a batch and what it came to, `properties` a message in AMQP's
 //! terms, `topology` exchanges and queues, `check` an operator's look, `follow` a consumer.
 
 mod check;
@@ -14,6 +14,7 @@ mod lifeline;
 mod properties;
 mod publisher;
 mod queue;
+mod session;
 mod settings;
 mod supervisor;
 mod topology;
@@ -27,11 +28,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use connection::ConnectionError;
+pub use connection::{ConnectionError, IdentityError, check_identity};
 pub use follow::{FollowError, follow};
-pub use settings::{Address, AddressError, Queue, Settings, Tls};
+pub use settings::{Address, AddressError, Queue, Settings};
 
-use super::{Finding, Health, Message, Needs, PublishError, Receipt, RefusalReason, Sink, Stage};
+use super::{
+    Finding, Health, Message, Needs, PublishError, Receipt, RefusalReason, Renewed, Sink, Stage,
+};
 use supervisor::Supervisor;
 
 /// AMQP 0-9-1: exchange names and routing keys are short strings.
@@ -40,7 +43,7 @@ const MOST_NAME_BYTES: usize = 255;
 /// A RabbitMQ broker as a sink.
 #[derive(Debug)]
 pub struct RabbitMq {
-    settings: Arc<Settings>,
+    settings: watch::Sender<Arc<Settings>>,
     queue: Arc<queue::Queue>,
     health: watch::Receiver<Health>,
     stop: CancellationToken,
@@ -55,8 +58,8 @@ impl RabbitMq {
     /// Outside a Tokio runtime.
     #[must_use]
     pub fn new(settings: Settings, needs: Needs) -> Self {
-        let settings = Arc::new(settings);
         let waiting = settings.channels * settings.max_batch * 2;
+        let (settings, current) = watch::channel(Arc::new(settings));
         let queue = Arc::new(queue::Queue::shut_for(
             "not connected to RabbitMQ yet",
             waiting,
@@ -67,7 +70,7 @@ impl RabbitMq {
         });
         let stop = CancellationToken::new();
         let supervisor = Supervisor {
-            settings: Arc::clone(&settings),
+            settings: current,
             needs,
             queue: Arc::clone(&queue),
             health: sender,
@@ -82,23 +85,42 @@ impl RabbitMq {
         }
     }
 
+    /// Takes over new credentials: connects with them, and once that has worked, lets the batches in
+    /// flight on the old connection end. Returns at once.
+    pub fn renew(&self, settings: &Settings) -> Renewed {
+        let current = self.settings();
+        let renewed = Renewed::of(
+            *current == *settings,
+            current.is_same_but_for_credentials(settings),
+        );
+        if renewed == Renewed::Taken {
+            self.settings.send_replace(Arc::new(settings.clone()));
+        }
+        renewed
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
     /// The message's place, checked against what AMQP and the broker allow.
     fn job(
         &self,
         message: &Message,
     ) -> Result<(queue::Job, tokio::sync::oneshot::Receiver<queue::Verdict>), PublishError> {
+        let settings = self.settings();
         let size = message.body().len() as u64;
-        if size > self.settings.max_message_bytes {
+        if size > settings.max_message_bytes {
             return Err(PublishError::Refused {
                 reason: RefusalReason::TooLarge,
                 detail: format!(
                     "the body has {size} bytes, and the broker takes {}",
-                    self.settings.max_message_bytes
+                    settings.max_message_bytes
                 ),
             });
         }
-        let exchange = short("exchange name", self.settings.exchange_of(message.event()))?;
-        let key = short("routing key", message.address(&self.settings.routing_keys))?;
+        let exchange = short("exchange name", settings.exchange_of(message.event()))?;
+        let key = short("routing key", message.address(&settings.routing_keys))?;
         Ok(queue::Job::new(exchange, key, message.clone()))
     }
 
@@ -139,7 +161,7 @@ impl Sink for RabbitMq {
     }
 
     async fn check(&self, needs: &Needs) -> Vec<Finding> {
-        check::check(&self.settings, needs).await
+        check::check(&self.settings(), needs).await
     }
 
     fn health(&self) -> Health {

@@ -14,6 +14,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::protocol::AMQPError;
 use lapin::{Channel, Confirmation};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, ConnectionError, within};
 use super::properties::properties;
@@ -34,6 +35,8 @@ pub(super) struct Link {
     pub exchanges: Exchanges,
     /// Whether the broker has asked us to stop.
     pub blocked: watch::Receiver<bool>,
+    /// Says that another connection takes the place of this one.
+    pub retired: CancellationToken,
 }
 
 /// The connection is of no more use, and why.
@@ -58,7 +61,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes until the connection is lost.
+    /// Publishes until the connection is lost or retired.
     pub async fn run(mut self) -> Lost {
         loop {
             if let Err(lost) = self.step().await {
@@ -72,7 +75,7 @@ impl Publisher {
     async fn step(&mut self) -> Result<(), Lost> {
         self.unblocked().await?;
         self.ready_channel().await?;
-        let jobs = self.queue.take(self.link.settings.max_batch).await;
+        let jobs = self.next_batch().await?;
         self.look_for_exchanges(&jobs).await;
         if !self.link.exchanges.has_suspects() {
             return self.settle_all(jobs).await;
@@ -85,6 +88,15 @@ impl Publisher {
             self.settle_suspects(group).await?;
         }
         Ok(())
+    }
+
+    /// What waits. A retired connection leaves it to the next one.
+    async fn next_batch(&self) -> Result<Vec<Job>, Lost> {
+        tokio::select! {
+            biased;
+            () = self.link.retired.cancelled() => Err(retired()),
+            jobs = self.queue.take(self.link.settings.max_batch) => Ok(jobs),
+        }
     }
 
     /// Sends one message ahead. Only when the exchange has taken it do the others follow: a burst
@@ -250,9 +262,13 @@ impl Publisher {
 
     async fn unblocked(&self) -> Result<(), Lost> {
         let mut blocked = self.link.blocked.clone();
-        match blocked.wait_for(|blocked| !blocked).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Lost("the connection is being closed".to_owned())),
+        tokio::select! {
+            biased;
+            () = self.link.retired.cancelled() => Err(retired()),
+            free = blocked.wait_for(|blocked| !blocked) => match free {
+                Ok(_) => Ok(()),
+                Err(_) => Err(Lost("the connection is being closed".to_owned())),
+            },
         }
     }
 
@@ -266,6 +282,10 @@ impl Publisher {
             _ = blocked.wait_for(|blocked| *blocked) => None,
         }
     }
+}
+
+fn retired() -> Lost {
+    Lost("another connection has taken its place".to_owned())
 }
 
 fn give_back(jobs: impl IntoIterator<Item = Job>, reason: &str) {

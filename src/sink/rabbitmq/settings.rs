@@ -4,15 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use lapin::uri::AMQPUri;
 
 use crate::event::Event;
 use crate::name::{EventType, SourceName};
 use crate::route::{Template, Templates};
+use crate::sink::Tls;
 
 /// Everything a RabbitMQ sink is configured with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where the broker is, and as whom to log in.
     pub address: Address,
@@ -51,26 +51,6 @@ pub struct Queue {
     pub binding: String,
 }
 
-/// Certificates of our own, as PEM.
-#[derive(Clone, Default)]
-pub struct Tls {
-    /// Authorities to trust besides the system's.
-    pub authorities: Option<String>,
-    /// The client certificate chain and its private key.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-    /// When the first certificate of each file expires, by the key that names the file.
-    pub expiries: Vec<(&'static str, Timestamp)>,
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("authorities", &self.authorities.is_some())
-            .field("identity", &self.identity.is_some())
-            .finish()
-    }
-}
-
 impl Settings {
     /// The exchange of an event.
     #[must_use]
@@ -85,6 +65,19 @@ impl Settings {
         let mut types = event_types.to_vec();
         types.extend(EventType::parse("quarantine"));
         self.exchange.names(source, &types).unwrap_or_default()
+    }
+
+    /// Whether only what a connection is made with differs: the user, the password, the
+    /// certificates. That can be taken over by a sink that runs. The way to log in is what the
+    /// broker's port expects, and no credential.
+    #[must_use]
+    pub fn is_same_but_for_credentials(&self, other: &Self) -> bool {
+        let with_ours = Self {
+            address: other.address.clone().with_login_of(&self.address),
+            tls: self.tls.clone(),
+            ..other.clone()
+        };
+        *self == with_ours
     }
 }
 
@@ -160,6 +153,13 @@ impl Address {
         self
     }
 
+    /// The address with the login of another.
+    fn with_login_of(mut self, other: &Self) -> Self {
+        self.uri.authority.userinfo = other.uri.authority.userinfo.clone();
+        (self.has_user, self.has_password) = (other.has_user, other.has_password);
+        self
+    }
+
     /// Whether it is reached over TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
@@ -195,14 +195,14 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = &self.uri.authority;
+        write!(f, "{}://", self.uri.scheme)?;
+        if !self.is_external() {
+            write!(f, "{}@", authority.userinfo.username)?;
+        }
         write!(
             f,
-            "{}://{}@{}:{}, virtual host {}",
-            self.uri.scheme,
-            authority.userinfo.username,
-            authority.host,
-            authority.port,
-            self.uri.vhost
+            "{}:{}, virtual host {}",
+            authority.host, authority.port, self.uri.vhost
         )
     }
 }
@@ -231,6 +231,8 @@ mod tests {
         let plain: Address = "amqp://mq".parse().expect("a URL");
         assert!(!plain.is_tls() && !plain.has_user() && !plain.has_password());
         assert_eq!(plain.to_string(), "amqp://guest@mq:5672, virtual host /");
+        let external: Address = "amqps://mq?auth_mechanism=external".parse().expect("a URL");
+        assert_eq!(external.to_string(), "amqps://mq:5671, virtual host /");
     }
 
     #[test]

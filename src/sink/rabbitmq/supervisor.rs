@@ -1,20 +1,25 @@
 //! The one task that owns the connection: makes it, watches it, makes it anew. lapin's own recovery
 //! is not used, because it hides outages, and an outage is what everybody upstream must know of.
+//!
+//! New credentials are tried on a second connection beside the one in use. Only when that one can
+//! publish does the first take no more batches; it ends when those it has are confirmed. So nothing
+//! is in doubt, and credentials that do not work change nothing but the log and the metrics. At most
+//! one message of an object is outstanding, so two connections cannot change an order.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt as _;
 use lapin::Event;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, ConnectionError};
-use super::publisher::{Link, Lost, Publisher};
+use super::connection::{Connection, ConnectionError, NotConnected};
+use super::publisher::Lost;
 use super::queue::Queue;
+use super::session::Session;
 use super::settings::Settings;
-use super::topology::{self, Exchanges};
 use crate::seeded::{self, Bug};
 use crate::sink::{Health, Needs, Stage};
 
@@ -30,8 +35,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// Owns the connection.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    /// What the sink is configured with.
-    pub settings: Arc<Settings>,
+    /// What the sink is configured with now.
+    pub settings: watch::Receiver<Arc<Settings>>,
     /// What it will be sent.
     pub needs: Needs,
     /// What waits to be published.
@@ -42,10 +47,18 @@ pub(super) struct Supervisor {
     pub stop: CancellationToken,
 }
 
-/// Why a connection is no longer served.
+/// Why a session is no longer served.
 enum End {
     Stopped,
     Lost(String),
+    /// Another one takes its place.
+    Renewed(Box<Session>),
+}
+
+/// Why there is no session.
+enum Failure {
+    Unconnected(NotConnected),
+    Unready(ConnectionError),
 }
 
 /// Shuts the gate when the task ends, however it ends: nobody waits for a task that is gone, and
@@ -61,40 +74,41 @@ impl Drop for GateKeeper {
 
 impl Supervisor {
     /// Keeps a connection until it is told to stop.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let _keeper = GateKeeper(Arc::clone(&self.queue), self.health.clone());
-        let mut pause = SHORTEST_PAUSE;
+        let mut pause = Pause::default();
         let mut told = String::new();
-        let mut connections: u64 = 0;
+        let mut sessions: u64 = 0;
+        // Connections that only wait for their last confirms; with this task they end too.
+        let mut retiring = JoinSet::new();
         loop {
             let began = Instant::now();
-            let reason = match self.until_stopped(Connection::open(&self.settings)).await {
+            self.settings.mark_unchanged();
+            let reason = match self.until_stopped(self.open()).await {
                 None => return,
-                Some(Err(failure)) => {
-                    self.count(failure.stage);
-                    failure.to_string()
-                }
-                Some(Ok(connection)) => {
-                    connections += 1;
+                Some(Err(failure)) => self.count(failure),
+                Some(Ok(session)) => {
                     told.clear();
-                    match self.serve(connection, connections).await {
-                        End::Stopped => return,
-                        End::Lost(reason) => reason,
+                    match self.serve(session, &mut sessions, &mut retiring).await {
+                        None => return,
+                        Some(reason) => reason,
                     }
                 }
             };
             self.down(&reason, &mut told);
-            if began.elapsed() >= STEADY + self.settings.connect_timeout {
-                pause = SHORTEST_PAUSE;
+            if began.elapsed() >= STEADY + self.settings.borrow().connect_timeout {
+                pause = Pause::default();
             }
-            if self
-                .until_stopped(tokio::time::sleep(jittered(pause)))
-                .await
-                .is_none()
-            {
+            let mut settings = self.settings.clone();
+            let rest = async {
+                tokio::select! {
+                    () = tokio::time::sleep(pause.next()) => {}
+                    Ok(()) = settings.changed() => {}
+                }
+            };
+            if self.until_stopped(rest).await.is_none() {
                 return;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -106,93 +120,115 @@ impl Supervisor {
         }
     }
 
-    /// Serves a connection until it is lost or the sink is closed.
-    async fn serve(&self, connection: Connection, number: u64) -> End {
-        let mut events = Box::pin(connection.amqp().events_listener());
-        let (blocked, receiver) = watch::channel(connection.amqp().status().blocked());
-        let link = Arc::new(Link {
-            connection,
-            settings: Arc::clone(&self.settings),
-            exchanges: Exchanges::default(),
-            blocked: receiver,
-        });
-        match self.until_stopped(self.set_up(&link)).await {
-            None => return End::Stopped,
-            Some(Err(error)) => return End::Lost(error.to_string()),
-            Some(Ok(())) => {}
-        }
-        let mut publishers = JoinSet::new();
-        for _ in 0..self.settings.channels {
-            let publisher = Publisher::new(Arc::clone(&link), Arc::clone(&self.queue));
-            publishers.spawn(publisher.run());
-        }
-        self.up(number, *blocked.borrow());
-        let end = self
-            .watch(&link, &mut events, &blocked, &mut publishers)
-            .await;
-        self.queue.shut(match &end {
-            End::Stopped => "the sink is closed",
-            End::Lost(reason) => reason,
-        });
-        publishers.shutdown().await;
-        if matches!(end, End::Stopped) {
-            link.connection.close(GOODBYE).await;
-        }
-        end
+    /// A session with the settings of now, ready to publish.
+    async fn open(&self) -> Result<Session, Failure> {
+        let settings = Arc::clone(&self.settings.borrow());
+        let connection = Connection::open(&settings)
+            .await
+            .map_err(Failure::Unconnected)?;
+        Session::begin(connection, settings, &self.needs, &self.queue)
+            .await
+            .map_err(Failure::Unready)
     }
 
-    async fn set_up(&self, link: &Link) -> Result<(), ConnectionError> {
-        let wrong = topology::set_up(
-            &link.connection,
-            &self.settings,
-            &self.needs,
-            &link.exchanges,
-        )
-        .await?;
-        for reason in wrong {
-            tracing::warn!(reason, "RabbitMQ is not set up as configured");
-        }
-        Ok(())
-    }
-
-    async fn watch(
-        &self,
-        link: &Link,
-        events: &mut (impl Stream<Item = Event> + Unpin),
-        blocked: &watch::Sender<bool>,
-        publishers: &mut JoinSet<Lost>,
-    ) -> End {
-        let mut look = tokio::time::interval(LOOK);
+    /// Serves a session and those that take its place, until one is lost: why, or none when the sink
+    /// is closed.
+    async fn serve(
+        &mut self,
+        mut session: Session,
+        number: &mut u64,
+        retiring: &mut JoinSet<()>,
+    ) -> Option<String> {
         loop {
+            *number += 1;
+            self.up(&session, *number);
+            match self.watch(&mut session).await {
+                End::Stopped => {
+                    self.queue.shut("the sink is closed");
+                    session.end().await;
+                    session.close(GOODBYE).await;
+                    return None;
+                }
+                End::Lost(reason) => {
+                    self.queue.shut(&reason);
+                    session.end().await;
+                    return Some(reason);
+                }
+                End::Renewed(successor) => {
+                    let old = std::mem::replace(&mut session, *successor);
+                    retiring.spawn(old.retire(GOODBYE));
+                    while retiring.try_join_next().is_some() {}
+                }
+            }
+        }
+    }
+
+    async fn watch(&mut self, session: &mut Session) -> End {
+        let this = &*self;
+        let mut settings = this.settings.clone();
+        let mut successor = Box::pin(this.successor(&mut settings));
+        let mut look = tokio::time::interval(LOOK);
+        let end = loop {
             tokio::select! {
-                () = self.stop.cancelled() => return End::Stopped,
-                Some(event) = events.next() => self.notice(event, blocked),
-                Some(ended) = publishers.join_next() => {
-                    return End::Lost(match ended {
+                () = this.stop.cancelled() => break End::Stopped,
+                Some(event) = session.events.next() => this.notice(event, session),
+                Some(ended) = session.publishers.join_next() => {
+                    break End::Lost(match ended {
                         Ok(Lost(reason)) => reason,
                         Err(error) => format!("a publisher ended: {error}"),
                     });
                 }
+                next = &mut successor => break End::Renewed(Box::new(next)),
                 _ = look.tick() => {
-                    if !link.connection.amqp().status().connected() {
-                        return End::Lost("the connection was closed".to_owned());
+                    if !session.is_connected() {
+                        break End::Lost("the connection was closed".to_owned());
                     }
                 }
+            }
+        };
+        drop(successor);
+        if matches!(end, End::Renewed(_)) {
+            self.settings = settings;
+        }
+        end
+    }
+
+    /// A session with newer settings than those of `seen`, as soon as there are some and they work.
+    async fn successor(&self, seen: &mut watch::Receiver<Arc<Settings>>) -> Session {
+        if seen.changed().await.is_err() {
+            // The sink is being dropped.
+            return std::future::pending().await;
+        }
+        let (mut pause, mut told) = (Pause::default(), String::new());
+        loop {
+            seen.mark_unchanged();
+            let reason = match self.open().await {
+                Ok(session) => return session,
+                Err(failure) => self.count(failure),
+            };
+            if told != reason {
+                let broker = &seen.borrow().address;
+                tracing::error!(%broker, reason, "the new credentials of a RabbitMQ sink do not work; the connection with the old ones is kept");
+                told = reason;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause.next()) => {}
+                Ok(()) = seen.changed() => pause = Pause::default(),
             }
         }
     }
 
-    fn notice(&self, event: Event, blocked: &watch::Sender<bool>) {
+    fn notice(&self, event: Event, session: &Session) {
         match event {
             Event::ConnectionBlocked(reason) => {
                 let reason = format!("the broker has blocked publishers: {reason}");
                 self.queue.shut(&reason);
-                blocked.send_replace(true);
+                session.block(true);
                 self.health.send_modify(|health| health.blocked = true);
                 tracing::warn!(reason, "RabbitMQ takes no messages");
             }
             Event::ConnectionUnblocked => {
-                blocked.send_replace(false);
+                session.block(false);
                 self.health.send_modify(|health| health.blocked = false);
                 self.queue.open();
                 tracing::info!("RabbitMQ takes messages again");
@@ -202,7 +238,8 @@ impl Supervisor {
         }
     }
 
-    fn up(&self, number: u64, blocked: bool) {
+    fn up(&self, session: &Session, number: u64) {
+        let blocked = session.is_blocked();
         self.health.send_modify(|health| {
             health.connected = true;
             health.blocked = blocked;
@@ -213,12 +250,21 @@ impl Supervisor {
         } else {
             self.queue.open();
         }
-        tracing::info!(broker = %self.settings.address, "connected to RabbitMQ");
+        tracing::info!(broker = %session.address(), "connected to RabbitMQ");
     }
 
-    fn count(&self, stage: Stage) {
-        self.health
-            .send_modify(|health| *health.failures.entry(stage).or_default() += 1);
+    /// Counts it by its stage, and says it in words.
+    fn count(&self, failure: Failure) -> String {
+        match failure {
+            Failure::Unconnected(failure) => {
+                let of = |health: &mut Health, stage: Stage| {
+                    *health.failures.entry(stage).or_default() += 1;
+                };
+                self.health.send_modify(|health| of(health, failure.stage));
+                failure.to_string()
+            }
+            Failure::Unready(error) => error.to_string(),
+        }
     }
 
     /// Tells the world, and the log where the reason is news.
@@ -234,9 +280,27 @@ impl Supervisor {
         let reason = format!("not connected to RabbitMQ: {reason}");
         self.queue.shut(&reason);
         if *told != reason {
-            tracing::warn!(broker = %self.settings.address, reason, "RabbitMQ is away");
+            tracing::warn!(broker = %self.settings.borrow().address, reason, "RabbitMQ is away");
             *told = reason;
         }
+    }
+}
+
+/// The time between two attempts, which grows.
+#[derive(Debug)]
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(SHORTEST_PAUSE)
+    }
+}
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let now = self.0;
+        self.0 = (now * 2).min(LONGEST_PAUSE);
+        jittered(now)
     }
 }
 

@@ -22,7 +22,7 @@ mod panics;
 mod rabbitmq;
 mod repetition;
 mod rotation;
-mod scene;
+pub mod scene;
 mod seeded;
 mod signature;
 mod start;

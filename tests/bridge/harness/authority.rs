@@ -1,4 +1,5 @@
-//! A certificate authority of a test's own, and the servers it vouches for: made with openssl.
+//! A certificate authority of a test's own, and the servers and clients it vouches for: made with
+//! openssl.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,13 +58,18 @@ impl Authority {
     /// `DNS:localhost`), that counts from now on for so many days: for less than none, it has
     /// expired.
     pub fn vouches(&self, address: &str, days: i32) -> PathBuf {
-        let name = super::unique("server");
-        std::fs::write(
-            self.file("extensions"),
-            format!("subjectAltName={address}\n"),
-        )
-        .expect("writable");
-        self.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server -keyout {name}.key -out {name}.csr"));
+        self.signs("server", &format!("subjectAltName={address}\n"), days)
+    }
+
+    /// The same for a client of this common name.
+    pub fn vouches_for(&self, client: &str, days: i32) -> PathBuf {
+        self.signs(client, "extendedKeyUsage=clientAuth\n", days)
+    }
+
+    fn signs(&self, subject: &str, extensions: &str, days: i32) -> PathBuf {
+        let name = super::unique("certificate");
+        std::fs::write(self.file("extensions"), extensions).expect("writable");
+        self.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={subject} -keyout {name}.key -out {name}.csr"));
         self.openssl(&format!("x509 -req -in {name}.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days {days} -extfile extensions -out {name}.crt"));
         let both = self.file(&format!("{name}.pem"));
         let parts = ["key", "crt"].map(|part| self.text(&format!("{name}.{part}")));

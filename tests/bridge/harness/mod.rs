@@ -20,6 +20,7 @@ pub mod report;
 pub mod setup;
 pub mod strace;
 pub mod tls;
+pub mod way;
 
 pub use authority::Authority;
 pub use bridge::Bridge;
@@ -38,6 +39,7 @@ pub use report::Report;
 pub use setup::Setup;
 pub use strace::Injection;
 pub use tls::Tls;
+pub use way::Way;
 
 /// A name that no other test, and no earlier run, has used.
 pub fn unique(prefix: &str) -> String {

@@ -14,13 +14,15 @@ use crate::eventually::{eventually_blocking, eventually_within};
 /// Packages may have to be installed first.
 const START: Duration = Duration::from_secs(300);
 
-/// What a Kafka of one's own has beside what every one has; `tests/brokers/kafka` says how it is
-/// written.
+/// What a broker of one's own has beside what every one has; `tests/brokers/kafka` and
+/// `tests/brokers/rabbitmq` say how it is written.
 #[derive(Debug, Default)]
 pub struct Wishes {
     pub listeners: Vec<String>,
-    /// Lines of `server.properties`.
+    /// Lines of `server.properties`, or of `rabbitmq.conf`.
     pub properties: String,
+    /// RabbitMQ's plugins, by their names.
+    pub plugins: Vec<&'static str>,
     pub format_arguments: Vec<String>,
     /// Where its data shall lie, such as on a disk that fills.
     pub data: Option<PathBuf>,
@@ -47,6 +49,7 @@ impl Wishes {
         };
         write("listeners", &lines(&self.listeners));
         write("more.properties", &self.properties);
+        write("plugins", &format!("[{}].\n", self.plugins.join(",")));
         write("format.arguments", &lines(&self.format_arguments));
         let place = folder.join("data");
         if let Some(data) = self.data.as_ref().filter(|_| !place.exists()) {
@@ -88,14 +91,28 @@ impl Node {
         Self::start("kafka", wishes).await
     }
 
+    /// A RabbitMQ with what a test wants of it.
+    pub async fn rabbitmq_with(wishes: &Wishes) -> Self {
+        Self::start("rabbitmq", wishes).await
+    }
+
     /// A RabbitMQ that speaks TLS as well, with this certificate and its key in one PEM file.
     pub async fn rabbitmq_with_tls(authority: &Authority, certificate: &Path) -> Self {
+        Self::rabbitmq_with_tls_and(authority, certificate, &Wishes::default()).await
+    }
+
+    /// The same with what else a test wants of it.
+    pub async fn rabbitmq_with_tls_and(
+        authority: &Authority,
+        certificate: &Path,
+        wishes: &Wishes,
+    ) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let tls = folder.path().join("tls");
         std::fs::create_dir(&tls).expect("writable");
         std::fs::copy(authority.certificate(), tls.join("ca.pem")).expect("writable");
         std::fs::copy(certificate, tls.join("broker.pem")).expect("writable");
-        Self::start_in(folder, "rabbitmq", &Wishes::default()).await
+        Self::start_in(folder, "rabbitmq", wishes).await
     }
 
     async fn start(kind: &'static str, wishes: &Wishes) -> Self {
@@ -193,7 +210,7 @@ impl Node {
 
     /// Runs `rabbitmqctl`, and asserts that it worked.
     pub fn ctl(&self, arguments: &[&str]) -> String {
-        let program = self.variable("HOOKFERRY_TEST_RABBITMQCTL");
+        let program = self.ctl_program();
         let output = Command::new(program)
             .args(arguments)
             .output()
@@ -206,6 +223,11 @@ impl Node {
             text(&output.stderr)
         );
         text(&output.stdout)
+    }
+
+    /// The `rabbitmqctl` of this node.
+    pub fn ctl_program(&self) -> String {
+        self.variable("HOOKFERRY_TEST_RABBITMQCTL")
     }
 
     fn variable(&self, name: &str) -> String {

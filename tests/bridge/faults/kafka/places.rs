@@ -9,9 +9,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::KAFKA;
-use super::secured::{PASSWORD, USER, Way, login, with_logins};
+use crate::harness::way::{PASSWORD, USER, login, with_logins};
 use crate::harness::{
-    Bridge, Copies, Load, Node, Outlet, Report, Setup, Target, Verdict, Wishes, event,
+    Bridge, Copies, Load, Node, Outlet, Report, Setup, Target, Verdict, Way, Wishes, event,
     kafka_brokers,
 };
 

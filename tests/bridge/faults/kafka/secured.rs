@@ -1,72 +1,13 @@
 //! Who is at the other end, and who are we: certificates that must not be trusted, and logins.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
-use crate::eventually::{eventually, eventually_within};
+use crate::eventually::eventually_within;
+use crate::harness::way::{PASSWORD, login, with_logins};
 use crate::harness::{
-    Authority, Bridge, Copies, Load, Node, Outlet, Report, Setup, Target, Verdict, Wishes,
-    free_port,
+    Authority, Copies, Load, Node, Outlet, Report, Setup, Target, Verdict, Way, Wishes,
 };
-
-/// A listener of a broker, and the sink that is configured for it: both have this name.
-pub(super) struct Way {
-    pub(super) name: &'static str,
-    port: u16,
-}
-
-impl Way {
-    pub(super) fn named(name: &'static str) -> Self {
-        Self {
-            name,
-            port: free_port(),
-        }
-    }
-
-    pub(super) fn opened(&self, wishes: Wishes, protocol: &str) -> Wishes {
-        let address = self.address();
-        wishes.listener(&self.name.to_uppercase(), protocol, &address, &address)
-    }
-
-    pub(super) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// One more sink, with topics of its own.
-    fn configured(&self, mut setup: Setup, keys: &str) -> Setup {
-        let (name, address) = (self.name, self.address());
-        let keys = format!(
-            "type = \"kafka\"\nbrokers = \"{address}\"\npublish_timeout = \"3s\"\nretry_delay_max = \"500ms\"\ntopic = \"{{source}}.{name}.{{event_type}}\"\n{keys}"
-        );
-        setup.sinks.push((name.to_owned(), keys));
-        setup
-    }
-
-    /// What its topics' names begin with.
-    fn topics(&self, source: &str) -> String {
-        format!("{source}.{}.", self.name)
-    }
-
-    /// The sink is not connected, and says why.
-    async fn is_refused(&self, bridge: &Bridge, stage: &str, why: &str) {
-        let sink = [("sink", self.name)];
-        let at = [("sink", self.name), ("stage", stage)];
-        bridge.counts("sink_connect_failures_total", &at, 1.0).await;
-        let failed = [("sink", self.name), ("result", "unavailable")];
-        bridge.counts("publish_attempts_total", &failed, 1.0).await;
-        bridge.shows("sink_connected", &sink, 0.0).await;
-        bridge.shows("sink_paused", &sink, 1.0).await;
-        let metrics = bridge.metrics().await;
-        assert!(metrics.sum_or_zero("events_delivered_total", &sink) < 0.5);
-        let marks = [format!("\"sink\":\"{}\"", self.name), why.to_owned()];
-        let told = |line: &str| marks.iter().all(|mark| line.contains(mark.as_str()));
-        eventually("the log says why", async || {
-            bridge.log().lines().any(told).then_some(())
-        })
-        .await;
-    }
-}
 
 /// Until the broker has started again and the pauses are over.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -140,52 +81,13 @@ async fn row_30_a_broker_that_cannot_be_trusted_gets_nothing() {
         .write(&verdict);
 }
 
-/// The brokers' users and their password.
-pub(super) const USER: &str = "bridge";
-pub(super) const PASSWORD: &str = "of-the-bridge";
-
-/// Tells a Kafka about the user, for every way to log in that it has.
-pub(super) fn with_logins(mut wishes: Wishes, listener: &str) -> Wishes {
-    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
-        let user = format!("{mechanism}=[name={USER},password={PASSWORD}]");
-        wishes
-            .format_arguments
-            .extend(["--add-scram".to_owned(), user]);
-    }
-    let modules = "org.apache.kafka.common.security";
-    let mut property = |line: String| {
-        wishes.properties.push_str(&line);
-        wishes.properties.push('\n');
-    };
-    property("sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned());
-    property(format!(
-        "listener.name.{listener}.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"
-    ));
-    for mechanism in ["scram-sha-256", "scram-sha-512"] {
-        property(format!(
-            "listener.name.{listener}.{mechanism}.sasl.jaas.config={modules}.scram.ScramLoginModule required;"
-        ));
-    }
-    wishes
-}
-
-/// The keys of a sink that logs in, with the password of a file.
-pub(super) fn login(mechanism: &str, password: &Path) -> String {
-    format!(
-        "sasl = {{ mechanism = \"{mechanism}\", username = \"{USER}\", password = {{ file = {password:?} }} }}\n"
-    )
-}
-
 /// Logging in, in all the ways that a broker takes; the wrong password is the last.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/run --faults: a broker of its own"]
 async fn row_30_a_wrong_password_is_told_and_right_ones_work() {
     let way = Way::named("login");
     let names = ["plain", "scram-256", "scram-512", "wrong"];
-    let ways = names.map(|name| Way {
-        name,
-        port: way.port,
-    });
+    let ways = names.map(|name| way.also_named(name));
     let mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-512"];
     let wishes = way.opened(with_logins(Wishes::default(), way.name), "SASL_PLAINTEXT");
     let node = Node::kafka_with(&wishes).await;

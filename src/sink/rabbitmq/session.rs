@@ -1,0 +1,106 @@
+//! A connection in use, with its channels: from the moment it can publish until its last confirm.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use lapin::Event;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, ConnectionError};
+use super::publisher::{Link, Lost, Publisher};
+use super::queue::Queue;
+use super::settings::Settings;
+use super::topology::{self, Exchanges};
+use crate::sink::Needs;
+
+/// A session; dropping it cuts the connection.
+pub(super) struct Session {
+    link: Arc<Link>,
+    /// What the broker says.
+    pub events: Pin<Box<dyn Stream<Item = Event> + Send>>,
+    blocked: watch::Sender<bool>,
+    /// The channels at work; each ends when the connection is of no more use.
+    pub publishers: JoinSet<Lost>,
+}
+
+impl Session {
+    /// Makes, or verifies, what the settings ask for, and starts to publish what waits.
+    pub async fn begin(
+        connection: Connection,
+        settings: Arc<Settings>,
+        needs: &Needs,
+        queue: &Arc<Queue>,
+    ) -> Result<Self, ConnectionError> {
+        let events = Box::pin(connection.amqp().events_listener());
+        let (blocked, receiver) = watch::channel(connection.amqp().status().blocked());
+        let link = Arc::new(Link {
+            connection,
+            settings,
+            exchanges: Exchanges::default(),
+            blocked: receiver,
+            retired: CancellationToken::new(),
+        });
+        set_up(&link, needs).await?;
+        let mut publishers = JoinSet::new();
+        for _ in 0..link.settings.channels {
+            publishers.spawn(Publisher::new(Arc::clone(&link), Arc::clone(queue)).run());
+        }
+        Ok(Self {
+            link,
+            events,
+            blocked,
+            publishers,
+        })
+    }
+
+    /// Whether the connection is there, as far as lapin knows.
+    pub fn is_connected(&self) -> bool {
+        self.link.connection.amqp().status().connected()
+    }
+
+    /// Whether the broker has asked us to stop.
+    pub fn is_blocked(&self) -> bool {
+        *self.blocked.borrow()
+    }
+
+    /// Notes that the broker has asked us to stop, or to go on.
+    pub fn block(&self, blocked: bool) {
+        self.blocked.send_replace(blocked);
+    }
+
+    /// Where it is connected to, and as whom.
+    pub fn address(&self) -> &super::Address {
+        &self.link.settings.address
+    }
+
+    /// Ends the channels. What they had not settled is in doubt.
+    pub async fn end(&mut self) {
+        self.publishers.shutdown().await;
+    }
+
+    /// Says goodbye.
+    pub async fn close(&mut self, deadline: Duration) {
+        self.link.connection.close(deadline).await;
+    }
+
+    /// Takes no more batches, settles those under way, each within its own deadline, and says
+    /// goodbye.
+    pub async fn retire(mut self, goodbye: Duration) {
+        self.link.retired.cancel();
+        while self.publishers.join_next().await.is_some() {}
+        self.close(goodbye).await;
+        tracing::info!(broker = %self.address(), "a connection to RabbitMQ with former credentials has ended");
+    }
+}
+
+async fn set_up(link: &Link, needs: &Needs) -> Result<(), ConnectionError> {
+    let wrong = topology::set_up(&link.connection, &link.settings, needs, &link.exchanges).await?;
+    for reason in wrong {
+        tracing::warn!(reason, "RabbitMQ is not set up as configured");
+    }
+    Ok(())
+}
