@@ -1,6 +1,7 @@
 //! What operators are given in `deploy/` and in `docker-compose.yml`, held against the program and
 //! against itself.
 
+mod brokers;
 mod compose;
 mod docker;
 mod kubernetes;

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::{Said, Setup, hookferry, run};
+use crate::harness::Authority;
 
 #[test]
 fn check_names_every_problem_at_once_and_ends_with_2() {
@@ -77,11 +78,17 @@ fn check_fails_with_a_remedy_where_a_broker_is_away() {
 /// Replaces what only an installed bridge has; the rest is as delivered.
 fn check_relocated(text: &str, folder: &Path) -> Said {
     let state = folder.display().to_string();
-    let secret = folder.join("secret").display().to_string();
-    std::fs::write(&secret, super::SECRET).unwrap();
+    for secret in ["onecodex", "rabbitmq", "kafka"] {
+        std::fs::write(folder.join(secret), super::SECRET).unwrap();
+    }
+    let authority = Authority::new();
+    for certificate in ["rabbitmq-ca.pem", "kafka-ca.pem"] {
+        std::fs::copy(authority.certificate(), folder.join(certificate)).unwrap();
+    }
     let text = text
         .replace("/var/lib/hookferry", &state)
-        .replace("/run/secrets/onecodex", &secret);
+        .replace("/run/secrets", &state)
+        .replace("/etc/hookferry/tls", &state);
     let config = folder.join("relocated.toml");
     std::fs::write(&config, text).unwrap();
     let mut command = hookferry(&["check", "--config", &config.display().to_string()]);
