@@ -149,6 +149,8 @@ fn in_binary(command: u8, family: u8, addresses: &[u8]) -> Option<Told> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -237,6 +239,75 @@ mod tests {
                 None,
                 "{command} {family}"
             );
+        }
+    }
+
+    /// What is told of these pieces, sent one after the other, and what is left for TLS or HTTP.
+    async fn of_pieces(pieces: &[&[u8]]) -> (Result<Told, Unreceived>, Vec<u8>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let sends = async {
+            let mut sender = TcpStream::connect(address).await.expect("it listens");
+            sender.set_nodelay(true).expect("a socket");
+            for piece in pieces {
+                // The other side may have seen enough.
+                let _ = sender.write_all(piece).await;
+                tokio::task::yield_now().await;
+            }
+            let _ = sender.shutdown().await;
+            sender
+        };
+        let reads = async {
+            let (mut socket, _) = listener.accept().await.expect("a sender");
+            let told = take(&mut socket).await;
+            let mut rest = Vec::new();
+            let _ = socket.read_to_end(&mut rest).await;
+            (told, rest)
+        };
+        tokio::join!(sends, reads).1
+    }
+
+    /// A header of either version, with what it tells.
+    fn header(version: bool, address: Ipv4Addr, extension: usize) -> Vec<u8> {
+        if version {
+            return format!("PROXY TCP4 {address} 10.0.0.1 1 443\r\n").into_bytes();
+        }
+        let length = u16::try_from(12 + extension).expect("short");
+        let mut bytes = SIGNATURE.to_vec();
+        bytes.extend([0x21, 0x11]);
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(address.octets());
+        bytes.extend(vec![7; 8 + extension]);
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// However it comes in pieces, the header is read to its end, and not a byte further.
+        #[test]
+        fn exactly_the_header_is_taken(
+            version: bool,
+            address: Ipv4Addr,
+            extension in 0..3_000_usize,
+            rest in proptest::collection::vec(any::<u8>(), 0..200),
+            size in 1..120_usize,
+        ) {
+            let bytes = [header(version, address, extension), rest.clone()].concat();
+            let pieces: Vec<&[u8]> = bytes.chunks(size).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            let read = runtime.expect("a runtime").block_on(of_pieces(&pieces));
+            prop_assert_eq!(read, (Ok(Some(IpAddr::V4(address))), rest));
+        }
+
+        /// Cut off anywhere, it tells nothing.
+        #[test]
+        fn a_part_of_a_header_is_none(version: bool, address: Ipv4Addr, cut in 1..200_usize) {
+            let bytes = header(version, address, 150);
+            let part = &bytes[..cut.min(bytes.len() - 1)];
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            let (told, _) = runtime.expect("a runtime").block_on(of_pieces(&[part]));
+            prop_assert_eq!(told, Err(Unheard::ProxyTruncated.into()));
         }
     }
 
