@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName};
 use crate::pipeline::Refusal;
 use crate::sink::RefusalReason;
-use crate::source::Rejection;
+use crate::source::{MAX_SECRETS, Rejection};
 
 /// When the public listener's certificates expire, which are replaced with a reload.
 pub(super) fn show_ingress_certificates(metrics: &Metrics, ingress: &IngressSettings) {
@@ -79,8 +79,18 @@ pub(super) fn show_sources(metrics: &Metrics, settings: &Settings, sinks: &[Sink
     }
 }
 
+/// A secret that was taken out must not look like one that nobody uses any more.
+fn forget_secrets(metrics: &Metrics, source: &str, kept: usize) {
+    for place in kept..MAX_SECRETS {
+        let last_used = &metrics.secret_last_used_timestamp_seconds;
+        // An error says that there is none.
+        let _ = last_used.remove_label_values(&[source, &place.to_string()]);
+    }
+}
+
 fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName]) {
     let source = settings.source.name.as_str();
+    forget_secrets(metrics, source, settings.source.secrets.len());
     let rejections = Problem::REJECTIONS.map(Problem::reason).into_iter();
     for reason in rejections.chain(Rejection::ALL.map(Rejection::reason)) {
         metrics

@@ -57,14 +57,17 @@ async fn secrets_are_rotated_without_a_gap() {
     accept_both(&setup);
     bridge.reload(true).await;
     assert!(is_taken(&bridge, &setup, NEXT).await && is_taken(&bridge, &setup, SECRET).await);
-    fs::write(setup.path("secret"), NEXT).unwrap();
-    setup.write();
-    bridge.reload(true).await;
-    assert!(is_taken(&bridge, &setup, NEXT).await && !is_taken(&bridge, &setup, SECRET).await);
     let labels = [("source", setup.source.as_str()), ("secret", "1")];
     bridge
         .counts("secret_last_used_timestamp_seconds", &labels, 1.0)
         .await;
+    fs::write(setup.path("secret"), NEXT).unwrap();
+    setup.write();
+    bridge.reload(true).await;
+    assert!(is_taken(&bridge, &setup, NEXT).await && !is_taken(&bridge, &setup, SECRET).await);
+    let metrics = bridge.metrics().await;
+    let forgotten = metrics.sum_or_zero("secret_last_used_timestamp_seconds", &labels);
+    assert!(forgotten < 0.5, "a secret that was taken out is not shown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
