@@ -14,6 +14,7 @@ mod reload;
 mod vitals;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,8 @@ pub struct Bridge {
     started_as: Written,
     /// What the sinks were opened for.
     started_for: Needs,
+    /// The files that are open.
+    files: Vec<PathBuf>,
     shutdown_timeout: Duration,
 }
 
@@ -77,6 +80,7 @@ impl Bridge {
         let tracer = Tracer::start(settings.trace.as_ref(), &metrics)?;
         let draining = Draining::default();
         let pipeline = Arc::new(pipeline(&settings, &spool, &draining, &metrics));
+        let files = settings.files();
         let sinks = std::mem::take(&mut settings.sinks);
         let outlets = Outlets::open(sinks, &needs(&settings), &spool, (&tracer, &metrics))?;
         let rules = reload::rules(&settings, &spool, None)?;
@@ -112,6 +116,7 @@ impl Bridge {
             spool_stopped,
             tracer,
             started_for: needs(&settings),
+            files,
             started_as: settings.written,
             shutdown_timeout: settings.shutdown_timeout,
         })
@@ -127,6 +132,12 @@ impl Bridge {
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.listeners.admin.address
+    }
+
+    /// The files that it has open for as long as it runs.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The parts that show whether the bridge works.

@@ -26,6 +26,12 @@ impl ConfigFile {
     pub(super) fn load(&self) -> Result<Settings, Failure> {
         config::load(&self.config).map_err(|problems| cannot_be_used(&self.config, &problems))
     }
+
+    /// Reads it again, for a bridge that has these files open.
+    pub(super) fn load_again(&self, open: &[PathBuf]) -> Result<Settings, Failure> {
+        config::load_again(&self.config, open)
+            .map_err(|problems| cannot_be_used(&self.config, &problems))
+    }
 }
 
 fn cannot_be_used(file: &Path, problems: &Problems) -> Failure {

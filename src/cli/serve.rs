@@ -72,7 +72,8 @@ impl Serve {
     /// Whether the new configuration was taken over.
     fn reload(&self, bridge: &Bridge, changes: &mut Changes) -> bool {
         changes.are_seen();
-        let reloaded = self.config.load().and_then(|settings| {
+        let read = self.config.load_again(bridge.files());
+        let reloaded = read.and_then(|settings| {
             warn_of_guessable_secrets(&settings);
             let reloaded = bridge.reload(&settings)?;
             changes.look_every(settings.reload_interval);

@@ -22,7 +22,7 @@ pub mod value;
 mod written;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Table;
 
@@ -44,6 +44,15 @@ pub const EXAMPLE: &str = include_str!("example.toml");
 /// Everything that is wrong with it, each with its key path and a remedy.
 pub fn load(path: &Path) -> Result<Settings, Problems> {
     parse(&text(path)?, &variable)
+}
+
+/// Reads the file at `path` again, for a bridge that has these files open: a disk that fails them
+/// must not keep a secret from being changed.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_again(path: &Path, open: &[PathBuf]) -> Result<Settings, Problems> {
+    read(&text(path)?, &variable, open)
 }
 
 /// What lies on the disk now at `path`, and in the files that are named there.
@@ -102,12 +111,20 @@ fn variable(name: &str) -> Option<String> {
 /// # Errors
 /// As for [`load`].
 pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Settings, Problems> {
+    read(text, lookup, &[])
+}
+
+fn read(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    open: &[PathBuf],
+) -> Result<Settings, Problems> {
     let mut problems = Problems::default();
     let mut table = table(text)?;
     for (key, value) in &mut table {
         interpolate::fill(key, value, lookup, &mut problems);
     }
-    let settings = reading::settings(table, &mut problems);
+    let settings = reading::settings(table, open, &mut problems);
     match settings {
         Some(settings) if problems.is_empty() => Ok(settings),
         _ => Err(problems),

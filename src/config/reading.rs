@@ -33,8 +33,13 @@ const SECTIONS: [&str; 8] = [
     "ingress", "admin", "spool", "log", "trace", "source", "sink", "route",
 ];
 
-/// Reads the whole file; none where a part is missing, and that has been noted.
-pub(super) fn settings(mut table: Table, problems: &mut Problems) -> Option<Settings> {
+/// Reads the whole file; none where a part is missing, and that has been noted. The files in `open`
+/// are the bridge's own already: whether they could be written now says nothing about the settings.
+pub(super) fn settings(
+    mut table: Table,
+    open: &[PathBuf],
+    problems: &mut Problems,
+) -> Option<Settings> {
     let written = Written::new(table.clone());
     let mut sections = Table::new();
     for name in SECTIONS {
@@ -58,6 +63,7 @@ pub(super) fn settings(mut table: Table, problems: &mut Problems) -> Option<Sett
     let sinks = named(&mut sections, "sink", problems, sink);
     let routes = routes(sections.remove("route"), problems);
     check_listeners(ingress.listen, admin, problems);
+    check_files(&sinks, &place, open, problems);
     check_sinks(&sinks, &place, problems);
     check_routes(&sources, &sinks, &routes, problems);
     Some(Settings {
@@ -233,7 +239,6 @@ fn place(value: Option<Value>, milestone: Milestone, problems: &mut Problems) ->
         let path = file
             .path
             .unwrap_or_else(|| PathBuf::from("/var/lib/hookferry/spool.db"));
-        check_writable("spool.path", &path, problems);
         Place::File(path)
     };
     let max_events = file.max_events.unwrap_or(1_000_000);
@@ -248,6 +253,28 @@ fn place(value: Option<Value>, milestone: Milestone, problems: &mut Problems) ->
         place,
         max_events,
         max_bytes: file.max_size.map_or(4 << 30, |size| size.0),
+    }
+}
+
+/// Whether the files that are yet to be opened could be.
+fn check_files(
+    sinks: &Named<SinkSettings>,
+    place: &SpoolPlace,
+    open: &[PathBuf],
+    problems: &mut Problems,
+) {
+    let spool = match &place.place {
+        Place::File(path) => Some(("spool.path".to_owned(), path)),
+        Place::Memory => None,
+    };
+    let stores = sinks.read.iter().filter_map(|sink| match &sink.kind {
+        SinkKind::Store(store) => Some((format!("sink.{}.path", sink.name), &store.path)),
+        _ => None,
+    });
+    for (key, path) in spool.into_iter().chain(stores) {
+        if !open.contains(path) {
+            check_writable(&key, path, problems);
+        }
     }
 }
 
@@ -462,7 +489,6 @@ fn check_sinks(sinks: &Named<SinkSettings>, place: &SpoolPlace, problems: &mut P
     for sink in &sinks.read {
         if let SinkKind::Store(store) = &sink.kind {
             let key = format!("sink.{}.path", sink.name);
-            check_writable(&key, &store.path, problems);
             if let Some((_, other)) = taken.iter().find(|(path, _)| *path == store.path) {
                 problems.add(
                     key.clone(),

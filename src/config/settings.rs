@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::file::LogFormat;
@@ -13,7 +14,7 @@ use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::Pace;
 use crate::sink::{kafka, rabbitmq, store};
 use crate::source::Source;
-use crate::spool::{self, Milestone};
+use crate::spool::{self, Milestone, Place};
 use crate::trace;
 
 /// Everything.
@@ -45,6 +46,22 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
     /// What all of this was read from.
     pub written: Written,
+}
+
+impl Settings {
+    /// The files that the bridge writes: the spool's and the store's.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let spool = match &self.spool.place {
+            Place::File(path) => Some(path),
+            Place::Memory => None,
+        };
+        let stores = self.sinks.iter().filter_map(|sink| match &sink.kind {
+            SinkKind::Store(store) => Some(&store.path),
+            _ => None,
+        });
+        spool.into_iter().chain(stores).cloned().collect()
+    }
 }
 
 /// The public listener.

@@ -165,6 +165,30 @@ async fn an_empty_or_missing_secret_keeps_the_old_one() {
     assert!(!bridge.log().contains(SECRET), "no secret is ever logged");
 }
 
+/// Somebody has to rotate a secret just when a disk has failed, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_changed_while_the_spool_cannot_be_written() {
+    let mut setup = Setup::store();
+    setup.spool_folder = setup.path("spool");
+    fs::create_dir(&setup.spool_folder).unwrap();
+    let bridge = setup.start().await;
+    fs::remove_dir_all(&setup.spool_folder).unwrap();
+    fs::write(setup.path("secret"), NEXT).unwrap();
+    bridge.reload(true).await;
+    bridge.shows("config_restart_required", &[], 0.0).await;
+    fs::create_dir(&setup.spool_folder).unwrap();
+    eventually("the new secret counts in a new spool", async || {
+        let body = event("sample.uploaded", "a");
+        let post = Post::signed_with(&setup.source, body, NEXT, now());
+        (bridge.post(&post).await.status == 200).then_some(())
+    })
+    .await;
+    // A file that is yet to be opened is looked at.
+    rewrite(&setup, "/spool.db\"", "/no/such/folder/spool.db\"");
+    bridge.reload(false).await;
+    assert!(bridge.log().contains("spool.path"), "{}", bridge.log());
+}
+
 /// Everything that a reload takes over changes again and again while senders send.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_valid_delivery_is_turned_away_while_everything_changes() {
