@@ -62,6 +62,33 @@ fn every_service_is_pinned_bounded_watched_and_on_loopback() {
 }
 
 #[test]
+fn every_mount_is_there_and_every_volume_is_declared() {
+    let documents = yaml(&text("docker-compose.yml"));
+    let declared = documents[0]["volumes"].as_object().unwrap();
+    let mut used = Vec::new();
+    for (name, service) in services() {
+        for mount in strings(&service["volumes"]) {
+            let parts: Vec<&str> = mount.split(':').collect();
+            if let Some(path) = parts[0].strip_prefix("./") {
+                assert!(place(path).is_dir(), "{name}: {mount}");
+                assert_eq!(parts.get(2), Some(&"ro"), "{name}: {mount}");
+            } else {
+                assert!(declared.contains_key(parts[0]), "{name}: {mount}");
+                used.push(parts[0].to_owned());
+            }
+        }
+    }
+    used.sort_unstable();
+    let mut declared: Vec<&String> = declared.keys().collect();
+    declared.sort_unstable();
+    assert_eq!(
+        used.iter().collect::<Vec<_>>(),
+        declared,
+        "each has one owner"
+    );
+}
+
+#[test]
 fn nothing_has_to_be_set() {
     let text = text("docker-compose.yml");
     let asked: Vec<&str> = text.split("${").skip(1).collect();
@@ -94,6 +121,7 @@ fn each_profile_starts_one_bridge_with_a_good_configuration_of_its_own() {
             strings(&bridge["networks"]["default"]["aliases"]),
             ["hookferry"]
         );
+        assert!(text("deploy/prometheus/prometheus.yml").contains("hookferry:8081"));
         let environment = &bridge["environment"];
         let config = environment["HOOKFERRY_CONFIG"].as_str().unwrap();
         let file = config.replace("/etc/hookferry/", "deploy/config/");
