@@ -52,6 +52,8 @@ pub enum Bug {
     PanicInSpool,
     /// A panic in a dispatcher.
     PanicInDispatcher,
+    /// A dispatcher that never comes round again.
+    StickInDispatcher,
     /// A panic in the thread of the embedded store.
     PanicInStore,
     /// A panic in the task that owns RabbitMQ's connection, when it loses one.
@@ -125,11 +127,22 @@ pub fn kept_or_encoded_again(body: Bytes) -> Bytes {
     encoded.map_or(body, Bytes::from)
 }
 
+fn is_marked(text: &[u8]) -> bool {
+    text.windows(MARK.len()).any(|part| part == MARK)
+}
+
+/// Never returns from a text with the [`MARK`], where that is the bug.
+pub fn stick(bug: Bug, text: &[u8]) {
+    while is(bug) && is_marked(text) {
+        std::thread::park();
+    }
+}
+
 /// Panics over a text with the [`MARK`], where that is the bug.
 ///
 /// # Panics
 /// That is the purpose.
 pub fn stumble(bug: Bug, text: &[u8]) {
-    let marked = || text.windows(MARK.len()).any(|part| part == MARK);
+    let marked = || is_marked(text);
     assert!(!(is(bug) && marked()), "a panic on purpose: {bug:?}");
 }

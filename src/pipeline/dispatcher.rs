@@ -259,6 +259,7 @@ impl Dispatcher {
         self.fetching = None;
         for record in records {
             seeded::stumble(Bug::PanicInDispatcher, record.event().body());
+            seeded::stick(Bug::StickInDispatcher, record.event().body());
             let sequence = record.position().sequence;
             self.read_through = self.read_through.max(sequence);
             self.held.insert(sequence, record.event().received_at());

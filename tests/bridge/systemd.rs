@@ -8,7 +8,7 @@ use std::path::Path;
 use tokio::net::TcpStream;
 
 use crate::eventually::eventually;
-use crate::harness::{Bridge, Injection, Post, Setup, event, unique};
+use crate::harness::{Bridge, Injection, Post, Program, Setup, event, unique};
 
 /// Systemd's end of the socket.
 struct Notified {
@@ -211,4 +211,31 @@ async fn signs_of_life_end_while_the_disk_is_frozen_and_come_back() {
     assert_eq!(answer.await.unwrap().unwrap().status, 200);
     bridge.drained().await;
     bridge.stop().await;
+}
+
+/// Nor is it about the spool alone: a dispatcher that is stuck delivers nothing, although the bridge
+/// goes on accepting.
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_of_life_end_with_a_dispatcher_that_is_stuck() {
+    let setup = Setup::store();
+    let notified = Notified::abstract_one();
+    let mut command = Program::Seeded("stick-in-dispatcher").command();
+    command.env("NOTIFY_SOCKET", &notified.address);
+    command.env("WATCHDOG_USEC", "6000000");
+    let bridge = Bridge::start_by(command, &setup.write()).await;
+    notified.hears_a_sign_of_life().await;
+    bridge
+        .accepted(&setup.source, event("sample.uploaded", "stumble"))
+        .await;
+    let silent = || bridge.log().matches("have not answered").count();
+    eventually("twice in vain", async || (silent() >= 2).then_some(())).await;
+    let line = bridge.said("have not answered").expect("just now");
+    let silent = line["silent"].as_str().unwrap();
+    assert!(silent.contains("the dispatcher of sink store"), "{line}");
+    assert!(!silent.contains("spool"), "{line}");
+    while notified.next().is_some() {}
+    bridge
+        .accepted(&setup.source, event("sample.uploaded", "b"))
+        .await;
+    assert_eq!(notified.next(), None);
 }

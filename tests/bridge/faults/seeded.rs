@@ -263,7 +263,12 @@ async fn an_unknown_bug_does_not_start_and_every_known_one_is_tested() {
         .await;
     assert_eq!(code, Some(2), "{said}");
     let (_, names) = said.split_once("there are ").expect("a list");
-    let tests = [include_str!("seeded.rs"), include_str!("panics.rs")].concat();
+    let tests = [
+        include_str!("seeded.rs"),
+        include_str!("panics.rs"),
+        include_str!("../systemd.rs"),
+    ]
+    .concat();
     let names: Vec<&str> = names.trim().split(", ").collect();
     assert!(names.len() >= 8, "{names:?}");
     for name in names {

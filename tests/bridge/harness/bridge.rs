@@ -31,16 +31,19 @@ impl Bridge {
 
     /// Starts a program that may have a bug on purpose.
     pub async fn start_as(program: Program, config: &Path) -> Self {
-        let mut bridge = Self::launch_as(program.command(), config);
-        bridge.ready().await;
-        bridge
+        Self::start_by(program.command(), config).await
     }
 
     /// The same through a command that becomes the bridge, such as `unshare`: in a world of its own.
     pub async fn start_through(command: &[impl AsRef<OsStr>], config: &Path) -> Self {
         let mut through = Command::new(&command[0]);
         through.args(&command[1..]).arg(program::RELEASED);
-        let mut bridge = Self::launch_as(through, config);
+        Self::start_by(through, config).await
+    }
+
+    /// The same by a command to which only its arguments are missing.
+    pub async fn start_by(command: Command, config: &Path) -> Self {
+        let mut bridge = Self::launch_as(command, config);
         bridge.ready().await;
         bridge
     }
