@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::config::{SinkKind, SinkSettings};
+use crate::config::SinkSettings;
 use crate::metrics::Metrics;
-use crate::sink::Tls;
 
 /// The files a sink may be configured with, as metric labels.
 const FILES: [&str; 2] = ["ca_file", "client_certificate_file"];
@@ -12,7 +11,7 @@ const FILES: [&str; 2] = ["ca_file", "client_certificate_file"];
 /// Shows when the certificates of a sink's files expire. What has expired already is an error in the
 /// log and no reason to stop: events are accepted, and wait.
 pub(super) fn show(metrics: &Metrics, sink: &SinkSettings, now: Timestamp) {
-    let (tls, component) = (tls(&sink.kind), format!("sink.{}", sink.name));
+    let (tls, component) = (sink.kind.tls(), format!("sink.{}", sink.name));
     let gauge = &metrics.tls_certificate_expiry_timestamp_seconds;
     for key in FILES {
         let file = tls.and_then(|tls| tls.certificates().find(|file| file.key == key));
@@ -47,13 +46,5 @@ pub(super) fn show_expiries(
             .tls_certificate_expiry_timestamp_seconds
             .with_label_values(&[component, file])
             .set(expiry.as_second());
-    }
-}
-
-fn tls(kind: &SinkKind) -> Option<&Tls> {
-    match kind {
-        SinkKind::Kafka(kafka) => kafka.tls.as_ref(),
-        SinkKind::RabbitMq(rabbit) => Some(&rabbit.tls),
-        SinkKind::Store(_) => None,
     }
 }

@@ -14,7 +14,7 @@ use crate::config::{
     Validity,
 };
 use crate::sink::store::StoreError;
-use crate::sink::{Finding, Needs, Severity};
+use crate::sink::{CertificateFile, Finding, Needs, Severity, Tls};
 use crate::spool::{Milestone, Place};
 use crate::sqlite::OpenError;
 
@@ -55,6 +55,12 @@ impl Check {
         }
         if let Some(tls) = &settings.ingress.tls {
             report.section("certificates of the public listener", &certificates(tls))?;
+        }
+        for sink in &settings.sinks {
+            let found = sink_certificates(&sink.kind);
+            if !found.is_empty() {
+                report.section(&format!("certificates of sink {}", sink.name), &found)?;
+            }
         }
         if self.connect {
             let needs = app::needs(&settings);
@@ -138,6 +144,33 @@ fn own_certificate(validity: &Validity) -> Finding {
         ),
         remedy: remedy.to_owned(),
     }
+}
+
+/// When the certificates expire that a sink is configured with. An authority that has expired may be
+/// one of several in its file.
+fn sink_certificates(kind: &SinkKind) -> Vec<Finding> {
+    let now = Timestamp::now();
+    let finding = |file: &CertificateFile| {
+        let (severity, remedy) = match (file.expiry.duration_since(now), file.key) {
+            (left, "ca_file") if left < SOON => (
+                Severity::Warning,
+                "put its successor beside it, then reload the bridge",
+            ),
+            (left, _) if left.is_negative() => (
+                Severity::Error,
+                "the broker does not take it any more: put a new one there, with its key",
+            ),
+            (left, _) if left < SOON => (Severity::Warning, "renew it, then reload the bridge"),
+            _ => (Severity::Good, ""),
+        };
+        Finding {
+            severity,
+            found: format!("{} counts until {}", file.path.display(), file.expiry),
+            remedy: remedy.to_owned(),
+        }
+    };
+    let tls = kind.tls().into_iter();
+    tls.flat_map(Tls::certificates).map(finding).collect()
 }
 
 /// Opens the sink as for nothing, so that looking at it makes no topic, then looks at it.

@@ -396,7 +396,9 @@ impl TlsFile {
             Some(_) => format!("{path}.{}", tls::KEY_FILE),
             None => path.to_owned(),
         };
-        problems.take(&at, Settings::check_tls(&tls), remedy)?;
+        if tls.certificates().next().is_some() {
+            problems.take(&at, Settings::check_tls(&tls), remedy)?;
+        }
         Some(tls)
     }
 }

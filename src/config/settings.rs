@@ -12,7 +12,7 @@ use super::written::Written;
 use crate::ingress::{Networks, Origin};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::Pace;
-use crate::sink::{kafka, rabbitmq, store};
+use crate::sink::{Tls, kafka, rabbitmq, store};
 use crate::source::Source;
 use crate::spool::{self, Milestone, Place};
 use crate::trace;
@@ -144,6 +144,18 @@ pub enum SinkKind {
     RabbitMq(Box<rabbitmq::Settings>),
     /// The embedded store.
     Store(store::Settings),
+}
+
+impl SinkKind {
+    /// TLS to a broker, where there is some.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Kafka(kafka) => kafka.tls.as_ref(),
+            Self::RabbitMq(rabbit) => Some(&rabbit.tls),
+            Self::Store(_) => None,
+        }
+    }
 }
 
 /// A route.

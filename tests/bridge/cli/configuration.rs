@@ -101,6 +101,37 @@ fn check_relocated(text: &str, folder: &Path) -> Said {
 }
 
 #[test]
+fn check_tells_when_a_sinks_certificates_expire() {
+    let authority = Authority::new();
+    let check = |days| {
+        let (ca, identity) = (
+            authority.certificate(),
+            authority.vouches_for("bridge", days),
+        );
+        let keys = format!(
+            "type = \"rabbitmq\"\nurl = \"amqps://mq?auth_mechanism=external\"\nca_file = {ca:?}\nclient_certificate_file = {identity:?}\nclient_key_file = {identity:?}"
+        );
+        run(&[
+            "check",
+            "--config",
+            &Setup::with_sink("rabbit", &keys).config(),
+        ])
+    };
+    let said = check(365).with_code(0).out;
+    let [authority, own] = ["! ", "✓ "].map(|mark| said.matches(mark).count());
+    assert_eq!(
+        (authority, own),
+        (1, 1),
+        "the authority has two days left: {said}"
+    );
+    let said = check(-1).with_code(1).out;
+    assert!(
+        said.contains("certificates of sink rabbit") && said.contains('✗'),
+        "{said}"
+    );
+}
+
+#[test]
 fn every_delivered_configuration_is_good() {
     let folder = tempfile::tempdir().unwrap();
     let delivered = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/config");

@@ -69,8 +69,8 @@ async fn is_refused(bridge: &Bridge, sink: &str, stage: &str, why: &str) {
 }
 
 /// End to end by certificate alone, and by password beside a certificate. Without one, with one of an
-/// authority that the broker does not know, or with one that is nobody's: refused, and counted where
-/// it failed.
+/// authority that the broker does not know, with one that has expired, or with one that is nobody's:
+/// refused, and counted where it failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_is_the_login() {
     let (ours, unknown) = (Authority::new(), Authority::new());
@@ -82,6 +82,7 @@ async fn a_client_certificate_is_the_login() {
         ("external", Some(ours.vouches_for(USER, DAYS))),
         ("nobody", None),
         ("stranger", Some(unknown.vouches_for(USER, DAYS))),
+        ("late", Some(ours.vouches_for(USER, -1))),
         ("unnamed", Some(ours.vouches_for("no-such-user", DAYS))),
     ];
     for (name, identity) in &identities {
@@ -108,5 +109,19 @@ async fn a_client_certificate_is_the_login() {
     assert!(connected.contains("guest\ttrue\tPLAIN"), "{connected}");
     is_refused(&bridge, "nobody", "tls", "the client certificate").await;
     is_refused(&bridge, "stranger", "tls", "the client certificate").await;
+    is_refused(&bridge, "late", "tls", "the client certificate").await;
+    let expired = bridge
+        .said("a certificate in the file has expired")
+        .expect("an error");
+    let file = identities[3]
+        .1
+        .as_ref()
+        .expect("given")
+        .display()
+        .to_string();
+    assert_eq!(
+        (&expired["sink"], &expired["file"]),
+        (&"late".into(), &file.into())
+    );
     is_refused(&bridge, "unnamed", "login", "ACCESS_REFUSED").await;
 }

@@ -16,7 +16,7 @@ fn renew(node: &Node, certificate: &Path) {
 
 /// Refused while it does not hold, with the reason in the log; taken when it holds again. Nobody
 /// touches the bridge in between. Only a new authority needs an operator: its certificate has to be
-/// put into `ca_file`, and the bridge started again.
+/// put into `ca_file`, and the bridge told.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/run --faults: a broker of its own"]
 async fn row_30_a_certificate_that_does_not_hold_is_refused() {
@@ -57,11 +57,9 @@ async fn row_30_a_certificate_that_does_not_hold_is_refused() {
     let both = [ours, other].map(|authority| std::fs::read_to_string(authority.certificate()));
     let both: String = both.into_iter().map(|pem| pem.expect("readable")).collect();
     std::fs::write(&trusted, both).expect("writable");
-    scene.bridge.signal("TERM");
-    scene.bridge.ended().await;
-    scene.restarts().await;
+    scene.bridge.signal("HUP");
     let recovered = scene.recovers().await;
-    let (_, verdict) = scene.ends(Copies::InDoubt).await;
+    let (_, verdict) = scene.ends_well(Copies::InDoubt).await;
     Report::row(30)
         .sink("rabbitmq")
         .did("the broker's certificate has expired, is for another name, is from an unknown authority; then a new authority")
