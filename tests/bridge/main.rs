@@ -33,6 +33,7 @@ mod proxy_protocol;
 mod quarantine;
 mod rabbitmq_observer;
 mod rabbitmq_sink;
+mod readme;
 mod refusal;
 mod reload;
 mod routes;
