@@ -1,0 +1,2 @@
+//! The pure parts of the path, each by itself.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The whole bridge beside its references.
+fn main() {}
