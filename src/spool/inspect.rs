@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Record, Row};
+use super::sinks;
 use super::table::{self, DeadRow};
 use super::tally::Tally;
 use super::write::Writer;
@@ -175,7 +176,7 @@ impl<'a> Inspection<'a> {
     /// When the database cannot be read.
     pub fn overview(&self) -> Result<Overview, InspectionError> {
         let tally = &self.writer.tally;
-        let known = self.known();
+        let known = sinks::set(self.sinks);
         let mut sinks = Vec::new();
         for (index, name) in self.sinks {
             let first = table::read_after(self.connection, (*index, known), 0, 1, 1)?.pop();
@@ -241,16 +242,12 @@ impl<'a> Inspection<'a> {
         })
     }
 
-    fn known(&self) -> SinkSet {
-        self.sinks.iter().map(|(index, _)| *index).collect()
-    }
-
     /// Drops every event that waits for `sink`. Only for a sink that no dispatcher serves.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub fn discard_pending(&mut self, sink: SinkIndex) -> Result<u64, InspectionError> {
-        let sinks = (sink, self.known());
+        let sinks = (sink, sinks::set(self.sinks));
         let count = self.change(|connection, writer| {
             let (mut after, mut count) = (0, 0);
             loop {

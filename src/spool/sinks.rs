@@ -4,7 +4,7 @@
 use rusqlite::{Connection, params};
 
 use super::table::{checksum, nonsense};
-use crate::event::SinkIndex;
+use crate::event::{SinkIndex, SinkSet};
 use crate::name::SinkName;
 
 /// Gives every name its number; a name keeps the one it has.
@@ -27,6 +27,11 @@ pub(super) fn number(
     }
     transaction.commit()?;
     Ok(sinks)
+}
+
+/// These sinks as a set, without their names.
+pub(super) fn set(sinks: &[(SinkIndex, SinkName)]) -> SinkSet {
+    sinks.iter().map(|(index, _)| *index).collect()
 }
 
 /// Every sink the file knows, by number.

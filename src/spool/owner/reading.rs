@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::Owner;
-use crate::event::{SinkIndex, SinkSet};
+use crate::event::SinkIndex;
 use crate::seeded::{self, Bug};
 use crate::sink::RefusalReason;
 use crate::spool::command::{Fetch, Load, SpoolUnavailable};
 use crate::spool::damage;
 use crate::spool::record::{Record, Row};
+use crate::spool::sinks;
 use crate::spool::table::{self, DeadRow};
 
 /// How much one fetch from the disk brings into memory.
@@ -60,7 +61,7 @@ impl Owner {
         let mut after = fetch.after;
         loop {
             let connection = self.connection.as_ref()?;
-            let sinks = (fetch.sink, self.known_sinks());
+            let sinks = (fetch.sink, sinks::set(&self.sinks));
             let rows = match table::read_after(connection, sinks, after, fetch.limit, FETCH_BYTES) {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -114,7 +115,7 @@ impl Owner {
                 }
                 Err(damage) => damage.to_string(),
             };
-            if let Some(row) = row.with_right_sinks(self.known_sinks()) {
+            if let Some(row) = row.with_right_sinks(sinks::set(&self.sinks)) {
                 let record = self.mend_sinks(&row)?;
                 records.extend(record.filter(|_| row.sinks.contains(sink)));
                 continue;
@@ -124,10 +125,6 @@ impl Owner {
             }
         }
         Some(records)
-    }
-
-    fn known_sinks(&self) -> SinkSet {
-        self.sinks.iter().map(|(index, _)| *index).collect()
     }
 
     /// Puts a record's sinks right again. A sink that has read on meanwhile gets it after the next
