@@ -1,0 +1,103 @@
+//! The picture: what happens to the rate and to the cost of an event with the number of connections.
+
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use crate::findings::Findings;
+use crate::run::Run;
+
+const SIZE: (u32, u32) = (960, 400);
+const INGRESS: RGBColor = RGBColor(120, 120, 120);
+const KAFKA: RGBColor = RGBColor(0, 114, 178);
+const STORE: RGBColor = RGBColor(213, 94, 0);
+
+/// Somebody's line: a name, a colour, and a value for each number of connections.
+struct Line {
+    name: &'static str,
+    colour: RGBColor,
+    points: Vec<(f64, f64)>,
+}
+
+/// Draws it as SVG.
+pub fn draw(findings: &Findings, file: &Path) -> anyhow::Result<()> {
+    let area = SVGBackend::new(file, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    let (left, right) = area.split_horizontally(SIZE.0 / 2);
+    let rates = lines(findings, |run| run.accepted_rate / 1000.0);
+    chart(&left, "events/s accepted, in thousands", &rates)?;
+    chart(&right, "CPU µs an event", &lines(findings, Run::cpu))?;
+    area.present()?;
+    Ok(())
+}
+
+fn lines(findings: &Findings, value: impl Fn(&Run) -> f64) -> Vec<Line> {
+    let usual = &findings.usual;
+    let mut cells = vec![(&usual.ingress, &usual.kafka, &usual.store)];
+    let others = findings.grid.iter();
+    cells.extend(others.map(|cell| (&cell.ingress, &cell.kafka, &cell.store)));
+    cells.retain(|(ingress, ..)| ingress.body_bytes == usual.ingress.body_bytes);
+    cells.sort_by_key(|(ingress, ..)| ingress.connections);
+    #[allow(clippy::cast_precision_loss, reason = "a place in a picture")]
+    let point = |run: &Run| (run.connections as f64, value(run));
+    let line = |name, colour, points| Line {
+        name,
+        colour,
+        points,
+    };
+    vec![
+        line(
+            "(a) ingress alone",
+            INGRESS,
+            cells.iter().map(|cell| point(cell.0)).collect(),
+        ),
+        line(
+            "to Kafka",
+            KAFKA,
+            cells.iter().map(|cell| point(cell.1)).collect(),
+        ),
+        line(
+            "to the store",
+            STORE,
+            cells.iter().map(|cell| point(cell.2)).collect(),
+        ),
+    ]
+}
+
+fn chart(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    title: &str,
+    lines: &[Line],
+) -> anyhow::Result<()> {
+    let highest = lines
+        .iter()
+        .flat_map(|line| &line.points)
+        .fold(0.0_f64, |highest, (_, value)| highest.max(*value));
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 16))
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(44)
+        .build_cartesian_2d((0.9..1200.0_f64).log_scale(), 0.0..highest * 1.1)?;
+    chart
+        .configure_mesh()
+        .x_desc("connections")
+        .light_line_style(TRANSPARENT)
+        .draw()?;
+    for line in lines {
+        let colour = line.colour;
+        chart
+            .draw_series(
+                LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)).point_size(3),
+            )?
+            .label(line.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .background_style(WHITE.mix(0.8))
+        .position(SeriesLabelPosition::UpperLeft)
+        .draw()?;
+    Ok(())
+}
