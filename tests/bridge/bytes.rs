@@ -2,7 +2,7 @@
 
 use crate::harness::delivery::{event, verifies};
 use crate::harness::setup::SECRET;
-use crate::harness::{Bridge, Connection, Outlet, Post, Seen, Setup, amqp_url, kafka_brokers};
+use crate::harness::{Bridge, Connection, Outlet, Post, Setup, amqp_url, kafka_brokers};
 
 /// Bodies that a parser would not give back as they are.
 fn bodies() -> Vec<Vec<u8>> {
@@ -88,25 +88,12 @@ async fn bytes_do_not_depend_on_how_they_were_framed() {
             connection.send(piece).await.unwrap();
         }
         let id = connection.answer().await.unwrap().expect("an answer").id();
-        let seen = Outlet::Store
-            .has(&bridge, &setup.source, std::slice::from_ref(&id))
-            .await;
-        let one = seen.iter().find(|one| one.id == id).expect("has was asked");
+        let one = Outlet::Store.has_one(&bridge, &setup.source, &id).await;
         assert_eq!(one.body, body.as_bytes());
     }
 }
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-async fn one(bridge: &Bridge, setup: &Setup, outlet: &mut Outlet, post: &Post) -> Seen {
-    let id = bridge.post(post).await.id();
-    let seen = outlet
-        .has(bridge, &setup.source, std::slice::from_ref(&id))
-        .await;
-    seen.into_iter()
-        .find(|one| one.id == id)
-        .expect("has was asked")
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_headers_say_what_came_and_where_from() {
@@ -130,7 +117,7 @@ async fn the_headers_say_what_came_and_where_from() {
         (&mut kafka, "ce_"),
         (&mut queue, "cloudEvents_"),
     ] {
-        let seen = one(&bridge, &setup, outlet, &post).await;
+        let seen = outlet.gets(&bridge, &setup.source, &post).await;
         let attribute = |name: &str| seen.header(&format!("{prefix}{name}"));
         assert_eq!(attribute("specversion"), "1.0");
         assert_eq!(attribute("id"), seen.id);
@@ -169,7 +156,7 @@ async fn a_trace_starts_here_where_none_came() {
     ] {
         let post =
             Post::signed(&setup.source, event("sample.uploaded", "a")).with("traceparent", trace);
-        let seen = one(&bridge, &setup, &mut Outlet::Store, &post).await;
+        let seen = Outlet::Store.gets(&bridge, &setup.source, &post).await;
         let started = seen.header("traceparent");
         assert_eq!(
             (started.len(), started.split('-').count()),

@@ -2,7 +2,7 @@
 
 use crate::eventually::eventually;
 use crate::harness::collector::{Collector, Exported};
-use crate::harness::{Bridge, Outlet, Post, Program, Seen, Setup, amqp_url, event, kafka_brokers};
+use crate::harness::{Outlet, Post, Program, Seen, Setup, amqp_url, event, kafka_brokers};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SENDERS: &str = "00f067aa0ba902b7";
@@ -13,18 +13,6 @@ fn parent(flags: &str) -> String {
 
 fn sample(setup: &Setup) -> Post {
     Post::signed(&setup.source, event("sample.uploaded", "a"))
-}
-
-async fn arrives(bridge: &Bridge, setup: &Setup, outlet: &mut Outlet, post: &Post) -> Seen {
-    let answer = bridge.post(post).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let id = answer.id();
-    let seen = outlet
-        .has(bridge, &setup.source, std::slice::from_ref(&id))
-        .await;
-    seen.into_iter()
-        .find(|one| one.id == id)
-        .expect("asked for")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +31,7 @@ async fn the_whole_context_travels_with_the_message_to_every_sink() {
         .with("tracestate", "rojo=00f067aa0ba902b7")
         .with("tracestate", "congo=t61rcWkgMzE");
     for outlet in &mut outlets {
-        let seen = arrives(&bridge, &setup, outlet, &post).await;
+        let seen = outlet.gets(&bridge, &setup.source, &post).await;
         assert_eq!(seen.header("traceparent"), parent("03"));
         assert_eq!(
             seen.header("tracestate"),
@@ -76,7 +64,7 @@ async fn a_state_without_a_context_or_with_a_mistake_is_left_behind() {
                 post.with("traceparent", parent)
             })
             .with("tracestate", state);
-        let seen = arrives(&bridge, &setup, &mut Outlet::Store, &post).await;
+        let seen = Outlet::Store.gets(&bridge, &setup.source, &post).await;
         assert!(!has_state(&seen), "{parents:?} {state:?}: {seen:?}");
         assert_eq!(seen.header("traceparent").len(), 55);
     }
@@ -111,7 +99,7 @@ async fn a_recorded_delivery_and_its_publish_are_spans_of_the_senders_trace() {
     let post = sample(&setup)
         .with("traceparent", &parent("01"))
         .with("tracestate", "a=1");
-    let seen = arrives(&bridge, &setup, &mut Outlet::Store, &post).await;
+    let seen = Outlet::Store.gets(&bridge, &setup.source, &post).await;
     let spans = spans(&collector, 2).await;
     let (received, published) = (of_kind(&spans, 2), of_kind(&spans, 4));
     assert_eq!((&*received.trace, &*received.parent), (TRACE, SENDERS));
@@ -145,15 +133,17 @@ async fn nothing_is_recorded_that_the_sender_does_not_record_or_did_not_sign() {
     let setup = exporting(&collector.url(), "sample_ratio = 0");
     let bridge = setup.start_as(Program::Exporting).await;
     let unsampled = sample(&setup).with("traceparent", &parent("00"));
-    let seen = arrives(&bridge, &setup, &mut Outlet::Store, &unsampled).await;
+    let seen = Outlet::Store.gets(&bridge, &setup.source, &unsampled).await;
     assert_eq!(seen.header("traceparent"), parent("00"));
-    arrives(&bridge, &setup, &mut Outlet::Store, &sample(&setup)).await;
+    Outlet::Store
+        .gets(&bridge, &setup.source, &sample(&setup))
+        .await;
     let forged = Post::signed_with(&setup.source, event("sample.uploaded", "a"), "wrong", 0);
     let forged = forged.with("traceparent", &parent("01"));
     assert_eq!(bridge.post(&forged).await.status, 401);
     // The spans of a recorded one come behind whatever the others would have sent.
     let recorded = sample(&setup).with("traceparent", &parent("01"));
-    arrives(&bridge, &setup, &mut Outlet::Store, &recorded).await;
+    Outlet::Store.gets(&bridge, &setup.source, &recorded).await;
     bridge.stop().await;
     assert_eq!(spans(&collector, 2).await.len(), 2);
 }
@@ -166,7 +156,9 @@ async fn a_trace_that_starts_here_is_recorded_at_its_ratio_and_the_collector_get
     std::fs::write(&token, "Bearer of-this-test\n").unwrap();
     setup.more += &format!("headers = {{ authorization = {{ file = {token:?} }} }}\n");
     let bridge = setup.start_as(Program::Exporting).await;
-    let seen = arrives(&bridge, &setup, &mut Outlet::Store, &sample(&setup)).await;
+    let seen = Outlet::Store
+        .gets(&bridge, &setup.source, &sample(&setup))
+        .await;
     bridge.stop().await;
     let spans = spans(&collector, 2).await;
     let received = of_kind(&spans, 2);
@@ -189,7 +181,9 @@ async fn a_collector_that_is_away_or_refuses_costs_spans_and_nothing_else() {
     for url in [refusing.url(), nobody] {
         let setup = exporting(&url, "sample_ratio = 1\ntimeout = \"200ms\"");
         let bridge = setup.start_as(Program::Exporting).await;
-        arrives(&bridge, &setup, &mut Outlet::Store, &sample(&setup)).await;
+        Outlet::Store
+            .gets(&bridge, &setup.source, &sample(&setup))
+            .await;
         bridge
             .counts("trace_spans_total", &[("result", "failed")], 2.0)
             .await;

@@ -18,7 +18,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
-use super::{Bridge, Setup, amqp_url, unique};
+use super::{Bridge, Post, Setup, amqp_url, unique};
 use crate::eventually::eventually;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -183,6 +183,20 @@ impl Outlet {
                 .then_some(seen)
         })
         .await
+    }
+
+    /// Waits until this id is there, and returns its first message.
+    pub async fn has_one(&mut self, bridge: &Bridge, source: &str, id: &str) -> Seen {
+        let seen = self.has(bridge, source, &[id.to_owned()]).await;
+        let mut seen = seen.into_iter();
+        seen.find(|one| one.id == id).expect("has was asked")
+    }
+
+    /// Sends a delivery, which the bridge takes, and returns what it becomes here.
+    pub async fn gets(&mut self, bridge: &Bridge, source: &str, post: &Post) -> Seen {
+        let answer = bridge.post(post).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        self.has_one(bridge, source, &answer.id()).await
     }
 }
 

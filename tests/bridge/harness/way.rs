@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Bridge, Setup, Wishes, free_port};
+use super::{Bridge, Copies, Journal, Seen, Setup, Verdict, Wishes, free_port};
 use crate::eventually::eventually;
 
 /// A listener of a broker, and the sink that is configured for it: both have this name.
@@ -45,9 +45,13 @@ impl Way {
         setup
     }
 
-    /// What its topics' names begin with.
-    pub fn topics(&self, source: &str) -> String {
-        format!("{source}.{}.", self.name)
+    /// Every clause holds for what lies on this sink's topics; a login that was refused may leave copies.
+    pub fn assert_kept(&self, source: &str, journal: &Journal, seen: &[Seen]) -> Verdict {
+        let topics = format!("{source}.{}.", self.name);
+        let of_it = seen.iter().filter(|one| one.address.starts_with(&topics));
+        let verdict = Verdict::of(journal, &of_it.cloned().collect::<Vec<_>>());
+        verdict.assert_kept(Copies::InDoubt);
+        verdict
     }
 
     /// The sink is not connected, and says why.

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use crate::eventually::eventually_within;
 use crate::harness::way::{PASSWORD, login, with_logins};
-use crate::harness::{
-    Authority, Copies, Load, Node, Outlet, Report, Setup, Target, Verdict, Way, Wishes,
-};
+use crate::harness::{Authority, Load, Node, Outlet, Report, Setup, Target, Verdict, Way, Wishes};
 
 /// Until the broker has started again and the pauses are over.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -66,14 +64,7 @@ async fn row_30_a_broker_that_cannot_be_trusted_gets_nothing() {
     let mut verdict = Verdict::default();
     for way in &ways {
         metrics.assert_balanced(way.name);
-        let of_it = way.topics(&setup.source);
-        let seen: Vec<_> = seen
-            .iter()
-            .filter(|one| one.address.starts_with(&of_it))
-            .cloned()
-            .collect();
-        verdict = Verdict::of(&journal, &seen);
-        verdict.assert_kept(Copies::InDoubt);
+        verdict = way.assert_kept(&setup.source, &journal, &seen);
     }
     Report::row(30)
         .sink("kafka")
@@ -114,14 +105,7 @@ async fn row_30_a_wrong_password_is_told_and_right_ones_work() {
         .has(&bridge, &setup.source, &journal.ids())
         .await;
     for way in right {
-        let of_it = way.topics(&setup.source);
-        let seen: Vec<_> = seen
-            .iter()
-            .filter(|one| one.address.starts_with(&of_it))
-            .cloned()
-            .collect();
-        let verdict = Verdict::of(&journal, &seen);
-        verdict.assert_kept(Copies::InDoubt);
+        way.assert_kept(&setup.source, &journal, &seen);
     }
     Report::row(30)
         .sink("kafka")
