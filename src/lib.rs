@@ -58,7 +58,7 @@
 //! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
 //! | edges | [`sink`], [`spool`] | the trait with its three implementations; the disk |
 //! | middle | [`route`], [`event`], [`source`], [`trace`] | where an event goes; what it says; who sent it; whose trace it is in |
-//! | ground | [`name`], [`metrics`], [`shutdown`], [`descriptors`], [`sqlite`], [`systemd`], [`seeded`] | parsed names, every metric, the word that the program stops, who may hold how many descriptors, files with one owner, what systemd is told, the bugs that the suite must catch |
+//! | ground | [`name`], [`metrics`], [`shutdown`], [`descriptors`], [`sqlite`], [`systemd`], [`crypto`], [`seeded`] | parsed names, every metric, the word that the program stops, who may hold how many descriptors, files with one owner, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
 //!
 //! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]
 //! and [`admin`], which are both HTTP listeners; rusqlite in [`spool`], [`sink::store`] and
@@ -70,6 +70,7 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod crypto;
 pub mod descriptors;
 pub mod event;
 pub mod ingress;

@@ -10,6 +10,7 @@ use ureq::tls::TlsConfig;
 use ureq::typestate::AgentScope;
 
 use super::Failure;
+use crate::crypto;
 
 /// The largest answer read: a page of a thousand dead letters, each with the largest body there is.
 const MAX_ANSWER_BYTES: u64 = 128 << 30;
@@ -73,6 +74,7 @@ fn config(timeout: Duration) -> ConfigBuilder<AgentScope> {
         .max_idle_connections_per_host(64)
         .user_agent(concat!("hookferry/", env!("CARGO_PKG_VERSION")))
         .timeout_global(Some(timeout))
+        .tls_config(crypto::requests().build())
 }
 
 fn answer(

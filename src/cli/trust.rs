@@ -6,6 +6,7 @@ use clap::Args;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 use super::Failure;
+use crate::crypto;
 
 /// PEM files for TLS.
 #[derive(Debug, Args)]
@@ -24,7 +25,7 @@ pub(super) struct Trust {
 impl Trust {
     /// Reads the files.
     pub(super) fn read(&self) -> Result<TlsConfig, Failure> {
-        let mut tls = TlsConfig::builder();
+        let mut tls = crypto::requests();
         if let Some(file) = &self.ca_file {
             let authorities = certificates("--ca-file", file)?;
             tls = tls.root_certs(RootCerts::new_with_certs(&authorities));

@@ -5,13 +5,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, InconsistentKeys, RootCertStore, ServerConfig};
+
+use crate::crypto;
 
 /// The bridge's certificate, and after it those that vouch for it.
 #[derive(Debug, Clone)]
@@ -86,7 +88,7 @@ impl Key {
             pem::Error::NoItemsFound => BadFile::Without("private key"),
             error => BadFile::Damaged(error),
         })?;
-        let loaded = ring::default_provider()
+        let loaded = crypto::provider()
             .key_provider
             .load_private_key(key)
             .map_err(BadFile::Unusable)?;
@@ -150,9 +152,7 @@ impl Tls {
             Err(rustls::Error::InconsistentKeys(_)) => return Err(NoPair::Mismatch),
             Err(error) => return Err(NoPair::Certificate(error)),
         }
-        // Named, because the program's other libraries bring a provider too, and whichever set
-        // itself up first would be everybody's.
-        let provider = Arc::new(ring::default_provider());
+        let provider = crypto::provider();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .expect("the provider has cipher suites for both versions");

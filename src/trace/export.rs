@@ -21,6 +21,7 @@ use opentelemetry_sdk::trace::{
 
 use super::Settings;
 use super::span::{Kind, Span};
+use crate::crypto;
 use crate::metrics::Metrics;
 
 /// Spans that may wait for the collector; beyond it new ones are dropped. A few hundred bytes each.
@@ -172,6 +173,7 @@ impl Client {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
+            .tls_config(crypto::requests().build())
             .build();
         Self(config.into())
     }

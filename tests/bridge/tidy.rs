@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
         "shutdown",
         "descriptors",
         "systemd",
+        "crypto",
         "seeded",
     ],
 ];

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::lifeline::Lifeline;
 use super::settings::Settings;
+use crate::crypto;
 use crate::sink::{Identity, Stage, Tls};
 
 /// Why the broker could not be reached, or did not do what was asked of it.
@@ -197,8 +198,7 @@ pub fn check_identity(identity: &Identity) -> Result<(), IdentityError> {
     let chain = CertificateDer::pem_slice_iter(identity.certificate.pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(identity.key.pem.as_bytes())?;
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    rustls::sign::CertifiedKey::from_der(chain, key, &provider)?;
+    rustls::sign::CertifiedKey::from_der(chain, key, &crypto::provider())?;
     Ok(())
 }
 
