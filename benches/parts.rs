@@ -1,2 +1,0 @@
-//! The pure parts of the path, each by itself.
-fn main() {}

@@ -1,0 +1,245 @@
+//! The spool on a real disk: taking events in, and letting go of them.
+//!
+//! An iteration is one commit. So that all its events are in it, the spool's thread is kept busy with
+//! an inspection until the last of them waits. What is not measured, such as making the events and
+//! having them confirmed, goes on between the readings of the clock. Every sample begins with an
+//! empty file; a sample is as many commits as criterion has time for.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use futures_util::future::{join, join_all, poll_immediate};
+use hookferry::event::SinkIndex;
+use hookferry::metrics::Metrics;
+use hookferry::name::SinkName;
+use hookferry::route::{Routed, Router};
+use hookferry::sink::store::{self, Store};
+use hookferry::sink::{Receipt, Sink as _};
+use hookferry::source::Source;
+use hookferry::spool::{
+    Appended, Duplicates, Limits, Milestone, Place, Record, Settings, Settlement, Spool,
+};
+use rustix::time::{ClockId, clock_gettime};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use crate::delivery::{KIB, event, source};
+use crate::message::templates;
+use crate::route::router;
+
+/// The events of one commit, and the bytes of their bodies. The spool commits 512 events and 8 MiB at
+/// most at once: the last of these takes two commits.
+const APPENDED: [(usize, usize, &str); 6] = [
+    (1, KIB, "1 KiB"),
+    (64, KIB, "1 KiB"),
+    (512, KIB, "1 KiB"),
+    (64, 512, "512 B"),
+    (64, 16 * KIB, "16 KiB"),
+    (64, 256 * KIB, "256 KiB"),
+];
+/// As above. Larger ones would say more of how they are made and confirmed than of letting go.
+const SETTLED: [(usize, usize, &str); 4] = [
+    (1, KIB, "1 KiB"),
+    (64, KIB, "1 KiB"),
+    (512, KIB, "1 KiB"),
+    (64, 16 * KIB, "16 KiB"),
+];
+
+/// The longest the store may take to end.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What is read before and after.
+#[derive(Clone, Copy)]
+enum Clock {
+    /// The time that passes: the disk's, above all.
+    Passing,
+    /// The processor time of this process, all its threads together.
+    Processor,
+}
+
+impl Clock {
+    fn now(self) -> Duration {
+        let time = match self {
+            Self::Passing => clock_gettime(ClockId::Monotonic),
+            Self::Processor => clock_gettime(ClockId::ProcessCPUTime),
+        };
+        Duration::try_from(time).expect("these clocks begin at zero")
+    }
+}
+
+pub fn bench(criterion: &mut Criterion) {
+    for (clock, suffix) in [(Clock::Passing, ""), (Clock::Processor, ", processor time")] {
+        let append = |bench: &Bench, events| bench.append(events, clock);
+        commits(criterion, &format!("append{suffix}"), &APPENDED, append);
+        let settle = |bench: &Bench, events| bench.settle(events, clock);
+        commits(criterion, &format!("settle{suffix}"), &SETTLED, settle);
+    }
+}
+
+/// One group: `measure` says how long a commit of these events took.
+fn commits(
+    criterion: &mut Criterion,
+    name: &str,
+    cases: &[(usize, usize, &str)],
+    measure: impl Fn(&Bench, Vec<Routed>) -> Duration,
+) {
+    let mut group = criterion.benchmark_group(name);
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.measurement_time(Duration::from_secs(2));
+    for (events, bytes, size) in cases.iter().copied() {
+        let name = format!("{events} event{}", if events == 1 { "" } else { "s" });
+        group.throughput(Throughput::Elements(events as u64));
+        group.bench_function(BenchmarkId::new(name, size), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let bench = Bench::open();
+                let commit = |_| measure(&bench, bench.events(events, bytes));
+                let spent = (0..iterations).map(commit).sum();
+                bench.close();
+                spent
+            });
+        });
+    }
+    group.finish();
+}
+
+/// An open spool with one sink, which is a store beside it.
+struct Bench {
+    runtime: Runtime,
+    spool: Spool,
+    sink: SinkIndex,
+    store: Store,
+    source: Source,
+    router: Router,
+    /// The last sequence that was fetched.
+    read_through: Cell<u64>,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn open() -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target");
+        let name = SinkName::parse("store").expect("a slug");
+        let settings = Settings {
+            place: Place::File(folder.path().join("spool.db")),
+            limits: Limits {
+                max_events: u64::MAX,
+                max_bytes: u64::MAX,
+                duplicates: Duplicates::Suppress,
+                window: Duration::from_hours(24),
+            },
+        };
+        let metrics = Arc::new(Metrics::new().expect("every name is there once"));
+        let (spool, _) =
+            Spool::open(settings, std::slice::from_ref(&name), metrics).expect("a new file");
+        let sink = spool.sink(&name).expect("it was opened for this one");
+        let store = Store::open(store::Settings {
+            path: folder.path().join("store.db"),
+            topics: templates("{source}.{event_type}"),
+            retention: Duration::from_hours(24),
+            max_size_bytes: u64::MAX >> 1,
+        });
+        Self {
+            runtime: Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .expect("a runtime"),
+            spool,
+            sink,
+            store: store.expect("a new file"),
+            source: source(1),
+            router: router([sink].into_iter().collect()),
+            read_through: Cell::new(0),
+            folder,
+        }
+    }
+
+    /// New events, routed to the one sink.
+    fn events(&self, count: usize, bytes: usize) -> Vec<Routed> {
+        (0..count)
+            .map(|_| self.router.route(event(&self.source, bytes)))
+            .collect()
+    }
+
+    /// Appends them together, and says how long that took from the call to the last answer.
+    fn append(&self, events: Vec<Routed>, clock: Clock) -> Duration {
+        let (begin, begun) = oneshot::channel();
+        let (release, released) = mpsc::channel();
+        let busy = self.spool.inspect(move |_| {
+            let _ = begin.send(());
+            let _ = released.recv();
+            Ok(())
+        });
+        let append = async {
+            begun.await.expect("the spool's thread runs");
+            let started = clock.now();
+            let append = |routed| self.spool.append(routed, Milestone::Spooled);
+            let mut appends = join_all(events.into_iter().map(append));
+            assert!(poll_immediate(&mut appends).await.is_none(), "they wait");
+            release.send(()).expect("the spool's thread waits for it");
+            let answers = appends.await;
+            let spent = clock.now() - started;
+            assert!(
+                answers
+                    .iter()
+                    .all(|answer| *answer == Ok(Appended::Accepted))
+            );
+            spent
+        };
+        let (spent, ended) = self.runtime.block_on(join(append, busy));
+        ended.expect("an inspection that asks for nothing");
+        spent
+    }
+
+    /// Appends them, has the store confirm them, and says how long it took to let go of them.
+    fn settle(&self, events: Vec<Routed>, clock: Clock) -> Duration {
+        let count = events.len();
+        self.append(events, clock);
+        self.runtime.block_on(async {
+            let settlements = self.confirmed(count).await;
+            let started = clock.now();
+            self.spool
+                .settle(self.sink, settlements)
+                .expect("the spool is open");
+            // Before an inspection all that was settled is written.
+            self.spool
+                .inspect(|_| Ok(()))
+                .await
+                .expect("an inspection that asks for nothing");
+            clock.now() - started
+        })
+    }
+
+    /// The next records of the spool, each with the store's receipt for it.
+    async fn confirmed(&self, count: usize) -> Vec<Settlement> {
+        let mut records: Vec<Arc<Record>> = Vec::with_capacity(count);
+        while records.len() < count {
+            let (after, most) = (self.read_through.get(), count - records.len());
+            let more = self.spool.fetch(self.sink, after, most).await;
+            records.extend(more.expect("the spool is open"));
+            let last = records.last().expect("a fetch waits for records");
+            self.read_through.set(last.position().sequence);
+        }
+        let confirm = async |record: Arc<Record>| {
+            let receipt: Receipt = self
+                .store
+                .publish(&record.message())
+                .await
+                .expect("the disk has room");
+            Settlement { receipt, record }
+        };
+        join_all(records.into_iter().map(confirm)).await
+    }
+
+    /// Both threads have ended before the folder goes.
+    fn close(self) {
+        self.runtime.block_on(async {
+            self.spool.close().await;
+            self.store.close(DEADLINE).await;
+        });
+        self.folder.close().expect("a folder of our own");
+    }
+}
