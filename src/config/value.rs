@@ -153,3 +153,8 @@ impl SecretReference {
         }
     }
 }
+
+/// The span that was given, or so many seconds.
+pub(super) fn span(given: Option<Span>, default_seconds: u64) -> Duration {
+    given.map_or(Duration::from_secs(default_seconds), |span| span.0)
+}
