@@ -48,7 +48,7 @@ pub(super) struct Arrivals {
 
 /// Why no request can come over a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unreceived {
+pub enum Unreceived {
     /// It was closed without a word: load balancers look in this way whether a port is open, so it
     /// is no failure.
     Silent,

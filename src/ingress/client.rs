@@ -39,7 +39,7 @@ pub struct ClientAddress {
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Client {
+pub enum Client {
     /// Somebody with this address.
     Known(IpAddr),
     /// Somebody whose address this trusted proxy does not tell.
@@ -48,6 +48,7 @@ pub(super) enum Client {
 
 impl Client {
     /// The address that the client's requests are counted under.
+    #[must_use]
     pub fn counted_as(self) -> IpAddr {
         match self {
             Self::Known(address) | Self::Hidden(address) => address,
@@ -55,6 +56,7 @@ impl Client {
     }
 
     /// Whether it is in one of these networks.
+    #[must_use]
     pub fn is_in(self, networks: &Networks) -> bool {
         match self {
             Self::Known(address) => networks.contain(address),
@@ -66,30 +68,33 @@ impl Client {
 impl ClientAddress {
     /// The client of a request that came from `peer`.
     pub(super) fn of(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+        let name = match self.origin {
+            Origin::Peer => return Client::Known(peer.to_canonical()),
+            Origin::Forwarded => const { HeaderName::from_static("forwarded") },
+            Origin::XForwardedFor => const { HeaderName::from_static("x-forwarded-for") },
+        };
+        self.told(peer, headers.get_all(name).map(HeaderValue::as_bytes))
+    }
+
+    /// The same, of the values of the header where the client's address stands.
+    pub fn told<'a>(&self, peer: IpAddr, values: impl Iterator<Item = &'a [u8]>) -> Client {
         let peer = peer.to_canonical();
         match self.origin {
             Origin::Peer => Client::Known(peer),
-            Origin::Forwarded => {
-                let name = const { HeaderName::from_static("forwarded") };
-                self.behind(peer, headers, &name, forwarded_for)
-            }
-            Origin::XForwardedFor => {
-                let name = const { HeaderName::from_static("x-forwarded-for") };
-                self.behind(peer, headers, &name, node)
-            }
+            Origin::Forwarded => self.behind(peer, values, forwarded_for),
+            Origin::XForwardedFor => self.behind(peer, values, node),
         }
     }
 
     /// Walks from the peer to the client, for as long as there is another trusted proxy.
-    fn behind(
+    fn behind<'a>(
         &self,
         peer: IpAddr,
-        headers: &HeaderMap,
-        name: &HeaderName,
+        values: impl Iterator<Item = &'a [u8]>,
         read: fn(&str) -> Option<IpAddr>,
     ) -> Client {
         // Several lines of one header are one list (RFC 9110, section 5.3).
-        let lines: Vec<&HeaderValue> = headers.get_all(name).collect();
+        let lines: Vec<&[u8]> = values.collect();
         let mut hops = lines.into_iter().rev().flat_map(elements);
         let mut nearest = peer;
         while self.trusted_proxies.contain(nearest) {
@@ -108,8 +113,8 @@ impl ClientAddress {
 ///
 /// Commas in quotes divide too: no address holds one, and what a client has begun to quote must not
 /// reach into what the proxy has added behind it.
-fn elements(line: &HeaderValue) -> impl Iterator<Item = Option<&str>> {
-    let parts = line.as_bytes().rsplit(|byte| *byte == b',');
+fn elements(line: &[u8]) -> impl Iterator<Item = Option<&str>> {
+    let parts = line.rsplit(|byte| *byte == b',');
     let trimmed = parts.map(<[u8]>::trim_ascii);
     let elements = trimmed.filter(|element| !element.is_empty());
     elements.map(|element| std::str::from_utf8(element).ok())

@@ -27,14 +27,15 @@ mod tls;
 mod unheard;
 mod wire;
 
-pub use arrival::Reception;
-pub use client::{ClientAddress, Origin};
+pub use arrival::{Reception, Unreceived};
+pub use client::{Client, ClientAddress, Origin};
 pub use door::{Door, Entrance, Limits, Rules, Sources};
 pub use guard::Guard;
 pub use handshake::HandshakeFailure;
 pub use in_flight::InFlight;
 pub use networks::{Network, Networks};
 pub use problem::Problem;
+pub use proxy_header::read as read_proxy_header;
 pub use server::{Listening, Public, bind};
 pub use tls::{BadFile, Chain, Clients, Key, NoPair, Tls};
 pub use unheard::Unheard;

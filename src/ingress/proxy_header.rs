@@ -29,8 +29,12 @@ const LONGEST_ADDRESSES: usize = 36;
 /// whether this bridge is well, or does not know.
 type Told = Option<IpAddr>;
 
-/// Takes the header from the socket.
-pub(super) async fn read(socket: &mut TcpStream, deadline: Instant) -> Result<Told, Unreceived> {
+/// Takes the header from the socket, and not a byte more: the client that it names; none where the
+/// proxy speaks for itself or does not know.
+///
+/// # Errors
+/// When nothing comes, or no header, or not all of it in time.
+pub async fn read(socket: &mut TcpStream, deadline: Instant) -> Result<Told, Unreceived> {
     timeout_at(deadline, take(socket))
         .await
         .unwrap_or(Err(Unheard::ProxyTooSlow.into()))

@@ -11,6 +11,7 @@
 use std::panic::catch_unwind;
 use std::path::Path;
 
+pub mod callers;
 mod mutation;
 pub mod reference;
 pub mod targets;
@@ -70,15 +71,32 @@ fn any_record_comes_out_as_it_went_in_or_is_counted() {
     run("record", targets::record, 150);
 }
 
+#[test]
+fn any_bytes_before_http_name_whom_they_plainly_name_or_nobody() {
+    run("proxy_header", callers::proxy_header, 5_000);
+}
+
+#[test]
+fn any_forwarding_header_names_nobody_that_no_proxy_has_seen() {
+    run("forwarded", callers::forwarded, 20_000);
+}
+
 /// Each target is there for cargo-fuzz too.
 #[test]
 fn cargo_fuzz_has_the_same_targets() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("it is there");
-    for target in ["header", "event", "configuration", "record"] {
+    for target in [
+        "header",
+        "event",
+        "configuration",
+        "record",
+        "proxy_header",
+        "forwarded",
+    ] {
         let path = format!("fuzz_targets/{target}.rs");
         let text = std::fs::read_to_string(folder.join(&path)).expect("it is there");
-        assert!(text.contains(&format!("targets::{target}(data)")), "{text}");
+        assert!(text.contains(&format!("::{target}(data)")), "{text}");
         assert!(
             manifest.contains(&format!("path = \"{path}\"")),
             "{manifest}"
