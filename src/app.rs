@@ -41,6 +41,9 @@ pub use vitals::Vitals;
 /// How long the last spans may take to the collector, once everything else has stopped.
 const SPANS: Duration = Duration::from_secs(1);
 
+/// How long the operators' listener may take to end, in which nothing is kept.
+const LAST_PAGE: Duration = Duration::from_secs(1);
+
 /// A running bridge.
 #[derive(Debug)]
 pub struct Bridge {
@@ -190,7 +193,9 @@ impl Bridge {
         futures_util::future::join_all(closing).await;
         let closed =
             tokio::time::timeout(left().max(Duration::from_millis(500)), self.spool.close()).await;
-        self.listeners.admin.handle.stop(false).await;
+        let deaf = self.listeners.admin.handle.stop(false);
+        // A page that an operator is waiting for does not matter any more.
+        let _ = tokio::time::timeout(LAST_PAGE, deaf).await;
         let tracer = self.tracer.clone();
         let flush = tokio::task::spawn_blocking(move || tracer.close(SPANS));
         // What the collector has not taken by then is lost, and nothing else is.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::mark::Marks;
 use super::output::Output;
-use super::{ConfigFile, Failure, runtime, topics};
+use super::{ConfigFile, Failure, block_on, topics};
 use crate::app;
 use crate::config::{
     IngressSettings, IngressTls, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
@@ -64,11 +64,13 @@ impl Check {
         }
         if self.connect {
             let needs = app::needs(&settings);
-            let runtime = runtime()?;
-            for sink in settings.sinks {
-                let findings = runtime.block_on(findings(sink.kind, &needs));
-                report.section(&format!("sink {}", sink.name), &findings)?;
-            }
+            block_on(async {
+                for sink in settings.sinks {
+                    let findings = findings(sink.kind, &needs).await;
+                    report.section(&format!("sink {}", sink.name), &findings)?;
+                }
+                Ok(())
+            })?;
         }
         if report.worst_is_error {
             return Err(Failure::Negative);

@@ -12,7 +12,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::serve::Signals;
-use super::{Failure, runtime, telemetry_for_people};
+use super::{Failure, block_on, telemetry_for_people};
 use crate::app::Bridge;
 use crate::config;
 use folder::Folder;
@@ -54,7 +54,7 @@ impl Demo {
                 "the demo's configuration cannot be used: {problems}"
             ))
         })?;
-        runtime()?.block_on(async {
+        block_on(async {
             let mut signals = Signals::new()?;
             let mut bridge = Bridge::start(settings)?;
             let tour = Tour::new(&bridge, &folder, text, !self.once);

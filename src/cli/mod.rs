@@ -107,6 +107,15 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::Failed(anyhow::anyhow!("the runtime cannot be started: {error}")))
 }
 
+/// Runs what a command does to its end, which is the end: a call that still waits in a thread of its
+/// own, such as one for a name that no name server answers, is left behind.
+fn block_on<T>(doing: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(doing);
+    runtime.shutdown_background();
+    outcome
+}
+
 /// Warnings and errors of the bridge's parts, for the person at the terminal.
 fn telemetry_for_people() {
     telemetry::start(&LogSettings {

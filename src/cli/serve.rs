@@ -5,7 +5,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::changes::Changes;
-use super::{ConfigFile, Failure, runtime, watchdog};
+use super::{ConfigFile, Failure, block_on, watchdog};
 use crate::app::{Bridge, Reloaded};
 use crate::config::Settings;
 use crate::source::Secret;
@@ -31,7 +31,7 @@ impl Serve {
         telemetry::start(&settings.log);
         warn_of_guessable_secrets(&settings);
         let systemd = Systemd::from_environment();
-        runtime()?.block_on(async {
+        block_on(async {
             let mut signals = Signals::new()?;
             let mut bridge = Bridge::start(settings)?;
             tracing::info!(ingress = %bridge.ingress(), admin = %bridge.admin(), version = env!("CARGO_PKG_VERSION"), "the bridge is ready");

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::config_file::admin_url;
 use super::output::Output;
 use super::serve::Signals;
-use super::{ConfigFile, Failure, runtime, topics};
+use super::{ConfigFile, Failure, block_on, topics};
 use crate::config::{Settings, SinkKind};
 use crate::sink::{Seen, kafka, rabbitmq};
 use line::Line;
@@ -63,8 +63,7 @@ type Following = JoinSet<anyhow::Result<()>>;
 impl Tail {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let settings = self.config.load()?;
-        let runtime = runtime()?;
-        let outcome = runtime.block_on(async {
+        block_on(async {
             let mut signals = Signals::new()?;
             let (seen, received) = mpsc::channel(WAITING);
             let following = self.follow(&settings, &seen)?;
@@ -73,10 +72,7 @@ impl Tail {
                 shown = self.show(received, following) => shown,
                 () = signals.stop() => Ok(()),
             }
-        });
-        // A read that waits for an event need not come back first.
-        runtime.shutdown_background();
-        outcome
+        })
     }
 
     /// Starts following; what is seen comes to `seen`.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::faults::namespace::NoAnswer;
 use crate::harness::{
-    Bridge, Copies, Load, Outlet, Report, Setup, Target, Verdict, amqp_url, kafka_brokers,
+    Bridge, Copies, Load, Outlet, Report, Setup, Target, Verdict, amqp_url, event, kafka_brokers,
 };
 
 const OBJECTS: usize = 12;
@@ -109,4 +110,33 @@ async fn row_03_a_stop_under_load_loses_and_repeats_nothing() {
             took.as_millis()
         ))
         .write(&verdict);
+}
+
+/// A thread that asks for a name cannot be called back.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: root, for a mount namespace"]
+async fn row_03_a_stop_does_not_wait_for_a_name_server_that_does_not_answer() {
+    let setup = Setup::kafka("kafka.test:9092")
+        .and_rabbitmq("amqp://rabbitmq.test")
+        .top("shutdown_timeout = \"2s\"");
+    let nobody = NoAnswer::new(setup.path("hookferry.toml").parent().expect("a folder")).await;
+    let mut bridge = Bridge::start_through(&nobody.command(), &setup.write()).await;
+    bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
+    nobody.is_asked().await;
+    nobody.is_asked().await;
+    let began = Instant::now();
+    bridge.signal("TERM");
+    let status = bridge.ended().await;
+    let took = began.elapsed();
+    assert_eq!(status.code(), Some(0), "{}", bridge.log());
+    // A Kafka client that asks is given five seconds more to end.
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    Report::row(3)
+        .did(format!(
+            "`SIGTERM` while the brokers' names are asked for and nobody answers for 30 s; ended after {} ms",
+            took.as_millis()
+        ))
+        .held();
 }

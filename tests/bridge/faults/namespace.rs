@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tokio::net::UdpSocket;
+
 /// A network namespace on two wires: one to the test, one to the broker.
 pub struct Island {
     name: String,
@@ -85,6 +87,57 @@ fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments}: {said}");
 }
 
+/// A mount namespace whose only name server hears every question and answers none.
+pub struct NoAnswer {
+    server: UdpSocket,
+    resolver: PathBuf,
+    order: PathBuf,
+}
+
+impl NoAnswer {
+    /// The server. The files are kept in this folder; a question is waited for half a minute.
+    pub async fn new(folder: &Path) -> Self {
+        let [a, b, c, _] = getrandom::u32().expect("randomness").to_ne_bytes();
+        let address = format!("127.{}.{b}.{c}", 1 + a / 2);
+        let server = UdpSocket::bind(format!("{address}:53")).await;
+        let this = Self {
+            server: server.expect("root, and nobody else there"),
+            resolver: folder.join("resolv.conf"),
+            order: folder.join("nsswitch.conf"),
+        };
+        let lines = format!("nameserver {address}\noptions timeout:30 attempts:1\n");
+        std::fs::write(&this.resolver, lines).expect("writable");
+        std::fs::write(&this.order, "hosts: dns\n").expect("writable");
+        this
+    }
+
+    /// Returns once a name has been asked for.
+    pub async fn is_asked(&self) {
+        self.server.recv(&mut [0; 512]).await.expect("a question");
+    }
+
+    /// What the bridge is started through.
+    pub fn command(&self) -> Vec<String> {
+        mounted([
+            (&self.resolver, "/etc/resolv.conf"),
+            (&self.order, "/etc/nsswitch.conf"),
+        ])
+    }
+}
+
+/// A mount namespace in which each of these files has the place behind it.
+fn mounted(files: [(&Path, &str); 2]) -> Vec<String> {
+    const MOUNT: &str =
+        "mount --bind \"$1\" $2 && mount --bind \"$3\" $4 && shift 4 && exec \"$@\"";
+    let mut command = ["unshare", "--mount", "sh", "-c", MOUNT, "sh"]
+        .map(str::to_owned)
+        .to_vec();
+    for (file, place) in files {
+        command.extend([file.to_str().expect("UTF-8").to_owned(), place.to_owned()]);
+    }
+    command
+}
+
 /// A mount namespace with an `/etc/hosts` of its own, and no other way to look up a name.
 pub struct Names {
     hosts: PathBuf,
@@ -115,13 +168,9 @@ impl Names {
 
     /// What the bridge is started through.
     pub fn command(&self) -> Vec<String> {
-        const MOUNT: &str = "mount --bind \"$1\" /etc/hosts && \
-            mount --bind \"$2\" /etc/nsswitch.conf && shift 2 && exec \"$@\"";
-        let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-        let mut command = ["unshare", "--mount", "sh", "-c", MOUNT, "sh"]
-            .map(str::to_owned)
-            .to_vec();
-        command.extend([path(&self.hosts), path(&self.order)]);
-        command
+        mounted([
+            (&self.hosts, "/etc/hosts"),
+            (&self.order, "/etc/nsswitch.conf"),
+        ])
     }
 }
