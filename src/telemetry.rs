@@ -4,8 +4,12 @@ use std::io::{self, Write};
 use std::panic;
 use std::sync::{Arc, OnceLock};
 
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::Handle;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogSettings;
 use crate::config::file::LogFormat;
@@ -19,18 +23,10 @@ static FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 pub struct Filter(EnvFilter);
 
 impl Filter {
-    /// The configured filter, which has been checked, and what never is logged.
-    ///
-    /// lapin logs every returned message with its body, and bodies never belong in a log. actix_http
-    /// logs every malformed head as an error: those are counted, and whoever sends them must not be
-    /// able to fill the disk.
+    /// The configured filter, which has been checked.
     #[must_use]
     pub fn of(log: &LogSettings) -> Self {
-        let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-        let off = ["lapin=off", "actix_http=off"].iter();
-        Self(off.fold(filter, |filter, off| {
-            filter.add_directive(off.parse().expect("a directive"))
-        }))
+        Self(EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info")))
     }
 
     /// Logs by this filter from now on.
@@ -39,6 +35,17 @@ impl Filter {
             change(self.0);
         }
     }
+}
+
+/// Whether it may be logged at all, whatever the filter says: one that names a module of a library
+/// is more specific than any ban on the library in it.
+///
+/// lapin logs every returned message with its body, and bodies never belong in a log. actix_http
+/// logs every malformed head as an error: those are counted, and whoever sends them must not be
+/// able to fill the disk.
+fn is_fit_to_print(metadata: &Metadata<'_>) -> bool {
+    let library = metadata.target().split("::").next();
+    !matches!(library, Some("lapin" | "actix_http"))
 }
 
 /// Starts logging to standard error. A second start in one process changes nothing.
@@ -51,13 +58,15 @@ pub fn start(log: &LogSettings) {
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_filter_reloading();
             let handle = builder.reload_handle();
-            started(builder.try_init().is_ok(), handle);
+            let log = builder.finish().with(filter_fn(is_fit_to_print));
+            started(log.try_init().is_ok(), handle);
         }
         LogFormat::Text => {
             let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
             let builder = builder.with_ansi(is_terminal).with_filter_reloading();
             let handle = builder.reload_handle();
-            started(builder.try_init().is_ok(), handle);
+            let log = builder.finish().with(filter_fn(is_fit_to_print));
+            started(log.try_init().is_ok(), handle);
         }
     }
 }

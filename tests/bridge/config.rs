@@ -1,6 +1,7 @@
-//! A configuration that is wrong: every problem at once, each with its key path, exit code 2.
+//! A configuration that is wrong: every problem at once, each with its key path, exit code 2. And one
+//! that asks for what it must not get.
 
-use crate::harness::Setup;
+use crate::harness::{Bridge, Setup, amqp_url, event};
 
 /// Runs the bridge on this text: what it said, having ended with 2.
 async fn refused(setup: &Setup, text: &str) -> String {
@@ -185,4 +186,28 @@ fn the_example_files_are_understood() {
         found += 1;
     }
     assert!(found >= 3, "{found} files in {folder}");
+}
+
+/// lapin logs what RabbitMQ returns, body and all, to whoever asks for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_filter_brings_a_body_into_the_log() {
+    let setup = Setup::rabbitmq(&amqp_url());
+    let text = std::fs::read_to_string(setup.write()).unwrap();
+    let filter = "[log]\nfilter = \"info,lapin::returned_messages=trace,hookferry=debug\"";
+    let path = setup.path("filtered.toml");
+    std::fs::write(&path, text.replace("[log]", filter)).unwrap();
+    let bridge = Bridge::start(&path).await;
+    bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
+    // Nothing is bound to the exchange.
+    let returned = [("sink", "rabbitmq"), ("result", "unroutable")];
+    bridge
+        .counts("publish_attempts_total", &returned, 1.0)
+        .await;
+    let log = bridge.log();
+    assert!(log.contains("the bridge is ready"), "{log}");
+    for never in ["Server returned us a message", "triggered_at", "lapin"] {
+        assert!(!log.contains(never), "{log}");
+    }
 }
