@@ -102,10 +102,24 @@ fn text(path: &Path) -> Result<String, Problems> {
 fn table(text: &str) -> Result<Table, Problems> {
     text.parse().map_err(|error: toml::de::Error| {
         let mut problems = Problems::default();
-        let found = error.to_string().trim().replace('\n', " ");
-        problems.add("the file", found, "mend the TOML at that line");
+        // Not as the error prints itself: it quotes the line, in which a password may stand.
+        let found = format!("{}: {}", place(text, &error), error.message());
+        let remedy = "mend the TOML at that line";
+        problems.add("the file", found.trim().replace('\n', " "), remedy);
         problems
     })
+}
+
+/// Where in the text an error is, as editors count.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(text.len(), |span| span.start);
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    format!(
+        "line {}, column {}",
+        before.matches('\n').count() + 1,
+        line.chars().count() + 1
+    )
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -188,6 +188,16 @@ fn the_example_files_are_understood() {
     assert!(found >= 3, "{found} files in {folder}");
 }
 
+/// The line that cannot be read may hold a password.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_in_the_toml_is_told_by_its_place_and_not_by_its_line() {
+    let setup = Setup::store();
+    let text = "# ä\n[sink.mq]\nurl = \"amqp://bob:of-bob@mq\" type = \"rabbitmq\"\n";
+    let said = refused(&setup, text).await;
+    assert!(said.contains("the file: line 3, column 30: "), "{said}");
+    assert!(!said.contains("of-bob"), "{said}");
+}
+
 /// lapin logs what RabbitMQ returns, body and all, to whoever asks for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_filter_brings_a_body_into_the_log() {
