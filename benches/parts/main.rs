@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | `header` | `Source::read_signature` | one header |
 //! | `verify` | `Claim::verify` | one delivery |
+//! | `trace` | `TraceContext::received` and `::start` | one delivery |
 //! | `event` | `Event::read` | one delivery |
 //! | `route` | `Router::route` | one event |
 //! | `message` | what a sink asks of a message before it encodes it | one message |
@@ -35,6 +36,7 @@ mod message;
 mod route;
 mod signature;
 mod spool;
+mod trace;
 
 use std::time::Duration;
 
@@ -47,6 +49,7 @@ fn main() {
         .sample_size(50)
         .configure_from_args();
     signature::bench(&mut criterion);
+    trace::bench(&mut criterion);
     event::bench(&mut criterion);
     route::bench(&mut criterion);
     message::bench(&mut criterion);
