@@ -68,7 +68,7 @@ impl Outlets {
             };
             let (pace, wanted) = watch::channel(pace);
             outlets.paces.push((name.clone(), pace));
-            let dispatcher = Dispatcher::new(served, spool.clone(), wanted, Arc::clone(metrics));
+            let dispatcher = Dispatcher::new(served, spool.clone(), wanted, metrics);
             outlets.pulses.push((name.clone(), dispatcher.pulse()));
             let (stop, of) = (outlets.stop.clone(), name.clone());
             let run = async move {

@@ -1,45 +1,36 @@
 //! Deliveries as One Codex makes them (<https://docs.onecodex.com>, webhooks), with objects of our
 //! own invention: each is a new event.
 
-use anyhow::anyhow;
 use jiff::Timestamp;
 
-use super::Failure;
 use crate::name::{EventType, ObjectId};
 
 /// The body of a delivery: `object` happened to have `event_type` at `now`.
-pub(super) fn body(
-    event_type: &EventType,
-    object: &ObjectId,
-    now: Timestamp,
-) -> Result<String, Failure> {
+pub(super) fn body(event_type: &EventType, object: &ObjectId, now: Timestamp) -> String {
     let now = microseconds(now);
-    Ok(match event_type.as_str().split('.').next() {
-        Some("sample") => sample(event_type, object, now)?,
-        _ => analysis(event_type, object, now)?,
-    })
+    match event_type.as_str().split('.').next() {
+        Some("sample") => sample(event_type, object, now),
+        _ => analysis(event_type, object, now),
+    }
 }
 
 /// An object id nobody has used: 16 hex digits.
-pub(super) fn object_id() -> Result<ObjectId, Failure> {
-    let text = hex_digits()?;
-    Ok(ObjectId::parse(&text).expect("hex digits are within the character set"))
+pub(super) fn object_id() -> ObjectId {
+    ObjectId::parse(&hex_digits()).expect("hex digits are within the character set")
 }
 
 /// 16 random hex digits.
-pub(super) fn hex_digits() -> Result<String, Failure> {
-    let random = getrandom::u64()
-        .map_err(|error| Failure::Failed(anyhow!("the system has no random numbers: {error}")))?;
-    Ok(format!("{random:016x}"))
+pub(super) fn hex_digits() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }
 
 fn microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
-fn sample(event_type: &EventType, object: &ObjectId, now: Timestamp) -> Result<String, Failure> {
-    let (owner, classification) = (hex_digits()?, hex_digits()?);
-    Ok(format!(
+fn sample(event_type: &EventType, object: &ObjectId, now: Timestamp) -> String {
+    let (owner, classification) = (hex_digits(), hex_digits());
+    format!(
         concat!(
             r#"{{"api_version":"v1","event_type":"{event_type}","object_type":"sample","triggered_at":"{now}","#,
             r#""object":{{"$uri":"/api/v1/samples/{object}","created_at":"{now}","filename":"zymo-mock-{object}.fastq.gz","#,
@@ -51,18 +42,18 @@ fn sample(event_type: &EventType, object: &ObjectId, now: Timestamp) -> Result<S
         object = object,
         owner = owner,
         classification = classification,
-    ))
+    )
 }
 
-fn analysis(event_type: &EventType, object: &ObjectId, now: Timestamp) -> Result<String, Failure> {
-    let (job, of) = (hex_digits()?, hex_digits()?);
+fn analysis(event_type: &EventType, object: &ObjectId, now: Timestamp) -> String {
+    let (job, of) = (hex_digits(), hex_digits());
     let failed = event_type.as_str().ends_with(".failed");
     let error = if failed {
         "the job ran out of memory; it is tried again"
     } else {
         ""
     };
-    Ok(format!(
+    format!(
         concat!(
             r#"{{"api_version":"v1","event_type":"{event_type}","object_type":"analysis","triggered_at":"{now}","#,
             r#""object":{{"$uri":"/api/v1/analyses/{object}","analysis_type":"classification","complete":true,"#,
@@ -76,7 +67,7 @@ fn analysis(event_type: &EventType, object: &ObjectId, now: Timestamp) -> Result
         job = job,
         of = of,
         success = !failed,
-    ))
+    )
 }
 
 #[cfg(test)]
@@ -89,7 +80,7 @@ mod tests {
         for text in ONE_CODEX.event_types {
             let event_type = EventType::parse(text).expect("documented");
             let object = ObjectId::parse("7428cca4a3a04a8e").expect("hex");
-            let body = body(&event_type, &object, Timestamp::UNIX_EPOCH).expect("random numbers");
+            let body = body(&event_type, &object, Timestamp::UNIX_EPOCH);
             let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
             assert_eq!(value["event_type"], *text);
             let uri = value["object"]["$uri"].as_str().expect("a string");

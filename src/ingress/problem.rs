@@ -171,5 +171,5 @@ impl Problem {
 }
 
 fn request_id() -> String {
-    format!("{:016x}", getrandom::u64().unwrap_or_default())
+    format!("{:016x}", rand::random::<u64>())
 }

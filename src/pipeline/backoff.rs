@@ -48,19 +48,13 @@ impl Backoff {
     /// Notes a failure and says how long to wait.
     pub fn failed(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.schedule.delay(self.failures, random())
+        self.schedule.delay(self.failures, rand::random())
     }
 
     /// Forgets the failures.
     pub fn worked(&mut self) {
         self.failures = 0;
     }
-}
-
-/// A number in 0..=1. Without the system's randomness it is the middle: jitter is a courtesy.
-#[must_use]
-pub fn random() -> f64 {
-    getrandom::u32().map_or(0.5, |n| f64::from(n) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

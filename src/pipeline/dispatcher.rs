@@ -12,12 +12,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::{Backoff, Schedule, random};
+use super::backoff::{Backoff, Schedule};
 use super::gate::{Gate, Turn};
+use super::instruments::{Instruments, Outcome, Standing};
 use super::publishing::{Attempt, Publishing};
 use super::pulse::{Asked, Pulse};
 use super::window::Window;
-use crate::event::{Content, OrderingKey, SinkIndex};
+use crate::event::{OrderingKey, SinkIndex};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
@@ -78,7 +79,7 @@ pub struct Dispatcher {
     pace: Pace,
     /// The pace that is wanted, which may change.
     wanted: watch::Receiver<Pace>,
-    metrics: Arc<Metrics>,
+    instruments: Instruments,
     pulse: Pulse,
     asked: Asked,
     tracer: Tracer,
@@ -110,17 +111,17 @@ impl Dispatcher {
         served: Served,
         spool: Spool,
         mut wanted: watch::Receiver<Pace>,
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
     ) -> Self {
         let (pulse, asked) = Pulse::new();
         let pace = *wanted.borrow_and_update();
         Self {
+            instruments: Instruments::of(metrics, &served.name),
             name: served.name,
             index: served.index,
             spool,
             pace,
             wanted,
-            metrics,
             pulse,
             asked,
             tracer: served.tracer,
@@ -363,7 +364,7 @@ impl Dispatcher {
 
     fn delivered(&mut self, record: &Arc<Record>) {
         let sequence = record.position().sequence;
-        self.observe(record);
+        self.instruments.delivered(record.event());
         if self.setbacks.remove(&sequence).is_some()
             && self.setbacks.is_empty()
             && self.unroutable.is_empty()
@@ -417,7 +418,7 @@ impl Dispatcher {
 
     fn set_back(&mut self, sequence: u64, key: OrderingKey) {
         let setbacks = self.setbacks.remove(&sequence).unwrap_or(0) + 1;
-        let due = Instant::now() + self.pace.schedule.delay(setbacks, random());
+        let due = Instant::now() + self.pace.schedule.delay(setbacks, rand::random());
         self.unroutable.insert((due, sequence), (key, setbacks));
     }
 
@@ -453,78 +454,30 @@ impl Dispatcher {
     }
 
     fn count<T>(&self, record: &Record, result: &Result<T, PublishError>, started: Instant) {
-        let name = self.name.as_str();
-        let outcome = match result {
-            Ok(_) => "confirmed",
-            Err(PublishError::Unavailable(_)) => "unavailable",
-            Err(PublishError::Unroutable(_)) => "unroutable",
-            Err(PublishError::Refused { .. }) => "refused",
-        };
-        self.metrics
-            .publish_attempts_total
-            .with_label_values(&[name, outcome])
-            .inc();
-        self.metrics
-            .publish_confirm_duration_seconds
-            .with_label_values(&[name])
-            .observe(started.elapsed().as_secs_f64());
+        let outcome = Outcome::of(result);
+        self.instruments.attempted(outcome, started.elapsed());
         self.tracer
             .published(record.event().traceparent(), || Work {
-                name: format!("publish {name}"),
+                name: format!("publish {}", self.name),
                 started,
                 attributes: vec![
                     ("messaging.operation.name", "publish".to_owned()),
                     ("messaging.operation.type", "send".to_owned()),
                     ("messaging.message.id", record.event().id().to_string()),
-                    ("hookferry.sink", name.to_owned()),
+                    ("hookferry.sink", self.name.to_string()),
                     ("hookferry.event_type", record.label().to_owned()),
                 ],
-                error: result.is_err().then_some(outcome),
+                error: result.is_err().then_some(outcome.as_str()),
             });
     }
 
-    fn observe(&self, record: &Record) {
-        let (name, now) = (self.name.as_str(), Timestamp::now());
-        let since = |time: Timestamp| now.duration_since(time).as_secs_f64();
-        self.metrics
-            .event_delivery_duration_seconds
-            .with_label_values(&[name])
-            .observe(since(record.event().received_at()));
-        if let Content::Understood(content) = record.event().content() {
-            self.metrics
-                .event_lag_seconds
-                .with_label_values(&[name])
-                .observe(since(content.triggered_at));
-        }
-        self.metrics
-            .last_delivery_timestamp_seconds
-            .with_label_values(&[name])
-            .set(now.as_second());
-    }
-
     fn show(&self) {
-        let label = &[self.name.as_str()];
-        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.metrics
-            .publish_in_flight
-            .with_label_values(label)
-            .set(gauge(self.publishing.len()));
-        self.metrics
-            .events_unroutable
-            .with_label_values(label)
-            .set(gauge(self.unroutable.len() + self.setbacks.len()));
-        self.metrics
-            .sink_paused
-            .with_label_values(label)
-            .set(i64::from(self.paused_at.is_some()));
-        let oldest = self
-            .held
-            .first_key_value()
-            .map_or(0.0, |(_, time)| time.as_duration().as_secs_f64());
-        self.metrics
-            .spool_oldest_event_timestamp_seconds
-            .with_label_values(label)
-            .set(oldest);
+        self.instruments.show(Standing {
+            in_flight: self.publishing.len(),
+            unroutable: self.unroutable.len() + self.setbacks.len(),
+            is_paused: self.paused_at.is_some(),
+            oldest: self.held.first_key_value().map(|(_, received)| *received),
+        });
     }
 }
 

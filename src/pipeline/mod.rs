@@ -5,6 +5,7 @@ mod accept;
 mod backoff;
 mod dispatcher;
 mod gate;
+mod instruments;
 mod publishing;
 mod pulse;
 mod window;

@@ -49,11 +49,7 @@ impl TraceContext {
     /// A new trace.
     #[must_use]
     pub fn start(sampled: bool) -> Self {
-        let mut trace = [0; 16];
-        if getrandom::fill(&mut trace).is_err() {
-            // Only the correlation of a trace is at stake, and all zero would be invalid.
-            trace = [1; 16];
-        }
+        let trace: [u8; 16] = valid(rand::random());
         Self {
             parent: TraceParent::of(&hex::encode(trace), new_span_id(), sampled),
             state: None,
@@ -160,12 +156,12 @@ impl TraceState {
 }
 
 fn new_span_id() -> SpanId {
-    let mut id = SpanId::default();
-    if getrandom::fill(&mut id).is_err() || id == SpanId::default() {
-        // As for a trace.
-        id = [1; 8];
-    }
-    id
+    valid(rand::random())
+}
+
+/// All zero would be no id (sections 3.2.2.3 and 3.2.2.4).
+fn valid<const N: usize>(id: [u8; N]) -> [u8; N] {
+    if id == [0; N] { [1; N] } else { id }
 }
 
 fn bytes<const N: usize>(text: &str) -> [u8; N] {

@@ -67,7 +67,7 @@ impl Tracer {
                 recorded: None,
             },
             None => {
-                let context = TraceContext::start(random() < recorder.sample_ratio);
+                let context = TraceContext::start(rand::random::<f64>() < recorder.sample_ratio);
                 let recorded = context.parent.is_sampled().then_some(None);
                 Entered { context, recorded }
             }
@@ -110,13 +110,6 @@ impl Tracer {
             recorder.exporter.close(timeout);
         }
     }
-}
-
-/// From 0 up to, but not, 1; nothing is recorded where the system gives no randomness.
-fn random() -> f64 {
-    getrandom::u32().map_or(1.0, |random| {
-        f64::from(random) / (f64::from(u32::MAX) + 1.0)
-    })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(1);
 
 /// A name that no other test, and no earlier run, has used.
 pub fn unique(prefix: &str) -> String {
-    let id = uuid::Uuid::from_u128(u128::from(getrandom::u64().expect("randomness")));
+    let id = uuid::Uuid::from_u128(u128::from(rand::random::<u64>()));
     format!("{prefix}-{}", &id.simple().to_string()[16..])
 }
 

@@ -38,7 +38,7 @@ async fn a_thousand_kills_lose_nothing_and_keep_the_order() {
     let mut slowest = Duration::ZERO;
     let mut killed = 0;
     while killed < kills() {
-        let life = getrandom::u64().expect("randomness") % LIFE_MILLISECONDS;
+        let life = rand::random::<u64>() % LIFE_MILLISECONDS;
         // The moment is the point here.
         tokio::time::sleep(Duration::from_millis(life)).await;
         bridge.kill();

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::cli::{Failure, sample};
+use crate::cli::sample;
 use crate::name::EventType;
 
 /// A delivery, and what should be answered.
@@ -19,24 +19,22 @@ pub(super) struct Delivery {
 }
 
 /// All of them, in order. An object's later events happen later.
-pub(super) fn deliveries(now: Timestamp) -> Result<Vec<Delivery>, Failure> {
-    let (uploaded, analysed) = (sample::object_id()?, sample::object_id()?);
+pub(super) fn deliveries(now: Timestamp) -> Vec<Delivery> {
+    let (uploaded, analysed) = (sample::object_id(), sample::object_id());
     let body = |event_type: &str, object, seconds_ago| {
         let event_type = EventType::parse(event_type).expect("a documented event type");
         let time = Timestamp::from_second(now.as_second() - seconds_ago).unwrap_or(now);
-        sample::body(&event_type, object, time).map(String::into_bytes)
+        sample::body(&event_type, object, time).into_bytes()
     };
-    let good = |event_type: &str, object, seconds_ago| -> Result<Delivery, Failure> {
-        Ok(Delivery {
-            what: format!("{event_type} {object}"),
-            body: body(event_type, object, seconds_ago)?,
-            forged: false,
-            expected: "accepted",
-        })
+    let good = |event_type: &str, object, seconds_ago| Delivery {
+        what: format!("{event_type} {object}"),
+        body: body(event_type, object, seconds_ago),
+        forged: false,
+        expected: "accepted",
     };
-    let sample_uploaded = good("sample.uploaded", &uploaded, 3)?;
-    let failed = good("analysis.failed", &analysed, 2)?;
-    let succeeded = good("analysis.succeeded", &analysed, 1)?;
+    let sample_uploaded = good("sample.uploaded", &uploaded, 3);
+    let failed = good("analysis.failed", &analysed, 2);
+    let succeeded = good("analysis.succeeded", &analysed, 1);
     let again = Delivery {
         what: "the same delivery once more".into(),
         expected: "duplicate",
@@ -44,22 +42,22 @@ pub(super) fn deliveries(now: Timestamp) -> Result<Vec<Delivery>, Failure> {
     };
     let forged = Delivery {
         what: "one with a wrong signature".into(),
-        body: body("sample.uploaded", &uploaded, 0)?,
+        body: body("sample.uploaded", &uploaded, 0),
         forged: true,
         expected: "signature_mismatch",
     };
     let unreadable = Delivery {
         what: "one that is authentic, but no event".into(),
-        body: format!(r#"{{"hello":"{}""#, sample::hex_digits()?).into_bytes(),
+        body: format!(r#"{{"hello":"{}""#, sample::hex_digits()).into_bytes(),
         forged: false,
         expected: "quarantined",
     };
-    Ok(vec![
+    vec![
         sample_uploaded,
         failed,
         succeeded,
         again,
         forged,
         unreadable,
-    ])
+    ]
 }

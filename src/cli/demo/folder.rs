@@ -21,7 +21,7 @@ pub(super) struct Folder {
 impl Folder {
     /// A new folder among the temporary ones.
     pub(super) fn temporary(keep: bool) -> Result<Self, Failure> {
-        let name = format!("hookferry-demo-{}", sample::hex_digits()?);
+        let name = format!("hookferry-demo-{}", sample::hex_digits());
         Self::open(std::env::temp_dir().join(name), !keep)
     }
 
@@ -37,7 +37,7 @@ impl Folder {
         builder
             .create(&path)
             .with_context(|| format!("cannot make the folder {}", path.display()))?;
-        let text = format!("{}{}", sample::hex_digits()?, sample::hex_digits()?);
+        let text = format!("{}{}", sample::hex_digits(), sample::hex_digits());
         let secret = Secret::new(&text).expect("32 digits are not empty");
         let folder = Self {
             path,

@@ -106,7 +106,7 @@ impl Tour {
         ))?;
         let marks = Marks::for_output();
         let mut sent = Vec::new();
-        for delivery in deliveries(Timestamp::now())? {
+        for delivery in deliveries(Timestamp::now()) {
             let reply = if delivery.forged {
                 let signature = format!("t={} v1={}", Timestamp::now().as_second(), "0".repeat(64));
                 self.webhook.deliver_signed(&delivery.body, &signature)?

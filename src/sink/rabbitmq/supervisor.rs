@@ -306,7 +306,5 @@ impl Pause {
 
 /// Half to all of the pause, so that many bridges do not knock at once.
 fn jittered(pause: Duration) -> Duration {
-    // Without randomness from the system there is still a pause, only the same for all.
-    let random = getrandom::u32().unwrap_or(u32::MAX);
-    pause.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+    pause.mul_f64(0.5 + 0.5 * rand::random::<f64>())
 }

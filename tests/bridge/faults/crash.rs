@@ -19,7 +19,7 @@ async fn crashes(setup: &Setup, outlet: &mut Outlet, kills: usize) -> (Bridge, V
     for kill in 1..=kills {
         load.reaches(OBJECTS * EACH * kill / (kills + 1)).await;
         // The moment is the point here: anywhere between two answers.
-        let moment = getrandom::u64().expect("randomness") % 20_000;
+        let moment = rand::random::<u64>() % 20_000;
         tokio::time::sleep(Duration::from_micros(moment)).await;
         bridge.kill();
         let began = Instant::now();

@@ -16,7 +16,7 @@ pub struct Island {
 impl Island {
     pub fn new() -> Self {
         // Interface names hold 15 characters.
-        let [a, b, ..] = getrandom::u32().expect("randomness").to_ne_bytes();
+        let [a, b, ..] = rand::random::<u32>().to_ne_bytes();
         let island = Self {
             name: format!("hf{}", std::process::id()),
             net: format!("10.{}.{b}", 128 + a / 2),
@@ -97,7 +97,7 @@ pub struct NoAnswer {
 impl NoAnswer {
     /// The server. The files are kept in this folder; a question is waited for half a minute.
     pub async fn new(folder: &Path) -> Self {
-        let [a, b, c, _] = getrandom::u32().expect("randomness").to_ne_bytes();
+        let [a, b, c, _] = rand::random::<u32>().to_ne_bytes();
         let address = format!("127.{}.{b}.{c}", 1 + a / 2);
         let server = UdpSocket::bind(format!("{address}:53")).await;
         let this = Self {

@@ -43,7 +43,7 @@ pub use way::Way;
 
 /// A name that no other test, and no earlier run, has used.
 pub fn unique(prefix: &str) -> String {
-    format!("{prefix}-{:016x}", getrandom::u64().expect("randomness"))
+    format!("{prefix}-{:016x}", rand::random::<u64>())
 }
 
 /// The real RabbitMQ.

@@ -61,8 +61,7 @@ impl Wishes {
 /// A port for a listener that must be known before its broker runs, below the range that the kernel
 /// hands to outgoing connections, as those that the scripts choose.
 pub fn free_port() -> u16 {
-    let random =
-        |_| 20_000 + u16::try_from(getrandom::u32().expect("randomness") % 11_000).expect("small");
+    let random = |_| 20_000 + u16::try_from(rand::random::<u32>() % 11_000).expect("small");
     let free = |port: &u16| std::net::TcpListener::bind(("0.0.0.0", *port)).is_ok();
     (0..100).map(random).find(free).expect("a free port")
 }

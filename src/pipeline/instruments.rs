@@ -1,0 +1,155 @@
+//! What a dispatcher shows of its sink: the series of its own, looked up once and not for each event.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
+
+use crate::event::{Content, Event};
+use crate::metrics::Metrics;
+use crate::name::SinkName;
+use crate::sink::PublishError;
+
+/// How a publish ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Confirmed,
+    Unavailable,
+    Unroutable,
+    Refused,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [
+        Self::Confirmed,
+        Self::Unavailable,
+        Self::Unroutable,
+        Self::Refused,
+    ];
+
+    /// What this result is.
+    pub fn of<T>(result: &Result<T, PublishError>) -> Self {
+        match result {
+            Ok(_) => Self::Confirmed,
+            Err(PublishError::Unavailable(_)) => Self::Unavailable,
+            Err(PublishError::Unroutable(_)) => Self::Unroutable,
+            Err(PublishError::Refused { .. }) => Self::Refused,
+        }
+    }
+
+    /// The metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Unavailable => "unavailable",
+            Self::Unroutable => "unroutable",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The series of one sink.
+#[derive(Debug)]
+pub(super) struct Instruments {
+    attempts: [IntCounter; Outcome::ALL.len()],
+    confirm_seconds: Histogram,
+    delivery_seconds: Histogram,
+    lag_seconds: Histogram,
+    last_delivery: IntGauge,
+    in_flight: IntGauge,
+    unroutable: IntGauge,
+    paused: IntGauge,
+    oldest: Gauge,
+}
+
+/// How a dispatcher stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    /// Publishes outstanding.
+    pub in_flight: usize,
+    /// Events that the sink has no place for.
+    pub unroutable: usize,
+    /// Whether it pauses.
+    pub is_paused: bool,
+    /// When the oldest event it holds was received.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Instruments {
+    /// The series of that sink.
+    pub fn of(metrics: &Metrics, sink: &SinkName) -> Self {
+        let sink = sink.as_str();
+        let attempts = &metrics.publish_attempts_total;
+        let label = &[sink];
+        Self {
+            attempts: Outcome::ALL
+                .map(|outcome| attempts.with_label_values(&[sink, outcome.as_str()])),
+            confirm_seconds: metrics
+                .publish_confirm_duration_seconds
+                .with_label_values(label),
+            delivery_seconds: metrics
+                .event_delivery_duration_seconds
+                .with_label_values(label),
+            lag_seconds: metrics.event_lag_seconds.with_label_values(label),
+            last_delivery: metrics
+                .last_delivery_timestamp_seconds
+                .with_label_values(label),
+            in_flight: metrics.publish_in_flight.with_label_values(label),
+            unroutable: metrics.events_unroutable.with_label_values(label),
+            paused: metrics.sink_paused.with_label_values(label),
+            oldest: metrics
+                .spool_oldest_event_timestamp_seconds
+                .with_label_values(label),
+        }
+    }
+
+    /// A publish has ended.
+    pub fn attempted(&self, outcome: Outcome, took: Duration) {
+        self.attempts[outcome as usize].inc();
+        self.confirm_seconds.observe(took.as_secs_f64());
+    }
+
+    /// An event has been delivered.
+    pub fn delivered(&self, event: &Event) {
+        let now = Timestamp::now();
+        let since = |time: Timestamp| now.duration_since(time).as_secs_f64();
+        self.delivery_seconds.observe(since(event.received_at()));
+        if let Content::Understood(content) = event.content() {
+            self.lag_seconds.observe(since(content.triggered_at));
+        }
+        self.last_delivery.set(now.as_second());
+    }
+
+    /// Shows how the dispatcher stands.
+    pub fn show(&self, standing: Standing) {
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.in_flight.set(gauge(standing.in_flight));
+        self.unroutable.set(gauge(standing.unroutable));
+        self.paused.set(i64::from(standing.is_paused));
+        let seconds = |time: Timestamp| time.as_duration().as_secs_f64();
+        self.oldest.set(standing.oldest.map_or(0.0, seconds));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_is_counted_as_itself() {
+        let metrics = Metrics::new().expect("no name twice");
+        let sink = SinkName::parse("out").expect("a slug");
+        let instruments = Instruments::of(&metrics, &sink);
+        for (times, outcome) in Outcome::ALL.into_iter().enumerate() {
+            for _ in 0..times {
+                instruments.attempted(outcome, Duration::ZERO);
+            }
+        }
+        for (times, outcome) in (0_u64..).zip(Outcome::ALL) {
+            let series = metrics
+                .publish_attempts_total
+                .with_label_values(&["out", outcome.as_str()]);
+            assert_eq!(series.get(), times, "{outcome:?}");
+        }
+    }
+}
