@@ -82,16 +82,16 @@ impl Bridge {
             Spool::open(settings.spool.clone(), &names, Arc::clone(&metrics))?;
         let tracer = Tracer::start(settings.trace.as_ref(), &metrics)?;
         let draining = Draining::default();
-        let pipeline = Arc::new(pipeline(&settings, &spool, &draining, &metrics));
+        let pipeline = pipeline(&settings, &spool, &draining, &metrics);
         let files = settings.files();
         let sinks = std::mem::take(&mut settings.sinks);
         let outlets = Outlets::open(sinks, &needs(&settings), &spool, (&tracer, &metrics))?;
-        let rules = reload::rules(&settings, &spool, None)?;
+        let rules = reload::rules(&settings, &spool, None, &metrics)?;
         let rules = Arc::new(ArcSwap::from_pointee(rules));
         let door = Door {
             rules: Arc::clone(&rules),
-            in_flight: InFlight::shown_by(metrics.http_requests_in_flight.clone()),
-            pipeline: Arc::clone(&pipeline),
+            in_flight: Arc::new(InFlight::shown_by(metrics.http_requests_in_flight.clone())),
+            pipeline: pipeline.clone(),
             tracer: tracer.clone(),
             metrics: Arc::clone(&metrics),
         };
@@ -109,7 +109,7 @@ impl Bridge {
             served: names,
         };
         Ok(Self {
-            listeners: Listeners::bind(&settings, share, (door, &reception), operators)?,
+            listeners: Listeners::bind(&settings, share, (&door, &reception), operators)?,
             draining,
             rules,
             reception,

@@ -83,9 +83,9 @@ impl Latency {
     }
 }
 
-/// A histogram of nanoseconds, to three digits.
+/// A histogram of nanoseconds up to a minute, to three digits.
 pub fn nanoseconds() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits are possible")
+    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("these bounds are possible")
 }
 
 /// Notes a duration.

@@ -17,7 +17,7 @@ use crate::sink::Sink;
 #[derive(Debug)]
 pub struct Watch {
     /// The way in, which knows whether it can accept.
-    pub pipeline: Arc<Pipeline>,
+    pub pipeline: Pipeline,
     /// The sinks, whose connections are read at every scrape.
     pub sinks: Vec<(SinkName, Arc<dyn Sink>)>,
     /// The metrics.

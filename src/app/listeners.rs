@@ -39,14 +39,14 @@ impl Listeners {
     pub fn bind(
         settings: &Settings,
         share: Share,
-        (door, reception): (Door, &Arc<ArcSwap<Reception>>),
+        (door, reception): (&Door, &Arc<ArcSwap<Reception>>),
         operators: Operators,
     ) -> anyhow::Result<Self> {
         let admin = admin::bind(operators)
             .with_context(|| format!("admin.listen: cannot listen on {}", settings.admin))?;
         let listen = settings.ingress.listen;
         let public = public(settings, share, reception);
-        let ingress = ingress::bind(&public, Arc::new(door))
+        let ingress = ingress::bind(&public, door)
             .with_context(|| format!("ingress.listen: cannot listen on {listen}"))?;
         let mut servers = JoinSet::new();
         Ok(Self {

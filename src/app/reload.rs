@@ -15,6 +15,7 @@ use crate::config::{
     IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
 };
 use crate::ingress::{ClientAddress, Entrance, Guard, Limits, Reception, Rules, Sources};
+use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{Pace, Terms};
 use crate::route::{Route, Router};
@@ -81,7 +82,12 @@ impl Bridge {
             ));
         }
         Ok(Next {
-            rules: rules(settings, &self.spool, Some(&self.rules.load()))?,
+            rules: rules(
+                settings,
+                &self.spool,
+                Some(&self.rules.load()),
+                &self.metrics,
+            )?,
             reception: reception::next(&settings.ingress, &self.reception.load())?,
             limits: settings.spool.limits,
             paces: settings
@@ -153,10 +159,11 @@ pub(super) fn rules(
     settings: &Settings,
     spool: &Spool,
     before: Option<&Rules>,
+    metrics: &Metrics,
 ) -> anyhow::Result<Rules> {
     Ok(Rules {
         guard: guard(&settings.ingress, before),
-        sources: entrances(&settings.sources, before),
+        sources: entrances(&settings.sources, before, metrics),
         limits: limits(&settings.ingress),
         terms: Terms {
             router: router(settings, spool)?,
@@ -186,11 +193,16 @@ fn limits(ingress: &IngressSettings) -> Limits {
     }
 }
 
-fn entrances(sources: &[SourceSettings], before: Option<&Rules>) -> Sources {
+fn entrances(sources: &[SourceSettings], before: Option<&Rules>, metrics: &Metrics) -> Sources {
     let entrance = |settings: &SourceSettings| {
         let name = settings.source.name.to_string();
         let before = before.and_then(|rules| rules.sources.get(&name));
-        let entrance = Entrance::new(settings.source.clone(), settings.rate_limit, before);
+        let entrance = Entrance::new(
+            settings.source.clone(),
+            settings.rate_limit,
+            before,
+            metrics,
+        );
         (name, entrance)
     };
     sources.iter().map(entrance).collect()

@@ -6,12 +6,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::{Method, header};
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
+use prometheus::{Histogram, IntCounter};
 
 use super::body;
 use super::caller::Caller;
@@ -32,19 +33,34 @@ pub(super) const UNKNOWN: &str = "unknown";
 pub struct Entrance {
     source: Source,
     quota: Option<Arc<SourceQuota>>,
+    /// The source's series that every delivery changes, looked up once.
+    answered: IntCounter,
+    age_seconds: Histogram,
 }
 
 impl Entrance {
     /// An entrance for `source` that lets `limit` deliveries a second through. One that had the same
     /// limit before the configuration was reloaded goes on counting.
     #[must_use]
-    pub fn new(source: Source, limit: Option<NonZeroU32>, before: Option<&Self>) -> Self {
+    pub fn new(
+        source: Source,
+        limit: Option<NonZeroU32>,
+        before: Option<&Self>,
+        metrics: &Metrics,
+    ) -> Self {
         let kept = before.and_then(|before| before.quota.clone());
         let quota = limit.map(|limit| {
             kept.filter(|kept| kept.limit() == limit)
                 .unwrap_or_else(|| Arc::new(SourceQuota::of(limit)))
         });
-        Self { source, quota }
+        let name = source.name.as_str();
+        let requests = &metrics.http_requests_total;
+        Self {
+            answered: requests.with_label_values(&[name, StatusCode::OK.as_str()]),
+            age_seconds: metrics.signature_age_seconds.with_label_values(&[name]),
+            source,
+            quota,
+        }
     }
 
     /// The source.
@@ -88,15 +104,33 @@ pub struct Rules {
     pub terms: Terms,
 }
 
+/// A request at the door.
+struct Visit<'a> {
+    request: &'a HttpRequest,
+    started: Instant,
+    /// What held when it came.
+    rules: &'a Rules,
+    /// Where it wants to go, if there is such a source.
+    entrance: Option<&'a Entrance>,
+}
+
+impl Visit<'_> {
+    /// Under which label it is counted.
+    fn label(&self) -> &str {
+        self.entrance
+            .map_or(UNKNOWN, |entrance| entrance.source.name.as_str())
+    }
+}
+
 /// The door.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Door {
     /// What it goes by now.
     pub rules: Arc<ArcSwap<Rules>>,
     /// Who is being answered.
-    pub in_flight: InFlight,
+    pub in_flight: Arc<InFlight>,
     /// The way in.
-    pub pipeline: Arc<Pipeline>,
+    pub pipeline: Pipeline,
     /// The traces of deliveries.
     pub tracer: Tracer,
     /// Where all is counted.
@@ -104,44 +138,45 @@ pub struct Door {
 }
 
 impl Door {
+    /// The door for the requests of one thread; what is returned with it runs there: see
+    /// [`Pipeline::for_this_thread`].
+    pub(super) fn for_this_thread(&self) -> (Self, impl Future<Output = ()> + 'static) {
+        let (pipeline, answering) = self.pipeline.for_this_thread();
+        let door = Self {
+            pipeline,
+            ..self.clone()
+        };
+        (door, answering)
+    }
+
     /// Answers one request.
     pub async fn answer(&self, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
-        let started = Instant::now();
         let rules = self.rules.load_full();
-        let entrance = find(request.path(), &rules.sources);
-        let passed = AssertUnwindSafe(self.pass(request, &mut payload, &rules, entrance))
+        let visit = Visit {
+            request,
+            started: Instant::now(),
+            rules: &rules,
+            entrance: find(request.path(), &rules.sources),
+        };
+        let passed = AssertUnwindSafe(self.pass(&visit, &mut payload))
             .catch_unwind()
             .await;
-        let result = passed.unwrap_or(Err(Problem::Internal));
-        let label = entrance.map_or(UNKNOWN, |entrance| entrance.source.name.as_str());
-        let response = match result {
+        let response = match passed.unwrap_or(Err(Problem::Internal)) {
             Ok(accepted) => ok(&accepted),
             Err(problem) => {
-                self.count(label, problem);
+                self.count(visit.label(), problem);
                 problem.response(payload)
             }
         };
-        let code = response.status();
-        self.metrics
-            .http_requests_total
-            .with_label_values(&[label, code.as_str()])
-            .inc();
-        self.metrics
-            .http_request_duration_seconds
-            .observe(started.elapsed().as_secs_f64());
+        self.answered(&visit, response.status());
         response
     }
 
-    async fn pass(
-        &self,
-        request: &HttpRequest,
-        payload: &mut Payload,
-        rules: &Rules,
-        entrance: Option<&Entrance>,
-    ) -> Result<Accepted, Problem> {
-        let (started, limits) = (Instant::now(), &rules.limits);
+    async fn pass(&self, visit: &Visit<'_>, payload: &mut Payload) -> Result<Accepted, Problem> {
+        let Visit { request, rules, .. } = *visit;
+        let limits = &rules.limits;
         let _place = self.admit(request, rules)?;
-        let entrance = entrance.ok_or(Problem::UnknownSource)?;
+        let entrance = visit.entrance.ok_or(Problem::UnknownSource)?;
         if request.method() != Method::POST {
             return Err(Problem::MethodNotAllowed);
         }
@@ -161,12 +196,12 @@ impl Door {
             content_type: text(request, header::CONTENT_TYPE.as_str()),
             trace: entered.context.clone(),
         };
-        let verified = self.verify(&entrance.source, claim, inbound)?;
+        let verified = self.verify(entrance, claim, inbound)?;
         entrance.take()?;
         let accepted = self.pipeline.accept(verified, &rules.terms).await;
         // Only what was proven: nobody else may fill the collector.
         self.tracer
-            .received(entered, || work(&entrance.source, started, &accepted));
+            .received(entered, || work(&entrance.source, visit.started, &accepted));
         Ok(accepted?)
     }
 
@@ -183,29 +218,40 @@ impl Door {
     /// Proves the delivery, and shows operators how far the sender's clock is off.
     fn verify(
         &self,
-        source: &Source,
+        entrance: &Entrance,
         claim: Claim<'_>,
         inbound: Inbound,
     ) -> Result<Verified, Rejection> {
         let now = Timestamp::now();
         let age = claim.age_seconds(now);
         let result = claim.verify(inbound, now);
-        let name = source.name.as_str();
         if !matches!(result, Err(Rejection::SignatureMismatch)) {
             #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
-            self.metrics
-                .signature_age_seconds
-                .with_label_values(&[name])
-                .observe(age as f64);
+            entrance.age_seconds.observe(age as f64);
         }
         if let Ok(verified) = &result {
             let secret = verified.secret().to_string();
             self.metrics
                 .secret_last_used_timestamp_seconds
-                .with_label_values(&[name, &secret])
+                .with_label_values(&[entrance.source.name.as_str(), &secret])
                 .set(now.as_second());
         }
         result
+    }
+
+    /// Counts and times the answer.
+    fn answered(&self, visit: &Visit<'_>, code: StatusCode) {
+        match visit.entrance {
+            Some(entrance) if code == StatusCode::OK => entrance.answered.inc(),
+            _ => self
+                .metrics
+                .http_requests_total
+                .with_label_values(&[visit.label(), code.as_str()])
+                .inc(),
+        }
+        self.metrics
+            .http_request_duration_seconds
+            .observe(visit.started.elapsed().as_secs_f64());
     }
 
     fn count(&self, source: &str, problem: Problem) {

@@ -62,7 +62,7 @@ pub struct Listening {
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn bind(public: &Public, door: Arc<Door>) -> io::Result<Listening> {
+pub fn bind(public: &Public, door: &Door) -> io::Result<Listening> {
     let listener = listen(public.listen)?;
     let address = listener.local_addr()?;
     let builder = Server::build()
@@ -76,9 +76,13 @@ pub fn bind(public: &Public, door: Arc<Door>) -> io::Result<Listening> {
         public.head_timeout,
         public.keep_alive,
     );
-    let (door, reception) = (Data::from(door), Arc::clone(&public.reception));
+    let (door, reception) = (door.clone(), Arc::clone(&public.reception));
     let connections = move || {
-        let (stopping, door) = (stopping.clone(), door.clone());
+        // Once for each worker, on its own thread.
+        let stopping = stopping.clone();
+        let (door, answering) = door.for_this_thread();
+        actix_web::rt::spawn(answering);
+        let door = Data::new(door);
         let arrivals = Rc::new(Arrivals {
             reception: Arc::clone(&reception),
             head_timeout,

@@ -112,7 +112,7 @@ pub struct Terms {
 }
 
 /// The way in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Pipeline {
     /// Where they lie until they are there.
     pub spool: Spool,
@@ -130,6 +130,18 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// The way in for the requests of one thread; what is returned with it runs there, and tells them
+    /// of their milestones: see [`Spool::for_this_thread`].
+    #[must_use]
+    pub fn for_this_thread(&self) -> (Self, impl Future<Output = ()> + 'static) {
+        let (spool, answering) = self.spool.for_this_thread();
+        let pipeline = Self {
+            spool,
+            ..self.clone()
+        };
+        (pipeline, answering)
+    }
+
     /// Whether a new event could be accepted now.
     ///
     /// # Errors

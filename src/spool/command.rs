@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Limits;
+use super::bundle::Caller;
 use super::inspect::Inspection;
 use super::record::Record;
 use crate::event::SinkIndex;
@@ -78,7 +79,7 @@ pub(super) type Reply<T> = oneshot::Sender<T>;
 pub(super) struct Append {
     pub routed: Routed,
     pub milestone: Milestone,
-    pub reply: Reply<Result<Appended, SpoolUnavailable>>,
+    pub caller: Caller,
 }
 
 pub(super) struct Fetch {

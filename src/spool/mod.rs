@@ -33,6 +33,7 @@
 //!   refused untouched.
 
 mod books;
+mod bundle;
 mod command;
 mod damage;
 mod format;
@@ -58,6 +59,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use bundle::{Caller, Callers};
 use command::{Append, Command, Fetch, Load};
 pub use command::{Appended, Burial, Milestone, Settlement, SpoolUnavailable};
 pub use inspect::{
@@ -148,6 +150,7 @@ pub struct Spool {
     commands: mpsc::Sender<Command>,
     state: Arc<State>,
     sinks: Arc<[(SinkIndex, SinkName)]>,
+    callers: Option<Callers>,
 }
 
 /// What others may know of the spool without asking its thread.
@@ -195,9 +198,23 @@ impl Spool {
                 commands,
                 state,
                 sinks,
+                callers: None,
             },
             stopped,
         ))
+    }
+
+    /// A handle for the callers of one thread, whose appends are answered together: each thread that
+    /// has many should have its own. What is returned with it hands out the answers, and must run on
+    /// that thread; without it they are answered all the same, one by one.
+    #[must_use]
+    pub fn for_this_thread(&self) -> (Self, impl Future<Output = ()> + 'static) {
+        let (callers, hand_out) = Callers::of_a_thread();
+        let spool = Self {
+            callers: Some(callers),
+            ..self.clone()
+        };
+        (spool, hand_out)
     }
 
     /// The number of a sink.
@@ -264,7 +281,10 @@ impl Spool {
         self.send(Command::Append(Box::new(Append {
             routed,
             milestone,
-            reply,
+            caller: Caller {
+                reply,
+                among: self.callers.clone(),
+            },
         })))?;
         if seeded::is(Bug::AcknowledgeBeforeCommit) {
             return Ok(Appended::Accepted);

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::command::{Appended, Reply, SpoolUnavailable};
-
-type Answer = Result<Appended, SpoolUnavailable>;
+use super::bundle::Answer;
+use super::command::{Appended, Reply};
 
 /// The waiting, by the sequence of the event.
 #[derive(Debug, Default)]

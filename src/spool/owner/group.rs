@@ -1,8 +1,9 @@
 //! What arrived and shall be committed together.
 
 use crate::route::Routed;
+use crate::spool::bundle::Caller;
 use crate::spool::command::{
-    Append, Appended, Burial, Command, Fetch, Load, Milestone, Reply, SpoolUnavailable,
+    Append, Burial, Command, Fetch, Load, Milestone, Reply, SpoolUnavailable,
 };
 use crate::spool::inspect::Inspector;
 use crate::spool::room::Room;
@@ -15,7 +16,7 @@ const GROUP_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Group {
     pub routed: Vec<Routed>,
-    pub replies: Vec<(Milestone, Reply<Result<Appended, SpoolUnavailable>>)>,
+    pub callers: Vec<(Milestone, Caller)>,
     pub bytes: usize,
     pub burials: Vec<(Burial, Reply<Result<(), SpoolUnavailable>>)>,
     pub fetches: Vec<Fetch>,
@@ -56,11 +57,11 @@ impl Group {
                 let Append {
                     routed,
                     milestone,
-                    reply,
+                    caller,
                 } = *append;
                 self.bytes += routed.event().body().len();
                 self.routed.push(routed);
-                self.replies.push((milestone, reply));
+                self.callers.push((milestone, caller));
             }
             Command::Bury(burial, reply) => self.burials.push((burial, reply)),
             Command::Fetch(fetch) => self.fetches.push(fetch),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::books::{Books, Entries};
+use super::bundle::{Answer, Bundles, Caller};
 use super::command::{Appended, Command, Fetch, Milestone, Reply, Settlement, SpoolUnavailable};
 use super::damage::{self, Failure};
 use super::inspect::{Inspection, Inspector};
@@ -245,17 +246,18 @@ impl Owner {
             // The dispatcher may be gone; the dead letter is written all the same.
             let _ = reply.send(Ok(()));
         }
-        for ((milestone, reply), plan) in group.replies.drain(..).zip(plans) {
-            if let Some((reply, answer)) = answer(
+        let mut bundles = Bundles::default();
+        for ((milestone, caller), plan) in group.callers.drain(..).zip(plans) {
+            if let Some((caller, answer)) = answer(
                 milestone,
-                reply,
+                caller,
                 plan,
                 (&mut entries, &mut self.recent, &mut self.waiting),
             ) {
-                // A caller that has hung up is not told; the event is kept all the same.
-                let _ = reply.send(answer);
+                bundles.put(caller, answer);
             }
         }
+        bundles.send();
         entries.close(&self.tally, &self.settling);
     }
 
@@ -267,9 +269,11 @@ impl Owner {
             WriteError::Database(error) => self.broken(error),
         }
         group.routed.clear();
-        for (_, reply) in group.replies.drain(..) {
-            let _ = reply.send(Err(SpoolUnavailable::Unwritable));
+        let mut bundles = Bundles::default();
+        for (_, caller) in group.callers.drain(..) {
+            bundles.put(caller, Err(SpoolUnavailable::Unwritable));
         }
+        bundles.send();
         for (_, reply) in group.burials.drain(..) {
             let _ = reply.send(Err(SpoolUnavailable::Unwritable));
         }
@@ -313,17 +317,15 @@ impl Owner {
     }
 }
 
-type Answer = Result<Appended, SpoolUnavailable>;
-
 /// The answer to an append, unless it has to wait for the event's delivery.
 fn answer(
     milestone: Milestone,
-    reply: Reply<Answer>,
+    caller: Caller,
     plan: Plan,
     (entries, recent, waiting): (&mut Entries<'_>, &mut Recent, &mut Waiting),
-) -> Option<(Reply<Answer>, Answer)> {
+) -> Option<(Caller, Answer)> {
     let (appended, sequence, pending) = match plan {
-        Plan::Refused(refusal) => return Some((reply, Err(refusal))),
+        Plan::Refused(refusal) => return Some((caller, Err(refusal))),
         Plan::Duplicate { original, pending } => {
             let pending = pending && !seeded::is(Bug::AnswerDuplicateEarly);
             (Appended::Duplicate, original, pending)
@@ -336,8 +338,8 @@ fn answer(
         }
     };
     if pending && milestone == Milestone::Delivered {
-        waiting.until_done(sequence, reply, appended);
+        waiting.until_done(sequence, caller.reply, appended);
         return None;
     }
-    Some((reply, Ok(appended)))
+    Some((caller, Ok(appended)))
 }
