@@ -425,8 +425,15 @@ const READER_WAIT: Duration = Duration::from_secs(1);
 /// Pages in memory per connection; to SQLite a negative number means this unit.
 const CACHE_KIB: u32 = 4096;
 
-/// A write-ahead log that grew beyond this is cut back at its next reset, in bytes.
-const WAL_LIMIT_BYTES: i64 = 16 << 20;
+/// From so many pages on the write-ahead log is moved into the file: 16 MiB. A page that is written
+/// again before that goes into the file once, and one that was emptied and filled again, too; so a
+/// queue whose rows come and go within this many pages hardly writes the file at all.
+const CHECKPOINT_PAGES: u32 = 4000;
+
+/// A write-ahead log that grew beyond this is cut back at its next reset, in bytes: more than a log
+/// of [`CHECKPOINT_PAGES`] and the commit that reaches them, because one that is cut has to grow
+/// again.
+const WAL_LIMIT_BYTES: i64 = 24 << 20;
 
 /// Reads the version, and takes the lock before the first read, so that in `Exclusive` the index of
 /// the write-ahead log is made in memory and never in a file.
@@ -459,7 +466,7 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA cache_size = -{CACHE_KIB};
          PRAGMA mmap_size = 0;
          PRAGMA journal_size_limit = {WAL_LIMIT_BYTES};
-         PRAGMA wal_autocheckpoint = 1000;"
+         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};"
     ))
 }
 

@@ -5,6 +5,10 @@ use std::collections::HashMap;
 use super::write::Unwritten;
 use crate::event::{Position, SinkIndex, SinkSet};
 
+/// How many settlements are written together, and how many wait behind them: about the number of
+/// publishes that may be outstanding, because so far the confirmed ones may have gaps.
+const LUMP: usize = 512;
+
 /// The settlements between a receipt and the commit it rides in.
 #[derive(Debug)]
 pub(super) struct Settling {
@@ -87,6 +91,31 @@ impl Settling {
     /// Starts over from what the file says of partly settled records.
     pub fn restart(&mut self, partial: HashMap<u64, SinkSet>) {
         self.partial = partial;
+    }
+
+    /// Whether every sink is done with the record, although the file does not say so yet.
+    pub fn is_done(&self, sequence: u64) -> bool {
+        self.unwritten
+            .iter()
+            .any(|unwritten| unwritten.last && unwritten.position.sequence == sequence)
+    }
+
+    /// Brings what has yet to be written into the order of the rows, and returns how much of it
+    /// shall ride in a commit that is in no hurry: none until there are [`LUMP`] twice, and then all
+    /// but the newest so many. Sinks confirm in any order. Rows that were deleted one by one would
+    /// leave pages half full, each written again for every row of it; by the time that a lump is
+    /// written, its rows are neighbours, and their pages are simply empty.
+    pub fn ripen(&mut self) -> usize {
+        let ripe = match self.unwritten.len() {
+            many if many >= 2 * LUMP => many - LUMP,
+            _ => 0,
+        };
+        if ripe > 0 {
+            // What several sinks settled of one record stays in the order in which they did.
+            self.unwritten
+                .sort_by_key(|unwritten| unwritten.position.sequence);
+        }
+        ripe
     }
 
     /// What has yet to be written.

@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
     }
 
     fn make_room(&mut self, bytes: usize) -> Result<(), SpoolUnavailable> {
-        if is_over(&self.tally, self.settings, bytes) {
+        if is_over(&self.tally, self.settings, 1, bytes) {
             Err(SpoolUnavailable::Full)
         } else if !self.room.take(bytes) {
             Err(SpoolUnavailable::DiskFull)
@@ -225,11 +225,12 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Whether `more` bytes would not fit.
-pub(super) fn is_over(tally: &Tally, settings: &Settings, more: usize) -> bool {
-    let events = tally.records + tally.dead.iter().sum::<i64>();
-    let bytes = tally.bytes + i64::try_from(more).unwrap_or(i64::MAX / 2);
-    table::unsigned(events) >= settings.limits.max_events
+/// Whether so many more events with so many bytes would not fit.
+pub(super) fn is_over(tally: &Tally, settings: &Settings, events: usize, bytes: usize) -> bool {
+    let signed = |more: usize| i64::try_from(more).unwrap_or(i64::MAX / 2);
+    let events = tally.records + tally.dead.iter().sum::<i64>() + signed(events);
+    let bytes = tally.bytes + signed(bytes);
+    table::unsigned(events) > settings.limits.max_events
         || table::unsigned(bytes) > settings.limits.max_bytes
 }
 

@@ -173,7 +173,8 @@ impl Owner {
             let _ = pulse.send(());
         }
         // The next commit begins with what has been settled, so there will be room then.
-        let full = is_over(&self.tally, &self.settings, 0) && self.settling.unwritten().is_empty();
+        let full =
+            is_over(&self.tally, &self.settings, 1, 0) && self.settling.unwritten().is_empty();
         self.state.full.store(full, Ordering::Relaxed);
         group.close
     }
@@ -253,6 +254,7 @@ impl Owner {
                 caller,
                 plan,
                 (&mut entries, &mut self.recent, &mut self.waiting),
+                &self.settling,
             ) {
                 bundles.put(caller, answer);
             }
@@ -323,11 +325,13 @@ fn answer(
     caller: Caller,
     plan: Plan,
     (entries, recent, waiting): (&mut Entries<'_>, &mut Recent, &mut Waiting),
+    settling: &Settling,
 ) -> Option<(Caller, Answer)> {
     let (appended, sequence, pending) = match plan {
         Plan::Refused(refusal) => return Some((caller, Err(refusal))),
         Plan::Duplicate { original, pending } => {
-            let pending = pending && !seeded::is(Bug::AnswerDuplicateEarly);
+            let pending =
+                pending && !settling.is_done(original) && !seeded::is(Bug::AnswerDuplicateEarly);
             (Appended::Duplicate, original, pending)
         }
         Plan::Accepted(record) => {

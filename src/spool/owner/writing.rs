@@ -9,8 +9,11 @@ use super::group::Group;
 use crate::spool::command::SpoolUnavailable;
 use crate::spool::presence::Gone;
 use crate::spool::room::{Room, Wanted};
-use crate::spool::write::{Batch, Plan, Unwritten, Writer};
+use crate::spool::write::{Batch, Plan, Unwritten, Writer, is_over};
 use crate::sqlite;
+
+/// More than a row ever has besides the body.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Why a group was not written.
 #[derive(Debug)]
@@ -56,12 +59,30 @@ impl Owner {
             room = self.room(wanted)?;
             group.put_off_burials(&mut room);
         }
-        self.write_group(group, room, expire)
+        let settled = if due || self.is_pressing(group, room) {
+            self.settling.unwritten().len()
+        } else {
+            self.settling.ripen()
+        };
+        self.write_group(group, settled, room, expire)
+    }
+
+    /// Whether all that has been settled must be written with the group: where room is scarce, where
+    /// an inspection will look, and before a dead letter, which may take the row away that a mark of
+    /// another sink is for.
+    fn is_pressing(&self, group: &Group, room: Room) -> bool {
+        let bytes = 2 * group.bytes + group.routed.len() * MAX_HEAD_BYTES;
+        group.routed.is_empty()
+            || !group.burials.is_empty()
+            || !group.inspections.is_empty()
+            || !room.is_plenty()
+            || is_over(&self.tally, &self.settings, group.routed.len(), bytes)
     }
 
     fn write_group(
         &mut self,
         group: &mut Group,
+        settled: usize,
         room: Room,
         expire: usize,
     ) -> Result<(Vec<Plan>, Vec<Unwritten>), WriteError> {
@@ -71,10 +92,8 @@ impl Owner {
             .iter()
             .map(|(burial, _)| (burial.record.position(), burial.sink));
         let buried = self.settling.foresee_all(burials);
-        let settled = self.settling.unwritten();
-        let count = settled.len();
         let batch = Batch {
-            settled,
+            settled: &self.settling.unwritten()[..settled],
             burials: group
                 .burials
                 .iter()
@@ -94,7 +113,7 @@ impl Owner {
             .disk_full
             .store(refused || writer.room.is_exhausted(), Ordering::Relaxed);
         (self.tally, self.next_sequence) = (writer.tally, writer.next_sequence);
-        self.settling.written(count);
+        self.settling.written(settled);
         if expire > 0 {
             self.ticked_at = Instant::now();
         }
