@@ -62,6 +62,7 @@ fn every_setting_is_the_one_that_was_named() {
         ("synchronous", "2"),
         ("temp_store", "2"),
         ("page_size", "4096"),
+        ("wal_autocheckpoint", "4000"),
         ("application_id", "16909060"),
     ] {
         let value: rusqlite::types::Value = connection
