@@ -116,10 +116,9 @@ impl Producer {
         self.purge();
     }
 
-    /// Fails everything outstanding; the reports follow at once.
+    /// Fails everything outstanding; the reports follow.
     pub(super) fn purge(&self) {
-        self.threaded()
-            .purge(PurgeConfig::default().queue().inflight());
+        self.threaded().purge(outstanding());
     }
 
     fn threaded(&self) -> &ThreadedProducer<Watch> {
@@ -129,6 +128,12 @@ impl Producer {
     }
 }
 
+/// All that has no report yet. Without waiting: librdkafka would wait for each of its threads to have
+/// purged its own, and one that looks up a name does so for as long as that takes.
+fn outstanding() -> PurgeConfig {
+    PurgeConfig::default().queue().inflight().non_blocking()
+}
+
 impl Drop for Producer {
     /// Ends the client on a thread of its own: librdkafka joins its threads, and one of them may be
     /// in the middle of looking up a name.
@@ -136,7 +141,7 @@ impl Drop for Producer {
         let Some(client) = self.client.take() else {
             return;
         };
-        client.purge(PurgeConfig::default().queue().inflight());
+        client.purge(outstanding());
         let end = std::thread::Builder::new().name("kafka-end".to_owned());
         if let Err(error) = end.spawn(move || drop(client)) {
             tracing::warn!(%error, "no thread to end the Kafka client on; it was ended in place");
