@@ -3,7 +3,7 @@
 //! functions to cargo-fuzz, which goes on for as long as one likes:
 //!
 //! ```text
-//! cargo +nightly fuzz run header tests/bridge/fuzz/corpus/header
+//! cargo +nightly fuzz run --sanitizer none header tests/bridge/fuzz/corpus/header
 //! ```
 //!
 //! What it finds becomes a file of the corpus.
