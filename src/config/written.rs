@@ -105,7 +105,9 @@ fn differ(
         (None, Some(Value::Table(new))) if is_section => (&empty, new),
         (None, None) => return,
         (old, new) => {
-            if !is_same(old.or(default), new.or(default)) {
+            let (old, new) = (old.or(default), new.or(default));
+            let login_alone = path.starts_with("sink.") && is_same_but_for_login(old, new);
+            if !login_alone && !is_same(old, new) {
                 found.push(path.to_owned());
             }
             return;
@@ -142,9 +144,6 @@ fn is_same(old: Option<&Value>, new: Option<&Value>) -> bool {
     let (Some(Value::String(old)), Some(Value::String(new))) = (old, new) else {
         return false;
     };
-    if without_login(old) == without_login(new) {
-        return true;
-    }
     let is = |equal: Option<bool>| equal == Some(true);
     is(read::<Span>(old)
         .zip(read::<Span>(new))
@@ -154,7 +153,13 @@ fn is_same(old: Option<&Value>, new: Option<&Value>) -> bool {
             .map(|(a, b)| a == b))
 }
 
-/// A broker's URL without the user in it, who is taken over.
+/// Whether two URLs differ in the user alone, whom a sink takes over, and nothing else does.
+fn is_same_but_for_login(old: Option<&Value>, new: Option<&Value>) -> bool {
+    let url = |value: Option<&Value>| value.and_then(Value::as_str).map(without_login);
+    url(old).is_some_and(|old| Some(old) == url(new))
+}
+
+/// A broker's URL without the user in it.
 fn without_login(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
@@ -236,6 +241,12 @@ mod tests {
         for other in ["a:b@other/d", "a:b@c/other", "a:b@c/d?heartbeat=1", "c/x@d"] {
             assert_eq!(restart_for(&url("a:b@c/d"), &url(other)), ["sink.s.url"]);
         }
+        let collector = |user: &str| format!("[trace]\notlp_endpoint = \"http://{user}@c/\"");
+        assert_eq!(
+            restart_for(&collector("a:b"), &collector("a:c")),
+            ["trace.otlp_endpoint"],
+            "nobody takes that over"
+        );
         let size = |text: &str| format!("[sink.s]\nmax_size = \"{text}\"");
         assert_eq!(restart_for(&size("1GiB"), &size("1024MiB")), [""; 0]);
     }
