@@ -230,13 +230,22 @@ impl Door {
             entrance.age_seconds.observe(age as f64);
         }
         if let Ok(verified) = &result {
-            let secret = verified.secret().to_string();
-            self.metrics
-                .secret_last_used_timestamp_seconds
-                .with_label_values(&[entrance.source.name.as_str(), &secret])
-                .set(now.as_second());
+            self.show_use(entrance.source.name.as_str(), verified.secret(), now);
         }
         result
+    }
+
+    /// Shows that a secret was used, unless a reload has taken it away since the request came: its
+    /// series is gone, and must not come back.
+    fn show_use(&self, source: &str, secret: usize, now: Timestamp) {
+        let rules = self.rules.load();
+        let secrets = rules.sources.get(source).map(|it| it.source.secrets.len());
+        if secrets.is_some_and(|secrets| secret < secrets) {
+            self.metrics
+                .secret_last_used_timestamp_seconds
+                .with_label_values(&[source, &secret.to_string()])
+                .set(now.as_second());
+        }
     }
 
     /// Counts and times the answer.

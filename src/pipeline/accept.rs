@@ -132,7 +132,6 @@ pub struct Pipeline {
 impl Pipeline {
     /// The way in for the requests of one thread; what is returned with it runs there, and tells them
     /// of their milestones: see [`Spool::for_this_thread`].
-    #[must_use]
     pub fn for_this_thread(&self) -> (Self, impl Future<Output = ()> + 'static) {
         let (spool, answering) = self.spool.for_this_thread();
         let pipeline = Self {

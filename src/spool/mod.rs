@@ -207,7 +207,6 @@ impl Spool {
     /// A handle for the callers of one thread, whose appends are answered together: each thread that
     /// has many should have its own. What is returned with it hands out the answers, and must run on
     /// that thread; without it they are answered all the same, one by one.
-    #[must_use]
     pub fn for_this_thread(&self) -> (Self, impl Future<Output = ()> + 'static) {
         let (callers, hand_out) = Callers::of_a_thread();
         let spool = Self {
