@@ -71,6 +71,30 @@ async fn secrets_are_rotated_without_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_from_before_does_not_show_a_secret_that_is_gone() {
+    let setup = Setup::store();
+    fs::write(setup.path("next"), NEXT).unwrap();
+    let bridge = setup.start().await;
+    accept_both(&setup);
+    bridge.reload(true).await;
+    let body = event("sample.uploaded", "a");
+    let bytes = Post::signed_with(&setup.source, body, NEXT, now()).bytes();
+    let (begin, rest) = bytes.split_at(bytes.len() - 10);
+    let mut connection = Connection::open(bridge.ingress).await.unwrap();
+    connection.send(begin).await.unwrap();
+    bridge.counts("http_requests_in_flight", &[], 1.0).await;
+    setup.write();
+    bridge.reload(true).await;
+    connection.send(rest).await.unwrap();
+    let answer = connection.answer().await.unwrap().unwrap();
+    assert_eq!(answer.status, 200, "it keeps to the end what it began with");
+    let labels = [("source", setup.source.as_str()), ("secret", "1")];
+    let metrics = bridge.metrics().await;
+    let shown = metrics.sum_or_zero("secret_last_used_timestamp_seconds", &labels);
+    assert!(shown < 0.5, "the secret is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_keeps_the_old_configuration_and_says_so() {
     let setup = Setup::store();
     let bridge = setup.start().await;
