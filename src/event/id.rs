@@ -74,6 +74,11 @@ impl EventId {
         self.0.as_bytes()[..6] != [0; 6]
     }
 
+    /// The id with these bytes: one that was stored.
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// The 16 bytes, in order of time.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {

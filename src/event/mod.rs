@@ -8,6 +8,7 @@ mod content;
 mod id;
 mod json;
 mod onecodex;
+mod packed;
 mod position;
 mod quarantine;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use content::Reading;
 pub use content::{Content, Understood};
 pub use id::EventId;
+pub use packed::Unpackable;
 pub use position::{Position, SinkIndex, SinkSet};
 pub use quarantine::{Quarantine, QuarantineReason};
 

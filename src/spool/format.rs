@@ -8,18 +8,24 @@ pub(super) const IDENTITY: Identity = Identity {
     application_id: APPLICATION_ID,
     version: VERSION,
     schema: SCHEMA,
-    former: &[Former {
-        version: 1,
-        schema: SCHEMA_1,
-    }],
+    former: &[
+        Former {
+            version: 2,
+            schema: SCHEMA,
+        },
+        Former {
+            version: 1,
+            schema: SCHEMA_1,
+        },
+    ],
 };
 
 /// Marks a file as a spool (`HFSP`).
 const APPLICATION_ID: i32 = 0x4846_5350;
 /// The format of the tables below.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
-/// The tables. Every row has a checksum over its other columns, but for the numbers that SQLite gives
+/// The tables, which were the same in format 2; there the records' heads were JSON. Every row has a checksum over its other columns, but for the numbers that SQLite gives
 /// the dead letters; a dead letter's `crc` is that of its record. `tally` and `sink` come first, so
 /// that a file that was cut off most likely still has them, and what the sinks are called stands
 /// twice, on two pages, because everything else goes by their numbers. `record` puts its blobs last,

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::event::{Event, Position, SinkSet};
+use crate::event::{Event, Position, SinkSet, Unpackable};
 use crate::route::{Lane, Routed, event_label};
 use crate::sink::Message;
 
@@ -18,11 +18,42 @@ pub struct Record {
     event: Arc<Event>,
 }
 
-/// All of a record but its body.
-#[derive(Serialize, Deserialize)]
-struct Head<E> {
+/// All of a record but its body: [`PACKED`], the lane's number, and the packed event. Up to format
+/// 2 it was JSON, which is still read.
+#[derive(Deserialize)]
+struct Head {
     lane: Lane,
-    event: E,
+    event: Event,
+}
+
+/// The first byte of a head as it is written now; JSON begins with a brace.
+const PACKED: u8 = 1;
+
+/// The lanes by their numbers in a head.
+const LANES: [Lane; 3] = [Lane::Typed, Lane::Other, Lane::Quarantine];
+
+/// Room for most heads, so that they grow only once.
+const USUAL_HEAD_BYTES: usize = 256;
+
+impl Head {
+    fn pack(lane: Lane, event: &Event) -> Vec<u8> {
+        let mut head = Vec::with_capacity(USUAL_HEAD_BYTES);
+        let number = LANES.iter().take_while(|known| **known != lane).count();
+        head.extend([PACKED, number.to_le_bytes()[0]]);
+        event.pack(&mut head);
+        head
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, Damage> {
+        let [PACKED, number, event @ ..] = bytes else {
+            return Ok(serde_json::from_slice(bytes)?);
+        };
+        let lane = LANES.get(usize::from(*number)).ok_or(Unpackable)?;
+        Ok(Self {
+            lane: *lane,
+            event: Event::unpack(event)?,
+        })
+    }
 }
 
 /// A record's columns.
@@ -44,7 +75,9 @@ pub(super) enum Damage {
     #[error("the checksum does not match")]
     Checksum,
     #[error("the head cannot be read: {0}")]
-    Head(#[from] serde_json::Error),
+    Json(#[from] serde_json::Error),
+    #[error("the head cannot be read: {0}")]
+    Packed(#[from] Unpackable),
 }
 
 impl Row {
@@ -101,7 +134,7 @@ impl Row {
     /// The record it holds.
     pub fn read(&self) -> Result<Record, Damage> {
         self.verify()?;
-        let Head { lane, event }: Head<Event> = serde_json::from_slice(&self.head)?;
+        let Head { lane, event } = Head::read(&self.head)?;
         let event = Arc::new(event.with_body(self.body.clone()));
         Ok(Record {
             position: self.position(),
@@ -126,31 +159,25 @@ impl Row {
 
 impl Record {
     /// The record of a newly accepted event, and its row.
-    pub(super) fn create(sequence: u64, routed: Routed) -> Result<(Self, Row), serde_json::Error> {
+    pub(super) fn create(sequence: u64, routed: Routed) -> (Self, Row) {
         let (lane, sinks) = (routed.lane(), routed.sinks());
-        let head = serde_json::to_vec(&Head {
-            lane,
-            event: routed.event(),
-        })?;
+        let head = Head::pack(lane, routed.event());
         let row = Row::new(sequence, sinks, head, routed.event().body().clone());
         let record = Self {
             position: row.position(),
             lane,
             event: Arc::new(routed.into_event()),
         };
-        Ok((record, row))
+        (record, row)
     }
 
     /// The row it came from.
-    pub(super) fn encode(&self) -> Result<Row, serde_json::Error> {
-        let head = serde_json::to_vec(&Head {
-            lane: self.lane,
-            event: &*self.event,
-        })?;
+    pub(super) fn encode(&self) -> Row {
+        let head = Head::pack(self.lane, &self.event);
         let Position {
             sequence, sinks, ..
         } = self.position;
-        Ok(Row::new(sequence, sinks, head, self.event.body().clone()))
+        Row::new(sequence, sinks, head, self.event.body().clone())
     }
 
     /// Its place.
@@ -220,6 +247,23 @@ mod tests {
         ];
         for row in changed {
             assert!(row.verify().is_err(), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_of_format_2_is_read_and_written_anew_as_it_is_now() {
+        let json = r#"{"lane":"typed","event":{"id":"019caf8c-6ee8-8f82-8607-a6c03b58d788","source":"onecodex","source_uri":"https://app.onecodex.com","content":{"understood":{"event_type":"sample.uploaded","object_type":"sample","object_id":"7428cca4a3a04a8e","triggered_at":"2026-03-02T17:15:42.184121Z"}},"received_at":"2026-03-02T17:15:43.184121934Z","origin":"webhook","signature":"t=1772471743 v1=508dfd8714e8f316d4bb536d01e6862b66cd2fce3109d93a9efc097171534bbe","content_type":"application/json","traceparent":"00-4afa1524aaa0f7484914532e7bc97288-fafad99992dcf708-00"}}"#;
+        let body = Bytes::from_static(b"body");
+        let old = Row::new(7, SinkSet::from_bits(1), json.into(), body);
+        let record = old.read().expect("format 2");
+        let new = record.encode();
+        assert!(new.head.len() * 2 < old.head.len());
+        let again = new.read().expect("format 3");
+        assert_eq!(again.event(), record.event());
+        assert_eq!((again.lane, again.event.body()), (record.lane, &old.body));
+        for head in [&[PACKED][..], &[PACKED, 3], &[PACKED, 0, 1], b"", b"{}"] {
+            let row = Row::new(7, SinkSet::from_bits(1), head.into(), Bytes::new());
+            assert!(row.read().is_err(), "{head:?}");
         }
     }
 

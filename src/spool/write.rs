@@ -130,7 +130,7 @@ impl<'a> Writer<'a> {
             self.tally.forget(struck);
             return Ok(());
         }
-        let row = burial.record.encode().map_err(encoding)?;
+        let row = burial.record.encode();
         let dead = DeadRow {
             number: 0,
             sink: burial.sink,
@@ -173,7 +173,7 @@ impl<'a> Writer<'a> {
             None => self.tally.ids += 1,
         }
         self.reserve(sequence);
-        let (record, row) = Record::create(sequence, routed).map_err(encoding)?;
+        let (record, row) = Record::create(sequence, routed);
         table::insert(connection, &row)?;
         self.tally.add_record(row.sinks, row.bytes());
         Ok(Plan::Accepted(Arc::new(record)))
@@ -232,9 +232,4 @@ pub(super) fn is_over(tally: &Tally, settings: &Settings, events: usize, bytes: 
     let bytes = tally.bytes + signed(bytes);
     table::unsigned(events) > settings.limits.max_events
         || table::unsigned(bytes) > settings.limits.max_bytes
-}
-
-/// An event that cannot be encoded is as unwritable as one the disk refuses.
-fn encoding(error: serde_json::Error) -> rusqlite::Error {
-    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }

@@ -141,6 +141,33 @@ async fn row_35_a_spool_of_format_1_is_carried_over_whole_and_kept() {
         .held();
 }
 
+/// The same spool in format 2, whose tables are the same: as a file, and with the version in the log
+/// that a crash left.
+async fn in_format_2(left: Left) -> Original {
+    let mut original = Original::make(left).await;
+    let folder = folder();
+    let path = folder.path().join("spool.db");
+    put(&path, original.files.each_ref().map(Vec::as_slice));
+    change(&path, "PRAGMA user_version = 0x00020002");
+    original.files = ["", "-wal"].map(|suffix| fs::read(beside(&path, suffix)).unwrap_or_default());
+    original
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_35_a_spool_of_format_2_is_carried_over_whole_and_kept() {
+    for left in [Left::Closed, Left::Killed] {
+        let original = in_format_2(left).await;
+        let outcome = original
+            .outcome(original.files.each_ref().map(Vec::as_slice))
+            .await;
+        assert!(outcome.is_whole(), "{left:?}: {outcome:?}");
+        assert!(outcome.kept_aside, "{left:?}: the old file is kept");
+    }
+    Report::row(35)
+        .did("a spool of format 2: carried over, the old file kept")
+        .held();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn row_35_a_newer_format_is_refused_untouched() {
     let setup = Setup::store();
