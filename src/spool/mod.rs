@@ -6,7 +6,8 @@
 //! sinks have; `ledger` holds the ids already accepted; `dead_letter` what a sink can never take;
 //! `tally` the counts of all that, changed in the same transaction; `sink` what the sinks' numbers
 //! mean, and `sink_copy` the same again on another page. Every row has a checksum over its columns.
-//! The format's version stands in the header twice; version 1 had checksums in `record` alone.
+//! The format's version stands in the header twice. This is format 3; in format 2 the records' heads
+//! were JSON, and format 1 had checksums in `record` alone.
 //!
 //! The spool is the file *and* its log: after a crash the last events lie in the log alone.
 //!
@@ -14,7 +15,8 @@
 //! - One thread owns the file. Everything that waits for it is committed together.
 //! - A reply that says "accepted" is sent after the commit that wrote the record and its id.
 //! - A record leaves for a [`Receipt`](crate::sink::Receipt) or a written dead letter, and for nothing else. That deletion
-//!   may be lost in a crash, which only publishes the event once more.
+//!   rides in a later commit, with its neighbours, within a second; a crash that loses it only
+//!   publishes the event once more.
 //! - Sequences rise and are never used twice, not even after the file was emptied or the machine
 //!   lost power: they are reserved in blocks, and each start begins a new block.
 //! - After a failed commit nothing is accepted until a new commit has worked, and after an I/O error
