@@ -5,29 +5,33 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::content::{Content, Identity, Reading, Understood};
-use super::json;
+use super::json::{self, Field};
 use super::quarantine::{Quarantine, QuarantineReason};
 use crate::name::{EventType, ObjectId};
 
-#[derive(Deserialize)]
-struct Delivery<'a> {
-    #[serde(borrow)]
-    event_type: Cow<'a, str>,
-    #[serde(borrow)]
-    object_type: Cow<'a, str>,
-    #[serde(borrow)]
-    triggered_at: Cow<'a, str>,
-    #[serde(borrow)]
-    object: Object<'a>,
+/// The texts that identify and route an event.
+const FIELDS: [Field; 4] = [
+    of_document("event_type"),
+    of_document("object_type"),
+    of_document("triggered_at"),
+    Field {
+        within: Some("object"),
+        name: "$uri",
+    },
+];
+
+const fn of_document(name: &'static str) -> Field {
+    Field { within: None, name }
 }
 
-#[derive(Deserialize)]
-struct Object<'a> {
-    #[serde(borrow, rename = "$uri")]
-    uri: Cow<'a, str>,
+/// Those texts, all there.
+struct Delivery<'a> {
+    event_type: Cow<'a, str>,
+    object_type: Cow<'a, str>,
+    triggered_at: Cow<'a, str>,
+    object_uri: Cow<'a, str>,
 }
 
 /// Reads the body; where it cannot be understood, the reading says why.
@@ -49,15 +53,28 @@ fn delivery(body: &[u8]) -> Result<Delivery<'_>, Quarantine> {
         ));
     }
     let text = std::str::from_utf8(body).map_err(|e| quarantine(QuarantineReason::NotUtf8, &e))?;
-    json::validate(text).map_err(|e| quarantine(QuarantineReason::InvalidJson, &e))?;
-    if !text.trim_start().starts_with('{') {
-        // The derived reader would take an array for a list of its fields.
+    let texts =
+        json::read(text, &FIELDS).map_err(|e| quarantine(QuarantineReason::InvalidJson, &e))?;
+    if !texts.is_object {
         return Err(quarantine(
             QuarantineReason::InvalidFields,
             &"the document is not an object",
         ));
     }
-    serde_json::from_str(text).map_err(|e| quarantine(QuarantineReason::InvalidFields, &e))
+    let [event_type, object_type, triggered_at, object_uri] = texts.found;
+    Ok(Delivery {
+        event_type: required(event_type, "event_type")?,
+        object_type: required(object_type, "object_type")?,
+        triggered_at: required(triggered_at, "triggered_at")?,
+        object_uri: required(object_uri, "object.$uri")?,
+    })
+}
+
+fn required<'a>(text: Option<Cow<'a, str>>, name: &str) -> Result<Cow<'a, str>, Quarantine> {
+    text.ok_or_else(|| {
+        let detail = format!("there is no text `{name}`");
+        quarantine(QuarantineReason::InvalidFields, &detail)
+    })
 }
 
 fn from_delivery(delivery: Delivery<'_>) -> Reading<'_> {
@@ -77,7 +94,7 @@ fn from_delivery(delivery: Delivery<'_>) -> Reading<'_> {
     let identity = Identity {
         event_type: delivery.event_type,
         object_type: delivery.object_type,
-        object_uri: delivery.object.uri,
+        object_uri: delivery.object_uri,
         triggered_at,
     };
     Reading {
@@ -102,7 +119,7 @@ fn triggered_at(text: &str) -> Result<Timestamp, Quarantine> {
 fn understand(delivery: &Delivery<'_>, triggered_at: Timestamp) -> Result<Understood, Quarantine> {
     let event_type = EventType::parse(&delivery.event_type)
         .map_err(|e| quarantine(QuarantineReason::InvalidEventType, &e))?;
-    let last = delivery.object.uri.rsplit('/').next().unwrap_or_default();
+    let last = delivery.object_uri.rsplit('/').next().unwrap_or_default();
     let object_id =
         ObjectId::parse(last).map_err(|e| quarantine(QuarantineReason::InvalidObjectId, &e))?;
     Ok(Understood {

@@ -89,6 +89,12 @@ impl SignatureHeader {
         &self.text
     }
 
+    /// As [`SignatureHeader::text`], when the rest has been looked at.
+    #[must_use]
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
     /// The claimed time of the delivery, in Unix seconds.
     #[must_use]
     pub fn seconds(&self) -> i64 {

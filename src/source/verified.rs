@@ -103,7 +103,7 @@ impl Claim<'_> {
                 uri: Arc::clone(&self.source.uri),
                 provider: self.source.provider,
                 inbound,
-                signature: self.header.text().to_owned(),
+                signature: self.header.into_text(),
                 secret,
                 received_at: now,
             }),
