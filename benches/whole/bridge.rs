@@ -16,7 +16,7 @@ const SINK: &str = "out";
 /// How long a bridge may take for whatever is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How often it is looked at; each look costs it a scrape.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Where a bridge delivers to.
 #[derive(Debug, Clone)]

@@ -106,16 +106,18 @@ impl Settling {
     /// leave pages half full, each written again for every row of it; by the time that a lump is
     /// written, its rows are neighbours, and their pages are simply empty.
     pub fn ripen(&mut self) -> usize {
-        let ripe = match self.unwritten.len() {
-            many if many >= 2 * LUMP => many - LUMP,
+        match self.unwritten.len() {
+            many if many >= 2 * LUMP => self.ripen_all() - LUMP,
             _ => 0,
-        };
-        if ripe > 0 {
-            // What several sinks settled of one record stays in the order in which they did.
-            self.unwritten
-                .sort_by_key(|unwritten| unwritten.position.sequence);
         }
-        ripe
+    }
+
+    /// As [`Settling::ripen`], for a commit that shall write all of it.
+    pub fn ripen_all(&mut self) -> usize {
+        // What several sinks settled of one record stays in the order in which they did.
+        self.unwritten
+            .sort_by_key(|unwritten| unwritten.position.sequence);
+        self.unwritten.len()
     }
 
     /// What has yet to be written.

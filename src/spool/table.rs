@@ -280,6 +280,26 @@ pub(super) fn settle(
     })
 }
 
+/// Removes so many records from this one on, if all of them are there; else none.
+pub(super) fn remove_neighbours(
+    connection: &Connection,
+    first: u64,
+    count: usize,
+) -> rusqlite::Result<bool> {
+    let last = first + count as u64 - 1;
+    let range = params![signed(first), signed(last)];
+    let found: usize = connection
+        .prepare_cached("SELECT count(*) FROM record WHERE seq BETWEEN ?1 AND ?2")?
+        .query_row(range, |row| row.get(0))?;
+    if found != count {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached("DELETE FROM record WHERE seq BETWEEN ?1 AND ?2")?
+        .execute(range)
+        .map(|_| true)
+}
+
 /// Whether the record is still there.
 pub(super) fn is_pending(connection: &Connection, sequence: u64) -> rusqlite::Result<bool> {
     connection
@@ -461,4 +481,29 @@ pub(super) fn signed(sequence: u64) -> i64 {
 
 pub(super) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::format::IDENTITY;
+    use crate::sqlite::open_in_memory;
+
+    fn sequences(connection: &Connection) -> Vec<u64> {
+        let rows = list_after(connection, 0, 100).expect("readable");
+        rows.into_iter().map(|row| row.sequence).collect()
+    }
+
+    #[test]
+    fn neighbours_are_removed_together_or_not_at_all() {
+        let connection = open_in_memory(&IDENTITY).expect("a database");
+        for sequence in [1, 2, 3, 5, 6] {
+            let row = Row::new(sequence, SinkSet::from_bits(1), Vec::new(), Bytes::new());
+            insert(&connection, &row).expect("room");
+        }
+        assert_eq!(remove_neighbours(&connection, 2, 3), Ok(false), "4 is gone");
+        assert_eq!(sequences(&connection), [1, 2, 3, 5, 6]);
+        assert_eq!(remove_neighbours(&connection, 2, 2), Ok(true));
+        assert_eq!(sequences(&connection), [1, 5, 6]);
+    }
 }

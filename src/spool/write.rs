@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::command::{Burial, SpoolUnavailable};
 use super::record::{Record, Row};
 use super::room::Room;
-use super::table::{self, DeadRow};
+use super::table::{self, Changed, DeadRow};
 use super::tally::Tally;
 use super::{Duplicates, Place, Settings};
 use crate::event::{Position, SinkIndex, SinkSet};
@@ -27,6 +27,20 @@ pub(super) struct Unwritten {
     pub sink: SinkIndex,
     /// Whether no other sink waits for the record.
     pub last: bool,
+}
+
+impl Unwritten {
+    /// Whether the row goes, and there are no marks of it that would have to go first.
+    fn simply_goes(&self) -> bool {
+        self.last && self.position.sinks.bits().count_ones() == 1
+    }
+
+    /// Whether the next one's row is the neighbour of this one's, and both simply go.
+    fn is_followed_by(&self, next: &Self) -> bool {
+        self.simply_goes()
+            && next.simply_goes()
+            && self.position.sequence + 1 == next.position.sequence
+    }
 }
 
 /// What the transaction does with one append.
@@ -86,8 +100,8 @@ impl<'a> Writer<'a> {
     ) -> rusqlite::Result<Vec<Plan>> {
         let before = self.tally.clone();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for settled in batch.settled {
-            self.settle(&transaction, *settled)?;
+        for run in batch.settled.chunk_by(Unwritten::is_followed_by) {
+            self.settle_run(&transaction, run)?;
         }
         for (burial, unwritten) in &batch.burials {
             self.bury(&transaction, burial)?;
@@ -111,6 +125,21 @@ impl<'a> Writer<'a> {
         self.tally.save(&before, &transaction)?;
         transaction.commit()?;
         Ok(plans)
+    }
+
+    /// Rows that are neighbours go by one statement, which takes a fraction of one for each.
+    fn settle_run(&mut self, connection: &Connection, run: &[Unwritten]) -> rusqlite::Result<()> {
+        if let [first, _, ..] = run
+            && table::remove_neighbours(connection, first.position.sequence, run.len())?
+        {
+            for settled in run {
+                let (sink, bytes) = (settled.sink, settled.position.bytes);
+                self.tally.settle(sink, bytes, Changed::Removed);
+            }
+            return Ok(());
+        }
+        run.iter()
+            .try_for_each(|settled| self.settle(connection, *settled))
     }
 
     fn settle(&mut self, connection: &Connection, settled: Unwritten) -> rusqlite::Result<()> {

@@ -60,7 +60,7 @@ impl Owner {
             group.put_off_burials(&mut room);
         }
         let settled = if due || self.is_pressing(group, room) {
-            self.settling.unwritten().len()
+            self.settling.ripen_all()
         } else {
             self.settling.ripen()
         };
