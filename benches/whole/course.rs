@@ -12,7 +12,7 @@ use crate::load::Load;
 use crate::reference::Limit;
 use crate::reference::disk::Disk;
 use crate::reference::kafka::Kafka;
-use crate::reference::rabbitmq::{self, RabbitMq};
+use crate::reference::rabbitmq::{Place, RabbitMq};
 use crate::reference::sqlite::Sqlite;
 use crate::role::{Role, limit};
 use crate::run::{self, Run, usual};
@@ -75,14 +75,15 @@ impl Course {
         }
     }
 
-    /// A RabbitMQ with an exchange and a queue of this name.
-    fn rabbitmq(&self, name: &str) -> anyhow::Result<Sink> {
-        let exchange = unique(name);
-        rabbitmq::prepare(&self.amqp_url, &exchange)?;
-        Ok(Sink::RabbitMq {
+    fn rabbitmq(&self, place: &Place) -> Sink {
+        Sink::RabbitMq {
             url: self.amqp_url.clone(),
-            exchange,
-        })
+            exchange: place.exchange(),
+        }
+    }
+
+    fn place(&self, name: &str) -> anyhow::Result<Place> {
+        Place::new(&self.amqp_url, &unique(name))
     }
 
     fn usual(&self, size: &mut Size) -> anyhow::Result<Usual> {
@@ -99,7 +100,8 @@ impl Course {
             disk.push(limit(&disk_role(group, 200_000)?)?);
             sqlite.push(limit(&sqlite_role(group, 200_000)?)?);
             lapin.push(limit(&self.lapin(60_000))?);
-            rabbitmq.push(fresh("rabbitmq", &self.rabbitmq("usual")?, &load)?);
+            let place = self.place("usual")?;
+            rabbitmq.push(fresh("rabbitmq", &self.rabbitmq(&place), &load)?);
         }
         Ok(Usual {
             ingress: Run::median(ingress),
@@ -175,16 +177,18 @@ impl Course {
     #[allow(clippy::cast_precision_loss, reason = "rates to read")]
     fn backlog(&self) -> anyhow::Result<Backlog> {
         say("a RabbitMQ that comes back");
-        let (home, sink) = (Home::new("backlog")?, self.rabbitmq("backlog")?);
+        let (home, place) = (Home::new("backlog")?, self.place("backlog")?);
         let (waiting, started) = (self.million / 8, self.million as f64 / 100.0);
         fill(&home, waiting)?;
-        let bridge = Bridge::start(&home, &sink)?;
+        let bridge = Bridge::start(&home, &self.rabbitmq(&place))?;
         bridge.deliver(started)?;
         let alone = delivering(&bridge, || bridge.drain_to(started))?;
         bridge.stop()?;
 
+        drop(place);
+        let place = self.place("backlog")?;
         fill(&home, 2 * waiting)?;
-        let bridge = Bridge::start(&home, &sink)?;
+        let bridge = Bridge::start(&home, &self.rabbitmq(&place))?;
         bridge.deliver(started)?;
         let mut accepted = 0.0;
         let under_load = delivering(&bridge, || {

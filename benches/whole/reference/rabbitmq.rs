@@ -63,22 +63,62 @@ impl RabbitMq {
             published?;
         }
         let limit = groups.end(self.messages);
-        control
-            .queue_delete(short(&self.name), QueueDeleteOptions::default())
-            .await?;
+        delete(&control, &self.name).await?;
         limit
     }
 }
 
-/// Declares what a bridge publishes to: see [`declare`].
-pub fn prepare(url: &str, name: &str) -> anyhow::Result<()> {
+/// What a bridge publishes to: see [`declare`]. The queue goes when this is dropped, with all that is
+/// in it: a broker that keeps the messages of earlier runs is slower for the later ones.
+#[derive(Debug)]
+pub struct Place {
+    url: String,
+    name: String,
+}
+
+impl Place {
+    /// An exchange and a queue of this name.
+    pub fn new(url: &str, name: &str) -> anyhow::Result<Self> {
+        let place = Self {
+            url: url.to_owned(),
+            name: name.to_owned(),
+        };
+        on_channel(url, async |channel| declare(channel, name).await)?;
+        Ok(place)
+    }
+
+    /// The exchange.
+    pub fn exchange(&self) -> String {
+        self.name.clone()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A queue that stays only makes what follows slower.
+        let _ = on_channel(&self.url, async |channel| delete(channel, &self.name).await);
+    }
+}
+
+/// Does something on a channel of a connection of its own.
+fn on_channel(
+    url: &str,
+    doing: impl AsyncFnOnce(&Channel) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(async {
             let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-            declare(&connection.create_channel().await?, name).await
+            doing(&connection.create_channel().await?).await
         })
+}
+
+async fn delete(channel: &Channel, queue: &str) -> anyhow::Result<()> {
+    channel
+        .queue_delete(short(queue), QueueDeleteOptions::default())
+        .await?;
+    Ok(())
 }
 
 /// A durable topic exchange, and a durable queue that gets everything from it.

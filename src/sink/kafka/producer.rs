@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::client::Client;
@@ -36,6 +37,8 @@ pub(super) struct Producer {
     client: Option<ThreadedProducer<Watch>>,
     watch: Arc<Watch>,
     deadline: Duration,
+    /// Whether it was purged: what comes later must not wait for a broker either.
+    purged: AtomicBool,
 }
 
 impl Producer {
@@ -51,6 +54,7 @@ impl Producer {
             client: Some(client),
             watch,
             deadline: publish_timeout + REPORT_GRACE,
+            purged: AtomicBool::new(false),
         })
     }
 
@@ -89,6 +93,10 @@ impl Producer {
             }
             Failure::Reported(code)
         })?;
+        // Looked at behind the message, and set before the purge: one of the two sees the other.
+        if self.purged.load(Ordering::SeqCst) {
+            self.purge();
+        }
         Ok(report)
     }
 
@@ -118,6 +126,7 @@ impl Producer {
 
     /// Fails everything outstanding; the reports follow.
     pub(super) fn purge(&self) {
+        self.purged.store(true, Ordering::SeqCst);
         self.threaded().purge(outstanding());
     }
 

@@ -126,15 +126,17 @@ async fn in_format_1(left: Left) -> Original {
     original
 }
 
+async fn assert_carried_over(original: &Original, left: Left) {
+    let files = original.files.each_ref().map(Vec::as_slice);
+    let outcome = original.outcome(files).await;
+    assert!(outcome.is_whole(), "{left:?}: {outcome:?}");
+    assert!(outcome.kept_aside, "{left:?}: the old file is kept");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn row_35_a_spool_of_format_1_is_carried_over_whole_and_kept() {
     for left in [Left::Closed, Left::Killed] {
-        let original = in_format_1(left).await;
-        let outcome = original
-            .outcome(original.files.each_ref().map(Vec::as_slice))
-            .await;
-        assert!(outcome.is_whole(), "{left:?}: {outcome:?}");
-        assert!(outcome.kept_aside, "{left:?}: the old file is kept");
+        assert_carried_over(&in_format_1(left).await, left).await;
     }
     Report::row(35)
         .did("a spool of format 1: carried over, the old file kept")
@@ -156,12 +158,7 @@ async fn in_format_2(left: Left) -> Original {
 #[tokio::test(flavor = "multi_thread")]
 async fn row_35_a_spool_of_format_2_is_carried_over_whole_and_kept() {
     for left in [Left::Closed, Left::Killed] {
-        let original = in_format_2(left).await;
-        let outcome = original
-            .outcome(original.files.each_ref().map(Vec::as_slice))
-            .await;
-        assert!(outcome.is_whole(), "{left:?}: {outcome:?}");
-        assert!(outcome.kept_aside, "{left:?}: the old file is kept");
+        assert_carried_over(&in_format_2(left).await, left).await;
     }
     Report::row(35)
         .did("a spool of format 2: carried over, the old file kept")
