@@ -5,6 +5,7 @@
 //! tests/run --bench                    starts the brokers, runs all of it, writes README's section
 //! cargo bench --bench whole            with HOOKFERRY_TEST_AMQP_URL and HOOKFERRY_TEST_KAFKA_BROKERS
 //! cargo bench --bench whole -- --quick a first look, in a few minutes and with more noise
+//! cargo bench --bench whole -- --from findings.json  the tables and the picture of an earlier run
 //! ```
 //!
 //! The sender, the bridge and each reference are processes of their own, and share the machine.
@@ -40,6 +41,9 @@ struct Arguments {
     /// Shorter loads and smaller amounts.
     #[arg(long)]
     quick: bool,
+    /// Measures nothing, and reports what an earlier run has found.
+    #[arg(long)]
+    from: Option<PathBuf>,
     /// Plays a part in somebody else's run.
     #[arg(long, hide = true)]
     role: Option<String>,
@@ -54,7 +58,10 @@ fn main() -> anyhow::Result<()> {
         let role: role::Role = serde_json::from_str(&role)?;
         return role.play();
     }
-    let findings = course(arguments.quick)?.run()?;
+    let findings = match &arguments.from {
+        Some(file) => serde_json::from_slice(&fs::read(file)?)?,
+        None => course(arguments.quick)?.run()?,
+    };
     let results = arguments.results;
     fs::create_dir_all(&results)?;
     fs::write(

@@ -26,8 +26,20 @@ pub fn draw(findings: &Findings, file: &Path) -> anyhow::Result<()> {
     area.fill(&WHITE)?;
     let (left, right) = area.split_horizontally(SIZE.0 / 2);
     let rates = lines(findings, |run| run.accepted_rate / 1000.0);
-    chart(&left, "events/s accepted, in thousands", &rates)?;
-    chart(&right, "CPU µs an event", &lines(findings, Run::cpu))?;
+    let costs = lines(findings, Run::cpu);
+    // Each legend where the lines are not: rates rise and costs fall.
+    chart(
+        &left,
+        "events/s accepted, in thousands",
+        &rates,
+        SeriesLabelPosition::UpperLeft,
+    )?;
+    chart(
+        &right,
+        "CPU µs an event",
+        &costs,
+        SeriesLabelPosition::UpperRight,
+    )?;
     area.present()?;
     Ok(())
 }
@@ -69,6 +81,7 @@ fn chart(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     title: &str,
     lines: &[Line],
+    legend: SeriesLabelPosition,
 ) -> anyhow::Result<()> {
     let highest = lines
         .iter()
@@ -83,6 +96,8 @@ fn chart(
     chart
         .configure_mesh()
         .x_desc("connections")
+        .x_label_formatter(&|connections| format!("{connections:.0}"))
+        .y_label_formatter(&|value| format!("{value:.0}"))
         .light_line_style(TRANSPARENT)
         .draw()?;
     for line in lines {
@@ -97,7 +112,7 @@ fn chart(
     chart
         .configure_series_labels()
         .background_style(WHITE.mix(0.8))
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(legend)
         .draw()?;
     Ok(())
 }

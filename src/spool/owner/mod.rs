@@ -259,8 +259,9 @@ impl Owner {
                 bundles.put(caller, answer);
             }
         }
-        bundles.send();
+        // Whoever is answered finds the event counted.
         entries.close(&self.tally, &self.settling);
+        bundles.send();
     }
 
     /// The commit failed: nothing of it counts, and everybody is told.
