@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use hmac::digest::CtOutput;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -55,28 +56,29 @@ impl Secret {
         self.guessable
     }
 
-    /// The MAC state over `parts` in sequence, to be compared in constant time or finalised.
-    fn absorb(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
+    /// The MAC of `parts` in sequence. Its `==` looks at every byte, in constant time: it is the
+    /// comparison of [`Mac::verify_slice`], which would make the MAC again for each tag.
+    fn mac(&self, parts: &[&[u8]]) -> CtOutput<Hmac<Sha256>> {
         let mut mac = self.keyed.clone();
         for part in parts {
             mac.update(part);
         }
-        mac
+        mac.finalize()
     }
 
-    /// Which of `tags` is the MAC of `parts`: every tag is compared, in constant time.
+    /// Whether one of `tags` is the MAC of `parts`: every tag is compared, in constant time.
     #[must_use]
     pub fn matches(&self, parts: &[&[u8]], tags: &[[u8; 32]]) -> bool {
-        let mac = self.absorb(parts);
-        tags.iter().fold(false, |found, tag| {
-            found | mac.clone().verify_slice(tag).is_ok()
+        let mac = self.mac(parts);
+        tags.iter().fold(false, |found, &tag| {
+            found | (mac == CtOutput::new(tag.into()))
         })
     }
 
     /// The MAC of `parts`, for a sender.
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
-        self.absorb(parts).finalize().into_bytes().into()
+        self.mac(parts).into_bytes().into()
     }
 }
 
@@ -127,6 +129,17 @@ mod tests {
         assert!(secret.matches(&[b"1.{}"], &[[0; 32], right, [1; 32]]));
         assert!(!secret.matches(&[b"1.{}"], &[[0; 32], [1; 32]]));
         assert!(!secret.matches(&[b"1.{}"], &[]));
+    }
+
+    #[test]
+    fn a_tag_that_differs_in_one_bit_is_another() {
+        let secret = Secret::new("whsec_test_secret").expect("not empty");
+        let right = secret.sign(&[b"1.", b"{}"]);
+        for bit in 0..256 {
+            let mut tag = right;
+            tag[bit / 8] ^= 1 << (bit % 8);
+            assert!(!secret.matches(&[b"1.{}"], &[tag]), "bit {bit}");
+        }
     }
 
     #[test]
