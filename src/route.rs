@@ -73,44 +73,50 @@ pub struct Route {
 /// The configured routes and event types.
 #[derive(Debug)]
 pub struct Router {
-    routes: HashMap<SourceName, Vec<Route>>,
-    known: HashMap<SourceName, HashSet<EventType>>,
+    tables: HashMap<SourceName, Table>,
     every_sink: SinkSet,
 }
 
+/// What is configured for one source.
+#[derive(Debug, Default)]
+struct Table {
+    routes: Vec<Route>,
+    /// The event types that have topics of their own.
+    known: HashSet<EventType>,
+}
+
 impl Router {
-    /// Builds the table. `known` lists the event types of each source that have topics of their own.
+    /// Builds the tables. `known` lists the event types of each source that have topics of their own.
     #[must_use]
     pub fn new(routes: Vec<Route>, known: HashMap<SourceName, HashSet<EventType>>) -> Self {
         let every_sink = routes.iter().flat_map(|route| route.sinks.iter()).collect();
-        let mut by_source: HashMap<SourceName, Vec<Route>> = HashMap::new();
+        let mut tables: HashMap<SourceName, Table> = HashMap::new();
+        for (source, known) in known {
+            tables.entry(source).or_default().known = known;
+        }
         for route in routes {
-            by_source
-                .entry(route.source.clone())
-                .or_default()
-                .push(route);
+            let table = tables.entry(route.source.clone()).or_default();
+            table.routes.push(route);
         }
-        Self {
-            routes: by_source,
-            known,
-            every_sink,
-        }
+        Self { tables, every_sink }
     }
 
     /// Routes the event. An event that no route takes goes to every sink rather than to none; the
     /// configuration is checked so that this cannot happen.
     #[must_use]
     pub fn route(&self, event: Event) -> Routed {
-        let lane = self.lane(&event);
         let event_type = match event.content() {
             Content::Understood(content) => Some(&content.event_type),
             Content::Quarantined(_) => None,
         };
-        let routes = self
-            .routes
-            .get(event.source())
-            .map_or(&[][..], Vec::as_slice);
-        let sinks: SinkSet = routes
+        let table = self.tables.get(event.source());
+        let lane = match event_type {
+            None => Lane::Quarantine,
+            Some(it) if table.is_some_and(|table| table.known.contains(it)) => Lane::Typed,
+            Some(_) => Lane::Other,
+        };
+        let sinks: SinkSet = table
+            .map_or(&[][..], |table| &table.routes)
             .iter()
             .filter(|route| route.takes(event_type))
             .flat_map(|route| route.sinks.iter())
@@ -121,19 +127,6 @@ impl Router {
             sinks
         };
         Routed { event, lane, sinks }
-    }
-
-    fn lane(&self, event: &Event) -> Lane {
-        match event.content() {
-            Content::Quarantined(_) => Lane::Quarantine,
-            Content::Understood(content) => {
-                let known = self
-                    .known
-                    .get(event.source())
-                    .is_some_and(|types| types.contains(&content.event_type));
-                if known { Lane::Typed } else { Lane::Other }
-            }
-        }
     }
 }
 
