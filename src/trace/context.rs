@@ -1,6 +1,8 @@
 //! The W3C trace context (Trace Context Level 2, sections 3.2 and 3.3): `traceparent` says which
 //! span of which trace something belongs to, `tracestate` is what tracing systems tell each other.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// The longest `tracestate` that is kept; the standard asks for at least this much (section 3.3.1.5).
@@ -9,6 +11,11 @@ const MAX_STATE_BYTES: usize = 512;
 const MAX_STATE_MEMBERS: usize = 32;
 /// Section 3.3.1.3: a key, and a value.
 const MAX_MEMBER_PART_BYTES: usize = 256;
+
+/// Where a `traceparent` of version 00 holds its parts (section 3.2.2), as hex.
+const TRACE: Range<usize> = 3..35;
+const SPAN: Range<usize> = 36..52;
+const FLAGS: Range<usize> = 53..55;
 
 /// A span's id.
 pub type SpanId = [u8; 8];
@@ -49,9 +56,9 @@ impl TraceContext {
     /// A new trace.
     #[must_use]
     pub fn start(sampled: bool) -> Self {
-        let trace: [u8; 16] = valid(rand::random());
+        let trace = valid(rand::random());
         Self {
-            parent: TraceParent::of(&hex::encode(trace), new_span_id(), sampled),
+            parent: TraceParent::of(trace, new_span_id(), sampled),
             state: None,
         }
     }
@@ -61,7 +68,7 @@ impl TraceContext {
     pub fn span(&self) -> Self {
         let parent = &self.parent;
         Self {
-            parent: TraceParent::of(parent.trace(), new_span_id(), parent.is_sampled()),
+            parent: TraceParent::of(parent.trace_id(), new_span_id(), parent.is_sampled()),
             state: self.state.clone(),
         }
     }
@@ -84,14 +91,24 @@ impl TraceParent {
             "00" => Some(Self(text.to_owned())),
             _ => {
                 let known = Self(format!("00-{trace}-{span}-{flags}"));
-                Some(Self::of(trace, known.span_id(), known.is_sampled()))
+                Some(Self::of(
+                    known.trace_id(),
+                    known.span_id(),
+                    known.is_sampled(),
+                ))
             }
         }
     }
 
-    fn of(trace: &str, span: SpanId, sampled: bool) -> Self {
-        let flags = u8::from(sampled);
-        Self(format!("00-{trace}-{}-{flags:02x}", hex::encode(span)))
+    /// Written in place, because one is made for each delivery that comes without.
+    fn of(trace: [u8; 16], span: SpanId, sampled: bool) -> Self {
+        let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let flags = [u8::from(sampled)];
+        for (part, place) in [(&trace[..], TRACE), (&span, SPAN), (&flags, FLAGS)] {
+            hex::encode_to_slice(part, &mut value[place])
+                .expect("each place holds two digits for each byte of its part");
+        }
+        Self(String::from_utf8(value.to_vec()).expect("digits, letters and hyphens are ASCII"))
     }
 
     /// The header's value.
@@ -100,28 +117,33 @@ impl TraceParent {
         &self.0
     }
 
-    /// The trace's id, as hex.
-    fn trace(&self) -> &str {
-        self.0.get(3..35).unwrap_or_default()
+    /// The bytes of one part; all zero where what was stored is no longer valid.
+    fn part<const N: usize>(&self, place: Range<usize>) -> [u8; N] {
+        let digits = self.0.get(place).unwrap_or_default();
+        let mut bytes = [0; N];
+        match hex::decode_to_slice(digits, &mut bytes) {
+            Ok(()) => bytes,
+            Err(_) => [0; N],
+        }
     }
 
     /// The trace's id; all zero, which is none, where what was stored is no longer valid.
     #[must_use]
     pub fn trace_id(&self) -> [u8; 16] {
-        bytes(self.trace())
+        self.part(TRACE)
     }
 
     /// The span's id; as above.
     #[must_use]
     pub fn span_id(&self) -> SpanId {
-        bytes(self.0.get(36..52).unwrap_or_default())
+        self.part(SPAN)
     }
 
     /// Whether whoever started the trace, or came before us in it, records it.
     #[must_use]
     pub fn is_sampled(&self) -> bool {
-        let flags: [u8; 1] = bytes(self.0.get(53..55).unwrap_or_default());
-        flags[0] & 1 == 1
+        let [flags] = self.part(FLAGS);
+        flags & 1 == 1
     }
 }
 
@@ -162,14 +184,6 @@ fn new_span_id() -> SpanId {
 /// All zero would be no id (sections 3.2.2.3 and 3.2.2.4).
 fn valid<const N: usize>(id: [u8; N]) -> [u8; N] {
     if id == [0; N] { [1; N] } else { id }
-}
-
-fn bytes<const N: usize>(text: &str) -> [u8; N] {
-    let mut bytes = [0; N];
-    match hex::decode_to_slice(text, &mut bytes) {
-        Ok(()) => bytes,
-        Err(_) => [0; N],
-    }
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
