@@ -234,6 +234,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_json_is_told_before_what_it_lacks() {
+        for body in [
+            r#"{"event_type":1,"x":1e400}"#,
+            r#"{"object":[],"event_type":null,"event_type":"a"}"#,
+            r#"{"object":{"$uri":1,"x":"\ud800"}}"#,
+            r#"["a"]x"#,
+        ] {
+            let reason = reason(body.as_bytes());
+            assert_eq!(reason, QuarantineReason::InvalidJson, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_detail_names_the_field_that_is_no_text() {
+        let whole = body("a", "/x/1", TIME);
+        for (from, to, name) in [
+            (r#""event_type":"a""#, r#""event_type":1"#, "`event_type`"),
+            (r#""object_type":"#, r#""object_kind":"#, "`object_type`"),
+            (r#""triggered_at":"#, r#""triggered":"#, "`triggered_at`"),
+            (r#""$uri":"/x/1""#, r#""$uri":null"#, "`object.$uri`"),
+            (r#""object":{"#, r#""object":[],"x":{"#, "`object.$uri`"),
+        ] {
+            let body = whole.replace(from, to);
+            let Content::Quarantined(quarantine) = read(body.as_bytes()).content else {
+                panic!("understood: {body}")
+            };
+            assert_eq!(quarantine.reason, QuarantineReason::InvalidFields, "{body}");
+            assert!(quarantine.detail.contains(name), "{quarantine:?}");
+        }
+    }
+
+    #[test]
     fn names_outside_the_character_set_are_quarantined_but_identified() {
         for (body, expected) in [
             (
