@@ -46,13 +46,17 @@ pub(super) fn read<'a, const N: usize>(
     let walk = Walk {
         fields,
         texts: &mut texts,
-        keys: &mut Vec::new(),
+        keys: &mut Vec::with_capacity(USUAL_KEYS),
         place: Place::Document,
     };
     walk.deserialize(&mut document)?;
     document.end()?;
     Ok(texts)
 }
+
+/// Room for the keys of a usual delivery, of which some twenty are on the stack at once: it is taken
+/// in one go, not doubled three times.
+const USUAL_KEYS: usize = 32;
 
 /// Up to here a look at every earlier key is cheaper than hashing.
 const FEW_KEYS: usize = 16;
