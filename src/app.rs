@@ -26,7 +26,7 @@ use crate::config::{Settings, Written};
 use crate::ingress::{Door, InFlight, Reception, Rules};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{LoggedObjects, Pipeline};
 use crate::shutdown::Draining;
 use crate::sink::Needs;
 use crate::spool::{Place, Spool, Stopped};
@@ -62,8 +62,8 @@ pub struct Bridge {
     started_as: Written,
     /// What the sinks were opened for.
     started_for: Needs,
-    /// The files that are open.
-    files: Vec<PathBuf>,
+    /// The folders of the spool and of the store, which it holds.
+    folders: Vec<PathBuf>,
     shutdown_timeout: Duration,
 }
 
@@ -83,7 +83,7 @@ impl Bridge {
         let tracer = Tracer::start(settings.trace.as_ref(), &metrics)?;
         let draining = Draining::default();
         let pipeline = pipeline(&settings, &spool, &draining, &metrics);
-        let files = settings.files();
+        let folders = settings.folders();
         let sinks = std::mem::take(&mut settings.sinks);
         let outlets = Outlets::open(sinks, &needs(&settings), &spool, (&tracer, &metrics))?;
         let rules = reload::rules(&settings, &spool, None, &metrics)?;
@@ -119,7 +119,7 @@ impl Bridge {
             spool_stopped,
             tracer,
             started_for: needs(&settings),
-            files,
+            folders,
             started_as: settings.written,
             shutdown_timeout: settings.shutdown_timeout,
         })
@@ -137,10 +137,10 @@ impl Bridge {
         self.listeners.admin.address
     }
 
-    /// The files that it has open for as long as it runs.
+    /// The folders that it holds for as long as it runs.
     #[must_use]
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
     }
 
     /// The parts that show whether the bridge works.
@@ -218,6 +218,7 @@ fn pipeline(
         grace: settings.shutdown_timeout / 4,
         draining: draining.clone(),
         metrics: Arc::clone(metrics),
+        logged: LoggedObjects::default(),
     }
 }
 

@@ -30,7 +30,7 @@
 //! Where each clause is kept, and so where a change could break it:
 //!
 //! - **A 200 is durable.** [`pipeline::Pipeline::accept`] returns after the commit (or the confirm);
-//!   the spool's thread answers only then. Every other outcome is a [`pipeline::Refusal`], which
+//!   the spool's thread answers only then (see [`log`] for what that is worth). Every other outcome is a [`pipeline::Refusal`], which
 //!   [`ingress::Problem`] turns into a 503.
 //! - **At least once.** A record leaves the spool for a [`sink::Receipt`] or a written dead letter,
 //!   and for nothing else: see [`spool::Settlement`] and [`spool::Burial`]. A receipt that a crash
@@ -42,7 +42,7 @@
 //! - **Order.** [`pipeline::Dispatcher`] has at most one publish outstanding for each
 //!   [`event::OrderingKey`], and keeps its turn through pauses and retries.
 //! - **Honest refusal.** [`ingress::Problem`] alone chooses error statuses.
-//! - **Nothing hidden.** [`metrics::Metrics::books`] is held around every change that one scrape must
+//! - **Nothing hidden.** [`metrics::Metrics::update`] is held around every change that one scrape must
 //!   show as a whole.
 //! - **Authentic is never dropped.** [`event::Event::read`] cannot fail: what cannot be understood is
 //!   [`event::Content::Quarantined`] with the reason, and takes the same path.
@@ -56,13 +56,13 @@
 //! | wiring | [`app`], [`config`] | the composition root with the order of stopping; the file as it is written, and the settings the program runs on |
 //! | drivers | [`ingress`], [`admin`] | the public listener, the operators' listener |
 //! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
-//! | edges | [`sink`], [`spool`] | the trait with its three implementations; the disk |
+//! | edges | [`sink`], [`spool`] | the trait with its three implementations; where accepted events lie |
 //! | middle | [`route`], [`event`], [`source`], [`trace`] | where an event goes; what it says; who sent it; whose trace it is in |
-//! | ground | [`name`], [`metrics`], [`shutdown`], [`descriptors`], [`sqlite`], [`systemd`], [`crypto`], [`seeded`] | parsed names, every metric, the word that the program stops, who may hold how many descriptors, files with one owner, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
+//! | ground | [`log`], [`name`], [`metrics`], [`shutdown`], [`descriptors`], [`systemd`], [`crypto`], [`seeded`] | the log on the disk and its rules, parsed names, every metric, the word that the program stops, who may hold how many descriptors, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
 //!
 //! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]
-//! and [`admin`], which are both HTTP listeners; rusqlite in [`spool`], [`sink::store`] and
-//! [`sqlite`], because the spool and the store are two files of one kind.
+//! and [`admin`], which are both HTTP listeners; rusqlite in `spool/index`, which keeps the ids of
+//! accepted events beside the log.
 //!
 //! To add a provider, begin at [`source::Provider`]; to add a sink, at [`sink::Sink`].
 
@@ -74,6 +74,7 @@ pub mod crypto;
 pub mod descriptors;
 pub mod event;
 pub mod ingress;
+pub mod log;
 pub mod metrics;
 pub mod name;
 pub mod pipeline;
@@ -83,7 +84,6 @@ pub mod shutdown;
 pub mod sink;
 pub mod source;
 pub mod spool;
-pub mod sqlite;
 pub mod systemd;
 pub mod telemetry;
 pub mod trace;

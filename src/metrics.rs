@@ -2,7 +2,9 @@
 //!
 //! Labels come from closed sets only (configured names, reasons, status codes), so the number of
 //! series does not depend on what anybody sends. What must add up in one scrape (accepted =
-//! delivered + dead-lettered + pending) is changed under [`Metrics::books`], which a scrape takes too.
+//! delivered + dead-lettered + pending) is changed under [`Metrics::update`], which a scrape waits for
+//! and holds up in turn. So it reads under that lock only what is in memory: what the system says of
+//! the process, which takes the longer the more files are open, is gathered outside.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -58,27 +60,28 @@ fn buckets(name: &str) -> Vec<f64> {
 
 macro_rules! metrics {
     ($(#[doc = $help:literal] $field:ident: $kind:ty $(, $label:literal)*;)+) => {
-        /// All metrics of the bridge, and the registry that prints them.
+        /// All metrics of the bridge, and the registries that gather them and what the system says.
         #[derive(Debug)]
         pub struct Metrics {
-            registry: Registry,
-            books: Mutex<()>,
+            counters: Registry,
+            process: Registry,
+            updating: Mutex<()>,
             $(#[doc = $help] pub $field: $kind,)+
         }
 
         impl Metrics {
-            /// Declares every metric in a registry of its own.
+            /// Declares every metric.
             ///
             /// # Errors
             /// When two metrics share a name.
             pub fn new() -> prometheus::Result<Self> {
-                let registry = Registry::new();
+                let (counters, process) = (Registry::new(), Registry::new());
                 $(
                     let $field = <$kind>::declare(concat!("hookferry_", stringify!($field)), $help.trim(), &[$($label),*])?;
-                    registry.register(Box::new($field.clone()))?;
+                    counters.register(Box::new($field.clone()))?;
                 )+
-                registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-                Ok(Self { registry, books: Mutex::new(()), $($field,)+ })
+                process.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+                Ok(Self { counters, process, updating: Mutex::new(()), $($field,)+ })
             }
         }
     };
@@ -99,8 +102,8 @@ metrics! {
     http_request_duration_seconds: Histogram;
     /// Events made durable and answered 200 for the first time.
     events_accepted_total: IntCounterVec, "source", "event_type";
-    /// Deliveries of an event that had been accepted before.
-    events_duplicate_total: IntCounterVec, "source";
+    /// Deliveries of an id that had been accepted before, by whether the body was the same or different.
+    events_duplicate_total: IntCounterVec, "source", "body";
     /// Authentic deliveries that could not be understood, by reason; they count as accepted too.
     events_quarantined_total: IntCounterVec, "reason";
     /// Deliveries turned away for good: what the sender must change.
@@ -157,6 +160,8 @@ metrics! {
     spool_dead_letters: IntGaugeVec, "sink";
     /// Bytes of the events and dead letters in the spool.
     spool_bytes: IntGauge;
+    /// Bytes of the spool's files, which max_size bounds.
+    spool_file_bytes: IntGauge;
     /// Bytes the spool may hold.
     spool_max_bytes: IntGauge;
     /// Events the spool may hold.
@@ -169,6 +174,8 @@ metrics! {
     spool_writable: IntGauge;
     /// Stored records that are gone or did not match their checksum; never too few.
     spool_corrupt_records_total: IntCounter;
+    /// Batches that a power failure or a crash tore before they were answered; nothing was lost with them.
+    spool_torn_batches_total: IntCounter;
     /// Accepted ids that were lost with a damaged spool: another copy of their events would be published.
     spool_forgotten_ids_total: IntCounter;
     /// Accepted less delivered, dead-lettered, discarded, lost and pending; anything but 0 is a bug.
@@ -188,9 +195,9 @@ metrics! {
 }
 
 impl Metrics {
-    /// Taken around changes that must appear together in a scrape, once per group of events.
-    pub fn books(&self) -> MutexGuard<'_, ()> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Held around changes that must appear together in a scrape, once per group of events.
+    pub fn update(&self) -> MutexGuard<'_, ()> {
+        self.updating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The scrape, in the Prometheus text format (version 0.0.4).
@@ -198,10 +205,11 @@ impl Metrics {
     /// # Errors
     /// When a metric cannot be encoded.
     pub fn render(&self) -> prometheus::Result<Vec<u8>> {
-        let families = {
-            let _books = self.books();
-            self.registry.gather()
+        let mut families = {
+            let _held = self.update();
+            self.counters.gather()
         };
+        families.extend(self.process.gather());
         let mut text = Vec::with_capacity(32 * 1024);
         TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)
@@ -210,7 +218,40 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Weak};
+
+    use prometheus::core::Desc;
+    use prometheus::proto::MetricFamily;
+
     use super::*;
+
+    /// Looks whether counters could be updated at the moment in which it is gathered.
+    struct Probe {
+        metrics: Weak<Metrics>,
+        is_free: IntGauge,
+    }
+
+    impl Probe {
+        fn of(metrics: &Arc<Metrics>, name: &str) -> Box<Self> {
+            Box::new(Self {
+                metrics: Arc::downgrade(metrics),
+                is_free: IntGauge::new(name, "Whether nobody holds the lock.").expect("a name"),
+            })
+        }
+    }
+
+    impl Collector for Probe {
+        fn desc(&self) -> Vec<&Desc> {
+            self.is_free.desc()
+        }
+
+        fn collect(&self) -> Vec<MetricFamily> {
+            let metrics = self.metrics.upgrade().expect("they are being rendered");
+            let is_free = metrics.updating.try_lock().is_ok();
+            self.is_free.set(i64::from(is_free));
+            self.is_free.collect()
+        }
+    }
 
     #[test]
     fn every_metric_is_declared_once_with_its_help() {
@@ -236,5 +277,20 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    }
+
+    #[test]
+    fn a_scrape_holds_up_no_update_while_it_asks_the_system() {
+        let metrics = Arc::new(Metrics::new().expect("no name twice"));
+        let (outside, inside) = (
+            Probe::of(&metrics, "free_at_the_process"),
+            Probe::of(&metrics, "free_at_the_counters"),
+        );
+        metrics.process.register(outside).expect("a new name");
+        metrics.counters.register(inside).expect("a new name");
+        let text = String::from_utf8(metrics.render().expect("encodes")).expect("UTF-8");
+        assert!(text.contains("\nfree_at_the_process 1\n"), "{text}");
+        // What must add up is still read at one moment.
+        assert!(text.contains("\nfree_at_the_counters 0\n"), "{text}");
     }
 }

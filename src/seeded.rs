@@ -22,8 +22,32 @@ pub const MARK: &[u8] = b"stumble";
 pub enum Bug {
     /// P1: answers a delivery before the commit that makes it durable.
     AcknowledgeBeforeCommit,
-    /// P1: remembers the id of an event whose commit failed, and calls the next copy a duplicate.
+    /// P1: remembers the id of an event whose batch failed, and calls the next copy a duplicate.
     KeepIdOfFailedCommit,
+    /// P1: answers for a batch that was written and not synced.
+    SkipSync,
+    /// P1: answers for a batch in a segment whose name is not durable.
+    SkipFolderSync,
+    /// P1: gives a spare a segment's name before its header is durable.
+    RenameBeforeHeader,
+    /// P1: states that a segment has ended before the records behind that end are copied.
+    EndBeforeCopies,
+    /// P1: takes acknowledged records that are damaged for the torn end of the log.
+    TakeDamageForTornEnd,
+    /// P7: takes the torn end of the log for damage.
+    TakeTornEndForDamage,
+    /// P1: calls an event a duplicate of one that was lost.
+    TrustLostIds,
+    /// P2: recycles a segment before it is durable that nothing in it is waited for.
+    RecycleBeforeProgress,
+    /// P2: overwrites a recycled segment that may still have its old name.
+    RecycleBeforeFolderSync,
+    /// P2: notes progress for events that no sink has confirmed.
+    ProgressBeforeConfirm,
+    /// P2: lets go of an event before its dead letter is durable.
+    ProgressBeforeLetter,
+    /// P5: gives the sequences of a batch that failed again.
+    ReuseSequences,
     /// P1: answers the duplicate of an event that is still on its way.
     AnswerDuplicateEarly,
     /// P2: lets go of a record when it is handed to the sink, not when the sink has confirmed it.
@@ -65,6 +89,20 @@ pub enum Bug {
 #[cfg(feature = "seeded-bugs")]
 static SOWN: std::sync::OnceLock<Bug> = std::sync::OnceLock::new();
 
+#[cfg(test)]
+thread_local! {
+    static OF_THIS_THREAD: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants a bug on this thread for as long as `work` runs: a unit test that shows that it is found.
+#[cfg(test)]
+pub(crate) fn with<T>(bug: Bug, work: impl FnOnce() -> T) -> T {
+    OF_THIS_THREAD.set(Some(bug));
+    let result = work();
+    OF_THIS_THREAD.set(None);
+    result
+}
+
 /// Plants the bug that `HOOKFERRY_SEEDED_BUG` names, if it is set.
 ///
 /// # Errors
@@ -93,14 +131,21 @@ pub fn sow() -> Result<(), String> {
 }
 
 /// Whether this program has the bug.
-#[cfg(feature = "seeded-bugs")]
+#[cfg(test)]
+#[must_use]
+pub fn is(bug: Bug) -> bool {
+    OF_THIS_THREAD.get() == Some(bug)
+}
+
+/// Whether this program has the bug.
+#[cfg(all(feature = "seeded-bugs", not(test)))]
 #[must_use]
 pub fn is(bug: Bug) -> bool {
     SOWN.get() == Some(&bug)
 }
 
 /// Whether this program has the bug: no.
-#[cfg(not(feature = "seeded-bugs"))]
+#[cfg(not(any(feature = "seeded-bugs", test)))]
 #[must_use]
 pub const fn is(_: Bug) -> bool {
     false

@@ -124,7 +124,7 @@ impl Bench {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target");
         let name = SinkName::parse("store").expect("a slug");
         let settings = Settings {
-            place: Place::File(folder.path().join("spool.db")),
+            place: Place::Folder(folder.path().join("spool")),
             limits: Limits {
                 max_events: u64::MAX,
                 max_bytes: u64::MAX,
@@ -137,7 +137,7 @@ impl Bench {
             Spool::open(settings, std::slice::from_ref(&name), metrics).expect("a new file");
         let sink = spool.sink(&name).expect("it was opened for this one");
         let store = Store::open(store::Settings {
-            path: folder.path().join("store.db"),
+            path: folder.path().join("store"),
             topics: templates("{source}.{event_type}"),
             retention: Duration::from_hours(24),
             max_size_bytes: u64::MAX >> 1,

@@ -44,7 +44,7 @@ pub enum Sink {
 impl Sink {
     fn keys(&self, folder: &Path) -> String {
         match self {
-            Self::Store => format!("type = \"store\"\npath = {:?}\n", folder.join("topics.db")),
+            Self::Store => format!("type = \"store\"\npath = {:?}\n", folder.join("topics")),
             Self::Kafka {
                 brokers,
                 partitions,
@@ -83,9 +83,9 @@ impl Home {
         self.folder.join(name)
     }
 
-    /// The spool's file.
+    /// The spool's folder.
     pub fn spool(&self) -> PathBuf {
-        self.file("spool.db")
+        self.file("spool")
     }
 
     fn configure(

@@ -1,5 +1,8 @@
 //! The spool and the dead letters over HTTP, for the commands of the same names: what waits, what
 //! was set aside, requeueing and dropping.
+//!
+//! Whoever looks reads the files, in a thread where that may take its time: neither the spool's
+//! thread nor the other pages wait for it.
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path, Query};
@@ -7,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::name::SinkName;
-use crate::spool::{InspectionError, Spool};
+use crate::spool::{InspectionError, LetterName, Spool, View};
 
 /// Access to the spool, and the sinks whose events must not be dropped under a dispatcher's hands.
 pub(super) struct Access {
@@ -15,11 +18,10 @@ pub(super) struct Access {
     pub served: Vec<SinkName>,
 }
 
-/// Which part of a list.
+/// Which part of a list; `after` is the place before its first entry.
 #[derive(Debug, Deserialize)]
-struct Page {
-    #[serde(default)]
-    after: u64,
+struct Page<P> {
+    after: Option<P>,
     #[serde(default = "page_size")]
     limit: usize,
     #[serde(default)]
@@ -45,43 +47,48 @@ pub(super) fn routes(access: Data<Access>) -> impl FnOnce(&mut web::ServiceConfi
             .route("/spool", web::get().to(overview))
             .route("/spool/events", web::get().to(pending))
             .route("/spool/events/{sequence}", web::get().to(pending_one))
-            .route("/spool/sinks/{sink}", web::delete().to(discard))
+            .route("/spool/sinks/{sink}", web::delete().to(drop_pending))
             .route("/dead-letters", web::get().to(dead_letters))
-            .route("/dead-letters/{number}", web::get().to(dead_letter))
-            .route("/dead-letters/{number}", web::delete().to(drop_dead_letter))
-            .route("/dead-letters/{number}/requeue", web::post().to(requeue));
+            .route("/dead-letters/{name}", web::get().to(dead_letter))
+            .route("/dead-letters/{name}", web::delete().to(drop_dead_letter))
+            .route("/dead-letters/{name}/requeue", web::post().to(requeue));
     }
 }
 
-async fn overview(access: Data<Access>) -> HttpResponse {
-    answer(access.spool.inspect(|spool| spool.overview()).await)
+/// Answers with what is seen of the spool.
+async fn look<T, F>(access: &Access, see: F) -> HttpResponse
+where
+    T: Serialize + Send + 'static,
+    F: FnOnce(&View) -> Result<T, InspectionError> + Send + 'static,
+{
+    let view = access.spool.view();
+    let seen = web::block(move || see(&view)).await;
+    // Without a thread to look in, the bridge is about to end.
+    answer(seen.unwrap_or(Err(InspectionError::Closed)))
 }
 
-async fn pending(access: Data<Access>, page: Query<Page>) -> HttpResponse {
+async fn overview(access: Data<Access>) -> HttpResponse {
+    look(&access, View::overview).await
+}
+
+async fn pending(access: Data<Access>, page: Query<Page<u64>>) -> HttpResponse {
     let Page {
         after,
         limit,
         bodies,
     } = page.into_inner();
-    answer(
-        access
-            .spool
-            .inspect(move |spool| spool.pending(after, limit, bodies))
-            .await,
-    )
+    look(&access, move |view| {
+        view.pending(after.unwrap_or_default(), limit, bodies)
+    })
+    .await
 }
 
 async fn pending_one(access: Data<Access>, sequence: Path<u64>) -> HttpResponse {
-    answer(
-        access
-            .spool
-            .inspect(move |spool| spool.pending_one(*sequence))
-            .await,
-    )
+    look(&access, move |view| view.pending_one(*sequence)).await
 }
 
 /// Only for a sink that is no longer configured: a dispatcher may hold the others' events already.
-async fn discard(access: Data<Access>, sink: Path<String>) -> HttpResponse {
+async fn drop_pending(access: Data<Access>, sink: Path<String>) -> HttpResponse {
     let known = access
         .spool
         .sinks()
@@ -98,51 +105,33 @@ async fn discard(access: Data<Access>, sink: Path<String>) -> HttpResponse {
         );
         return answer::<Counted>(Err(InspectionError::Impossible(text)));
     }
-    let index = *index;
-    let discarded = access
-        .spool
-        .inspect(move |spool| spool.discard_pending(index))
-        .await;
-    answer(discarded.map(|count| Counted { count }))
+    let dropped = access.spool.drop_pending(*index).await;
+    answer(dropped.map(|count| Counted { count }))
 }
 
-async fn dead_letters(access: Data<Access>, page: Query<Page>) -> HttpResponse {
+async fn dead_letters(access: Data<Access>, page: Query<Page<LetterName>>) -> HttpResponse {
     let Page {
         after,
         limit,
         bodies,
     } = page.into_inner();
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    answer(
-        access
-            .spool
-            .inspect(move |spool| spool.dead_letters(after, limit, bodies))
-            .await,
-    )
+    look(&access, move |view| {
+        view.dead_letters(after.as_ref(), limit, bodies)
+    })
+    .await
 }
 
-async fn dead_letter(access: Data<Access>, number: Path<i64>) -> HttpResponse {
-    answer(
-        access
-            .spool
-            .inspect(move |spool| spool.dead_letter_one(*number))
-            .await,
-    )
+async fn dead_letter(access: Data<Access>, name: Path<LetterName>) -> HttpResponse {
+    look(&access, move |view| view.dead_letter(&name)).await
 }
 
-async fn drop_dead_letter(access: Data<Access>, number: Path<i64>) -> HttpResponse {
-    let dropped = access
-        .spool
-        .inspect(move |spool| spool.discard_dead_letter(*number))
-        .await;
+async fn drop_dead_letter(access: Data<Access>, name: Path<LetterName>) -> HttpResponse {
+    let dropped = access.spool.drop_dead_letter(name.into_inner()).await;
     answer(dropped.map(|()| Counted { count: 1 }))
 }
 
-async fn requeue(access: Data<Access>, number: Path<i64>) -> HttpResponse {
-    let requeued = access
-        .spool
-        .inspect(move |spool| spool.requeue(*number))
-        .await;
+async fn requeue(access: Data<Access>, name: Path<LetterName>) -> HttpResponse {
+    let requeued = access.spool.requeue(name.into_inner()).await;
     answer(requeued.map(|()| Counted { count: 1 }))
 }
 
@@ -153,7 +142,7 @@ fn answer<T: Serialize>(result: Result<T, InspectionError>) -> HttpResponse {
             let mut response = match &error {
                 InspectionError::NotFound(_) => HttpResponse::NotFound(),
                 InspectionError::Impossible(_) => HttpResponse::Conflict(),
-                InspectionError::Database(_) | InspectionError::Closed => {
+                InspectionError::Unavailable(_) | InspectionError::Closed => {
                     HttpResponse::ServiceUnavailable()
                 }
             };

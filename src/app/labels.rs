@@ -97,7 +97,11 @@ fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName])
             .deliveries_rejected_total
             .with_label_values(&[source, reason]);
     }
-    metrics.events_duplicate_total.with_label_values(&[source]);
+    for body in ["same", "different"] {
+        metrics
+            .events_duplicate_total
+            .with_label_values(&[source, body]);
+    }
     let event_types = settings.event_types.iter().map(EventType::as_str);
     for label in event_types.chain(["other", "quarantine"]) {
         metrics

@@ -165,7 +165,7 @@ impl Renewal {
 /// Opens a sink; a store also has topics to show.
 ///
 /// # Errors
-/// When a store's file cannot be opened or a client library refuses its settings.
+/// When a store's folder cannot be opened or a client library refuses its settings.
 pub fn open_sink(
     kind: SinkKind,
     needs: &Needs,

@@ -16,7 +16,6 @@ use crate::config::{
 use crate::sink::store::StoreError;
 use crate::sink::{CertificateFile, Finding, Needs, Severity, Tls};
 use crate::spool::{Milestone, Place};
-use crate::sqlite::OpenError;
 
 /// What closing a sink may take once its findings are there.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
@@ -188,7 +187,7 @@ async fn findings(kind: SinkKind, needs: &Needs) -> Vec<Finding> {
 
 fn unopened(error: &anyhow::Error) -> Finding {
     match error.downcast_ref() {
-        Some(StoreError::Open(OpenError::Held { path })) => Finding {
+        Some(StoreError::Held { path }) => Finding {
             severity: Severity::Good,
             found: format!("{} is in use by a bridge that runs", path.display()),
             remedy: String::new(),
@@ -247,7 +246,7 @@ fn place(settings: &Settings) -> String {
         bytesize::ByteSize(settings.spool.limits.max_bytes),
     );
     let place = match &settings.spool.place {
-        Place::File(path) => path.display().to_string(),
+        Place::Folder(path) => path.display().to_string(),
         Place::Memory => "in memory".to_owned(),
     };
     format!("{place}, at most {events} events and {bytes}")

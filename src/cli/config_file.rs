@@ -27,7 +27,13 @@ impl ConfigFile {
         config::load(&self.config).map_err(|problems| cannot_be_used(&self.config, &problems))
     }
 
-    /// Reads it again, for a bridge that has these files open.
+    /// Reads it for a command that only looks, and needs no right to write.
+    pub(super) fn load_to_look(&self) -> Result<Settings, Failure> {
+        config::load_to_look(&self.config)
+            .map_err(|problems| cannot_be_used(&self.config, &problems))
+    }
+
+    /// Reads it again, for a bridge that has these folders open.
     pub(super) fn load_again(&self, open: &[PathBuf]) -> Result<Settings, Failure> {
         config::load_again(&self.config, open)
             .map_err(|problems| cannot_be_used(&self.config, &problems))

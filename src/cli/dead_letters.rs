@@ -3,26 +3,28 @@
 use clap::{Args, Subcommand};
 
 use super::Failure;
-use super::access::{Access, Page, SpoolPlace};
+use super::access::{Look, Page, SpoolPlace};
 use super::confirmation::Confirmation;
 use super::event_view::{body_lines, event_lines};
 use super::export::ExportPlace;
 use super::output::Output;
 use super::progress::Progress;
 use super::table::Table;
-use crate::spool::{DeadLetter, MAX_LISTED, describe};
+use crate::spool::{DeadLetter, LetterName, MAX_LISTED, describe};
 
 /// Look at the events that were set aside, export them, put them back, or drop them.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "While a bridge runs on the spool, it is asked through its admin listener; otherwise the file is
-opened, and no bridge can start on it meanwhile.
+    after_help = "A dead letter is called by its event's sequence and the sink that cannot take it, as `list` shows it.
+
+While a bridge runs on the spool, it is asked through its admin listener; otherwise its files are read,
+and nothing is changed. Only requeue and drop open them for writing, and no bridge can start meanwhile.
 
 Examples:
   hookferry dead-letters list --config hookferry.toml
-  hookferry dead-letters show 3 --config hookferry.toml
+  hookferry dead-letters show 4711-kafka --config hookferry.toml
   hookferry dead-letters requeue --all --config hookferry.toml   # after the broker's limit was raised
-  hookferry dead-letters drop 3 4 --yes --config hookferry.toml"
+  hookferry dead-letters drop 4711-kafka 4712-kafka --yes --config hookferry.toml"
 )]
 pub(super) struct DeadLetters {
     #[command(subcommand)]
@@ -38,17 +40,17 @@ enum Verb {
         /// The most dead letters listed.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
-        /// Only dead letters after this number.
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-        after: u64,
+        /// Only dead letters after this one.
+        #[arg(long, value_name = "NAME")]
+        after: Option<LetterName>,
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
     /// One dead letter, with its body.
     Show {
-        /// Its number, as `list` shows it.
-        number: u64,
+        /// Its name, as `list` shows it.
+        name: LetterName,
         #[command(flatten)]
         place: SpoolPlace,
         /// As JSON.
@@ -84,8 +86,8 @@ enum Verb {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Which {
-    /// Their numbers, as `list` shows them.
-    numbers: Vec<u64>,
+    /// Their names, as `list` shows them.
+    names: Vec<LetterName>,
     /// All that are there now.
     #[arg(long)]
     all: bool,
@@ -99,108 +101,107 @@ impl DeadLetters {
                 limit,
                 after,
                 json,
-            } => list(&*place.open()?, *limit, *after, *json),
-            Verb::Show {
-                number,
-                place,
-                json,
-            } => show(&place.open()?.dead_letter(*number)?, *json),
+            } => list(&*place.look()?, *limit, after.as_ref(), *json),
+            Verb::Show { name, place, json } => show(&place.look()?.dead_letter(name)?, *json),
             Verb::Export { place, to } => {
-                let access = place.open()?;
-                let counts = access.overview()?.sinks.into_iter();
-                let total = counts.filter_map(|sink| u64::try_from(sink.dead_letters).ok());
-                to.write(total.sum(), |page| access.dead_letters(page), place_of)
+                let spool = place.look()?;
+                let overview = spool.overview()?;
+                let total = overview.sinks.iter().map(|sink| sink.dead_letters).sum();
+                to.write(total, |page| spool.dead_letters(page), name_of)
             }
             Verb::Requeue { which, place } => {
-                let access = place.open()?;
-                let numbers = which.numbers(&*access)?;
-                each(&numbers, "requeued", |number| access.requeue(number))
+                let spool = place.change()?;
+                let names = which.names(spool.look())?;
+                each(&names, "requeued", |name| spool.requeue(name))
             }
             Verb::Drop {
                 which,
                 place,
                 confirmation,
             } => {
-                let access = place.open()?;
-                let numbers = which.numbers(&*access)?;
-                confirmation.ask(&format!("dropping {} dead letters", numbers.len()))?;
-                each(&numbers, "dropped", |number| {
-                    access.drop_dead_letter(number)
-                })
+                let spool = place.change()?;
+                let names = which.names(spool.look())?;
+                confirmation.ask(&format!("dropping {} dead letters", names.len()))?;
+                each(&names, "dropped", |name| spool.drop_dead_letter(name))
             }
         }
     }
 }
 
 impl Which {
-    /// The numbers; of all, those that are there when this is called, so that it comes to an end.
-    fn numbers(&self, access: &dyn Access) -> Result<Vec<u64>, Failure> {
+    /// The names; of all, those that are there when this is called, so that it comes to an end.
+    fn names(&self, spool: &dyn Look) -> Result<Vec<LetterName>, Failure> {
         if !self.all {
-            return Ok(self.numbers.clone());
+            return Ok(self.names.clone());
         }
-        let mut numbers = Vec::new();
+        let mut names = Vec::new();
         loop {
             let page = Page {
-                after: numbers.last().copied().unwrap_or(0),
+                after: names.last().cloned(),
                 limit: MAX_LISTED,
                 bodies: false,
             };
-            let found = access.dead_letters(page)?;
+            let found = spool.dead_letters(&page)?;
             if found.is_empty() {
-                return Ok(numbers);
+                return Ok(names);
             }
-            numbers.extend(found.iter().map(place_of));
+            names.extend(found.iter().map(name_of));
         }
     }
 }
 
 /// Changes each; one that cannot be changed is named and does not keep the others.
 fn each(
-    numbers: &[u64],
+    names: &[LetterName],
     verb: &str,
-    change: impl Fn(u64) -> Result<(), Failure>,
+    change: impl Fn(&LetterName) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let progress = Progress::towards(numbers.len() as u64);
+    let progress = Progress::towards(names.len() as u64);
     let mut changed = 0_usize;
-    for number in numbers {
-        match change(*number) {
+    for name in names {
+        match change(name) {
             Ok(()) => changed += 1,
-            Err(Failure::Failed(error)) => eprintln!("{number}: {error:#}"),
+            Err(Failure::Failed(error)) => eprintln!("{name}: {error:#}"),
             Err(failure) => return Err(failure),
         }
         progress.advance(1);
     }
     progress.finish();
     eprintln!("{changed} {verb}");
-    if changed == numbers.len() {
+    if changed == names.len() {
         Ok(())
     } else {
         Err(Failure::Negative)
     }
 }
 
-fn place_of(letter: &DeadLetter) -> u64 {
-    u64::try_from(letter.number).unwrap_or_default()
+fn name_of(letter: &DeadLetter) -> LetterName {
+    letter.name.clone()
 }
 
-fn list(access: &dyn Access, limit: usize, after: u64, json: bool) -> Result<(), Failure> {
+fn list(
+    spool: &dyn Look,
+    limit: usize,
+    after: Option<&LetterName>,
+    json: bool,
+) -> Result<(), Failure> {
     let page = Page {
-        after,
+        after: after.cloned(),
         limit: limit.min(MAX_LISTED),
         bodies: false,
     };
-    let letters = access.dead_letters(page)?;
+    let letters = page.fill(|page| spool.dead_letters(page), name_of)?;
     let mut output = Output::new();
     if json {
         return output.json(&letters);
     }
-    let mut table = Table::new(&["NUMBER", "SET ASIDE", "SINK", "REASON", "EVENT", "DETAIL"]);
+    let mut table = Table::new(&["NAME", "SET ASIDE", "REASON", "EVENT", "DETAIL"]);
     for letter in &letters {
         let event = letter.event.as_ref().map(describe);
+        let set_aside_at = letter.set_aside_at.map(|time| time.to_string());
         table.row(vec![
-            letter.number.to_string(),
-            letter.buried_at.to_string(),
-            letter.sink.to_string(),
+            letter.name.to_string(),
+            set_aside_at.unwrap_or_else(|| "-".into()),
             letter.reason.clone(),
             event.unwrap_or_else(|| "(damaged)".into()),
             letter.detail.clone(),
@@ -210,7 +211,7 @@ fn list(access: &dyn Access, limit: usize, after: u64, json: bool) -> Result<(),
     match letters.last() {
         None => eprintln!("there are none"),
         Some(last) if letters.len() >= page.limit => {
-            eprintln!("there may be more: --after {}", last.number);
+            eprintln!("there may be more: --after {}", last.name);
         }
         Some(_) => {}
     }
@@ -222,13 +223,15 @@ fn show(letter: &DeadLetter, json: bool) -> Result<(), Failure> {
     if json {
         return output.json(letter);
     }
-    output.line(format_args!("number       {}", letter.number))?;
+    output.line(format_args!("name         {}", letter.name))?;
     output.line(format_args!("sink         {}", letter.sink))?;
     output.line(format_args!(
         "reason       {}: {}",
         letter.reason, letter.detail
     ))?;
-    output.line(format_args!("set aside at {}", letter.buried_at))?;
+    if let Some(time) = letter.set_aside_at {
+        output.line(format_args!("set aside at {time}"))?;
+    }
     if let Some(event) = &letter.event {
         event_lines(event, &mut output)?;
     }

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::Failure;
+use super::access::Page;
 use super::output::{Output, json, written};
 use super::progress::Progress;
-use super::{Failure, access};
+use crate::spool::MAX_LISTED;
 
 /// Where it goes.
 #[derive(Debug, Args)]
@@ -20,25 +22,26 @@ pub(super) struct ExportPlace {
 }
 
 impl ExportPlace {
-    /// Writes everything that `page` gives, page after page. `place` tells where an entry stands.
-    pub(super) fn write<T: Serialize>(
+    /// Writes everything that is there, page after page. `place` tells where an entry stands.
+    pub(super) fn write<T: Serialize, P>(
         &self,
         total: u64,
-        page: impl Fn(access::Page) -> Result<Vec<T>, Failure>,
-        place: impl Fn(&T) -> u64,
+        ask: impl Fn(&Page<P>) -> Result<Vec<T>, Failure>,
+        place: impl Fn(&T) -> P,
     ) -> Result<(), Failure> {
         let mut file = self.create()?;
         let mut output = Output::new();
         let progress = Progress::towards(total);
-        let (mut after, mut count) = (0, 0_u64);
+        let mut count = 0_u64;
+        let mut page = Page {
+            after: None,
+            limit: MAX_LISTED,
+            bodies: true,
+        };
         loop {
-            let entries = page(access::Page {
-                after,
-                limit: access::PAGE_WITH_BODIES,
-                bodies: true,
-            })?;
+            let entries = ask(&page)?;
             let Some(last) = entries.last() else { break };
-            after = place(last);
+            page.after = Some(place(last));
             for entry in &entries {
                 match &mut file {
                     Some(file) => written(writeln!(file, "{}", json(entry)?))?,

@@ -12,8 +12,9 @@ use ureq::typestate::AgentScope;
 use super::Failure;
 use crate::crypto;
 
-/// The largest answer read: a page of a thousand dead letters, each with the largest body there is.
-const MAX_ANSWER_BYTES: u64 = 128 << 30;
+/// The largest answer read: a page is bounded in bytes, but holds at least one event, whose body of
+/// 64 MiB takes six times as much where JSON has to escape every byte.
+const MAX_ANSWER_BYTES: u64 = 1 << 30;
 
 /// A client with a deadline for each request.
 #[derive(Debug, Clone)]

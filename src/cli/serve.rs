@@ -72,7 +72,7 @@ impl Serve {
     /// Whether the new configuration was taken over.
     fn reload(&self, bridge: &Bridge, changes: &mut Changes) -> bool {
         changes.are_seen();
-        let read = self.config.load_again(bridge.files());
+        let read = self.config.load_again(bridge.folders());
         let reloaded = read.and_then(|settings| {
             warn_of_guessable_secrets(&settings);
             let reloaded = bridge.reload(&settings)?;

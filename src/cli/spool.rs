@@ -1,10 +1,11 @@
 //! `spool`: the events that wait.
 
+use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Failure;
-use super::access::{Access, Page, SpoolPlace};
+use super::access::{Look, Page, SpoolPlace};
 use super::confirmation::Confirmation;
 use super::event_view::{body_lines, event_lines};
 use super::export::ExportPlace;
@@ -16,8 +17,8 @@ use crate::spool::{MAX_LISTED, Overview, PendingEvent, describe};
 /// Look at the events that wait in the spool, export them, or drop them.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "While a bridge runs on the spool, it is asked through its admin listener; otherwise the file is
-opened, and no bridge can start on it meanwhile.
+    after_help = "While a bridge runs on the spool, it is asked through its admin listener; otherwise its files are read,
+and nothing is changed. Only drop opens them for writing, and no bridge can start meanwhile.
 
 Examples:
   hookferry spool list --config hookferry.toml
@@ -40,8 +41,8 @@ enum Verb {
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
         /// Only events after this sequence.
-        #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
-        after: u64,
+        #[arg(long, value_name = "SEQUENCE")]
+        after: Option<u64>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -93,25 +94,25 @@ impl Spool {
                 limit,
                 after,
                 json,
-            } => list(&*place.open()?, *limit, *after, *json),
+            } => list(&*place.look()?, *limit, *after, *json),
             Verb::Show {
                 sequence,
                 place,
                 json,
-            } => show(&place.open()?.pending_one(*sequence)?, *json),
+            } => show(&place.look()?.pending_one(*sequence)?, *json),
             Verb::Export { place, to } => {
-                let access = place.open()?;
-                let total = waiting(&access.overview()?);
-                to.write(total, |page| access.pending(page), |event| event.sequence)
+                let spool = place.look()?;
+                let total = waiting(&spool.overview()?);
+                to.write(total, |page| spool.pending(page), |event| event.sequence)
             }
             Verb::Drop {
                 sink,
                 place,
                 confirmation,
             } => {
-                let access = place.open()?;
+                let spool = place.change()?;
                 confirmation.ask(&format!("dropping every event that waits for {sink}"))?;
-                let count = access.drop_pending(sink)?;
+                let count = spool.drop_pending(sink)?;
                 eprintln!("{count} dropped");
                 Ok(())
             }
@@ -122,18 +123,17 @@ impl Spool {
 /// At least how many events wait: one that waits for two sinks is counted by both.
 fn waiting(overview: &Overview) -> u64 {
     let most = overview.sinks.iter().map(|sink| sink.pending).max();
-    most.and_then(|count| u64::try_from(count).ok())
-        .unwrap_or_default()
+    most.unwrap_or_default()
 }
 
-fn list(access: &dyn Access, limit: usize, after: u64, json: bool) -> Result<(), Failure> {
-    let overview = access.overview()?;
+fn list(spool: &dyn Look, limit: usize, after: Option<u64>, json: bool) -> Result<(), Failure> {
+    let overview = spool.overview()?;
     let page = Page {
         after,
         limit: limit.min(MAX_LISTED),
         bodies: false,
     };
-    let events = access.pending(page)?;
+    let events = page.fill(|page| spool.pending(page), |event| event.sequence)?;
     let mut output = Output::new();
     if json {
         return output.json(&Listing {
@@ -165,24 +165,44 @@ fn list(access: &dyn Access, limit: usize, after: u64, json: bool) -> Result<(),
 }
 
 fn show_overview(overview: &Overview, output: &mut Output) -> Result<(), Failure> {
-    let mut table = Table::new(&["SINK", "WAITING", "DEAD LETTERS", "OLDEST RECEIVED"]);
+    let heading = ["SINK", "WAITING", "DEAD LETTERS", "LOST", "OLDEST RECEIVED"];
+    let mut table = Table::new(&heading);
     for sink in &overview.sinks {
         let oldest = sink.oldest_received_at.map(|time| time.to_string());
         table.row(vec![
             sink.sink.to_string(),
             sink.pending.to_string(),
             sink.dead_letters.to_string(),
+            sink.lost.to_string(),
             oldest.unwrap_or_else(|| "-".into()),
         ]);
     }
     table.show(output)?;
-    let bytes = u64::try_from(overview.bytes).unwrap_or_default();
-    output.line(format_args!(
-        "{} of {}; at most {} events",
-        bytesize::ByteSize(bytes),
-        bytesize::ByteSize(overview.max_bytes),
-        overview.max_events
-    ))
+    let live = ByteSize(overview.bytes);
+    output.line(format_args!("{live} of events, {}", bounds(overview)))?;
+    if overview.lost_records > 0 {
+        output.line(format_args!(
+            "{} records were damaged or gone: their events are lost for the sinks they still waited for",
+            overview.lost_records
+        ))?;
+    }
+    Ok(())
+}
+
+/// What the files take, and how much there may be of everything.
+fn bounds(overview: &Overview) -> String {
+    let files = ByteSize(overview.file_bytes);
+    let bytes = overview
+        .max_bytes
+        .map(|most| format!(" of {}", ByteSize(most)));
+    let events = overview
+        .max_events
+        .map(|most| format!("; at most {most} events"));
+    format!(
+        "in files of {files}{}{}",
+        bytes.unwrap_or_default(),
+        events.unwrap_or_default()
+    )
 }
 
 fn show(event: &PendingEvent, json: bool) -> Result<(), Failure> {

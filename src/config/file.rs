@@ -130,15 +130,17 @@ pub struct AdminFile {
     pub listen: Option<SocketAddr>,
 }
 
-/// The spool's file and bounds.
+/// The spool's place and bounds.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpoolFile {
-    /// The file (default "/var/lib/hookferry/spool.db"); its folder must exist.
+    /// The folder (default "/var/lib/hookferry/spool"). It is made where it is missing; the folder around it must be there, and writable.
     pub path: Option<PathBuf>,
+    /// Whether it is kept in memory instead, which needs `acknowledge = "delivered"` and no path (default false).
+    pub in_memory: Option<bool>,
     /// The most events and dead letters it holds (default 1000000); beyond it deliveries are answered 503.
     pub max_events: Option<u64>,
-    /// The most bytes they may have (default "4GiB").
+    /// The most bytes its files may have, those of dead letters and what is kept after damage included; at least "8MiB" (default "4GiB"). Beyond it deliveries are answered 503.
     pub max_size: Option<Size>,
 }
 
@@ -222,7 +224,7 @@ pub(super) struct WholeFile {
     ingress: Option<IngressFile>,
     /// The operators' listener.
     admin: Option<AdminFile>,
-    /// The spool: a table, or "memory" with `acknowledge = "delivered"`.
+    /// The spool: a table, or "memory", which is short for `in_memory = true`.
     spool: Option<SpoolPlace>,
     /// The log.
     log: Option<LogFile>,

@@ -34,6 +34,7 @@ use toml::Table;
 
 pub use fingerprint::Fingerprint;
 pub use ingress_tls::{IngressTls, Untimely, Validity};
+use paths::Writable;
 pub use problem::{Problem, Problems};
 pub use settings::{
     GuardSettings, IngressSettings, LogSettings, RouteSettings, Settings, SinkKind, SinkSettings,
@@ -52,13 +53,22 @@ pub fn load(path: &Path) -> Result<Settings, Problems> {
     parse(&text(path)?, &variable)
 }
 
-/// Reads the file at `path` again, for a bridge that has these files open: a disk that fails them
+/// Reads the file at `path` again, for a bridge that has these folders open: a disk that fails them
 /// must not keep a secret from being changed.
 ///
 /// # Errors
 /// As for [`load`].
 pub fn load_again(path: &Path, open: &[PathBuf]) -> Result<Settings, Problems> {
-    read(&text(path)?, &variable, open)
+    read(&text(path)?, &variable, Writable::AllBut(open))
+}
+
+/// Reads the file at `path` for a command that only looks, and needs no right to write to the
+/// folders that it names.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_to_look(path: &Path) -> Result<Settings, Problems> {
+    read(&text(path)?, &variable, Writable::None)
 }
 
 /// What lies on the disk now at `path`, and in the files that are named there.
@@ -131,20 +141,20 @@ fn variable(name: &str) -> Option<String> {
 /// # Errors
 /// As for [`load`].
 pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Settings, Problems> {
-    read(text, lookup, &[])
+    read(text, lookup, Writable::All)
 }
 
 fn read(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
-    open: &[PathBuf],
+    writable: Writable<'_>,
 ) -> Result<Settings, Problems> {
     let mut problems = Problems::default();
     let mut table = table(text)?;
     for (key, value) in &mut table {
         interpolate::fill(key, value, lookup, &mut problems);
     }
-    let settings = reading::settings(table, open, &mut problems);
+    let settings = reading::settings(table, writable, &mut problems);
     match settings {
         Some(settings) if problems.is_empty() => Ok(settings),
         _ => Err(problems),

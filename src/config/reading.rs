@@ -2,13 +2,13 @@
 //! the sections are held against each other.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Table;
 
 use super::file::{Acknowledge, LogFile, LogFormat, TopFile};
 use super::named::{named, take_table};
+use super::paths::Writable;
 use super::problem::Problems;
 use super::settings::{LogSettings, Settings};
 use super::value::{Span, span};
@@ -20,13 +20,13 @@ const SECTIONS: [&str; 8] = [
     "ingress", "admin", "spool", "log", "trace", "source", "sink", "route",
 ];
 
-/// Reads the whole file; none where a part is missing, and that has been noted. The files in `open`
-/// are the bridge's own already: whether they could be written now says nothing about the settings.
+/// Reads the whole file; none where a part is missing, and that has been noted.
 pub(super) fn settings(
     mut table: Table,
-    open: &[PathBuf],
+    writable: Writable<'_>,
     problems: &mut Problems,
 ) -> Option<Settings> {
+    spool::spell_out(&mut table);
     let written = Written::new(table.clone());
     let mut sections = Table::new();
     for name in SECTIONS {
@@ -50,7 +50,7 @@ pub(super) fn settings(
     let sinks = named(&mut sections, "sink", problems, sinks::sink);
     let routes = routes::routes(sections.remove("route"), problems);
     listeners::check(ingress.listen, admin, problems);
-    paths::check_writable(&sinks, &place, open, problems);
+    paths::check_writable(&sinks, &place, writable, problems);
     paths::check_uses(&sinks, &place, problems);
     routes::check(&sources, &sinks, &routes, problems);
     Some(Settings {

@@ -49,11 +49,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The files that the bridge writes: the spool's and the store's.
+    /// The folders that the bridge writes to: the spool's and the store's.
     #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
+    pub fn folders(&self) -> Vec<PathBuf> {
         let spool = match &self.spool.place {
-            Place::File(path) => Some(path),
+            Place::Folder(path) => Some(path),
             Place::Memory => None,
         };
         let stores = self.sinks.iter().filter_map(|sink| match &sink.kind {

@@ -18,19 +18,19 @@ const DEFAULT_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How much is kept unless the file says otherwise, in bytes.
 const DEFAULT_MAX_SIZE_BYTES: u64 = 1 << 30;
 
-/// The least size: a few commits of 4 MiB each must fit, or an entry could be deleted before anyone
-/// reads it.
+/// The least size: a store gives up a segment at a time, and has sixteen of at least 1 MiB, or an
+/// entry could be deleted before anyone reads it.
 const LEAST_MAX_SIZE_BYTES: u64 = 16 << 20;
 
 /// The least retention, for the same reason.
 const LEAST_RETENTION: Duration = Duration::from_secs(60);
 
-/// A store: a durable topic log in a file of the bridge, read over HTTP.
+/// A store: a durable topic log in a folder of the bridge, read over HTTP.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreFile {
-    /// The SQLite file. Its folder must exist and be writable; a file beside it, `<path>.lock`,
-    /// keeps a second bridge away. Required.
+    /// The folder, for the store alone. It is made where it is missing, in one that must exist and be
+    /// writable; a file in it, `lock`, keeps a second bridge away. Required.
     pub path: Option<PathBuf>,
     /// The topic of configured event types, with the placeholders `{source}`, `{event_type}`,
     /// `{object_id}` and `{id}`; a store keeps 10000 topics at most. Default:
@@ -41,10 +41,11 @@ pub struct StoreFile {
     /// The topic of authentic deliveries that were not understood. Default:
     /// `"{source}.quarantine"`.
     pub quarantine_topic: Option<String>,
-    /// Events older than this are deleted; at least `"1m"`. Default: `"7d"`.
+    /// Events older than this are deleted, an eighth of this span at a time; at least `"1m"`.
+    /// Default: `"7d"`.
     pub retention: Option<Span>,
-    /// Beyond this size the oldest events are deleted; at least `"16MiB"`. The file does not
-    /// shrink, it reuses the room. Default: `"1GiB"`.
+    /// Beyond this size of all files the oldest events are deleted, a sixteenth or at most 16 MiB at
+    /// a time; at least `"16MiB"`. Default: `"1GiB"`.
     pub max_size: Option<Size>,
 }
 
@@ -52,10 +53,10 @@ impl StoreFile {
     /// What the store runs on; none where something is wrong, which is noted. `path` is the
     /// section's key path, such as `sink.local`.
     pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<Settings> {
-        let file = problems.require(
+        let folder = problems.require(
             &format!("{path}.path"),
-            self.path.filter(|file| !file.as_os_str().is_empty()),
-            "name the file, such as \"/var/lib/hookferry/topics.db\"",
+            self.path.filter(|path| !path.as_os_str().is_empty()),
+            "name the folder, such as \"/var/lib/hookferry/topics\"",
         );
         let mut template = |key: &str, text: Option<String>, default: &str| {
             problems.take(
@@ -74,7 +75,7 @@ impl StoreFile {
         let retention = retention(self.retention, path, problems);
         let max_size_bytes = max_size_bytes(self.max_size, path, problems);
         Some(Settings {
-            path: file?,
+            path: folder?,
             topics: Templates {
                 typed: typed?,
                 other: other?,
@@ -125,10 +126,10 @@ mod tests {
 
     #[test]
     fn a_path_is_enough() {
-        let (settings, problems) = read("path = \"topics.db\"");
+        let (settings, problems) = read("path = \"topics\"");
         assert_eq!(problems, "");
         let settings = settings.expect("nothing is wrong");
-        assert_eq!(settings.path, PathBuf::from("topics.db"));
+        assert_eq!(settings.path, PathBuf::from("topics"));
         assert_eq!(settings.topics.typed.to_string(), "{source}.{event_type}");
         assert_eq!(settings.topics.other.to_string(), "{source}.other");
         assert_eq!(
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn every_key_is_heard() {
         let (settings, problems) = read(
-            "path = \"t.db\"\ntopic = \"a\"\nother_topic = \"b\"\nquarantine_topic = \"c\"\nretention = \"2h\"\nmax_size = \"20MiB\"",
+            "path = \"t\"\ntopic = \"a\"\nother_topic = \"b\"\nquarantine_topic = \"c\"\nretention = \"2h\"\nmax_size = \"20MiB\"",
         );
         assert_eq!(problems, "");
         let settings = settings.expect("nothing is wrong");
@@ -181,6 +182,6 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_an_error() {
-        assert!(toml::from_str::<StoreFile>("paht = \"topics.db\"").is_err());
+        assert!(toml::from_str::<StoreFile>("paht = \"topics\"").is_err());
     }
 }

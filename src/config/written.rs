@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn everything_else_is_named_by_its_path() {
         let old = "acknowledge = \"spooled\"\n[ingress]\nlisten = \"1.2.3.4:5\"\nworkers = 2\n[spool]\npath = \"/a\"\n[sink.k]\nbrokers = \"a\"\n[sink.gone]\ntype = \"store\"";
-        let new = "acknowledge = \"delivered\"\nspool = \"memory\"\n[ingress]\nlisten = \"1.2.3.4:6\"\n[admin]\nlisten = \"[::1]:7\"\n[sink.k]\nbrokers = \"b\"\n[sink.k.tls]\nca_file = \"c\"";
+        let new = "acknowledge = \"delivered\"\n[spool]\nin_memory = true\n[ingress]\nlisten = \"1.2.3.4:6\"\n[admin]\nlisten = \"[::1]:7\"\n[sink.k]\nbrokers = \"b\"\n[sink.k.tls]\nca_file = \"c\"";
         assert_eq!(
             restart_for(old, new),
             [
@@ -206,7 +206,8 @@ mod tests {
                 "sink.gone",
                 "sink.k.brokers",
                 "sink.k.tls",
-                "spool"
+                "spool.in_memory",
+                "spool.path"
             ]
         );
         assert_eq!(restart_for(new, new), [""; 0]);
@@ -226,6 +227,7 @@ mod tests {
     #[test]
     fn a_default_and_another_unit_are_no_difference() {
         let spelt_out = "shutdown_timeout = \"10000ms\"\n[ingress]\nkeep_alive = \"1m 15s\"\nmax_connections = 10000\n[admin]\nlisten = \"127.0.0.1:8081\"";
+        assert_eq!(restart_for("", "[spool]\nin_memory = false"), [""; 0]);
         assert_eq!(restart_for("", spelt_out), [""; 0]);
         assert_eq!(restart_for(spelt_out, ""), [""; 0]);
         assert_eq!(

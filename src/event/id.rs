@@ -75,7 +75,7 @@ impl EventId {
     }
 
     /// The id with these bytes: one that was stored.
-    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 

@@ -5,10 +5,10 @@
 //! never dropped.
 
 mod content;
+mod encoding;
 mod id;
 mod json;
 mod onecodex;
-mod packed;
 mod position;
 mod quarantine;
 
@@ -17,11 +17,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use content::Reading;
 pub use content::{Content, Understood};
+pub use encoding::Undecodable;
 pub use id::EventId;
-pub use packed::Unpackable;
 pub use position::{Position, SinkIndex, SinkSet};
 pub use quarantine::{Quarantine, QuarantineReason};
 
@@ -173,6 +174,16 @@ impl Event {
         &self.body
     }
 
+    /// The first 8 bytes of the body's SHA-256, in big endian; computed on each call. It tells a
+    /// redelivery with the same bytes from one with the same id and other bytes.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let whole: [u8; 32] = Sha256::digest(&self.body).into();
+        let mut first = [0; 8];
+        first.copy_from_slice(&whole[..8]);
+        u64::from_be_bytes(first)
+    }
+
     /// What must stay in order: the source and the object. A quarantined event is an object of its own.
     #[must_use]
     pub fn ordering_key(&self) -> OrderingKey {
@@ -192,4 +203,24 @@ pub enum OrderingKey {
     Object(SourceName, crate::name::ObjectId),
     /// An event that belongs to no known object.
     Alone(EventId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pinned: digests are stored, and compared with those of later deliveries.
+    #[test]
+    fn the_digest_is_of_the_body_and_nothing_else() {
+        let json = r#"{"id":"019caf8c-6ee8-8f82-8607-a6c03b58d788","source":"onecodex","source_uri":"https://app.onecodex.com","content":{"quarantined":{"reason":"invalid_json","detail":"expected value"}},"received_at":"2026-03-02T17:15:43.184121934Z","origin":"webhook","signature":"t=1772471743 v1=00","traceparent":"00-4afa1524aaa0f7484914532e7bc97288-fafad99992dcf708-00"}"#;
+        let event: Event = serde_json::from_str(json).expect("an event without its body");
+        assert_eq!(event.digest(), 0xe3b0_c442_98fc_1c14);
+        let event = event.with_body(Bytes::from_static(b"abc"));
+        assert_eq!(event.digest(), 0xba78_16bf_8f01_cfea);
+        let again = Event {
+            received_at: Timestamp::UNIX_EPOCH,
+            ..event.clone()
+        };
+        assert_eq!(again.digest(), event.digest());
+    }
 }

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Content, Event, EventId};
+use super::logged::LoggedObjects;
+use crate::event::{Content, Event, EventId, OrderingKey};
 use crate::metrics::Metrics;
+use crate::name::SourceName;
 use crate::route::Router;
 use crate::seeded::{self, Bug};
 use crate::shutdown::Draining;
@@ -93,6 +95,7 @@ impl Refusal {
             Self::Spool(SpoolUnavailable::Full) => "spool_full",
             Self::Spool(SpoolUnavailable::DiskFull) => "disk_full",
             Self::Spool(SpoolUnavailable::Unwritable) => "spool_unwritable",
+            Self::Spool(SpoolUnavailable::Unreadable) => "spool_unreadable",
             Self::Spool(SpoolUnavailable::Overloaded) => "overloaded",
             Self::Spool(SpoolUnavailable::Closed) | Self::Draining => "draining",
             Self::NotInTime => "not_in_time",
@@ -127,6 +130,8 @@ pub struct Pipeline {
     pub draining: Draining,
     /// Where they are counted.
     pub metrics: Arc<Metrics>,
+    /// The objects of which an event came again with another body.
+    pub logged: LoggedObjects,
 }
 
 impl Pipeline {
@@ -177,7 +182,7 @@ impl Pipeline {
         seeded::stumble(Bug::PanicInRequest, verified.body());
         let event = Event::read(verified);
         let id = event.id();
-        let source = event.source().clone();
+        let (source, object) = (event.source().clone(), event.ordering_key());
         let quarantined = matches!(event.content(), Content::Quarantined(_));
         if quarantined && seeded::is(Bug::DropQuarantined) {
             let status = Status::Quarantined;
@@ -189,19 +194,37 @@ impl Pipeline {
             () = tokio::time::sleep(terms.deadline) => return Err(Refusal::NotInTime),
             () = self.stopping() => return Err(Refusal::Draining),
         };
+        let new = if quarantined {
+            Status::Quarantined
+        } else {
+            Status::Accepted
+        };
         let status = match appended {
+            Appended::Accepted => new,
+            Appended::Different => {
+                self.came_again(&source, "different");
+                self.tell_of_difference(id, &source, object);
+                new
+            }
             Appended::Duplicate => {
-                self.metrics
-                    .events_duplicate_total
-                    .with_label_values(&[source.as_str()])
-                    .inc();
+                self.came_again(&source, "same");
                 Status::Duplicate
             }
             Appended::DeadLettered if !self.keeps_dead_letters => return Err(Refusal::NotKept),
             Appended::DeadLettered => Status::Quarantined,
-            Appended::Accepted if quarantined => Status::Quarantined,
-            Appended::Accepted => Status::Accepted,
         };
         Ok(Accepted { id, status })
+    }
+
+    /// An id was accepted before: with the same body, or a different one.
+    fn came_again(&self, source: &SourceName, body: &str) {
+        let duplicates = &self.metrics.events_duplicate_total;
+        duplicates.with_label_values(&[source.as_str(), body]).inc();
+    }
+
+    fn tell_of_difference(&self, id: EventId, source: &SourceName, object: OrderingKey) {
+        if self.logged.is_new(object) {
+            tracing::warn!(%id, %source, "an event came again with another body; both are published under its id. Of this object it is not logged again");
+        }
     }
 }

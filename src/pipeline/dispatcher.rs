@@ -1,24 +1,31 @@
 //! The dispatcher: one per sink. It reads the spool in order, publishes many events at once but one
-//! per object, and reacts to what the sink says by the name of the error: pause, hold back, set aside.
+//! per object, and reacts to what the sink says by the name of the error: pause, park, set aside.
+//!
+//! An event is read (`reading`), waits for the turn of its object (`gate`), is ready, is published
+//! (`publishing`, within a `window`), and then settled, buried as a dead letter, or parked (`parked`)
+//! until the sink has a place for it. Memory is bounded in bytes: what is read, ready, published and
+//! buried has [`MOST_HELD_BYTES`], the gate has its own, and what is parked has no bodies.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, Schedule};
 use super::gate::{Gate, Turn};
 use super::instruments::{Instruments, Outcome, Standing};
-use super::publishing::{Attempt, Publishing};
+use super::parked::Parked;
+use super::publishing::{Attempt, Publishing, bytes};
 use super::pulse::{Asked, Pulse};
+use super::reading::{Read, Reading};
+use super::reference::{Object, Objects, Reference, received_ms};
 use super::window::Window;
-use crate::event::{OrderingKey, SinkIndex};
+use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
@@ -26,14 +33,11 @@ use crate::sink::{PublishError, RefusalReason, Sink};
 use crate::spool::{Burial, Record, Settlement, Spool, SpoolUnavailable};
 use crate::trace::{Tracer, Work};
 
-/// Events held back at once because the sink has no place for them; beyond it nothing more is read.
-const MAX_UNROUTABLE: usize = 100_000;
-/// Events that wait behind others of their object; as above.
-const MAX_WAITING: usize = 1_000_000;
+/// The most bytes of records whose turn it is, those on their way out of the spool included; one that
+/// is larger is held alone.
+const MOST_HELD_BYTES: usize = 32 * 1024 * 1024;
 /// Ended publishes handled in one step.
 const STEP_ATTEMPTS: usize = 512;
-/// Held-back events tried again in one step.
-const STEP_RETRIES: usize = 256;
 
 /// The sink a dispatcher serves.
 #[derive(Debug)]
@@ -57,17 +61,6 @@ pub struct Pace {
     pub schedule: Schedule,
 }
 
-type Fetching = BoxFuture<'static, Result<Vec<Arc<Record>>, SpoolUnavailable>>;
-
-/// Events to be read again, and what the spool found of them.
-type Loading = BoxFuture<
-    'static,
-    (
-        Vec<(u64, OrderingKey)>,
-        Result<Vec<Arc<Record>>, SpoolUnavailable>,
-    ),
->;
-
 /// A dead letter on its way into the file.
 type Burying = BoxFuture<'static, (Arc<Record>, Result<(), SpoolUnavailable>)>;
 
@@ -83,22 +76,20 @@ pub struct Dispatcher {
     pulse: Pulse,
     asked: Asked,
     tracer: Tracer,
-    publishing: Publishing,
-    window: Window,
-    gate: Gate,
+    reading: Reading,
+    objects: Objects,
+    gate: Gate<Arc<Record>>,
     /// Events whose turn has come, in order.
     ready: VecDeque<Arc<Record>>,
-    /// The spool has been read up to here.
-    read_through: u64,
-    fetching: Option<Fetching>,
-    loading: FuturesUnordered<Loading>,
+    publishing: Publishing,
+    window: Window,
     burying: FuturesUnordered<Burying>,
-    /// Everything read and not yet settled, with the time it was received, for the oldest of them.
-    held: BTreeMap<u64, Timestamp>,
-    /// Held back: when to try again, and how often that has failed.
-    unroutable: BTreeMap<(Instant, u64), (OrderingKey, u32)>,
-    /// How often the events that are on their way again were held back before.
-    setbacks: BTreeMap<u64, u32>,
+    parked: Parked,
+    /// The events that have the turn of their object and are not parked, with when they were
+    /// received, in Unix milliseconds.
+    turns: BTreeMap<u64, u64>,
+    /// The bytes of their records.
+    held_bytes: usize,
     backoff: Backoff,
     paused_at: Option<Instant>,
     paused_until: Option<Instant>,
@@ -115,27 +106,32 @@ impl Dispatcher {
     ) -> Self {
         let (pulse, asked) = Pulse::new();
         let pace = *wanted.borrow_and_update();
+        let Served {
+            name,
+            index,
+            sink,
+            tracer,
+        } = served;
         Self {
-            instruments: Instruments::of(metrics, &served.name),
-            name: served.name,
-            index: served.index,
+            instruments: Instruments::of(metrics, &name),
+            reading: Reading::of(spool.clone(), index, name.clone(), pace.schedule),
+            name,
+            index,
             spool,
             pace,
             wanted,
             pulse,
             asked,
-            tracer: served.tracer,
-            publishing: Publishing::to(served.sink),
-            window: Window::of(pace.max_in_flight),
+            tracer,
+            objects: Objects::default(),
             gate: Gate::default(),
             ready: VecDeque::new(),
-            read_through: 0,
-            fetching: None,
-            loading: FuturesUnordered::new(),
+            publishing: Publishing::to(sink),
+            window: Window::of(pace.max_in_flight),
             burying: FuturesUnordered::new(),
-            held: BTreeMap::new(),
-            unroutable: BTreeMap::new(),
-            setbacks: BTreeMap::new(),
+            parked: Parked::new(pace.schedule),
+            turns: BTreeMap::new(),
+            held_bytes: 0,
             backoff: Backoff::new(pace.schedule),
             paused_at: None,
             paused_until: None,
@@ -163,10 +159,10 @@ impl Dispatcher {
         }
         while !self.publishing.is_empty() {
             let attempts = self.publishing.ended(STEP_ATTEMPTS).await;
-            self.ended(attempts)?;
+            self.ended(attempts);
         }
-        while let Some((_, result)) = self.burying.next().await {
-            result?;
+        while let Some((record, result)) = self.burying.next().await {
+            self.buried(&record, result)?;
         }
         Ok(())
     }
@@ -176,20 +172,18 @@ impl Dispatcher {
     async fn step(&mut self) -> Result<(), SpoolUnavailable> {
         let now = Instant::now();
         self.resume(now);
-        self.retry_unroutable(now);
-        self.publish_ready();
-        self.read_on();
+        self.publish_ready(now);
+        self.read_on(now);
         self.show();
-        let wake = self.next_wake();
+        let wake = self.next_wake(now);
         tokio::select! {
             biased;
             // First, or a dispatcher that is busy without a pause would be taken for one that is stuck.
             () = self.asked.answer() => {}
             Ok(()) = self.wanted.changed() => self.change_pace(),
-            attempts = self.publishing.ended(STEP_ATTEMPTS), if !self.publishing.is_empty() => self.ended(attempts)?,
+            attempts = self.publishing.ended(STEP_ATTEMPTS), if !self.publishing.is_empty() => self.ended(attempts),
             Some((record, result)) = self.burying.next(), if !self.burying.is_empty() => self.buried(&record, result)?,
-            Some((asked, found)) = self.loading.next(), if !self.loading.is_empty() => self.loaded(asked, found)?,
-            records = wait(&mut self.fetching), if self.fetching.is_some() => self.fetched(records?),
+            read = self.reading.next() => self.take_in(read?),
             () = tokio::time::sleep_until(wake.into()) => {}
         }
         Ok(())
@@ -197,23 +191,23 @@ impl Dispatcher {
 
     /// Goes on at the wanted pace; a pause that has begun is no longer than the new longest.
     fn change_pace(&mut self) {
+        let now = Instant::now();
         self.pace = *self.wanted.borrow_and_update();
-        let latest = Instant::now() + self.pace.schedule.longest;
+        let latest = now + self.pace.schedule.longest;
         self.paused_until = self.paused_until.map(|until| until.min(latest));
         self.window.limit(self.pace.max_in_flight);
         self.backoff.follow(self.pace.schedule);
+        self.parked.follow(self.pace.schedule, now);
+        self.reading.follow(self.pace.schedule, now);
     }
 
     /// When to look again although nothing has happened.
-    fn next_wake(&self) -> Instant {
-        let next_retry = || self.unroutable.first_key_value().map(|((due, _), _)| *due);
-        // While the sink is unavailable nothing else is due.
-        let due = if self.paused_at.is_some() {
-            self.paused_until
-        } else {
-            next_retry()
-        };
-        due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
+    fn next_wake(&self, now: Instant) -> Instant {
+        let takes_parked = self.may_read() && self.reading.takes() > 0;
+        let parked = self.parked.next_at().filter(|_| takes_parked);
+        let due = [self.paused_until, parked, self.reading.next_at(now)];
+        let next = due.into_iter().flatten().min();
+        next.unwrap_or_else(|| now + Duration::from_secs(60))
     }
 
     /// The pause is over: one publish, all that the window lets through, will show whether the sink
@@ -231,100 +225,117 @@ impl Dispatcher {
         self.window.open().saturating_sub(self.publishing.len())
     }
 
-    fn publish_ready(&mut self) {
-        for _ in 0..self.may_start() {
-            let Some(record) = self.ready.pop_front() else {
-                break;
-            };
-            self.publishing.start(record);
-        }
-    }
-
-    /// Asks the spool for more, while there is room and hope for it.
-    fn read_on(&mut self) {
-        let room = self.ready.len() < self.pace.max_in_flight
-            && self.unroutable.len() < MAX_UNROUTABLE
-            && self.gate.waiting() < MAX_WAITING;
-        if self.fetching.is_none() && room && self.paused_at.is_none() {
-            let (spool, index, after, limit) = (
-                self.spool.clone(),
-                self.index,
-                self.read_through,
-                self.pace.max_in_flight,
-            );
-            self.fetching = Some(async move { spool.fetch(index, after, limit).await }.boxed());
-        }
-    }
-
-    fn fetched(&mut self, records: Vec<Arc<Record>>) {
-        self.fetching = None;
-        for record in records {
-            seeded::stumble(Bug::PanicInDispatcher, record.event().body());
-            seeded::stick(Bug::StickInDispatcher, record.event().body());
-            let sequence = record.position().sequence;
-            self.read_through = self.read_through.max(sequence);
-            self.held.insert(sequence, record.event().received_at());
-            self.ready.extend(self.gate.enter(record));
-        }
-    }
-
-    fn load(&mut self, asked: Vec<(u64, OrderingKey)>) {
-        let (spool, index) = (self.spool.clone(), self.index);
-        let sequences = asked.iter().map(|(sequence, _)| *sequence).collect();
-        self.loading
-            .push(async move { (asked, spool.load(index, sequences).await) }.boxed());
-    }
-
-    /// What was read again takes its turn. An event the spool has set aside meanwhile, because its
-    /// record is damaged, gives its turn up; while the spool cannot be read, all keep theirs.
-    fn loaded(
-        &mut self,
-        asked: Vec<(u64, OrderingKey)>,
-        found: Result<Vec<Arc<Record>>, SpoolUnavailable>,
-    ) -> Result<(), SpoolUnavailable> {
-        let records = match found {
-            Ok(records) => records,
-            Err(SpoolUnavailable::Closed) => return Err(SpoolUnavailable::Closed),
-            Err(_) => {
-                for (sequence, key) in asked {
-                    self.set_back(sequence, key);
-                }
-                return Ok(());
-            }
-        };
-        let there: HashSet<u64> = records
-            .iter()
-            .map(|record| record.position().sequence)
-            .collect();
-        self.ready.extend(records);
-        for (sequence, key) in asked {
-            if !there.contains(&sequence) {
-                self.setbacks.remove(&sequence);
-                self.done(sequence, &key);
+    fn publish_ready(&mut self, now: Instant) {
+        let mut may_start = self.may_start();
+        while may_start > 0
+            && let Some(next) = self.ready.front()
+            && self.publishing.has_room_for(next)
+            && let Some(record) = self.ready.pop_front()
+        {
+            if self.is_admitted(&record, now) {
+                self.publishing.start(record);
+                may_start -= 1;
             }
         }
-        Ok(())
     }
 
-    fn retry_unroutable(&mut self, now: Instant) {
-        if self.paused_at.is_some() {
+    /// Whether there is hope for this event; if not, it is parked.
+    fn is_admitted(&mut self, record: &Record, now: Instant) -> bool {
+        if self.parked.is_empty() || self.parked.is_tried(record.position().sequence) {
+            return true;
+        }
+        let (address, event) = (self.publishing.address(record), self.objects.refer(record));
+        let is_admitted = self.parked.admits(&address, event, now);
+        if !is_admitted {
+            self.put_away(event, record);
+        }
+        is_admitted
+    }
+
+    /// Whether there is room and hope for more. While the sink is unavailable, what is at hand will
+    /// show whether it is back, if something is.
+    fn may_read(&self) -> bool {
+        let at_hand = !self.ready.is_empty() || !self.publishing.is_empty();
+        let is_paused = self.paused_at.is_some() && (self.paused_until.is_some() || at_hand);
+        !is_paused && self.ready.len() + self.burying.len() < self.pace.max_in_flight
+    }
+
+    /// Asks the spool for more: for new events, and for parked ones that are to be tried.
+    fn read_on(&mut self, now: Instant) {
+        if !self.may_read() {
             return;
         }
-        let mut due = Vec::new();
-        while due.len() < STEP_RETRIES
-            && let Some(entry) = self.unroutable.first_entry()
-            && entry.key().0 <= now
-        {
-            let ((_, sequence), (key, setbacks)) = entry.remove_entry();
-            self.setbacks.insert(sequence, setbacks);
-            due.push((sequence, key));
+        for event in self.parked.let_go(now, self.reading.takes()) {
+            self.read_again(event);
         }
-        if !due.is_empty() {
-            self.load(due);
+        let bytes = MOST_HELD_BYTES.saturating_sub(self.held_bytes);
+        self.reading.go_on(now, bytes, self.pace.max_in_flight);
+    }
+
+    fn read_again(&mut self, event: Reference) {
+        self.turns.insert(event.sequence, event.received_ms);
+        self.reading.again(event);
+    }
+
+    /// New events wait for their turns, and those that were read again have theirs. An event that the
+    /// spool has let go of meanwhile gives its turn up.
+    fn take_in(&mut self, read: Read) {
+        match read {
+            Read::New(records) => records.into_iter().for_each(|record| self.enter(record)),
+            Read::Again { records, gone } => {
+                records.into_iter().for_each(|record| self.hold(record));
+                let now = Instant::now();
+                for event in gone {
+                    self.parked.out_of_the_way(event.sequence, now);
+                    self.pass_on(event.sequence, event.object);
+                }
+            }
+            Read::Nothing => {}
         }
     }
 
-    fn ended(&mut self, attempts: Vec<Attempt>) -> Result<(), SpoolUnavailable> {
+    fn enter(&mut self, record: Arc<Record>) {
+        seeded::stumble(Bug::PanicInDispatcher, record.event().body());
+        seeded::stick(Bug::StickInDispatcher, record.event().body());
+        let (event, bytes) = (self.objects.refer(&record), record.position().bytes);
+        if let Some(record) = self.gate.enter(event, bytes, record) {
+            self.hold(record);
+        }
+    }
+
+    /// It is this event's turn.
+    fn hold(&mut self, record: Arc<Record>) {
+        let sequence = record.position().sequence;
+        self.turns.insert(sequence, received_ms(record.event()));
+        self.held_bytes += bytes(&record);
+        self.ready.push_back(record);
+    }
+
+    /// The event is settled or buried: it is the turn of its object's next one.
+    fn done(&mut self, record: &Record) {
+        self.held_bytes -= bytes(record);
+        let object = self.objects.of(record.event());
+        self.pass_on(record.position().sequence, object);
+    }
+
+    fn pass_on(&mut self, sequence: u64, object: Object) {
+        self.turns.remove(&sequence);
+        match self.gate.leave(object) {
+            Some(Turn::Held(next)) => self.hold(next),
+            Some(Turn::OnDisk(next)) => self.read_again(next),
+            None => {}
+        }
+    }
+
+    /// The event is parked: it keeps the turn of its object, and nothing of it stays in memory.
+    fn put_away(&mut self, event: Reference, record: &Record) {
+        self.held_bytes -= bytes(record);
+        self.turns.remove(&event.sequence);
+        self.gate.park(event.object);
+    }
+
+    fn ended(&mut self, attempts: Vec<Attempt>) {
+        let now = Instant::now();
         let outstanding = attempts.len() + self.publishing.len();
         let verdicts = attempts
             .iter()
@@ -344,34 +355,28 @@ impl Dispatcher {
             self.count(&record, &result, started);
             match result {
                 Ok(receipt) => {
-                    self.delivered(&record);
+                    self.delivered(&record, now);
                     settlements.push(Settlement { receipt, record });
                 }
                 Err(PublishError::Unavailable(cause)) => {
                     self.ready.push_front(record);
                     self.pause(started, outstanding, &cause);
                 }
-                Err(PublishError::Unroutable(cause)) => self.hold_back(&record, &cause),
+                Err(PublishError::Unroutable(cause)) => self.park(&record, &cause, now),
                 Err(PublishError::Refused { reason, detail }) => self.bury(record, reason, detail),
             }
         }
-        if settlements.is_empty() {
-            Ok(())
-        } else {
-            self.spool.settle(self.index, settlements)
+        if !settlements.is_empty() {
+            self.spool.settle(self.index, &settlements);
         }
     }
 
-    fn delivered(&mut self, record: &Arc<Record>) {
-        let sequence = record.position().sequence;
+    fn delivered(&mut self, record: &Record, now: Instant) {
         self.instruments.delivered(record.event());
-        if self.setbacks.remove(&sequence).is_some()
-            && self.setbacks.is_empty()
-            && self.unroutable.is_empty()
-        {
-            tracing::info!(sink = %self.name, "the sink has a place for every event again");
+        if let Some(address) = self.parked.arrived(record.position().sequence, now) {
+            tracing::info!(sink = %self.name, %address, "the sink has a place again for the events that waited for one");
         }
-        self.done(sequence, &record.event().ordering_key());
+        self.done(record);
     }
 
     /// The sink is there and has given its verdict, whatever it is.
@@ -380,16 +385,6 @@ impl Dispatcher {
             self.paused_until = None;
             self.backoff.worked();
             tracing::info!(sink = %self.name, "the sink takes events again");
-        }
-    }
-
-    /// The object's next event may go.
-    fn done(&mut self, sequence: u64, key: &OrderingKey) {
-        self.held.remove(&sequence);
-        match self.gate.leave(key) {
-            Some(Turn::Held(next)) => self.ready.push_back(next),
-            Some(Turn::OnDisk(sequence)) => self.load(vec![(sequence, key.clone())]),
-            None => {}
         }
     }
 
@@ -408,18 +403,13 @@ impl Dispatcher {
         self.window.failed(outstanding);
     }
 
-    /// The sink has no place for this event yet: its object waits, the others go on.
-    fn hold_back(&mut self, record: &Record, cause: &str) {
-        if self.unroutable.is_empty() && self.setbacks.is_empty() {
-            tracing::warn!(sink = %self.name, cause, event_type = record.label(), "the sink has no place for an event; it is kept and tried again");
+    /// The sink has no place for this event yet: its object and its address wait, the others go on.
+    fn park(&mut self, record: &Record, cause: &str, now: Instant) {
+        let (address, event) = (self.publishing.address(record), self.objects.refer(record));
+        if self.parked.came_back(&address, event, now) {
+            tracing::warn!(sink = %self.name, address, cause, event_type = record.label(), "the sink has no place for an event; the events of its address are kept, and now and then one of them is tried");
         }
-        self.set_back(record.position().sequence, record.event().ordering_key());
-    }
-
-    fn set_back(&mut self, sequence: u64, key: OrderingKey) {
-        let setbacks = self.setbacks.remove(&sequence).unwrap_or(0) + 1;
-        let due = Instant::now() + self.pace.schedule.delay(setbacks, rand::random());
-        self.unroutable.insert((due, sequence), (key, setbacks));
+        self.put_away(event, record);
     }
 
     fn bury(&mut self, record: Arc<Record>, reason: RefusalReason, detail: String) {
@@ -432,7 +422,7 @@ impl Dispatcher {
             detail,
         };
         self.burying
-            .push(async move { (record, spool.bury(burial).await) }.boxed());
+            .push(async move { (record, spool.set_aside(burial).await) }.boxed());
     }
 
     /// A dead letter that could not be written leaves the event where it was: it is tried again.
@@ -441,14 +431,23 @@ impl Dispatcher {
         record: &Record,
         result: Result<(), SpoolUnavailable>,
     ) -> Result<(), SpoolUnavailable> {
+        let now = Instant::now();
         match result {
             Ok(()) => {
                 let sequence = record.position().sequence;
-                self.setbacks.remove(&sequence);
-                self.done(sequence, &record.event().ordering_key());
+                if self.parked.letter_arrived(sequence, now) {
+                    tracing::info!(sink = %self.name, "dead letters can be written again");
+                }
+                self.done(record);
             }
             Err(SpoolUnavailable::Closed) => return Err(SpoolUnavailable::Closed),
-            Err(error) => self.hold_back(record, &error.to_string()),
+            Err(error) => {
+                let event = self.objects.refer(record);
+                if self.parked.letter_came_back(event, now) {
+                    tracing::warn!(sink = %self.name, %error, "a dead letter cannot be written; its event is kept and tried again");
+                }
+                self.put_away(event, record);
+            }
         }
         Ok(())
     }
@@ -472,18 +471,14 @@ impl Dispatcher {
     }
 
     fn show(&self) {
+        let at_hand = self.turns.first_key_value();
+        let at_hand = at_hand.map(|(sequence, received_ms)| (*sequence, *received_ms));
+        let oldest = at_hand.into_iter().chain(self.parked.oldest()).min();
         self.instruments.show(Standing {
             in_flight: self.publishing.len(),
-            unroutable: self.unroutable.len() + self.setbacks.len(),
+            unroutable: self.parked.len(),
             is_paused: self.paused_at.is_some(),
-            oldest: self.held.first_key_value().map(|(_, received)| *received),
+            oldest_ms: oldest.map(|(_, received_ms)| received_ms),
         });
-    }
-}
-
-async fn wait(fetching: &mut Option<Fetching>) -> Result<Vec<Arc<Record>>, SpoolUnavailable> {
-    match fetching {
-        Some(fetching) => fetching.await,
-        None => std::future::pending().await,
     }
 }

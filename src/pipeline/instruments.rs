@@ -67,12 +67,13 @@ pub(super) struct Instruments {
 pub(super) struct Standing {
     /// Publishes outstanding.
     pub in_flight: usize,
-    /// Events that the sink has no place for.
+    /// Events that the sink has no place for, those included that are on their way to find out
+    /// whether that is still so.
     pub unroutable: usize,
     /// Whether it pauses.
     pub is_paused: bool,
-    /// When the oldest event it holds was received.
-    pub oldest: Option<Timestamp>,
+    /// When the oldest event it knows was received, in Unix milliseconds.
+    pub oldest_ms: Option<u64>,
 }
 
 impl Instruments {
@@ -126,8 +127,8 @@ impl Instruments {
         self.in_flight.set(gauge(standing.in_flight));
         self.unroutable.set(gauge(standing.unroutable));
         self.paused.set(i64::from(standing.is_paused));
-        let seconds = |time: Timestamp| time.as_duration().as_secs_f64();
-        self.oldest.set(standing.oldest.map_or(0.0, seconds));
+        let seconds = |ms| Duration::from_millis(ms).as_secs_f64();
+        self.oldest.set(standing.oldest_ms.map_or(0.0, seconds));
     }
 }
 

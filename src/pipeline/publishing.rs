@@ -11,6 +11,9 @@ use futures_util::stream::FuturesUnordered;
 use crate::sink::{PublishError, Receipt, Sink};
 use crate::spool::Record;
 
+/// The most bytes of records outstanding, unless one alone has more: clients of brokers keep copies.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
 /// A publish that has ended.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -31,6 +34,7 @@ impl Attempt {
 pub(super) struct Publishing {
     sink: Arc<dyn Sink>,
     outstanding: FuturesUnordered<BoxFuture<'static, Attempt>>,
+    bytes: usize,
 }
 
 impl Publishing {
@@ -38,11 +42,23 @@ impl Publishing {
         Self {
             sink,
             outstanding: FuturesUnordered::new(),
+            bytes: 0,
         }
+    }
+
+    /// The address the sink would publish the record to.
+    pub fn address(&self, record: &Record) -> String {
+        self.sink.address(&record.message())
+    }
+
+    /// Whether the record may be outstanding beside those that are, by its bytes.
+    pub fn has_room_for(&self, record: &Record) -> bool {
+        self.is_empty() || self.bytes + bytes(record) <= MOST_BYTES
     }
 
     /// Starts one.
     pub fn start(&mut self, record: Arc<Record>) {
+        self.bytes += bytes(&record);
         let sink = Arc::clone(&self.sink);
         let attempt = async move {
             let started = Instant::now();
@@ -76,6 +92,13 @@ impl Publishing {
         {
             attempts.push(attempt);
         }
+        let ended = attempts.iter().map(|attempt| bytes(&attempt.record));
+        self.bytes -= ended.sum::<usize>();
         attempts
     }
+}
+
+/// The bytes of a record.
+pub(super) fn bytes(record: &Record) -> usize {
+    record.position().bytes as usize
 }

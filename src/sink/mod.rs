@@ -27,8 +27,8 @@ pub enum PublishError {
     /// Whether the message arrived is in doubt, so it goes out again with the same id.
     #[error("{0}")]
     Unavailable(String),
-    /// The sink is well but has no place for this message yet (no binding, no such topic, no
-    /// permission, a full queue): hold this object back, let the others go on.
+    /// The sink is well but has no place for this message yet (no binding, no such topic, no leader,
+    /// no permission, a full queue): hold its object and its address back, let the others go on.
     #[error("{0}")]
     Unroutable(String),
     /// The sink can never take this message: set it aside.
@@ -194,6 +194,11 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Named by what to do next.
     async fn publish(&self, message: &Message) -> Result<Receipt, PublishError>;
+
+    /// Where the message would go, as far as others go there too: messages of one address mostly have
+    /// a place together, or none. What is there for a single object alone is left out, or each
+    /// object of an event type that nobody takes would have to be tried by itself.
+    fn address(&self, message: &Message) -> String;
 
     /// Looks at the sink with an operator's eyes: is it reachable, is everything there that the
     /// given source and event types need, is it durable.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Limits;
-use super::bundle::Caller;
-use super::inspect::Inspection;
-use super::record::Record;
-use crate::event::SinkIndex;
-use crate::route::Routed;
+use super::letters::LetterName;
+use super::record::{Prepared, Record};
+use super::replies::Caller;
+use crate::event::{EventId, SinkIndex};
+use crate::log::segment::Spare;
 use crate::sink::{Receipt, RefusalReason};
 
 /// When an append is answered.
@@ -26,25 +26,30 @@ pub enum Milestone {
 pub enum Appended {
     /// The event is new and has reached the milestone.
     Accepted,
+    /// The event's id was known with another body: it has reached the milestone as a new one does.
+    Different,
     /// The event had been accepted before, and that one has reached the milestone.
     Duplicate,
-    /// The event is a dead letter now, which is durable where the spool is a file.
+    /// The event is a dead letter now, which is durable where the spool is a folder.
     DeadLettered,
 }
 
-/// Why an event could not be made durable: the sender may try again later.
+/// Why an event could not be made durable, or not be read: try again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SpoolUnavailable {
     /// As many events or bytes as it may hold.
     #[error("the spool is full")]
     Full,
-    /// The spool's disk has no more room than it needs to let go of what it has.
+    /// The spool's disk has no room for another file.
     #[error("the spool's disk is full")]
     DiskFull,
-    /// The last commit failed and none has worked since.
+    /// The last batch failed and none has worked since.
     #[error("the spool cannot be written")]
     Unwritable,
-    /// More waits for a commit than memory should hold.
+    /// The disk does not give what lies in the spool.
+    #[error("the spool cannot be read")]
+    Unreadable,
+    /// More waits for a batch than memory should hold.
     #[error("too much waits for the spool")]
     Overloaded,
     /// The spool is closed.
@@ -76,33 +81,55 @@ pub struct Burial {
 
 pub(super) type Reply<T> = oneshot::Sender<T>;
 
+/// An event to be written.
+#[derive(Debug)]
 pub(super) struct Append {
-    pub routed: Routed,
+    pub prepared: Prepared,
     pub milestone: Milestone,
     pub caller: Caller,
+    /// The dead letter whose place it takes, if it is one that is requeued.
+    pub requeued: Option<LetterName>,
 }
 
-pub(super) struct Fetch {
-    pub sink: SinkIndex,
-    pub after: u64,
-    pub limit: usize,
-    pub reply: Reply<Vec<Arc<Record>>>,
+/// Why there is no spare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoSpare {
+    /// The disk has no room for it.
+    Full,
+    /// The disk cannot be written.
+    Failed,
 }
 
-pub(super) struct Load {
-    pub sink: SinkIndex,
-    pub sequences: Vec<u64>,
-    pub reply: Reply<Result<Vec<Arc<Record>>, SpoolUnavailable>>,
+/// What the maintenance thread has done.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// A spare that was wanted is ready.
+    Spare(Spare),
+    /// A segment has become a spare.
+    Recycled(Spare),
+    /// There is none.
+    NoSpare(NoSpare),
+    /// The oldest segment's ids are in the index; so many older ones had to be forgotten for it.
+    Indexed(u64),
+    /// They cannot be entered now.
+    NotIndexed,
+    /// A segment's file with so many bytes was removed.
+    Removed(u64),
+    /// A damaged segment with so many bytes is kept.
+    Kept(u64),
+    /// One that was kept has gone.
+    NotKept(u64),
+    /// Nothing was kept of the event with this id.
+    NothingKept(EventId),
+    /// Payloads of records that are to be copied forward.
+    Copies(Vec<(u64, Vec<u8>)>),
 }
 
+#[derive(Debug)]
 pub(super) enum Command {
     Append(Box<Append>),
-    Settle(SinkIndex, Vec<Settlement>),
-    Bury(Burial, Reply<Result<(), SpoolUnavailable>>),
-    Fetch(Fetch),
-    Load(Load),
+    Done(Done),
     Limit(Limits),
-    Inspect(Box<dyn FnOnce(&mut Inspection<'_>) + Send>),
     Pulse(Reply<()>),
     Close(Reply<()>),
 }

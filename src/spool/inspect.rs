@@ -1,25 +1,27 @@
-//! What an operator may see of the spool and change in it. It runs on the spool's own thread, so it
-//! sees every commit and no half of one.
+//! What an operator may see of the spool: through the bridge that runs on it, or, where none runs,
+//! by reading its folder and changing nothing. Lists are bounded in bytes and read no bodies unless
+//! they are asked for.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use jiff::Timestamp;
-use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Record, Row};
-use super::sinks;
-use super::table::{self, DeadRow};
-use super::tally::Tally;
-use super::write::Writer;
-use crate::event::{Content, Event, SinkIndex, SinkSet};
+use super::folder;
+use super::letters::{Letter, LetterError, LetterName};
+use super::record::Record;
+use super::shared::Shared;
+use super::{Limits, SpoolError};
+use crate::event::{Content, Event, SinkSet};
 use crate::name::SinkName;
 
 /// The most entries of one answer.
 pub const MAX_LISTED: usize = 1000;
-
-pub(super) type Inspector = Box<dyn FnOnce(&mut Inspection<'_>) + Send>;
+/// Bytes of records that one answer is made from, unless one alone has more.
+const MAX_LISTED_BYTES: usize = 16 << 20;
 
 /// Why an inspection failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,23 +32,27 @@ pub enum InspectionError {
     /// It is there, but cannot be done.
     #[error("{0}")]
     Impossible(String),
-    /// The database said no.
-    #[error("the spool's database: {0}")]
-    Database(#[from] rusqlite::Error),
-    /// The spool is closed or cannot be read now.
-    #[error("the spool cannot be read now")]
+    /// The disk says no for now.
+    #[error("the spool cannot do it now: {0}")]
+    Unavailable(String),
+    /// The spool is closed.
+    #[error("the spool is closed")]
     Closed,
 }
 
 /// The spool in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overview {
-    /// Bytes of the events and dead letters.
-    pub bytes: i64,
-    /// Bytes it may hold.
-    pub max_bytes: u64,
-    /// Events it may hold.
-    pub max_events: u64,
+    /// Bytes of the events that wait.
+    pub bytes: u64,
+    /// Bytes of all its files.
+    pub file_bytes: u64,
+    /// Bytes its files may have; none where only the folder was looked at.
+    pub max_bytes: Option<u64>,
+    /// Events it may hold; as above.
+    pub max_events: Option<u64>,
+    /// Records that were lost to damage, ever.
+    pub lost_records: u64,
     /// Each sink it knows.
     pub sinks: Vec<SinkOverview>,
 }
@@ -57,9 +63,11 @@ pub struct SinkOverview {
     /// The sink.
     pub sink: SinkName,
     /// Events that wait for it.
-    pub pending: i64,
+    pub pending: u64,
     /// Dead letters of it.
-    pub dead_letters: i64,
+    pub dead_letters: u64,
+    /// Events that waited for it and were lost to damage, ever.
+    pub lost: u64,
     /// When the oldest event that waits was received.
     pub oldest_received_at: Option<Timestamp>,
 }
@@ -69,7 +77,7 @@ pub struct SinkOverview {
 pub struct PendingEvent {
     /// Its place; later events have higher ones.
     pub sequence: u64,
-    /// The sinks it was accepted for.
+    /// The sinks that still wait for it.
     pub sinks: Vec<SinkName>,
     /// Everything but its body.
     pub event: Event,
@@ -92,36 +100,28 @@ pub enum Body {
 /// An event set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Its number, by which it can be shown, requeued or dropped.
-    pub number: i64,
+    /// Its name, by which it can be shown, requeued or dropped.
+    pub name: LetterName,
     /// The sink that cannot take it.
     pub sink: SinkName,
     /// Why.
     pub reason: String,
     /// What the sink said.
     pub detail: String,
-    /// When it was set aside.
-    pub buried_at: Timestamp,
-    /// Everything but its body; none where the record is damaged.
+    /// When it was set aside; none where the letter does not check.
+    pub set_aside_at: Option<Timestamp>,
+    /// Everything but its body; none where the letter does not check.
     pub event: Option<Event>,
     /// The body, where it was asked for.
     #[serde(flatten)]
     pub body: Option<Body>,
 }
 
-/// Access to the spool's tables for one inspection.
-pub struct Inspection<'a> {
-    connection: &'a mut Connection,
-    sinks: &'a [(SinkIndex, SinkName)],
-    writer: Writer<'a>,
-    done: Done,
-}
-
-/// What an inspection changed.
-#[derive(Default)]
-pub(super) struct Done {
-    pub requeued: Vec<Arc<Record>>,
-    pub discarded: Vec<(SinkIndex, u64)>,
+/// Access to a spool for looking at it.
+#[derive(Debug, Clone)]
+pub struct View {
+    shared: Arc<Shared>,
+    limits: Option<Limits>,
 }
 
 impl Body {
@@ -135,84 +135,99 @@ impl Body {
     }
 }
 
-impl<'a> Inspection<'a> {
-    pub(super) fn new(
-        connection: &'a mut Connection,
-        sinks: &'a [(SinkIndex, SinkName)],
-        writer: Writer<'a>,
-    ) -> Self {
-        Self {
-            connection,
-            sinks,
-            writer,
-            done: Done::default(),
-        }
+impl View {
+    pub(super) fn of(shared: Arc<Shared>, limits: Option<Limits>) -> Self {
+        Self { shared, limits }
     }
 
-    /// What was changed, and the numbers as they are now.
-    pub(super) fn finish(self) -> (Done, Tally, u64) {
-        (self.done, self.writer.tally, self.writer.next_sequence)
-    }
-
-    /// Runs `change` in a transaction; where it fails, the numbers stay as they were.
-    fn change<T>(
-        &mut self,
-        change: impl FnOnce(&Connection, &mut Writer<'a>) -> rusqlite::Result<T>,
-    ) -> Result<T, InspectionError> {
-        let before = self.writer.tally.clone();
-        let transaction = self.connection.transaction()?;
-        let result = change(&transaction, &mut self.writer)
-            .and_then(|done| self.writer.tally.save(&before, &transaction).map(|()| done))
-            .and_then(|done| transaction.commit().map(|()| done));
-        if result.is_err() {
-            self.writer.tally = before;
+    /// Looks at the folder of a stopped bridge, and changes nothing in it. None where a bridge runs
+    /// on it.
+    ///
+    /// # Errors
+    /// When there is no spool, or it cannot be read.
+    pub fn open(path: &Path) -> Result<Option<Self>, SpoolError> {
+        folder::is_no_file(path)?;
+        if folder::is_held(path)? {
+            return Ok(None);
         }
-        Ok(result?)
+        let shared = Arc::new(folder::look(path)?);
+        Ok(Some(Self::of(shared, None)))
     }
 
     /// The spool in numbers.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// When the oldest events cannot be read.
     pub fn overview(&self) -> Result<Overview, InspectionError> {
-        let tally = &self.writer.tally;
-        let known = sinks::set(self.sinks);
-        let mut sinks = Vec::new();
-        for (index, name) in self.sinks {
-            let first = table::read_after(self.connection, (*index, known), 0, 1, 1)?.pop();
-            sinks.push(SinkOverview {
-                sink: name.clone(),
-                pending: tally.pending[index.number()],
-                dead_letters: tally.dead[index.number()],
-                oldest_received_at: first
-                    .and_then(|row| row.read().ok())
-                    .map(|record| record.event().received_at()),
-            });
-        }
-        let settings = self.writer.settings;
+        let (sinks, lost, bytes, lost_records) = {
+            let inner = self.shared.lock();
+            let state = &inner.state;
+            let sinks: Vec<(SinkName, u64, Option<u64>)> = state
+                .sinks
+                .iter()
+                .map(|sink| {
+                    let pending = state.pending(sink.index);
+                    (sink.name.clone(), pending.count(), pending.first_from(0))
+                })
+                .collect();
+            (
+                sinks,
+                state.lost_totals.clone(),
+                state.live_bytes(),
+                state.lost_records,
+            )
+        };
+        let overview = |(sink, pending, first): (SinkName, u64, Option<u64>)| {
+            let oldest = first.map(|first| self.records(&[first], 1)).transpose()?;
+            let oldest = oldest.and_then(|records| records.into_iter().next());
+            Ok(SinkOverview {
+                pending,
+                dead_letters: self.shared.letters.count(&sink) as u64,
+                lost: lost.get(&sink).copied().unwrap_or(0),
+                oldest_received_at: oldest.map(|record| record.event().received_at()),
+                sink,
+            })
+        };
         Ok(Overview {
-            bytes: tally.bytes,
-            max_bytes: settings.limits.max_bytes,
-            max_events: settings.limits.max_events,
-            sinks,
+            bytes,
+            file_bytes: self.shared.flags.file_bytes.load(Ordering::Relaxed),
+            max_bytes: self.limits.map(|limits| limits.max_bytes),
+            max_events: self.limits.map(|limits| limits.max_events),
+            lost_records,
+            sinks: sinks
+                .into_iter()
+                .map(overview)
+                .collect::<Result<_, InspectionError>>()?,
         })
     }
 
-    /// The events that wait for any sink, after sequence `after`, oldest first.
+    /// The events that wait for any sink, after sequence `after`, oldest first: at most `limit`, and
+    /// fewer where they are large. None means that there are no more.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// When the disk cannot be read.
     pub fn pending(
         &self,
         after: u64,
         limit: usize,
-        with_body: bool,
+        bodies: bool,
     ) -> Result<Vec<PendingEvent>, InspectionError> {
-        let rows = table::list_after(self.connection, after, limit.min(MAX_LISTED))?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| self.pending_event(&row, with_body))
-            .collect())
+        let mut after = after;
+        loop {
+            let sequences = self.pending_after(after, limit.min(MAX_LISTED));
+            let Some(last) = sequences.last().copied() else {
+                return Ok(Vec::new());
+            };
+            let records = self.records(&sequences, MAX_LISTED_BYTES)?;
+            let events: Vec<PendingEvent> = records
+                .iter()
+                .filter_map(|record| self.pending_event(record, bodies))
+                .collect();
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            after = last;
+        }
     }
 
     /// One event that waits, with its body.
@@ -220,151 +235,140 @@ impl<'a> Inspection<'a> {
     /// # Errors
     /// When there is none with this sequence.
     pub fn pending_one(&self, sequence: u64) -> Result<PendingEvent, InspectionError> {
-        let row = table::read_one(self.connection, sequence)?;
-        row.and_then(|row| self.pending_event(&row, true))
-            .ok_or_else(|| InspectionError::NotFound(format!("event {sequence} in the spool")))
+        let records = self.records(&[sequence], MAX_LISTED_BYTES)?;
+        let event = records
+            .first()
+            .and_then(|record| self.pending_event(record, true));
+        event.ok_or_else(|| InspectionError::NotFound(format!("event {sequence} in the spool")))
     }
 
-    fn pending_event(&self, row: &Row, with_body: bool) -> Option<PendingEvent> {
-        let record = row.read().ok()?;
-        let position = record.position();
-        let sinks = position
-            .sinks
-            .iter()
-            .map(|index| self.name(index))
-            .collect();
-        let body = with_body.then(|| Body::of(record.event().body()));
-        Some(PendingEvent {
-            sequence: position.sequence,
-            sinks,
-            event: record.event().clone(),
-            body,
-        })
-    }
-
-    /// Drops every event that waits for `sink`. Only for a sink that no dispatcher serves.
+    /// The dead letters after one, in the order of their names: at most `limit`, and fewer where
+    /// they are large. None means that there are no more.
     ///
     /// # Errors
-    /// When the database cannot be written.
-    pub fn discard_pending(&mut self, sink: SinkIndex) -> Result<u64, InspectionError> {
-        let sinks = (sink, sinks::set(self.sinks));
-        let count = self.change(|connection, writer| {
-            let (mut after, mut count) = (0, 0);
-            loop {
-                let rows = table::read_after(connection, sinks, after, MAX_LISTED, usize::MAX)?;
-                let Some(last) = rows.last() else {
-                    return Ok(count);
-                };
-                after = last.sequence;
-                for row in rows.iter().filter(|row| row.sinks.contains(sink)) {
-                    discard(connection, writer, row, sink)?;
-                    count += 1;
-                }
-            }
-        })?;
-        self.done.discarded.push((sink, count));
-        Ok(count)
-    }
-
-    /// The dead letters after number `after`, oldest first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
+    /// When the disk cannot be read.
     pub fn dead_letters(
         &self,
-        after: i64,
+        after: Option<&LetterName>,
         limit: usize,
-        with_body: bool,
+        bodies: bool,
     ) -> Result<Vec<DeadLetter>, InspectionError> {
-        let rows = table::dead_letters(self.connection, after, limit.min(MAX_LISTED))?;
-        Ok(rows
-            .into_iter()
-            .map(|dead| self.dead_letter(dead, with_body))
-            .collect())
+        let names = self
+            .shared
+            .letters
+            .names_after(after, limit.min(MAX_LISTED));
+        let mut letters = Vec::new();
+        let mut bytes = 0;
+        for name in names {
+            let letter = match self.shared.letters.read(&name) {
+                Ok(letter) => {
+                    bytes += letter.record.position().bytes as usize;
+                    described(&letter, bodies)
+                }
+                Err(LetterError::Missing) => continue,
+                Err(LetterError::Damaged) => undescribed(name),
+                Err(error) => return Err(letter_error(&name, &error)),
+            };
+            letters.push(letter);
+            if bytes >= MAX_LISTED_BYTES {
+                break;
+            }
+        }
+        Ok(letters)
     }
 
     /// One dead letter, with its body.
     ///
     /// # Errors
-    /// When there is none with this number.
-    pub fn dead_letter_one(&self, number: i64) -> Result<DeadLetter, InspectionError> {
-        Ok(self.dead_letter(self.find_dead(number)?, true))
-    }
-
-    /// Puts a dead letter back among the events that wait.
-    ///
-    /// # Errors
-    /// When there is none with this number, or its record is damaged.
-    pub fn requeue(&mut self, number: i64) -> Result<(), InspectionError> {
-        let dead = self.find_dead(number)?;
-        if dead.row.verify().is_err() {
-            let text = format!(
-                "dead letter {number} is damaged and cannot be published; export it, look at its bytes, and drop it"
-            );
-            return Err(InspectionError::Impossible(text));
+    /// When there is none of this name.
+    pub fn dead_letter(&self, name: &LetterName) -> Result<DeadLetter, InspectionError> {
+        match self.shared.letters.read(name) {
+            Ok(letter) => Ok(described(&letter, true)),
+            Err(LetterError::Damaged) => Ok(undescribed(name.clone())),
+            Err(error) => Err(letter_error(name, &error)),
         }
-        let record = self.change(|connection, writer| writer.requeue(connection, dead))?;
-        self.done.requeued.push(record);
-        Ok(())
     }
 
-    /// Drops a dead letter for good.
-    ///
-    /// # Errors
-    /// When there is none with this number.
-    pub fn discard_dead_letter(&mut self, number: i64) -> Result<(), InspectionError> {
-        let dead = self.find_dead(number)?;
-        self.change(|connection, writer| {
-            table::exhume(connection, number)?;
-            writer.tally.dead[dead.sink.number()] -= 1;
-            writer.tally.bytes -= i64::from(dead.row.bytes());
-            Ok(())
+    pub(super) fn letter(&self, name: &LetterName) -> Result<Letter, InspectionError> {
+        let read = self.shared.letters.read(name);
+        read.map_err(|error| letter_error(name, &error))
+    }
+
+    fn pending_after(&self, after: u64, limit: usize) -> Vec<u64> {
+        let inner = self.shared.lock();
+        let state = &inner.state;
+        let of_sinks = state.sinks.iter().flat_map(|sink| {
+            state
+                .pending(sink.index)
+                .iter_from(after.saturating_add(1))
+                .take(limit)
+        });
+        let mut sequences: Vec<u64> = of_sinks.collect();
+        sequences.sort_unstable();
+        sequences.dedup();
+        sequences.truncate(limit);
+        sequences
+    }
+
+    fn records(
+        &self,
+        sequences: &[u64],
+        bytes: usize,
+    ) -> Result<Vec<Arc<Record>>, InspectionError> {
+        let read = self.shared.read(sequences, bytes);
+        read.map_err(|error| InspectionError::Unavailable(error.to_string()))
+    }
+
+    fn pending_event(&self, record: &Record, bodies: bool) -> Option<PendingEvent> {
+        let sequence = record.position().sequence;
+        let inner = self.shared.lock();
+        let waiting: SinkSet = inner.state.waiting_for(sequence);
+        let sinks: Vec<SinkName> = waiting
+            .iter()
+            .map(|sink| inner.state.name_of(sink))
+            .collect();
+        drop(inner);
+        // It may have left since it was read.
+        (!sinks.is_empty()).then(|| PendingEvent {
+            sequence,
+            sinks,
+            event: record.event().clone(),
+            body: bodies.then(|| Body::of(record.event().body())),
         })
     }
+}
 
-    fn find_dead(&self, number: i64) -> Result<DeadRow, InspectionError> {
-        let found = table::dead_letters(self.connection, number - 1, 1)?
-            .pop()
-            .filter(|dead| dead.number == number);
-        found.ok_or_else(|| InspectionError::NotFound(format!("dead letter {number}")))
-    }
-
-    fn dead_letter(&self, dead: DeadRow, with_body: bool) -> DeadLetter {
-        let body = with_body.then(|| Body::of(&dead.row.body));
-        DeadLetter {
-            number: dead.number,
-            sink: self.name(dead.sink),
-            reason: dead.reason,
-            detail: dead.detail,
-            buried_at: dead.buried_at,
-            event: dead.row.read().ok().map(|record| record.event().clone()),
-            body,
-        }
-    }
-
-    /// The sink's name; a damaged file may hold a number that has none.
-    fn name(&self, index: SinkIndex) -> SinkName {
-        let known = self.sinks.iter().find(|(known, _)| *known == index);
-        known.map_or_else(|| placeholder(index), |(_, name)| name.clone())
+fn described(letter: &Letter, bodies: bool) -> DeadLetter {
+    DeadLetter {
+        name: letter.name.clone(),
+        sink: letter.name.sink.clone(),
+        reason: letter.reason.clone(),
+        detail: letter.detail.clone(),
+        set_aside_at: Some(letter.set_aside_at),
+        event: Some(letter.record.event().clone()),
+        body: bodies.then(|| Body::of(letter.record.event().body())),
     }
 }
 
-/// The name of a sink whose own was lost.
-pub(super) fn placeholder(index: SinkIndex) -> SinkName {
-    SinkName::parse(&format!("unknown-{}", index.number())).expect("letters, a dash and digits")
+/// A letter whose file does not check.
+fn undescribed(name: LetterName) -> DeadLetter {
+    DeadLetter {
+        sink: name.sink.clone(),
+        name,
+        reason: "damaged".to_owned(),
+        detail: LetterError::Damaged.to_string(),
+        set_aside_at: None,
+        event: None,
+        body: None,
+    }
 }
 
-fn discard(
-    connection: &Connection,
-    writer: &mut Writer<'_>,
-    row: &Row,
-    sink: SinkIndex,
-) -> rusqlite::Result<()> {
-    let settled = table::settled_sinks(connection, row.sequence)?;
-    let left = SinkSet::from_bits(row.sinks.bits() & !settled.bits()).without(sink);
-    let changed = table::settle(connection, row.position(), sink, left.is_empty())?;
-    writer.tally.settle(sink, row.bytes(), changed);
-    Ok(())
+fn letter_error(name: &LetterName, error: &LetterError) -> InspectionError {
+    match error {
+        LetterError::Missing => InspectionError::NotFound(format!("dead letter {name}")),
+        LetterError::Damaged => InspectionError::Impossible(format!("dead letter {name}: {error}")),
+        LetterError::Io(error) => InspectionError::Unavailable(error.to_string()),
+    }
 }
 
 /// A short description of an event, for a list.

@@ -1,90 +1,86 @@
 //! The spool: every accepted event lies here, on the disk, until each of its sinks has confirmed it.
 //!
-//! # The file
-//! One SQLite database in WAL mode with `synchronous=FULL`: a commit returns once the write-ahead
-//! log is on the disk. `record` holds the events; `settled` marks rows that some but not all of their
-//! sinks have; `ledger` holds the ids already accepted; `dead_letter` what a sink can never take;
-//! `tally` the counts of all that, changed in the same transaction; `sink` what the sinks' numbers
-//! mean, and `sink_copy` the same again on another page. Every row has a checksum over its columns.
-//! The format's version stands in the header twice. This is format 3; in format 2 the records' heads
-//! were JSON, and format 1 had checksums in `record` alone.
+//! It is a [log](crate::log), whose rules say what survives what. From [`Spool::append`] an event
+//! goes to the owner's thread ([`owner`]), which decides whether it is new ([`owner::plan`]), writes
+//! it with whatever else waits as one batch ([`crate::log::writer`]), syncs, and only then answers.
+//! From there a dispatcher reads it by itself ([`reader`]) and lets go of it for a
+//! [`Receipt`](crate::sink::Receipt) ([`Spool::settle`]) or a written dead letter
+//! ([`Spool::set_aside`]), and for nothing else. The log is told with the next batch, within a
+//! second; a crash before that only publishes the event once more.
 //!
-//! The spool is the file *and* its log: after a crash the last events lie in the log alone.
+//! # The folder
+//! - `lock` is held by the process whose spool it is.
+//! - `NNNNNNNNNNNN.log` and `spare-N` are the log's. `NNNNNNNNNNNN.damaged` is a segment in which
+//!   acknowledged records did not check; it is kept for an operator, up to four of them.
+//! - `ids.db` is the index of the ids accepted before ([`index`]). It may be removed at any time
+//!   while no bridge runs: it is made anew from the segments that are there.
+//! - `letters/SEQUENCE-SINK.letter` is a dead letter ([`letters`]).
 //!
-//! # The invariants
-//! - One thread owns the file. Everything that waits for it is committed together.
-//! - A reply that says "accepted" is sent after the commit that wrote the record and its id.
-//! - A record leaves for a [`Receipt`](crate::sink::Receipt) or a written dead letter, and for nothing else. That deletion
-//!   rides in a later commit, with its neighbours, within a second; a crash that loses it only
-//!   publishes the event once more.
-//! - Sequences rise and are never used twice, not even after the file was emptied or the machine
-//!   lost power: they are reserved in blocks, and each start begins a new block.
-//! - After a failed commit nothing is accepted until a new commit has worked, and after an I/O error
-//!   that commit goes to a new file: the pages of a failed fsync may be gone although a second fsync
-//!   would succeed.
-//! - New events leave room on the disk for what letting go of events needs, so that a disk which the
-//!   spool itself has filled is emptied by delivering.
-//! - Nothing is accepted into a file that has lost its name.
-//! - Nothing is written to a file before it has been looked at: its first page and its log as bytes,
-//!   then, through SQLite, its small tables, and in a small file every page, row and count.
-//! - A file that cannot be trusted is set aside with its log, byte for byte as it was found, and what
-//!   can be read is carried over: the records whose checksums match, from the log with and without
-//!   what lies behind the damage, and from the file without the log. What the counts say is missing
-//!   is counted as lost; what is there but not what was written becomes a dead letter.
-//! - A former format is carried over in the same way, a newer one and somebody else's file are
-//!   refused untouched.
+//! # What is in memory
+//! The state ([`state`]): for each sink the sequences that wait for it, as bitmaps, and for each
+//! segment how much of it is live. Every segment begins with a snapshot of it. The bodies of the
+//! newest records are kept up to a bound in bytes, the others are read when it is their turn.
 
-mod books;
-mod bundle;
+mod clock;
 mod command;
-mod damage;
-mod format;
+mod counters;
+mod folder;
+mod ids;
+mod index;
 mod inspect;
+mod items;
+mod jobs;
+mod letters;
+mod maintenance;
+mod open;
 mod owner;
-mod presence;
-mod recent;
+mod pending;
+mod reader;
 mod record;
-mod room;
-mod salvage;
-mod settling;
-mod sinks;
-mod table;
-mod tally;
-mod waiting;
-mod write;
+mod replies;
+mod segments;
+mod shared;
+#[cfg(test)]
+mod simulation;
+mod state;
+mod waiters;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use bundle::{Caller, Callers};
-use command::{Append, Command, Fetch, Load};
+use command::{Append, Command};
 pub use command::{Appended, Burial, Milestone, Settlement, SpoolUnavailable};
 pub use inspect::{
-    Body, DeadLetter, Inspection, InspectionError, MAX_LISTED, Overview, PendingEvent,
-    SinkOverview, describe,
+    Body, DeadLetter, InspectionError, MAX_LISTED, Overview, PendingEvent, SinkOverview, View,
+    describe,
 };
+pub use letters::{LetterName, LetterNameError};
+use reader::Next;
+use record::Prepared;
 pub use record::Record;
+use replies::{Caller, Callers};
+use shared::Shared;
 
 use crate::event::SinkIndex;
+use crate::log::recover::RecoverError;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::route::Routed;
 use crate::seeded::{self, Bug};
-use crate::sqlite::OpenError;
 
-/// The most bytes of events that may wait for a commit; beyond it the bridge says so instead of
+/// The most bytes of events that may wait for a batch; beyond it the bridge says so instead of
 /// growing.
 const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Where the spool is and what it may hold.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The file, or memory alone.
+    /// The folder, or memory alone.
     pub place: Place,
     /// What may change while it is open.
     pub limits: Limits,
@@ -93,9 +89,9 @@ pub struct Settings {
 /// How much a spool holds, and for how long it remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most events it holds.
+    /// The most events and dead letters it holds.
     pub max_events: u64,
-    /// The most bytes its events and dead letters may have.
+    /// The most bytes its files may have: segments, spares, dead letters and damaged segments.
     pub max_bytes: u64,
     /// What happens to an event that was accepted before.
     pub duplicates: Duplicates,
@@ -106,8 +102,8 @@ pub struct Limits {
 /// Where a spool lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In this file, across restarts.
-    File(PathBuf),
+    /// In this folder, across restarts.
+    Folder(PathBuf),
     /// In memory: only for `acknowledge = "delivered"`, where the broker is the durable place.
     Memory,
 }
@@ -124,25 +120,44 @@ pub enum Duplicates {
 /// Why a spool cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// The file cannot be used.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The database refused a statement.
-    #[error("the spool's database: {0}")]
-    Database(#[from] rusqlite::Error),
-    /// Setting a damaged file aside failed.
-    #[error("the damaged spool {path} cannot be set aside: {error}")]
-    SetAside {
-        /// The damaged file.
-        path: String,
+    /// Another process has it.
+    #[error("{} is in use by another process: a bridge runs on it, or a command changes it", .path.display())]
+    Held {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The path leads to a file.
+    #[error("spool.path: {} is a file, as the spool was in development versions; the spool is a folder now: let that version deliver what waits in the file, or move it away, and name a folder", .path.display())]
+    OldDatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder is not a spool's, or is one that this program must not touch.
+    #[error("spool.path: {}: {error}", .path.display())]
+    Log {
+        /// The folder.
+        path: PathBuf,
+        /// What was found.
+        error: RecoverError,
+    },
+    /// The system does not let us.
+    #[error("spool.path: {}: {error}; the folder must be there, or its parent, and belong to the bridge", .path.display())]
+    Io {
+        /// The folder or file.
+        path: PathBuf,
         /// What the system said.
         error: std::io::Error,
     },
     /// More sinks than a spool can number.
-    #[error("a spool knows at most 32 sinks, counting those it has known before")]
-    TooManySinks,
-    /// The owner's thread could not be started.
-    #[error("the spool's thread cannot be started: {0}")]
+    #[error(
+        "a spool knows at most 32 sinks, and this one knows {known}: deliver, requeue or drop what waits for one that is not configured any more (hookferry spool drop, hookferry dead-letters drop)"
+    )]
+    TooManySinks {
+        /// Those it knows.
+        known: String,
+    },
+    /// A thread could not be started.
+    #[error("the spool's threads cannot be started: {0}")]
     Thread(std::io::Error),
 }
 
@@ -150,60 +165,71 @@ pub enum SpoolError {
 #[derive(Debug, Clone)]
 pub struct Spool {
     commands: mpsc::Sender<Command>,
-    state: Arc<State>,
+    shared: Arc<Shared>,
     sinks: Arc<[(SinkIndex, SinkName)]>,
     callers: Option<Callers>,
+    limits: Arc<std::sync::Mutex<Limits>>,
 }
 
-/// What others may know of the spool without asking its thread.
-#[derive(Debug, Default)]
-struct State {
-    queued_bytes: AtomicUsize,
-    writable: AtomicBool,
-    full: AtomicBool,
-    disk_full: AtomicBool,
-    replacing: AtomicBool,
-    closed: AtomicBool,
-}
-
-/// The end of the spool's thread: resolves when it has stopped, for whatever reason.
+/// The end of the spool's threads: resolves when one of them has stopped, for whatever reason.
 pub type Stopped = oneshot::Receiver<()>;
 
+/// What was read of the records that were asked for.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Those that still wait, in the order of their sequences; perhaps not all of them.
+    pub records: Vec<Arc<Record>>,
+    /// The sequences that do not wait any more.
+    pub gone: Vec<u64>,
+}
+
 impl Spool {
-    /// Opens the spool and starts its thread. The names are the configured sinks; sinks that the
-    /// file knows besides keep what waits for them.
+    /// Opens the spool and starts its threads. The names are the configured sinks; sinks that the
+    /// log knows besides keep what waits for them.
     ///
     /// # Errors
-    /// When the file is held by another process, was written by a newer version, or cannot be
-    /// created. A damaged file is no error: it is set aside, and what can be read is carried over.
+    /// When the folder is held by another process, is not a spool's, was written by a newer
+    /// version, or cannot be made. Damage is no error: what is sound is delivered, the rest counted.
     pub fn open(
         settings: Settings,
         sinks: &[SinkName],
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Stopped), SpoolError> {
-        let state = Arc::new(State::default());
+        let limits = Arc::new(std::sync::Mutex::new(settings.limits));
         let (commands, inbox) = mpsc::channel();
-        let owner = owner::Owner::open(settings, sinks, metrics, Arc::clone(&state))?;
-        let sinks = owner.sinks();
+        let opened = folder::open(settings, sinks, metrics, commands.clone())?;
+        let (owner, maintenance, lock) = (opened.owner, opened.maintenance, opened.lock);
+        let shared = Arc::clone(&owner.shared);
         let (alive, stopped) = oneshot::channel();
-        let thread = move || {
+        let work = std::thread::Builder::new()
+            .name("spool-maintenance".into())
+            .spawn(move || maintenance.run())
+            .map_err(SpoolError::Thread)?;
+        let write = move || {
             // Dropped when the thread ends, even by a panic: the program must learn of it.
             let _alive = alive;
-            owner.run(&inbox);
+            owner.run(&inbox, || {
+                // A panic of it has been counted.
+                let _ = work.join();
+                drop(lock);
+            });
         };
         std::thread::Builder::new()
             .name("spool".into())
-            .spawn(thread)
+            .spawn(write)
             .map_err(SpoolError::Thread)?;
-        Ok((
-            Self {
-                commands,
-                state,
-                sinks,
-                callers: None,
-            },
-            stopped,
-        ))
+        let known = shared.lock().state.sinks.clone();
+        let spool = Self {
+            commands,
+            shared,
+            sinks: known
+                .into_iter()
+                .map(|sink| (sink.index, sink.name))
+                .collect(),
+            callers: None,
+            limits,
+        };
+        Ok((spool, stopped))
     }
 
     /// A handle for the callers of one thread, whose appends are answered together: each thread that
@@ -238,13 +264,7 @@ impl Spool {
     /// # Errors
     /// When it is full, or its disk is.
     pub fn room(&self) -> Result<(), SpoolUnavailable> {
-        if self.state.full.load(Ordering::Relaxed) {
-            Err(SpoolUnavailable::Full)
-        } else if self.state.disk_full.load(Ordering::Relaxed) {
-            Err(SpoolUnavailable::DiskFull)
-        } else {
-            Ok(())
-        }
+        self.shared.room()
     }
 
     /// Whether the spool could take in anything, or tell what it has, without asking it.
@@ -252,11 +272,12 @@ impl Spool {
     /// # Errors
     /// The reason why not.
     pub fn usable(&self) -> Result<(), SpoolUnavailable> {
-        if self.state.closed.load(Ordering::Relaxed) {
+        let flags = &self.shared.flags;
+        if flags.closed.load(Ordering::Relaxed) {
             Err(SpoolUnavailable::Closed)
-        } else if !self.state.writable.load(Ordering::Relaxed) {
+        } else if !flags.writable.load(Ordering::Relaxed) {
             Err(SpoolUnavailable::Unwritable)
-        } else if self.state.queued_bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
+        } else if flags.queued_bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
             Err(SpoolUnavailable::Overloaded)
         } else {
             Ok(())
@@ -273,128 +294,222 @@ impl Spool {
         routed: Routed,
         milestone: Milestone,
     ) -> Result<Appended, SpoolUnavailable> {
-        let bytes = routed.event().body().len();
-        if self.state.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_QUEUED_BYTES {
-            self.state.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(SpoolUnavailable::Overloaded);
-        }
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::Append(Box::new(Append {
-            routed,
-            milestone,
-            caller: Caller {
-                reply,
-                among: self.callers.clone(),
-            },
-        })))?;
+        let answer = self.enqueue(Prepared::new(routed), milestone, None)?;
         if seeded::is(Bug::AcknowledgeBeforeCommit) {
             return Ok(Appended::Accepted);
         }
         answer.await.map_err(|_| SpoolUnavailable::Closed)?
     }
 
-    /// The next records for `sink` after sequence `after`, at most `limit`; waits until there are some.
+    fn enqueue(
+        &self,
+        prepared: Prepared,
+        milestone: Milestone,
+        requeued: Option<LetterName>,
+    ) -> Result<oneshot::Receiver<replies::Answer>, SpoolUnavailable> {
+        let bytes = prepared.event().body().len();
+        let queued = &self.shared.flags.queued_bytes;
+        let waiting = queued.fetch_add(bytes, Ordering::Relaxed);
+        if waiting > 0 && waiting + bytes > MAX_QUEUED_BYTES {
+            queued.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(SpoolUnavailable::Overloaded);
+        }
+        let (reply, answer) = oneshot::channel();
+        let caller = Caller {
+            reply,
+            among: self.callers.clone(),
+        };
+        let append = Append {
+            prepared,
+            milestone,
+            caller,
+            requeued,
+        };
+        self.send(Command::Append(Box::new(append)))?;
+        Ok(answer)
+    }
+
+    /// The next records that wait for `sink` after sequence `after`: at most so many, and at most so
+    /// many bytes unless the first alone has more; waits until there are some. Nothing of this goes
+    /// through the thread that writes.
     ///
     /// # Errors
-    /// When the spool is closed.
+    /// When the spool is closed, or its disk does not give the first of them now.
     pub async fn fetch(
         &self,
         sink: SinkIndex,
         after: u64,
         limit: usize,
+        bytes: usize,
     ) -> Result<Vec<Arc<Record>>, SpoolUnavailable> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::Fetch(Fetch {
-            sink,
-            after,
-            limit,
-            reply,
-        }))?;
-        answer.await.map_err(|_| SpoolUnavailable::Closed)
+        loop {
+            if self.shared.is_closed() {
+                return Err(SpoolUnavailable::Closed);
+            }
+            match self.shared.next(sink, after, limit, bytes) {
+                Next::Here(records) => return Ok(records),
+                Next::Nothing => self.shared.news(sink).await,
+                Next::OnDisk(sequences) => {
+                    let records = self.read(sequences, bytes).await?;
+                    if !records.is_empty() {
+                        return Ok(records);
+                    }
+                }
+            }
+        }
     }
 
-    /// The records with these sequences that still wait for `sink`. A damaged one is set aside and
-    /// not among them.
+    /// The records with these sequences that still wait for `sink`: at most so many bytes, unless
+    /// the first alone has more. Those that are in neither part of the answer were left off.
     ///
     /// # Errors
-    /// When the spool is closed, or cannot be read now.
+    /// When the spool is closed, or its disk does not give the first of them now.
     pub async fn load(
         &self,
         sink: SinkIndex,
+        mut sequences: Vec<u64>,
+        bytes: usize,
+    ) -> Result<Loaded, SpoolUnavailable> {
+        if self.shared.is_closed() {
+            return Err(SpoolUnavailable::Closed);
+        }
+        sequences.sort_unstable();
+        let waits = |inner: &shared::Inner, it: &u64| inner.state.pending(sink).contains(*it);
+        let wanted: Vec<u64> = {
+            let inner = self.shared.lock();
+            sequences
+                .iter()
+                .copied()
+                .filter(|it| waits(&inner, it))
+                .collect()
+        };
+        let records = self.read(wanted, bytes).await?;
+        let inner = self.shared.lock();
+        let gone = sequences
+            .into_iter()
+            .filter(|it| !waits(&inner, it))
+            .collect();
+        drop(inner);
+        Ok(Loaded { records, gone })
+    }
+
+    /// Reads away from the async threads.
+    async fn read(
+        &self,
         sequences: Vec<u64>,
+        bytes: usize,
     ) -> Result<Vec<Arc<Record>>, SpoolUnavailable> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::Load(Load {
-            sink,
-            sequences,
-            reply,
-        }))?;
-        answer.await.map_err(|_| SpoolUnavailable::Closed)?
+        if sequences.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || shared.read(&sequences, bytes));
+        read.await.unwrap_or(Err(SpoolUnavailable::Unreadable))
     }
 
     /// Lets go of events that `sink` has confirmed: the receipts prove it.
-    ///
-    /// # Errors
-    /// When the spool is closed; the events then stay and are published again after the next start.
-    pub fn settle(
-        &self,
-        sink: SinkIndex,
-        settlements: Vec<Settlement>,
-    ) -> Result<(), SpoolUnavailable> {
-        self.send(Command::Settle(sink, settlements))
+    pub fn settle(&self, sink: SinkIndex, settlements: &[Settlement]) {
+        self.shared.settle(sink, settlements);
     }
 
     /// Sets an event aside as a dead letter, and returns once that is durable.
     ///
     /// # Errors
     /// When it could not be written; the event then still waits.
-    pub async fn bury(&self, burial: Burial) -> Result<(), SpoolUnavailable> {
+    pub async fn set_aside(&self, burial: Burial) -> Result<(), SpoolUnavailable> {
+        if self.shared.is_closed() {
+            return Err(SpoolUnavailable::Closed);
+        }
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Bury(burial, reply))?;
+        self.shared.jobs.add(|work| {
+            work.letters.push_back(jobs::WriteLetter { burial, reply });
+        });
         answer.await.map_err(|_| SpoolUnavailable::Closed)?
     }
 
     /// Takes over other limits. What lies in the spool already stays, whatever they are.
     pub fn limit(&self, limits: Limits) {
+        *self
+            .limits
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = limits;
         // A spool that has ended takes in nothing any more.
         let _ = self.send(Command::Limit(limits));
     }
 
-    /// Looks into the spool, or changes what an operator may change.
+    /// What an operator may see. Its methods read the disk: call them where blocking is allowed.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let limits = *self
+            .limits
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        View::of(Arc::clone(&self.shared), Some(limits))
+    }
+
+    /// Drops every event that waits for `sink`. Only for a sink that no dispatcher serves. Returns
+    /// how many there were.
     ///
     /// # Errors
-    /// When there is no such event, or the database says no.
-    pub async fn inspect<T, F>(&self, inspection: F) -> Result<T, InspectionError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Inspection<'_>) -> Result<T, InspectionError> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let run = move |inspection_of: &mut Inspection<'_>| {
-            // The caller may have stopped waiting; what was asked for is done all the same.
-            let _ = reply.send(inspection(inspection_of));
-        };
-        self.send(Command::Inspect(Box::new(run)))
-            .map_err(|_| InspectionError::Closed)?;
-        answer.await.map_err(|_| InspectionError::Closed)?
+    /// When the spool is closed.
+    pub async fn drop_pending(&self, sink: SinkIndex) -> Result<u64, InspectionError> {
+        let count = self.shared.drop_all(sink);
+        self.pulse().await.map_err(|_| InspectionError::Closed)?;
+        Ok(count)
+    }
+
+    /// Puts a dead letter back among the events that wait, for its sink alone.
+    ///
+    /// # Errors
+    /// When there is none of this name, it does not check, its sink is not configured any more, or
+    /// it could not be written.
+    pub async fn requeue(&self, name: LetterName) -> Result<(), InspectionError> {
+        let view = self.view();
+        let of = name.clone();
+        let read = tokio::task::spawn_blocking(move || view.letter(&of));
+        let letter = read.await.map_err(|_| InspectionError::Closed)??;
+        let sink = self.sink(&name.sink).ok_or_else(|| {
+            InspectionError::Impossible(format!("there is no sink {} in the spool", name.sink))
+        })?;
+        let prepared = Prepared::again(&letter.record, sink);
+        let answer = self.enqueue(prepared, Milestone::Spooled, Some(name));
+        let answer = answer.map_err(unavailable)?.await;
+        answer
+            .map_err(|_| InspectionError::Closed)?
+            .map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// Drops a dead letter for good.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it could not be removed.
+    pub async fn drop_dead_letter(&self, name: LetterName) -> Result<(), InspectionError> {
+        let shared = Arc::clone(&self.shared);
+        let removed = tokio::task::spawn_blocking(move || {
+            let removed = shared.letters.remove(&name);
+            shared.show_letters();
+            (removed, name)
+        });
+        match removed.await.map_err(|_| InspectionError::Closed)? {
+            (Ok(true), _) => Ok(()),
+            (Ok(false), name) => Err(InspectionError::NotFound(format!("dead letter {name}"))),
+            (Err(error), _) => Err(InspectionError::Unavailable(error.to_string())),
+        }
     }
 
     /// Returns once the thread has come round and has done what was asked of it before; whoever asks
-    /// sets the deadline. While the file's content is carried over into a new one it returns at once:
-    /// that takes as long as the file is large, and a start would only begin it anew.
+    /// sets the deadline.
     ///
     /// # Errors
     /// When the spool is closed.
     pub async fn pulse(&self) -> Result<(), SpoolUnavailable> {
-        if self.state.replacing.load(Ordering::Relaxed) {
-            return Ok(());
-        }
         let (reply, answer) = oneshot::channel();
         self.send(Command::Pulse(reply))?;
         answer.await.map_err(|_| SpoolUnavailable::Closed)
     }
 
-    /// Commits what waits, closes the file and stops the thread.
+    /// Writes what waits, closes the folder and stops the threads.
     pub async fn close(&self) {
         let (reply, closed) = oneshot::channel();
         if self.send(Command::Close(reply)).is_ok() {
@@ -408,4 +523,8 @@ impl Spool {
             .send(command)
             .map_err(|_| SpoolUnavailable::Closed)
     }
+}
+
+fn unavailable(cause: SpoolUnavailable) -> InspectionError {
+    InspectionError::Unavailable(cause.to_string())
 }

@@ -116,7 +116,7 @@ impl Setup {
             "ingress.listen = \"127.0.0.1:0\"\ningress.workers = 1\nadmin.listen = \"127.0.0.1:0\"\nlog.format = \"json\"\n\
              spool.path = \"{spool}\"\n[source.onecodex]\nprovider = \"onecodex\"\nsecrets = [{{ file = \"{secret}\" }}]\n\
              [sink.{name}]\n{sink}\n[[route]]\nsource = \"onecodex\"\nsinks = [\"{name}\"]\n",
-            spool = setup.path("spool.db").display(),
+            spool = setup.path("spool").display(),
             secret = setup.path("secret").display(),
         );
         std::fs::write(setup.path("hookferry.toml"), text).expect("written");
@@ -128,7 +128,7 @@ impl Setup {
         let setup = Self::with_sink("store", "type = \"store\"\npath = \"TOPICS\"");
         let config = setup.path("hookferry.toml");
         let text = std::fs::read_to_string(&config).expect("there");
-        let topics = setup.path("topics.db").display().to_string();
+        let topics = setup.path("topics").display().to_string();
         std::fs::write(&config, text.replace("TOPICS", &topics)).expect("written");
         setup
     }

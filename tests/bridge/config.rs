@@ -40,7 +40,7 @@ max_body = "${{HOOKFERRY_NO_SUCH_VARIABLE}}"
 listen = "127.0.0.1:18080"
 
 [spool]
-path = "{folder}/no/such/folder/spool.db"
+path = "{folder}/no/such/folder/spool"
 max_events = 0
 
 [log]
@@ -61,7 +61,7 @@ secrets = []
 
 [sink.store]
 type = "store"
-path = "{folder}/topics.db"
+path = "{folder}/topics"
 topic = "{{nothing}}"
 
 [sink.mail]
@@ -127,7 +127,45 @@ async fn broken_toml_is_shown_with_its_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_in_memory_needs_delivered() {
     let setup = Setup::store().in_memory();
-    assert_named(&refused(&setup, &setup.text()).await, &["spool"]);
+    let table = "[spool]\nin_memory = true\n";
+    let text = setup.text();
+    assert!(text.contains(table), "{text}");
+    let short = format!("spool = \"memory\"\n{}", text.replace(table, ""));
+    for text in [&text, &short] {
+        assert_named(&refused(&setup, text).await, &["spool"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_in_memory_lies_at_no_path() {
+    let setup = Setup::store()
+        .top("acknowledge = \"delivered\"")
+        .in_memory()
+        .spool("path = \"/somewhere\"");
+    assert_named(&refused(&setup, &setup.text()).await, &["spool.path"]);
+}
+
+/// A spool was one file once. Its name may still stand in a configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_names_an_old_spool_file_says_what_to_do() {
+    let mut setup = Setup::store();
+    setup.spool_folder = setup.path("spool.db");
+    let old = [b"SQLite format 3\0".as_slice(), &[7; 4096]].concat();
+    std::fs::write(&setup.spool_folder, &old).unwrap();
+    let said = refused(&setup, &setup.text()).await;
+    assert_named(&said, &["spool.path"]);
+    for part in ["spool.db is a file", "name a folder", "earlier version"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    assert_eq!(std::fs::read(&setup.spool_folder).unwrap(), old);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_too_small_for_its_files_is_refused_with_the_least_size() {
+    let setup = Setup::store().spool("max_size = \"8191KiB\"");
+    let said = refused(&setup, &setup.text()).await;
+    assert_named(&said, &["spool.max_size"]);
+    assert!(said.contains("8MiB"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,10 +197,12 @@ async fn a_secret_written_into_the_file_is_refused_and_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_spool_and_the_store_are_two_files() {
+async fn the_spool_and_the_store_have_a_folder_each() {
     let setup = Setup::store();
-    let said = refused(&setup, &setup.text().replace("/topics.db", "/spool.db")).await;
-    assert_named(&said, &["sink.store.path"]);
+    for shared in ["/spool\"", "/spool/letters\"", "\""] {
+        let said = refused(&setup, &setup.text().replace("/topics\"", shared)).await;
+        assert_named(&said, &["sink.store.path"]);
+    }
 }
 
 /// Every file in `deploy/config`, as it is, but for the addresses and secrets of its machine.

@@ -3,9 +3,9 @@
 use crate::harness::delivery::event;
 use crate::harness::{Outlet, Setup, amqp_url};
 
-fn assert_says(code: Option<i32>, said: &str, file: &str) {
+fn assert_says(code: Option<i32>, said: &str, folder: &str) {
     assert!(matches!(code, Some(1 | 2)), "{code:?}: {said}");
-    assert!(said.contains(file), "it names the file: {said}");
+    assert!(said.contains(folder), "it names the folder: {said}");
     assert!(said.contains("another"), "it says who has it: {said}");
     assert!(!said.contains("panicked"), "{said}");
 }
@@ -16,7 +16,7 @@ async fn a_second_instance_on_one_spool_refuses_clearly() {
     let mut outlet = Outlet::rabbitmq(&setup).await;
     let bridge = setup.start().await;
     let (code, said) = setup.fails().await;
-    assert_says(code, &said, "spool.db");
+    assert_says(code, &said, &setup.spool_folder.display().to_string());
     // The first is none the worse for it.
     let id = bridge
         .accepted(&setup.source, event("sample.uploaded", "a"))
@@ -28,11 +28,11 @@ async fn a_second_instance_on_one_spool_refuses_clearly() {
 async fn a_second_instance_on_one_store_refuses_clearly() {
     let setup = Setup::store();
     let bridge = setup.start().await;
-    let other = setup.text().replace("/spool.db", "/other-spool.db");
+    let other = setup.text().replace("/spool\"", "/other-spool\"");
     let config = setup.path("other.toml");
     std::fs::write(&config, other).unwrap();
     let (code, said) = crate::harness::setup::ends(&config).await;
-    assert_says(code, &said, "topics.db");
+    assert_says(code, &said, "/topics");
     let id = bridge
         .accepted(&setup.source, event("sample.uploaded", "a"))
         .await;

@@ -75,20 +75,46 @@ async fn a_duplicate_of_an_accepted_event_is_200_while_the_spool_is_full() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_full_of_bytes_refuses_too() {
-    let setup =
-        Setup::rabbitmq("amqp://guest:guest@127.0.0.1:1/%2f").spool("max_size = \"100KiB\"");
+    let setup = Setup::rabbitmq("amqp://guest:guest@127.0.0.1:1/%2f").spool("max_size = \"8MiB\"");
     let bridge = setup.start().await;
     let large = || {
         let mut body = event("sample.uploaded", "a").into_bytes();
-        body.resize(60_000, b' ');
+        body.resize(500_000, b' ');
         Post::signed(&setup.source, body)
     };
-    assert_eq!(bridge.post(&large()).await.status, 200);
-    assert_refused(&bridge.post(&large()).await, "spool_full");
-    // What is small still fits.
-    bridge
-        .accepted(&setup.source, event("sample.uploaded", "a"))
-        .await;
+    let mut taken = 0;
+    let refused = loop {
+        let answer = bridge.post(&large()).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken <= 16, "more than 8 MiB were taken");
+    };
+    assert_refused(&refused, "spool_full");
+    // Half of the room at least is for events.
+    assert!(taken >= 8, "{taken}");
+    let metrics = bridge.metrics().await;
+    let bytes = |name: &str| metrics.sum(name, &[]);
+    assert!(bytes("spool_bytes") >= f64::from(taken) * 500_000.0);
+    assert!(bytes("spool_file_bytes") >= bytes("spool_bytes"));
+    assert!(bytes("spool_file_bytes") <= bytes("spool_max_bytes"));
+}
+
+/// Nor does a spool in memory take whatever comes: it has the same bounds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_spool_in_memory_refuses_too() {
+    let setup = Setup::rabbitmq("amqp://guest:guest@127.0.0.1:1/%2f")
+        .top("acknowledge = \"delivered\"\nacknowledge_timeout = \"1s\"")
+        .in_memory()
+        .spool("max_events = 2\nmax_size = \"16MiB\"");
+    let bridge = setup.start().await;
+    for reason in ["not_in_time", "not_in_time", "spool_full"] {
+        let post = Post::signed(&setup.source, event("sample.uploaded", "a"));
+        assert_refused(&bridge.post(&post).await, reason);
+    }
+    let bytes = f64::from(16 << 20);
+    bridge.shows("spool_max_bytes", &[], bytes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -192,11 +192,9 @@ async fn an_empty_or_missing_secret_keeps_the_old_one() {
 /// Somebody has to rotate a secret just when a disk has failed, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_changed_while_the_spool_cannot_be_written() {
-    let mut setup = Setup::store();
-    setup.spool_folder = setup.path("spool");
-    fs::create_dir(&setup.spool_folder).unwrap();
+    let setup = Setup::store();
     let bridge = setup.start().await;
-    fs::remove_dir_all(&setup.spool_folder).unwrap();
+    fs::rename(&setup.spool_folder, setup.path("away")).unwrap();
     fs::write(setup.path("secret"), NEXT).unwrap();
     bridge.reload(true).await;
     bridge.shows("config_restart_required", &[], 0.0).await;
@@ -207,8 +205,8 @@ async fn a_secret_is_changed_while_the_spool_cannot_be_written() {
         (bridge.post(&post).await.status == 200).then_some(())
     })
     .await;
-    // A file that is yet to be opened is looked at.
-    rewrite(&setup, "/spool.db\"", "/no/such/folder/spool.db\"");
+    // A folder that is yet to be opened is looked at.
+    rewrite(&setup, "/spool\"", "/no/such/folder/spool\"");
     bridge.reload(false).await;
     assert!(bridge.log().contains("spool.path"), "{}", bridge.log());
 }
@@ -413,8 +411,8 @@ async fn what_needs_a_restart_is_named_and_shown() {
     let text = setup.text();
     let changed = text
         .replace("workers = 1", "workers = 2")
-        .replace("/spool.db\"", "/other.db\"")
-        .replace("/topics.db\"", "/topics.db\"\nretention = \"1d\"")
+        .replace("/spool\"", "/other\"")
+        .replace("/topics\"", "/topics\"\nretention = \"1d\"")
         .replace("publish_timeout = \"2s\"", "publish_timeout = \"3s\"");
     fs::write(setup.path("hookferry.toml"), &changed).unwrap();
     bridge.reload(true).await;

@@ -107,7 +107,7 @@ fn ids(records: &[Arc<Record>]) -> Vec<String> {
 async fn deliver(opened: &Opened, folder: &TempDir, record: Arc<Record>) {
     let text = format!(
         "[sink.s]\ntype = \"store\"\npath = \"{}\"",
-        folder.path().join("topics.db").display()
+        folder.path().join("topics").display()
     );
     let sink = store(&text);
     let receipt = sink.publish(&record.message()).await.unwrap();

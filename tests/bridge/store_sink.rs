@@ -40,7 +40,7 @@ fn settings(path: &Path) -> Settings {
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
-    let path = folder.path().join("topics.db");
+    let path = folder.path().join("topics");
     (folder, path)
 }
 
@@ -325,14 +325,14 @@ async fn an_answer_is_bounded_in_bytes_but_never_empty_for_it() {
 }
 
 #[tokio::test]
-async fn a_check_names_the_file_and_its_size() {
+async fn a_check_names_the_folder_and_its_size() {
     let (_folder, path) = folder();
     let store = open(&path);
     let findings = store.check(&Needs::default()).await;
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].severity, Severity::Good);
     let found = &findings[0].found;
-    assert!(found.contains("topics.db is writable"), "{found}");
+    assert!(found.contains("topics is writable"), "{found}");
     assert!(found.contains("KiB of 1.0 GiB"), "{found}");
     store.close(DEADLINE).await;
     let findings = store.check(&Needs::default()).await;

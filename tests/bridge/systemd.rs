@@ -171,7 +171,10 @@ async fn signs_of_life_end_while_the_disk_is_frozen_and_come_back() {
     assert!(bridge.said("have not answered").is_none());
     let minutes = Injection::new("fdatasync", "delay_enter=300s");
     let frozen = minutes
-        .on(&setup.spool_folder, &["spool.db", "spool.db-wal"])
+        .on(
+            &setup.spool_folder,
+            &["000000000001.log", "000000000002.log"],
+        )
         .attach(&bridge)
         .await;
     let post = Post::signed(&setup.source, event("sample.uploaded", "a"));

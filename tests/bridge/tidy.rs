@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["source"],
     &["trace"],
     &[
-        "sqlite",
+        "log",
         "name",
         "metrics",
         "shutdown",
@@ -46,10 +46,7 @@ const CLIENTS: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["ingress/"]),
     ("lapin", &["sink/rabbitmq/"]),
     ("rdkafka", &["sink/kafka/"]),
-    (
-        "rusqlite",
-        &["sqlite.rs", "sqlite/", "spool/", "sink/store/"],
-    ),
+    ("rusqlite", &["spool/index.rs", "spool/index/"]),
 ];
 
 /// The types that prove something, and the only files that may make one.

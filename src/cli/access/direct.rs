@@ -1,101 +1,150 @@
-//! Straight to the spool's file, which no bridge has.
+//! Straight to the spool's folder, which no bridge has.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use tokio::runtime::Runtime;
 
-use super::{Access, Page};
+use super::{Change, Look, Page};
 use crate::cli::{Failure, runtime};
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::spool::{
-    DeadLetter, Inspection, InspectionError, Overview, PendingEvent, Place, Spool, SpoolError,
+    DeadLetter, InspectionError, LetterName, Limits, Overview, PendingEvent, Place, Spool,
+    SpoolError, View,
 };
-use crate::sqlite::OpenError;
 
-/// An open spool; it is closed when this is dropped.
-pub(super) struct Direct {
-    runtime: Runtime,
-    spool: Spool,
+/// The spool of a bridge that does not run, to be looked at.
+pub(super) struct Stopped {
+    view: View,
+    /// The bounds that a bridge would start with: the files do not say.
+    limits: Limits,
 }
 
-impl Direct {
-    /// Opens the spool; none where a bridge has it, or where it is in a bridge's memory.
+/// The spool of a bridge that does not run, open for a change; it is closed when this is dropped.
+pub(super) struct Held {
+    runtime: Runtime,
+    spool: Spool,
+    stopped: Stopped,
+}
+
+impl Stopped {
+    /// Opens the folder for reading; none where a bridge has it, or where the spool is in a
+    /// bridge's memory.
     pub(super) fn open(settings: &Settings) -> Result<Option<Self>, Failure> {
-        let Place::File(path) = &settings.spool.place else {
+        let Some(folder) = folder(settings)? else {
             return Ok(None);
         };
-        if !path.exists() {
-            let text = "there is no spool yet: no bridge has run with this configuration";
-            return Err(Failure::Failed(anyhow!("{}: {text}", path.display())));
+        let view = View::open(folder).map_err(|error| Failure::Failed(error.into()))?;
+        Ok(view.map(|view| Self {
+            view,
+            limits: settings.spool.limits,
+        }))
+    }
+}
+
+impl Held {
+    /// Opens the spool; none where a bridge has it, or where it is in a bridge's memory.
+    pub(super) fn open(settings: &Settings) -> Result<Option<Self>, Failure> {
+        if folder(settings)?.is_none() {
+            return Ok(None);
         }
         let names: Vec<SinkName> = settings.sinks.iter().map(|of| of.name.clone()).collect();
         let metrics = Arc::new(Metrics::new().context("the metrics cannot be registered")?);
-        match Spool::open(settings.spool.clone(), &names, metrics) {
-            Ok((spool, _)) => Ok(Some(Self {
-                runtime: runtime()?,
-                spool,
-            })),
-            Err(SpoolError::Open(OpenError::Held { .. })) => Ok(None),
-            Err(error) => Err(Failure::Failed(error.into())),
-        }
+        let runtime = runtime()?;
+        let (spool, _) = match Spool::open(settings.spool.clone(), &names, metrics) {
+            Err(SpoolError::Held { .. }) => return Ok(None),
+            opened => opened.map_err(|error| Failure::Failed(error.into()))?,
+        };
+        let stopped = Stopped {
+            view: spool.view(),
+            limits: settings.spool.limits,
+        };
+        Ok(Some(Self {
+            runtime,
+            spool,
+            stopped,
+        }))
     }
 
-    fn inspect<T: Send + 'static>(
+    fn wait<T>(
         &self,
-        inspection: impl FnOnce(&mut Inspection<'_>) -> Result<T, InspectionError> + Send + 'static,
+        change: impl Future<Output = Result<T, InspectionError>>,
     ) -> Result<T, Failure> {
-        let found = self.runtime.block_on(self.spool.inspect(inspection));
-        found.map_err(|error| Failure::Failed(error.into()))
+        found(self.runtime.block_on(change))
     }
 }
 
-impl Drop for Direct {
+impl Drop for Held {
     fn drop(&mut self) {
         self.runtime.block_on(self.spool.close());
     }
 }
 
-impl Access for Direct {
+/// The spool's folder, which must be there; none where the spool is in memory.
+fn folder(settings: &Settings) -> Result<Option<&Path>, Failure> {
+    let Place::Folder(path) = &settings.spool.place else {
+        return Ok(None);
+    };
+    // One that cannot be looked at is there, as far as one knows: opening it says what is wrong.
+    if !path.try_exists().unwrap_or(true) {
+        let text = "there is no spool yet: no bridge has run with this configuration";
+        return Err(Failure::Failed(anyhow!("{}: {text}", path.display())));
+    }
+    Ok(Some(path))
+}
+
+fn found<T>(result: Result<T, InspectionError>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::Failed(error.into()))
+}
+
+impl Look for Stopped {
     fn overview(&self) -> Result<Overview, Failure> {
-        self.inspect(|spool| spool.overview())
+        let overview = found(self.view.overview())?;
+        Ok(Overview {
+            max_bytes: overview.max_bytes.or(Some(self.limits.max_bytes)),
+            max_events: overview.max_events.or(Some(self.limits.max_events)),
+            ..overview
+        })
     }
 
-    fn pending(&self, page: Page) -> Result<Vec<PendingEvent>, Failure> {
-        self.inspect(move |spool| spool.pending(page.after, page.limit, page.bodies))
+    fn pending(&self, page: &Page<u64>) -> Result<Vec<PendingEvent>, Failure> {
+        let after = page.after.unwrap_or_default();
+        found(self.view.pending(after, page.limit, page.bodies))
     }
 
     fn pending_one(&self, sequence: u64) -> Result<PendingEvent, Failure> {
-        self.inspect(move |spool| spool.pending_one(sequence))
+        found(self.view.pending_one(sequence))
+    }
+
+    fn dead_letters(&self, page: &Page<LetterName>) -> Result<Vec<DeadLetter>, Failure> {
+        let after = page.after.as_ref();
+        found(self.view.dead_letters(after, page.limit, page.bodies))
+    }
+
+    fn dead_letter(&self, name: &LetterName) -> Result<DeadLetter, Failure> {
+        found(self.view.dead_letter(name))
+    }
+}
+
+impl Change for Held {
+    fn look(&self) -> &dyn Look {
+        &self.stopped
     }
 
     fn drop_pending(&self, sink: &SinkName) -> Result<u64, Failure> {
         let unknown = || Failure::Failed(anyhow!("there is no sink {sink} in the spool"));
         let index = self.spool.sink(sink).ok_or_else(unknown)?;
-        self.inspect(move |spool| spool.discard_pending(index))
+        self.wait(self.spool.drop_pending(index))
     }
 
-    fn dead_letters(&self, page: Page) -> Result<Vec<DeadLetter>, Failure> {
-        let after = number(page.after);
-        self.inspect(move |spool| spool.dead_letters(after, page.limit, page.bodies))
+    fn requeue(&self, name: &LetterName) -> Result<(), Failure> {
+        self.wait(self.spool.requeue(name.clone()))
     }
 
-    fn dead_letter(&self, of: u64) -> Result<DeadLetter, Failure> {
-        self.inspect(move |spool| spool.dead_letter_one(number(of)))
+    fn drop_dead_letter(&self, name: &LetterName) -> Result<(), Failure> {
+        self.wait(self.spool.drop_dead_letter(name.clone()))
     }
-
-    fn requeue(&self, of: u64) -> Result<(), Failure> {
-        self.inspect(move |spool| spool.requeue(number(of)))
-    }
-
-    fn drop_dead_letter(&self, of: u64) -> Result<(), Failure> {
-        self.inspect(move |spool| spool.discard_dead_letter(number(of)))
-    }
-}
-
-/// A number no dead letter can have stands for one that is too high.
-fn number(of: u64) -> i64 {
-    i64::try_from(of).unwrap_or(i64::MAX)
 }

@@ -1,16 +1,17 @@
 //! Through the admin listener of the bridge that has the spool.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 
-use super::{Access, Page};
+use super::{Change, Look, Page};
 use crate::admin::Counted;
 use crate::cli::Failure;
 use crate::cli::http::{Answer, Http};
 use crate::name::SinkName;
-use crate::spool::{DeadLetter, Overview, PendingEvent};
+use crate::spool::{DeadLetter, LetterName, Overview, PendingEvent};
 
 /// How long one answer may take; dropping a million events takes its time.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -49,12 +50,12 @@ impl Running {
     }
 }
 
-impl Access for Running {
+impl Look for Running {
     fn overview(&self) -> Result<Overview, Failure> {
         self.get("/spool")
     }
 
-    fn pending(&self, page: Page) -> Result<Vec<PendingEvent>, Failure> {
+    fn pending(&self, page: &Page<u64>) -> Result<Vec<PendingEvent>, Failure> {
         self.get(&format!("/spool/events{}", query(page)))
     }
 
@@ -62,35 +63,42 @@ impl Access for Running {
         self.get(&format!("/spool/events/{sequence}"))
     }
 
+    fn dead_letters(&self, page: &Page<LetterName>) -> Result<Vec<DeadLetter>, Failure> {
+        self.get(&format!("/dead-letters{}", query(page)))
+    }
+
+    fn dead_letter(&self, name: &LetterName) -> Result<DeadLetter, Failure> {
+        self.get(&format!("/dead-letters/{name}"))
+    }
+}
+
+impl Change for Running {
+    fn look(&self) -> &dyn Look {
+        self
+    }
+
     fn drop_pending(&self, sink: &SinkName) -> Result<u64, Failure> {
         let dropped = self.delete(&format!("/spool/sinks/{sink}"))?;
         Ok(dropped.count)
     }
 
-    fn dead_letters(&self, page: Page) -> Result<Vec<DeadLetter>, Failure> {
-        self.get(&format!("/dead-letters{}", query(page)))
-    }
-
-    fn dead_letter(&self, number: u64) -> Result<DeadLetter, Failure> {
-        self.get(&format!("/dead-letters/{number}"))
-    }
-
-    fn requeue(&self, number: u64) -> Result<(), Failure> {
-        let url = format!("{}/dead-letters/{number}/requeue", self.url);
+    fn requeue(&self, name: &LetterName) -> Result<(), Failure> {
+        let url = format!("{}/dead-letters/{name}/requeue", self.url);
         self.value::<Counted>(self.http.post(&url, &[], b""))
             .map(drop)
     }
 
-    fn drop_dead_letter(&self, number: u64) -> Result<(), Failure> {
-        self.delete(&format!("/dead-letters/{number}")).map(drop)
+    fn drop_dead_letter(&self, name: &LetterName) -> Result<(), Failure> {
+        self.delete(&format!("/dead-letters/{name}")).map(drop)
     }
 }
 
-fn query(page: Page) -> String {
-    let Page {
-        after,
-        limit,
-        bodies,
-    } = page;
-    format!("?after={after}&limit={limit}&bodies={bodies}")
+/// A page as a query. Sequences and names of dead letters have no character that would be escaped.
+fn query<P: Display>(page: &Page<P>) -> String {
+    let Page { limit, bodies, .. } = page;
+    let after = match &page.after {
+        Some(place) => format!("&after={place}"),
+        None => String::new(),
+    };
+    format!("?limit={limit}&bodies={bodies}{after}")
 }

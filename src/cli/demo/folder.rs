@@ -114,9 +114,9 @@ path = {topics}
 source = "onecodex"
 sinks = ["store"]
 "#,
-            spool = quoted("spool.db"),
+            spool = quoted("spool"),
             secret = quoted("secret"),
-            topics = quoted("topics.db"),
+            topics = quoted("topics"),
         )
     }
 }

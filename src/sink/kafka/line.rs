@@ -72,6 +72,13 @@ impl Line {
         self.producer.load_full()
     }
 
+    /// Whether the cluster is there but some of the topic has no leader in it: this topic alone must
+    /// wait.
+    pub(super) fn is_without_leader(&self, topic: &str) -> bool {
+        self.current()
+            .is_some_and(|producer| producer.is_without_leader(topic))
+    }
+
     /// Sends one message and waits for its report.
     pub(super) async fn send(
         self: &Arc<Self>,

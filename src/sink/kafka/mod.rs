@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::AbortHandle;
 
 use self::creation::Creation;
@@ -138,7 +139,16 @@ impl Kafka {
         {
             creation.want(topic);
         }
-        verdict(code, topic, self.record.trouble().as_deref())
+        match verdict(code, topic, self.record.trouble().as_deref()) {
+            // Only what goes to this topic has to wait, whatever else goes through the cluster.
+            PublishError::Unavailable(reason)
+                if code == RDKafkaErrorCode::MessageTimedOut
+                    && self.line.is_without_leader(topic) =>
+            {
+                PublishError::Unroutable(format!("{reason}; no leader of a partition is connected"))
+            }
+            error => error,
+        }
     }
 }
 
@@ -150,6 +160,10 @@ impl Sink for Kafka {
             Ok(()) => Ok(message.receipt()),
             Err(failure) => Err(self.error(&topic, &failure)),
         }
+    }
+
+    fn address(&self, message: &Message) -> String {
+        message.shared_address(&self.settings.load().topics)
     }
 
     async fn check(&self, needs: &Needs) -> Vec<Finding> {

@@ -104,6 +104,11 @@ impl Producer {
         self.watch.is_connected()
     }
 
+    /// Whether brokers are connected, but no leader of some of this topic is among them.
+    pub(super) fn is_without_leader(&self, topic: &str) -> bool {
+        self.watch.is_connected() && self.watch.is_without_leader(topic)
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.watch.is_broken()
     }

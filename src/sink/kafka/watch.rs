@@ -1,7 +1,7 @@
 //! What librdkafka tells us about itself: delivery reports, errors and, once a second, the state of
 //! its connections. Its log lines are attempts and go to debug; changes of state are ours to log.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -154,6 +154,8 @@ pub(super) struct Watch {
     broken: AtomicBool,
     /// How many connections each broker had seen when it was last up, since any was.
     seen: Mutex<HashMap<String, u64>>,
+    /// The topics with a partition whose leader is away, or that has none.
+    leaderless: Mutex<HashSet<String>>,
 }
 
 impl Watch {
@@ -164,11 +166,20 @@ impl Watch {
             connected: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             seen: Mutex::default(),
+            leaderless: Mutex::default(),
         }
     }
 
     pub(super) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Whether some of this topic had no leader that answers when the client last told.
+    pub(super) fn is_without_leader(&self, topic: &str) -> bool {
+        let leaderless = self.leaderless.lock();
+        leaderless
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(topic)
     }
 
     /// Whether this client is of no use any more.
@@ -218,16 +229,51 @@ impl Watch {
         }
     }
 
+    fn look_at_topics(&self, Statistics { brokers, topics }: Statistics) {
+        let up = brokers.values().filter(|broker| broker.is_up());
+        let up: HashSet<i32> = up.filter_map(|broker| broker.nodeid).collect();
+        let without = topics.into_iter().filter(|(_, topic)| topic.lacks(&up));
+        let without = without.map(|(name, _)| name).collect();
+        let mut leaderless = self
+            .leaderless
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *leaderless = without;
+    }
+
     fn seen(&self) -> MutexGuard<'_, HashMap<String, u64>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The part of librdkafka's statistics that is read (`STATISTICS.md`, "brokers").
+/// The part of librdkafka's statistics that is read (`STATISTICS.md`, "brokers" and "topics").
 #[derive(Deserialize)]
 struct Statistics {
     #[serde(default)]
     brokers: HashMap<String, Broker>,
+    #[serde(default)]
+    topics: HashMap<String, Topic>,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    #[serde(default)]
+    partitions: HashMap<String, Partition>,
+}
+
+#[derive(Deserialize)]
+struct Partition {
+    partition: i32,
+    leader: i32,
+}
+
+impl Topic {
+    /// Whether a partition has none of these leaders. Partition -1 is where messages wait until theirs
+    /// is known, and never has one.
+    fn lacks(&self, leaders: &HashSet<i32>) -> bool {
+        let mut partitions = self.partitions.values();
+        partitions.any(|it| it.partition >= 0 && !leaders.contains(&it.leader))
+    }
 }
 
 #[derive(Deserialize)]
@@ -235,6 +281,7 @@ struct Broker {
     state: String,
     source: String,
     connects: u64,
+    nodeid: Option<i32>,
 }
 
 impl Broker {
@@ -256,6 +303,7 @@ impl ClientContext for Watch {
             return;
         };
         self.look_at(&statistics.brokers);
+        self.look_at_topics(statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -344,6 +392,7 @@ mod tests {
             state: "UP".to_owned(),
             source: "learned".to_owned(),
             connects,
+            nodeid: None,
         };
         (name.to_owned(), broker)
     }
@@ -417,5 +466,28 @@ mod tests {
         assert!(!watch.is_connected());
         watch.stats_raw(br#"{"brokers":{"a":{"state":"UP","source":"configured","connects":4}}}"#);
         assert!(watch.is_connected());
+    }
+
+    #[test]
+    fn a_topic_is_without_a_leader_when_one_of_its_own_partitions_is() {
+        let watch = Watch::new(Arc::new(Settings::new("b:9092")), Arc::default());
+        let tell = |state: &str, leader: i32| {
+            let statistics = format!(
+                r#"{{"brokers":{{
+                    "a":{{"state":"UP","source":"learned","connects":1,"nodeid":1}},
+                    "b":{{"state":"{state}","source":"learned","connects":1,"nodeid":2}}
+                }},"topics":{{
+                    "well":{{"partitions":{{"0":{{"partition":0,"leader":1}},"-1":{{"partition":-1,"leader":-1}}}}}},
+                    "other":{{"partitions":{{"0":{{"partition":0,"leader":1}},"1":{{"partition":1,"leader":{leader}}}}}}}
+                }}}}"#
+            );
+            watch.stats_raw(statistics.as_bytes());
+            assert!(!watch.is_without_leader("well") && !watch.is_without_leader("unheard of"));
+            watch.is_without_leader("other")
+        };
+        assert!(!tell("UP", 2));
+        assert!(tell("TRY_CONNECT", 2), "it is away");
+        assert!(tell("UP", -1), "it has none");
+        assert!(!tell("TRY_CONNECT", 1), "another one is elected");
     }
 }

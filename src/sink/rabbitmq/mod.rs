@@ -160,6 +160,15 @@ impl Sink for RabbitMq {
         })
     }
 
+    fn address(&self, message: &Message) -> String {
+        let settings = self.settings();
+        format!(
+            "exchange {}, routing key {}",
+            message.shared_name(&settings.exchange),
+            message.shared_address(&settings.routing_keys)
+        )
+    }
+
     async fn check(&self, needs: &Needs) -> Vec<Finding> {
         check::check(&self.settings(), needs).await
     }

@@ -1,70 +1,69 @@
-//! The log's file: what is in it, and how it is written. Only the owner thread holds a [`Log`].
+//! The writing side: batches into segments, and everything that keeps them within bounds. Only the
+//! owner thread has a [`Log`].
 //!
-//! An entry's primary key is its topic's number and its position in one integer, so a topic is one
-//! stretch of the table and reading on from a position is one walk. A topic's row is never deleted:
-//! it remembers the last position, and so no position is given twice, even after retention has
-//! taken every entry.
-//!
-//! Size is counted in pages in use, so it is what the file really needs. The pages of deleted
-//! entries stay in the file and the next entries take them.
+//! Retention takes whole segments, the oldest first, so a segment ends by age as well, after an
+//! eighth of the retention. The first batch of a program's life goes to a fresh segment; what the
+//! one before holds is carried over where that is little, so that restarts use up no segments.
 
-use std::collections::{BTreeSet, HashMap};
+mod retention;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use bytes::Bytes;
 
-use super::row::Row;
-use crate::sqlite::{self, Claim, Identity, OpenError, Sharing};
+use super::catalog::{Found, Held};
+use super::recovery::{Leftover, Recovery};
+use super::row::{Place, Row};
+use super::segment::{Segment, Spot};
+use super::shared::Shared;
+use super::snapshot::Summary;
+use crate::log::disk::Disk;
+use crate::log::format::{BatchBuffer, HEAD_BYTES, Kind, RECORD_ALIGNMENT, framed_length};
+use crate::log::recover::{RecoverError, SKIPPED_SEQUENCES};
+use crate::log::segment::SpareMaker;
+use crate::log::writer::{AppendError, Content, Writer};
 
-/// What makes a file a topic log. The application id is "hkft" in ASCII.
-pub(super) const IDENTITY: Identity = Identity {
-    name: "topic log",
-    application_id: 0x686b_6674,
-    version: 1,
-    schema: "
-CREATE TABLE topics (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    last_position INTEGER NOT NULL
-) STRICT;
-CREATE TABLE entries (
-    place INTEGER PRIMARY KEY,
-    stored_at INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    key TEXT NOT NULL,
-    headers TEXT NOT NULL,
-    body BLOB NOT NULL
-) STRICT;
-CREATE INDEX entries_by_age ON entries (stored_at);
-",
-    former: &[],
-};
+/// The least and the most that a segment has, in bytes, and how many at least make up the size that
+/// is configured.
+const SEGMENT_BYTES: (u64, u64) = (1 << 20, 16 << 20);
+const SEGMENTS: u64 = 16;
 
-/// A topic's entries have places from its number shifted by this on: room for a million million
-/// positions a topic.
-const POSITION_BITS: u32 = 40;
+/// With fewer segments retention would take too much at once.
+const LEAST_SEGMENTS: u64 = 4;
 
-/// The most topics there can be: a template with an object's id in it would otherwise make one for
-/// every object, and their rows are kept for ever.
-pub(super) const MAX_TOPICS: usize = 10_000;
+/// A segment is begun at least so many times in the span of retention.
+const SEGMENTS_OF_RETENTION: u64 = 8;
 
-/// The most entries one commit deletes, so that a publish never waits long for retention. It is
-/// more than one commit can add, so deleting keeps up with any load.
-const MAX_EXPIRED: usize = 1024;
-
-/// What the table needs for an entry besides its texts and its body, in bytes: about.
-const ROW_OVERHEAD_BYTES: u64 = 48;
+/// A segment from before a start is carried over where it uses up to this part of its file.
+const CARRIED_PART: u64 = 4;
 
 /// How long and how much the log keeps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Entries older than this go.
-    pub retention: Duration,
-    /// Beyond this the oldest entries go, in bytes.
+    /// Segments whose newest entry is older than this go, in milliseconds.
+    pub retention_ms: u64,
+    /// Beyond this the oldest segments go, in bytes.
     pub max_size_bytes: u64,
+    /// What a segment has, in bytes.
+    pub segment_bytes: u64,
 }
 
-/// What became of one row of a committed group.
+impl Limits {
+    /// The limits for what is configured.
+    pub fn new(retention: Duration, max_size_bytes: u64) -> Self {
+        let (least, most) = SEGMENT_BYTES;
+        let segment_bytes = (max_size_bytes / SEGMENTS).clamp(least, most);
+        Self {
+            retention_ms: u64::try_from(retention.as_millis()).unwrap_or(u64::MAX),
+            max_size_bytes: max_size_bytes.max(LEAST_SEGMENTS * segment_bytes),
+            segment_bytes,
+        }
+    }
+}
+
+/// What became of one row of a group that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Appended {
     /// It is in the log.
@@ -73,326 +72,334 @@ pub(super) enum Appended {
     TooManyTopics,
 }
 
+/// A record to be written.
+#[derive(Debug)]
+struct Record<'a> {
+    place: Place<'a>,
+    /// The encoded place, where the rest does not begin with it.
+    head: Vec<u8>,
+    rest: [&'a [u8]; 2],
+}
+
+impl<'a> Record<'a> {
+    fn new(place: Place<'a>, row: &'a Row) -> Self {
+        let mut head = Vec::with_capacity(place.topic.len() + 16);
+        place.encode(&mut head);
+        let rest = row.parts();
+        Self { place, head, rest }
+    }
+
+    /// One that was written before.
+    fn again(payload: &'a [u8]) -> Option<Self> {
+        Some(Self {
+            place: Place::decode(payload)?,
+            head: Vec::new(),
+            rest: [payload, &[]],
+        })
+    }
+
+    fn length(&self) -> usize {
+        self.head.len() + self.rest[0].len() + self.rest[1].len()
+    }
+}
+
 /// The open log.
 #[derive(Debug)]
 pub(super) struct Log {
-    connection: Connection,
+    disk: Arc<dyn Disk>,
     limits: Limits,
-    topics: HashMap<String, Topic>,
+    writer: Writer,
+    shared: Arc<Shared>,
+    tail: Vec<Vec<u8>>,
+    /// The newest segment from before the start, until the first batch.
+    former: Option<u64>,
+    leftovers: Vec<Leftover>,
+    /// Whether the leftovers' content was carried into a batch without evidence so far.
+    is_carried: bool,
+    maker: Option<SpareMaker>,
+    last_spare: u64,
     /// Never goes back, even where the clock does: oldest first is lowest position first.
-    last_stored_at: i64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Topic {
-    id: i64,
-    last_position: i64,
+    stored_ms: u64,
+    /// Whether there is reason for a batch of no messages: the last one has no evidence, or failed.
+    is_open: bool,
 }
 
 impl Log {
-    /// Opens the log, or makes a new one.
-    pub fn open(claim: &Claim, limits: Limits) -> Result<Self, OpenError> {
-        let connection = claim.open(Sharing::Readers)?;
-        Self::load(connection, limits).map_err(|error| {
-            let path = claim.path().to_owned();
-            let cause = error.into();
-            match &cause {
-                sqlite::Cause::Sqlite(error) if is_spoilt(error) => {
-                    OpenError::Damaged { path, cause }
-                }
-                _ => OpenError::Io { path, cause },
-            }
-        })
-    }
-
-    fn load(connection: Connection, limits: Limits) -> rusqlite::Result<Self> {
-        connection.set_prepared_statement_cache_capacity(32);
-        let topics = connection
-            .prepare("SELECT name, id, last_position FROM topics")?
-            .query_map((), |row| {
-                let (id, last_position) = (row.get(1)?, row.get(2)?);
-                Ok((row.get(0)?, Topic { id, last_position }))
-            })?
-            .collect::<rusqlite::Result<_>>()?;
-        let last_stored_at = connection.query_row(
-            "SELECT coalesce(max(stored_at), 0) FROM entries",
-            (),
-            |row| row.get(0),
-        )?;
-        Ok(Self {
-            connection,
+    /// Opens the log, or makes a new one. Nothing is written before [`Log::tick`].
+    ///
+    /// # Errors
+    /// When the folder is not a store's, or is one that this program must not touch.
+    pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<(Self, Arc<Shared>), RecoverError> {
+        let recovery = Recovery::look(&disk)?;
+        let recovered = recovery.recovered;
+        let (mut spares, unfit): (Vec<_>, Vec<_>) = recovered
+            .spares
+            .into_iter()
+            .partition(|spare| spare.length == limits.segment_bytes);
+        let unfit = unfit
+            .into_iter()
+            .chain(spares.split_off(spares.len().min(retention::MAX_SPARES)));
+        for name in unfit.map(|spare| spare.name).chain(recovered.unfinished) {
+            // Where one stays, the next start finds it again.
+            let _ = disk.remove(&name);
+        }
+        let newest = recovery.catalog.segments.last_key_value();
+        let stored = recovery
+            .catalog
+            .segments
+            .values()
+            .map(|held| held.summary.stored_ms.1)
+            .max();
+        let former = newest.map(|(number, _)| *number);
+        let shared = Arc::new(Shared::new(recovery.catalog));
+        let log = Self {
             limits,
-            topics,
-            last_stored_at,
-        })
+            writer: Writer::new(Arc::clone(&disk), Kind::Store, recovered.standing, spares),
+            disk,
+            shared: Arc::clone(&shared),
+            tail: recovery.tail,
+            former,
+            leftovers: recovery.leftovers,
+            is_carried: false,
+            maker: None,
+            last_spare: recovered.last_spare,
+            stored_ms: stored.unwrap_or(0),
+            is_open: false,
+        };
+        Ok((log, shared))
     }
 
-    /// Every topic and its last position.
-    pub fn positions(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.topics
-            .iter()
-            .map(|(name, topic)| (name.as_str(), topic.last_position.unsigned_abs()))
+    /// What a group of messages may take, in bytes: it must not take long, and must fit well.
+    pub fn max_group_bytes(&self) -> usize {
+        usize::try_from(self.limits.segment_bytes / 4).unwrap_or(usize::MAX)
     }
 
-    /// The last position of a topic; 0 where there is none.
-    pub fn last_position(&self, topic: &str) -> u64 {
-        self.topics
-            .get(topic)
-            .map_or(0, |topic| topic.last_position.unsigned_abs())
-    }
-
-    /// Writes the rows and syncs, all of them or none; also takes one step of retention. After an
-    /// error this log is not to be used again.
-    pub fn append(&mut self, rows: &[&Row], now_ms: i64) -> rusqlite::Result<Vec<Appended>> {
-        self.last_stored_at = self.last_stored_at.max(now_ms);
-        let transaction = begin(&mut self.connection)?;
-        // Before the rows go in, so that none is deleted by the commit that confirms it.
-        expire(&transaction, self.limits, now_ms)?;
-        let mut touched = BTreeSet::new();
+    /// Writes the rows and syncs, all of them or none.
+    ///
+    /// # Errors
+    /// When none of them is in the log. Positions that were written are not given again.
+    pub fn append(&mut self, rows: &[&Row], now_ms: u64) -> Result<Vec<Appended>, AppendError> {
+        self.write_former(now_ms)?;
+        self.stored_ms = self.stored_ms.max(now_ms);
+        let mut records = Vec::with_capacity(rows.len());
         let mut outcomes = Vec::with_capacity(rows.len());
+        let mut catalog = self.shared.change();
         for row in rows {
-            let Some(topic) = place(&transaction, &mut self.topics, &row.topic)? else {
+            let Some(position) = catalog.give(&row.topic) else {
                 outcomes.push(Appended::TooManyTopics);
                 continue;
             };
-            topic.last_position += 1;
-            insert(&transaction, row, *topic, self.last_stored_at)?;
-            touched.insert(row.topic.as_str());
+            let place = Place {
+                topic: &row.topic,
+                position,
+                stored_ms: self.stored_ms,
+            };
+            records.push(Record::new(place, row));
             outcomes.push(Appended::Stored);
         }
-        for name in touched {
-            let topic = self.topics[name];
-            transaction
-                .prepare_cached("UPDATE topics SET last_position = ?2 WHERE id = ?1")?
-                .execute(params![topic.id, topic.last_position])?;
+        drop(catalog);
+        let batch = self.writer.next_batch();
+        let written = self.write(&records, None, now_ms);
+        if written.is_err() && self.writer.next_batch() == batch {
+            // No byte of them is anywhere.
+            let mut catalog = self.shared.change();
+            records
+                .iter()
+                .for_each(|it| catalog.take_back(it.place.topic, it.place.position));
         }
-        transaction.commit()?;
-        Ok(outcomes)
+        written.map(|()| outcomes)
     }
 
-    /// Takes one step of retention, if one is due; tells whether it was.
-    pub fn expire(&mut self, now_ms: i64) -> rusqlite::Result<bool> {
-        if !is_due(&self.connection, self.limits, now_ms)? {
-            return Ok(false);
+    /// Does what is due once nothing was published for a moment: a batch without messages is the
+    /// evidence that the last one was written, begins the next segment where this one is old, and
+    /// finds out whether the disk works again. Tells whether anything was written.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn tick(&mut self, now_ms: u64) -> Result<bool, AppendError> {
+        let is_due = self.is_open || !self.tail.is_empty() || self.is_aged(now_ms);
+        if is_due {
+            self.probe(now_ms)?;
         }
-        let transaction = begin(&mut self.connection)?;
-        let deleted = expire(&transaction, self.limits, now_ms)?;
-        transaction.commit()?;
-        Ok(deleted > 0)
+        Ok(is_due)
     }
 
-    /// Writes something that changes nothing, and syncs.
-    pub fn probe(&mut self) -> rusqlite::Result<()> {
-        let transaction = begin(&mut self.connection)?;
-        let version: i32 =
-            transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        transaction.pragma_update(None, "user_version", version)?;
-        transaction.commit()
+    /// Writes a batch without messages.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn probe(&mut self, now_ms: u64) -> Result<(), AppendError> {
+        self.write_former(now_ms)?;
+        self.write(&[], None, now_ms)
     }
 
-    /// The pages in use, in bytes.
-    pub fn used_bytes(&self) -> rusqlite::Result<u64> {
-        used_bytes(&self.connection)
-    }
-
-    /// Moves what is left of the write-ahead log into the file.
-    pub fn close(self) -> rusqlite::Result<()> {
-        let _ = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
-        self.connection.close().map_err(|(_, error)| error)
-    }
-}
-
-/// Whether the error says that the log's content is wrong, so that it would fail for ever.
-pub(super) fn is_spoilt(error: &rusqlite::Error) -> bool {
-    sqlite::is_damage(error)
-        || match error.sqlite_error_code() {
-            // A position that is already taken, or a table that is gone.
-            Some(code) => matches!(code, ErrorCode::ConstraintViolation | ErrorCode::Unknown),
-            // A value of the wrong kind.
-            None => true,
+    /// Leaves the evidence that the last batch was written.
+    ///
+    /// # Errors
+    /// When it cannot be written; the next start makes up for it.
+    pub fn close(mut self, now_ms: u64) -> Result<(), AppendError> {
+        if self.is_open {
+            self.probe(now_ms)
+        } else {
+            Ok(())
         }
-}
+    }
 
-/// The places of a topic's entries after `position`: from the first number, exclusive, to the second.
-pub(super) fn places_after(topic_id: i64, position: u64) -> (i64, i64) {
-    let most = (1_i64 << POSITION_BITS) - 1;
-    let position = i64::try_from(position).map_or(most, |position| position.min(most));
-    (
-        (topic_id << POSITION_BITS) | position,
-        (topic_id + 1) << POSITION_BITS,
-    )
-}
-
-/// The position in a place.
-pub(super) fn position_of(place: i64) -> u64 {
-    place.unsigned_abs() & ((1 << POSITION_BITS) - 1)
-}
-
-fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
-    connection.transaction_with_behavior(TransactionBehavior::Immediate)
-}
-
-/// The topic of this name, made where there is none and room for one more.
-fn place<'a>(
-    transaction: &Transaction<'_>,
-    topics: &'a mut HashMap<String, Topic>,
-    name: &str,
-) -> rusqlite::Result<Option<&'a mut Topic>> {
-    if !topics.contains_key(name) {
-        if topics.len() >= MAX_TOPICS {
-            return Ok(None);
+    /// What a start found comes first: the little that the last segment holds, so that its file can
+    /// be used again, and the messages of which nobody knows whether they were confirmed.
+    fn write_former(&mut self, now_ms: u64) -> Result<(), AppendError> {
+        if let Some(former) = self.former {
+            let payloads = self.little_of(former, now_ms);
+            let records: Vec<Record<'_>> =
+                payloads.iter().filter_map(|it| Record::again(it)).collect();
+            if !records.is_empty() {
+                self.write(&records, Some(former), now_ms)?;
+            }
+            self.former = None;
         }
-        transaction
-            .prepare_cached("INSERT INTO topics (name, last_position) VALUES (?1, 0)")?
-            .execute([name])?;
-        let topic = Topic {
-            id: transaction.last_insert_rowid(),
-            last_position: 0,
+        if !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            let records: Vec<Record<'_>> = tail.iter().filter_map(|it| Record::again(it)).collect();
+            let written = self.write(&records, None, now_ms);
+            if let Err(error) = written {
+                drop(records);
+                self.tail = tail;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The records of a segment that uses little of its file; none where there are many, or some
+    /// cannot be read.
+    fn little_of(&self, number: u64, now_ms: u64) -> Vec<Bytes> {
+        let found = {
+            let catalog = self.shared.catalog();
+            let held = catalog.segments.get(&number);
+            let is_little =
+                |held: &&Held| held.summary.end.end <= self.limits.segment_bytes / CARRIED_PART;
+            held.filter(is_little)
+                .filter(|held| !self.is_old(held, now_ms))
+                .map(|held| Found {
+                    segment: Arc::clone(&held.segment),
+                    end: held.summary.end,
+                    last: 0,
+                    spots: None,
+                })
         };
-        topics.insert(name.to_owned(), topic);
+        let read = |found: Found| -> Option<Vec<Bytes>> {
+            let index = self.shared.index(&found).ok()?;
+            let mut spots: Vec<Spot> = index.all().collect();
+            spots.sort_by_key(|spot| spot.at);
+            let is_one_batch = (spots.len() as u64) < SKIPPED_SEQUENCES;
+            let spots = spots.into_iter().filter(|_| is_one_batch);
+            spots.map(|spot| found.segment.read(spot).ok()?).collect()
+        };
+        found.and_then(read).unwrap_or_default()
     }
-    Ok(topics.get_mut(name))
-}
 
-fn insert(
-    transaction: &Transaction<'_>,
-    row: &Row,
-    topic: Topic,
-    stored_at: i64,
-) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO entries (place, stored_at, id, key, headers, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            (topic.id << POSITION_BITS) | topic.last_position,
-            stored_at,
-            row.id,
-            row.key,
-            row.headers,
-            &row.body[..],
-        ])
-        .map(drop)
-}
+    fn is_old(&self, held: &Held, now_ms: u64) -> bool {
+        let span = self.limits.retention_ms / SEGMENTS_OF_RETENTION;
+        held.summary.stored_ms.0.saturating_add(span) <= now_ms
+    }
 
-fn is_due(connection: &Connection, limits: Limits, now_ms: i64) -> rusqlite::Result<bool> {
-    let oldest: Option<i64> = connection
-        .prepare_cached("SELECT min(stored_at) FROM entries")?
-        .query_row((), |row| row.get(0))?;
-    let Some(oldest) = oldest else {
-        return Ok(false);
-    };
-    Ok(oldest < horizon(limits, now_ms) || used_bytes(connection)? > limits.max_size_bytes)
-}
+    /// Whether the active segment's time has come.
+    fn is_aged(&self, now_ms: u64) -> bool {
+        let catalog = self.shared.catalog();
+        let newest = catalog.segments.values().next_back();
+        newest.is_some_and(|held| self.is_old(held, now_ms))
+    }
 
-/// Deletes the oldest entries of all topics: those beyond their age, and as many as the size needs.
-fn expire(transaction: &Transaction<'_>, limits: Limits, now_ms: i64) -> rusqlite::Result<usize> {
-    let horizon = horizon(limits, now_ms);
-    let mut excess = used_bytes(transaction)?.saturating_sub(limits.max_size_bytes);
-    let mut doomed = Vec::new();
-    let mut oldest = transaction.prepare_cached(
-        "SELECT place, stored_at, length(body) + length(headers) + length(key) + length(id)
-         FROM entries INDEXED BY entries_by_age ORDER BY stored_at, place LIMIT ?1",
-    )?;
-    let mut rows = oldest.query([i64::try_from(MAX_EXPIRED).expect("a small number")])?;
-    while let Some(row) = rows.next()? {
-        if row.get::<_, i64>(1)? >= horizon && excess == 0 {
-            break;
+    /// Writes one batch, in the next segment where it does not fit, and tells readers of it.
+    fn write(
+        &mut self,
+        records: &[Record<'_>],
+        carried: Option<u64>,
+        now_ms: u64,
+    ) -> Result<(), AppendError> {
+        self.is_open = true;
+        let alignment = self.writer.alignment();
+        let length = |items: &[u8]| {
+            let payloads = records.iter().map(Record::length);
+            BatchBuffer::length_of(items.len(), payloads, alignment)
+        };
+        let active = self.writer.active_end().map(|end| end.segment);
+        let snapshot = |active| self.shared.catalog().snapshot(active, carried).encode();
+        let mut items = if records.is_empty() {
+            snapshot(active)
+        } else {
+            Vec::new()
+        };
+        if active.is_none() || self.is_aged(now_ms) || !self.writer.fits(length(&items)) {
+            items = snapshot(None);
+            self.roll(length(&items), now_ms)?;
         }
-        doomed.push(row.get::<_, i64>(0)?);
-        excess = excess.saturating_sub(row.get::<_, i64>(2)?.unsigned_abs() + ROW_OVERHEAD_BYTES);
+        let parts: Vec<[&[u8]; 3]> = records
+            .iter()
+            .map(|it| [&it.head[..], it.rest[0], it.rest[1]])
+            .collect();
+        let payloads: Vec<&[&[u8]]> = parts.iter().map(|parts| &parts[..]).collect();
+        let placed = self.writer.append(Content {
+            items: &items,
+            is_snapshot: !items.is_empty(),
+            copies: &[],
+            records: &payloads,
+        })?;
+        let items = items.len().next_multiple_of(RECORD_ALIGNMENT);
+        self.enter(
+            placed.offset + (HEAD_BYTES + items) as u64,
+            records,
+            carried,
+        );
+        self.is_open = !records.is_empty();
+        self.is_carried = carried.is_some();
+        Ok(())
     }
-    for place in &doomed {
-        transaction
-            .prepare_cached("DELETE FROM entries WHERE place = ?1")?
-            .execute([place])?;
-    }
-    Ok(doomed.len())
-}
 
-fn horizon(limits: Limits, now_ms: i64) -> i64 {
-    now_ms.saturating_sub(i64::try_from(limits.retention.as_millis()).unwrap_or(i64::MAX))
-}
-
-fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
-    let read = |sql| -> rusqlite::Result<i64> {
-        connection
-            .prepare_cached(sql)?
-            .query_row((), |row| row.get(0))
-    };
-    let pages = read("PRAGMA page_count")? - read("PRAGMA freelist_count")?;
-    Ok(pages.unsigned_abs() * read("PRAGMA page_size")?.unsigned_abs())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    const LIMITS: Limits = Limits {
-        retention: Duration::from_secs(60),
-        max_size_bytes: 1 << 30,
-    };
-
-    fn row(topic: usize) -> Row {
-        Row {
-            topic: format!("topic.{topic}"),
-            id: "id".into(),
-            key: "key".into(),
-            headers: "{}".into(),
-            body: Bytes::from_static(b"body"),
+    fn roll(&mut self, bytes: usize, now_ms: u64) -> Result<(), AppendError> {
+        loop {
+            match self.writer.roll(bytes) {
+                Err(AppendError::NoSpare) => self.make_spare(bytes, now_ms)?,
+                other => return other,
+            }
         }
     }
 
-    #[test]
-    fn one_topic_too_many_fails_alone() {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let claim = Claim::take(&folder.path().join("topics.db"), IDENTITY).expect("free");
-        let mut log = Log::open(&claim, LIMITS).expect("made");
-        let rows: Vec<Row> = (0..=MAX_TOPICS).chain([0]).map(row).collect();
-        let outcomes = log
-            .append(&rows.iter().collect::<Vec<_>>(), 0)
-            .expect("committed");
-        let (refused, stored): (Vec<usize>, Vec<usize>) =
-            (0..rows.len()).partition(|index| outcomes[*index] == Appended::TooManyTopics);
-        assert_eq!(refused, [MAX_TOPICS]);
-        assert_eq!(stored.len(), MAX_TOPICS + 1);
-        assert_eq!(log.last_position("topic.0"), 2);
-        assert_eq!(log.last_position("topic.10000"), 0);
-        drop(log);
-        let log = Log::open(&claim, LIMITS).expect("again");
-        assert_eq!(log.positions().count(), MAX_TOPICS);
-    }
-
-    #[test]
-    fn retention_takes_one_bounded_step_at_a_time() {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let claim = Claim::take(&folder.path().join("topics.db"), IDENTITY).expect("free");
-        let mut log = Log::open(&claim, LIMITS).expect("made");
-        let rows: Vec<Row> = (0..2500).map(|_| row(1)).collect();
-        log.append(&rows.iter().collect::<Vec<_>>(), 0)
-            .expect("committed");
-        let mut left = Vec::new();
-        while log.expire(60_001).expect("deleted") {
-            let count: i64 = log
-                .connection
-                .query_row("SELECT count(*) FROM entries", (), |row| row.get(0))
-                .expect("counted");
-            left.push(count);
+    /// Takes a batch into the catalog, whose first record begins at `at`.
+    fn enter(&mut self, mut at: u64, records: &[Record<'_>], carried: Option<u64>) {
+        let (Some((number, file)), Some(end)) = (self.writer.active(), self.writer.active_end())
+        else {
+            return;
+        };
+        let mut catalog = self.shared.change();
+        if !catalog.segments.contains_key(&number) {
+            catalog.seal();
+            let segment = Segment {
+                number,
+                length: self.writer.active_bytes(),
+                salt: self.writer.salt().unwrap_or_default(),
+                file,
+                alignment: self.writer.alignment(),
+                is_damaged: AtomicBool::new(false),
+            };
+            catalog.hold(Arc::new(segment), Summary::new(end));
         }
-        assert_eq!(left, [2500 - 1024, 2500 - 2048, 0]);
-    }
-
-    #[test]
-    fn no_position_reaches_into_the_next_topic() {
-        let last = (1 << POSITION_BITS) - 1;
-        let (from, to) = places_after(7, u64::MAX);
-        assert_eq!((position_of(from), to), (last, from + 1));
-        let (from, to) = places_after(7, 0);
-        assert_eq!(position_of(from + 1), 1);
-        assert_eq!(places_after(8, 0).0, to);
+        let carried = carried.and_then(|carried| catalog.segments.remove(&carried));
+        self.leftovers.extend(carried.map(Leftover::of));
+        for record in records {
+            let Place {
+                topic,
+                position,
+                stored_ms,
+            } = record.place;
+            catalog.add(
+                number,
+                topic,
+                stored_ms,
+                Spot::new(position, at, record.length()),
+            );
+            at += framed_length(record.length()) as u64;
+        }
+        catalog.grow(end);
     }
 }

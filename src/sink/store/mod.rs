@@ -1,18 +1,26 @@
-//! The store: a durable topic log in one SQLite file, so that the bridge runs where there is no
-//! broker. Written by one thread that commits in groups, read by long polling through a
-//! [`TopicLog`].
+//! The store: a durable log of topics in a folder of the bridge, so that it runs where there is no
+//! broker. Written by one thread, a group of messages at a time, and read by long polling through a
+//! [`TopicLog`]. It is the second user of [`crate::log`].
 //!
-//! It keeps what it confirmed for as long as retention says. A file that cannot be read is moved
-//! aside and a new one begins: this log is a convenience, and the spool is the one with the promise.
+//! It keeps what it confirmed for as long as retention says. Where a part of it is damaged, the rest
+//! is still served: this log is a convenience, and the spool is the one with the promise.
 
+mod catalog;
 mod log;
 mod owner;
+mod recovery;
 mod row;
+mod segment;
 mod shared;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 mod topic_log;
 
+use std::fs::{File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -25,25 +33,32 @@ use tokio::time::timeout;
 use super::{
     Finding, Health, Message, Needs, PublishError, Receipt, RefusalReason, Severity, Sink,
 };
+use crate::log::disk::{Disk, SystemDisk};
+use crate::log::recover::RecoverError;
+use crate::log::segment::Named;
 use crate::route::Templates;
-use crate::sqlite::{Claim, OpenError};
-use log::Limits;
+use log::{Limits, Log};
 use owner::{Order, Owner};
 use row::Row;
 use shared::Shared;
 pub use topic_log::{Entry, MAX_ENTRIES, MAX_WAIT, ReadError, TopicLog, TopicSummary};
 
-/// Messages that may wait for the owner thread: two groups, so that one gathers while one commits.
+/// The file in the folder whose lock its owner holds.
+const LOCK: &str = "lock";
+
+/// Messages that may wait for the owner thread: two groups, so that one gathers while one is written.
 const MAX_WAITING: usize = 1024;
 
-/// The longest a message waits for its commit.
+/// The longest a message waits for its batch.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The longest a check waits for the disk.
 const CHECK_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The largest message, in bytes. SQLite's own limit for a row is 10⁹, and one row over it would
-/// fail the whole group.
+/// A group is closed once its messages have these bytes: a batch must not take long.
+const MAX_GROUP_BYTES: usize = 4 << 20;
+
+/// The largest message, in bytes: it is in memory several times while it is written.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 /// Where the time comes from; retention goes by it.
@@ -52,26 +67,44 @@ pub type Clock = fn() -> Timestamp;
 /// What the store runs on.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The file.
+    /// The folder.
     pub path: PathBuf,
     /// The names of the topics.
     pub topics: Templates,
-    /// Entries older than this are deleted.
+    /// Entries older than this are deleted, a segment at a time.
     pub retention: Duration,
-    /// Beyond this size the oldest entries are deleted, in bytes.
+    /// Beyond this size the oldest entries are deleted, in bytes of files.
     pub max_size_bytes: u64,
 }
 
-/// Why the store cannot be opened.
+/// Why the store cannot be opened, named by what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file cannot be had.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The file is of no use, and cannot be moved away either.
-    #[error("{} cannot be used, and not be moved aside: {cause}; move it away by hand", .path.display())]
-    Aside {
-        /// The file.
+    /// Another process has it.
+    #[error("{} is in use by another process: stop that one, or give this one a path of its own", .path.display())]
+    Held {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The path is that of a file.
+    #[error("{} names a file, perhaps an old database file of a development version: move it away; the store is a folder now", .path.display())]
+    NoFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// What is in the folder is not ours, is of a newer program, or cannot be read.
+    #[error("{} cannot be used: {cause}", .path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        cause: RecoverError,
+    },
+    /// The system does not let us.
+    #[error("cannot open {}: {cause}; the folder it is in must exist, be writable and have space", .path.display())]
+    Io {
+        /// The folder.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -93,10 +126,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the log and starts its thread. Blocks while it reads the file.
+    /// Opens the log and starts its thread. Blocks while it reads the newest segment.
     ///
     /// # Errors
-    /// When another process has the file, a newer program wrote it, or the system does not let us.
+    /// Named by the reaction. Nothing was changed in a folder that is not a store's.
     pub fn open(settings: Settings) -> Result<Self, StoreError> {
         Self::open_with_clock(settings, Timestamp::now)
     }
@@ -106,14 +139,26 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with_clock(settings: Settings, clock: Clock) -> Result<Self, StoreError> {
-        let claim = Claim::take(&settings.path, log::IDENTITY)?;
-        let path = claim.path().to_owned();
-        let limits = Limits {
-            retention: settings.retention,
-            max_size_bytes: settings.max_size_bytes,
+        let path = std::path::absolute(&settings.path);
+        let path = path.map_err(|cause| StoreError::Io {
+            path: settings.path.clone(),
+            cause,
+        })?;
+        let (disk, lock) = claim(&path)?;
+        let limits = Limits::new(settings.retention, settings.max_size_bytes);
+        let opened = Log::open(Arc::new(disk), limits);
+        let (log, shared) = opened.map_err(|cause| StoreError::Unusable {
+            path: path.clone(),
+            cause,
+        })?;
+        let owner = Owner {
+            path: path.clone(),
+            lock,
+            clock,
+            log,
+            shared: Arc::clone(&shared),
+            is_troubled: false,
         };
-        let shared = Arc::new(Shared::new());
-        let owner = Owner::open(claim, limits, clock, Arc::clone(&shared))?;
         let (orders, queue) = mpsc::channel(MAX_WAITING);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -135,17 +180,17 @@ impl Store {
     /// A handle for reading.
     #[must_use]
     pub fn log(&self) -> TopicLog {
-        TopicLog::new(self.path.clone(), Arc::clone(&self.shared))
+        TopicLog::new(Arc::clone(&self.shared))
     }
 
     async fn append(&self, row: Row) -> Result<(), PublishError> {
-        let (reply, committed) = oneshot::channel();
+        let (reply, written) = oneshot::channel();
         let gone = || PublishError::Unavailable("the store is closed".into());
         self.orders
             .send(Order::Append(row, reply))
             .await
             .map_err(|_| gone())?;
-        committed.await.map_err(|_| gone())?
+        written.await.map_err(|_| gone())?
     }
 
     async fn probe(&self) -> Result<u64, String> {
@@ -195,6 +240,10 @@ impl Sink for Store {
         }
     }
 
+    fn address(&self, message: &Message) -> String {
+        message.shared_address(&self.settings.topics)
+    }
+
     async fn check(&self, _: &Needs) -> Vec<Finding> {
         let path = self.path.display();
         let most = bytesize::ByteSize(self.settings.max_size_bytes);
@@ -210,7 +259,7 @@ impl Sink for Store {
             Err(text) => Finding {
                 severity: Severity::Error,
                 found: format!("{path} cannot be written: {text}"),
-                remedy: "make room on its disk, and let the bridge write to its folder".into(),
+                remedy: "make room on its disk, and let the bridge write to it".into(),
             },
         };
         vec![finding]
@@ -245,4 +294,45 @@ impl Sink for Store {
             tracing::warn!("The topic log was not closed in time; the next start makes up for it");
         }
     }
+}
+
+/// Opens the folder and locks it: the lock dies with the process, so nothing needs tidying after a
+/// crash. Nothing is made in a folder with files of something else.
+fn claim(path: &Path) -> Result<(SystemDisk, File), StoreError> {
+    let io = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::NotADirectory => StoreError::NoFolder {
+            path: path.to_owned(),
+        },
+        _ => StoreError::Io {
+            path: path.to_owned(),
+            cause,
+        },
+    };
+    let disk = SystemDisk::open(path).map_err(io)?;
+    let names = disk.list().map_err(io)?;
+    let is_foreign = |name: &String| name != LOCK && Named::parse(name) == Named::Other;
+    if let Some(name) = names.into_iter().find(is_foreign) {
+        return Err(StoreError::Unusable {
+            path: path.to_owned(),
+            cause: RecoverError::Foreign(name),
+        });
+    }
+    let mut options = File::options();
+    let options = options.create(true).truncate(false).write(true).mode(0o600);
+    let lock = options.open(path.join(LOCK)).map_err(io)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::Held {
+                path: path.to_owned(),
+            });
+        }
+        Err(TryLockError::Error(cause)) => return Err(io(cause)),
+    }
+    // The folder's own name is to survive a power failure as well.
+    let parent = path.parent().unwrap_or(path);
+    File::open(parent)
+        .and_then(|it| it.sync_all())
+        .map_err(io)?;
+    Ok((disk, lock))
 }

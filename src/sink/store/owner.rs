@@ -1,37 +1,35 @@
-//! The thread that owns the log: it commits whatever waits together, takes retention's steps in
-//! between, and after an error opens the file anew before anything is confirmed again.
+//! The thread that owns the log: it writes whatever waits together, tells the readers, confirms, and
+//! takes the steps of retention in between.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
-use super::log::{Appended, Limits, Log, MAX_TOPICS, is_spoilt};
+use super::catalog::MAX_TOPICS;
+use super::log::{Appended, Log};
 use super::row::Row;
 use super::shared::Shared;
-use super::{Clock, StoreError};
+use super::{Clock, MAX_GROUP_BYTES};
 use crate::seeded::{self, Bug};
 use crate::sink::PublishError;
-use crate::sqlite::{Claim, OpenError};
 
-/// The most messages in one commit.
+/// The most messages in one batch.
 const MAX_GROUP: usize = 512;
 
-/// A group is closed once its rows have these bytes: a commit must not take long.
-const MAX_GROUP_BYTES: usize = 4 << 20;
-
-/// How often retention looks while nothing is published.
+/// How often the thread looks while nothing is published.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What the thread is asked for.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Write a row, and answer after the commit.
+    /// Write a row, and answer once it is on the disk.
     Append(Row, oneshot::Sender<Result<(), PublishError>>),
     /// Write to the disk to see whether that works; the answer is the bytes in use.
     Probe(oneshot::Sender<Result<u64, String>>),
-    /// Give the file back.
+    /// Give the folder back.
     Close(oneshot::Sender<()>),
 }
 
@@ -40,51 +38,34 @@ type Waiting = (Row, oneshot::Sender<Result<(), PublishError>>);
 /// The owner of the log.
 #[derive(Debug)]
 pub(super) struct Owner {
-    claim: Claim,
-    limits: Limits,
-    clock: Clock,
-    /// None from an error to the next opening.
-    log: Option<Log>,
-    /// Whether the error was one that opening anew does not cure.
-    spoilt: bool,
-    shared: Arc<Shared>,
+    pub path: PathBuf,
+    /// Held until the thread ends.
+    pub lock: std::fs::File,
+    pub clock: Clock,
+    pub log: Log,
+    pub shared: Arc<Shared>,
+    /// Whether what retention needs has failed, which is said once.
+    pub is_troubled: bool,
 }
 
 impl Owner {
-    /// Opens the log. What is no log of ours, or damaged, is moved aside for a new one.
-    pub fn open(
-        claim: Claim,
-        limits: Limits,
-        clock: Clock,
-        shared: Arc<Shared>,
-    ) -> Result<Self, StoreError> {
-        let mut owner = Self {
-            claim,
-            limits,
-            clock,
-            log: None,
-            spoilt: false,
-            shared,
-        };
-        owner.log()?;
-        Ok(owner)
-    }
-
     /// Works until it is told to close, or nobody is left who could tell it.
     pub fn run(mut self, mut orders: mpsc::Receiver<Order>, runtime: &Runtime) {
-        let mut pause = TICK;
+        self.tick();
+        let mut pause = Duration::ZERO;
         loop {
             let next = runtime.block_on(async { tokio::time::timeout(pause, orders.recv()).await });
-            pause = match next {
-                Ok(Some(order)) => match self.work(order, &mut orders) {
-                    Some(done) => return self.close(orders, Some(done)),
-                    None => TICK,
-                },
+            match next {
+                Ok(Some(order)) => {
+                    if let Some(done) = self.work(order, &mut orders) {
+                        return self.close(orders, Some(done));
+                    }
+                }
                 Ok(None) => return self.close(orders, None),
-                // More to delete is deleted at once, though a publish may come in between.
-                Err(_) if self.expire() => Duration::ZERO,
-                Err(_) => TICK,
-            };
+                Err(_) if pause == TICK => self.tick(),
+                Err(_) => {}
+            }
+            pause = if self.tend() { Duration::ZERO } else { TICK };
         }
     }
 
@@ -94,6 +75,7 @@ impl Owner {
         first: Order,
         orders: &mut mpsc::Receiver<Order>,
     ) -> Option<oneshot::Sender<()>> {
+        let max_bytes = self.log.max_group_bytes().min(MAX_GROUP_BYTES);
         let mut group = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);
@@ -109,27 +91,21 @@ impl Owner {
                 Order::Probe(reply) => drop(reply.send(self.probe())),
                 Order::Close(done) => closing = Some(done),
             }
-            let full = closing.is_some() || group.len() >= MAX_GROUP || bytes >= MAX_GROUP_BYTES;
+            let full = closing.is_some() || group.len() >= MAX_GROUP || bytes >= max_bytes;
             next = if full { None } else { orders.try_recv().ok() };
         }
         if !group.is_empty() {
-            self.commit(group);
+            self.append(group);
         }
         closing
     }
 
-    fn commit(&mut self, group: Vec<Waiting>) {
-        let now = self.now_ms();
+    fn append(&mut self, group: Vec<Waiting>) {
         let rows: Vec<&Row> = group.iter().map(|(row, _)| row).collect();
-        let written = match self.log() {
-            Ok(log) => log.append(&rows, now).map_err(|error| self.fail(&error)),
-            Err(error) => Err(error.to_string()),
-        };
-        match written {
+        match self.log.append(&rows, self.now_ms()) {
             Ok(outcomes) => self.confirm(group, &outcomes),
-            Err(text) => {
-                self.shared.commit_failed(&text);
-                let error = PublishError::Unavailable(text);
+            Err(error) => {
+                let error = PublishError::Unavailable(self.failed(&error));
                 for (_, reply) in group {
                     let _ = reply.send(Err(error.clone()));
                 }
@@ -137,13 +113,9 @@ impl Owner {
         }
     }
 
-    /// Readers hear of the commit first, so that whoever gets a receipt can read the entry.
+    /// Readers hear of the batch first, so that whoever gets a receipt can read the entry.
     fn confirm(&self, group: Vec<Waiting>, outcomes: &[Appended]) {
-        if let Some(log) = &self.log {
-            let topics = group.iter().map(|(row, _)| row.topic.as_str());
-            self.shared
-                .committed(topics.map(|topic| (topic, log.last_position(topic))));
-        }
+        self.shared.written();
         for ((row, reply), outcome) in group.into_iter().zip(outcomes) {
             let result = match outcome {
                 Appended::Stored => Ok(()),
@@ -157,96 +129,60 @@ impl Owner {
         }
     }
 
-    fn expire(&mut self) -> bool {
-        let now = self.now_ms();
-        // Without an open log there is nothing to do until the next publish opens it.
-        let Some(log) = &mut self.log else {
-            return false;
-        };
-        match log.expire(now) {
-            Ok(more) => more,
+    fn probe(&mut self) -> Result<u64, String> {
+        let probed = self.log.probe(self.now_ms());
+        probed.map_err(|error| self.failed(&error))?;
+        self.shared.written();
+        Ok(self.shared.catalog().used_bytes())
+    }
+
+    fn tick(&mut self) {
+        match self.log.tick(self.now_ms()) {
+            Ok(true) => self.shared.written(),
+            Ok(false) => {}
+            Err(error) => drop(self.failed(&error)),
+        }
+    }
+
+    /// Takes one step of retention or of the next segment; whether there is more to do at once.
+    fn tend(&mut self) -> bool {
+        match self.log.tend(self.now_ms()) {
+            Ok(more) => {
+                self.is_troubled = false;
+                more
+            }
             Err(error) => {
-                let text = self.fail(&error);
-                self.shared.commit_failed(&text);
+                if !std::mem::replace(&mut self.is_troubled, true) {
+                    tracing::warn!(%error, path = %self.path.display(), "The topic log cannot make its next file; it is tried again");
+                }
                 false
             }
         }
     }
 
-    fn probe(&mut self) -> Result<u64, String> {
-        let log = self.log().map_err(|error| error.to_string())?;
-        match log.probe().and_then(|()| log.used_bytes()) {
-            Ok(bytes) => Ok(bytes),
-            Err(error) => Err(self.fail(&error)),
-        }
-    }
-
-    /// Drops the log, for no commit may stand upon one that failed; what to tell the publishers.
-    fn fail(&mut self, error: &rusqlite::Error) -> String {
-        self.log = None;
-        self.spoilt = is_spoilt(error);
-        format!("cannot write {}: {error}", self.claim.path().display())
-    }
-
-    /// The log, opened anew where it had to be dropped.
-    fn log(&mut self) -> Result<&mut Log, StoreError> {
-        let log = match self.log.take() {
-            Some(log) => log,
-            None => self.reopen()?,
-        };
-        Ok(self.log.insert(log))
-    }
-
-    fn reopen(&mut self) -> Result<Log, StoreError> {
-        if self.spoilt {
-            self.move_aside("it could not be written")?;
-        }
-        let log = match Log::open(&self.claim, self.limits) {
-            Err(error @ (OpenError::Damaged { .. } | OpenError::Foreign { .. })) => {
-                self.move_aside(&error.to_string())?;
-                Log::open(&self.claim, self.limits)?
-            }
-            opened => opened?,
-        };
-        self.shared.opened(log.positions());
-        Ok(log)
-    }
-
-    fn move_aside(&mut self, reason: &str) -> Result<(), StoreError> {
-        let path = self.claim.path();
-        let seconds = (self.clock)().as_second();
-        let aside = self
-            .claim
-            .move_aside(seconds)
-            .map_err(|cause| StoreError::Aside {
-                path: path.to_owned(),
-                cause,
-            })?;
-        self.spoilt = false;
-        tracing::error!(
-            path = %path.display(),
-            moved_to = %aside.display(),
-            reason,
-            "The topic log cannot be used and was moved aside; a new, empty one begins, and its positions begin at 1 again"
-        );
-        Ok(())
+    /// What to tell the publishers.
+    fn failed(&self, error: &dyn std::error::Error) -> String {
+        let text = format!("cannot write {}: {error}", self.path.display());
+        self.shared.failed(&text);
+        text
     }
 
     fn close(self, mut orders: mpsc::Receiver<Order>, done: Option<oneshot::Sender<()>>) {
         orders.close();
         // What still waits is dropped, and its publishers are told by that.
         while orders.try_recv().is_ok() {}
-        self.shared.closed();
-        if let Some(Err(error)) = self.log.map(Log::close) {
+        let now_ms = self.now_ms();
+        self.shared.close();
+        if let Err(error) = self.log.close(now_ms) {
             tracing::warn!(%error, "The topic log was not closed in order; the next start makes up for it");
         }
-        drop(self.claim);
+        drop(self.lock);
         if let Some(done) = done {
             let _ = done.send(());
         }
     }
 
-    fn now_ms(&self) -> i64 {
-        (self.clock)().as_millisecond()
+    fn now_ms(&self) -> u64 {
+        u64::try_from((self.clock)().as_millisecond()).unwrap_or(0)
     }
 }

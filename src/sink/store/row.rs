@@ -1,57 +1,178 @@
-//! A message as the log keeps it.
-
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+//! A message as the log keeps it, before it is written and after it is read.
+//!
+//! A record is the topic's name, the position in it, when it was stored (milliseconds since 1970),
+//! the event's id, the key, the headers as a count and as many pairs of name and value, and the body
+//! up to the end. Every record names its topic itself, so no damage elsewhere makes it unreadable.
 
 use bytes::Bytes;
 
+use super::topic_log::Entry;
+use crate::log::codec::{Decoder, put, put_bytes};
 use crate::route::Templates;
 use crate::sink::Message;
 
-/// What is written for one message, made before it waits for its commit.
+/// What is written for one message, made before it waits for its batch.
 #[derive(Debug)]
 pub(super) struct Row {
     /// The topic's name.
     pub topic: String,
-    /// The event's id.
-    pub id: String,
-    /// The message's key.
-    pub key: String,
-    /// The headers, as a JSON object of strings.
-    pub headers: String,
+    /// Id, key and headers, as the record has them.
+    fields: Vec<u8>,
     /// The body, as received.
     pub body: Bytes,
 }
 
+/// Which message a record holds: what is needed to find it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    pub topic: &'a str,
+    pub position: u64,
+    pub stored_ms: u64,
+}
+
 impl Row {
-    /// The row for a message.
+    /// The row for a message. The headers' names are those of the Kafka sink, so that a consumer can
+    /// change over without a new parser.
     pub fn of(message: &Message, topics: &Templates) -> Self {
+        let (attributes, extensions) = (message.cloud_event(), message.extensions());
+        let mut fields = Vec::with_capacity(1024);
+        put_bytes(&mut fields, message.id().to_string().as_bytes());
+        put_bytes(&mut fields, message.key().as_bytes());
+        put(
+            &mut fields,
+            (1 + attributes.len() + extensions.len()) as u64,
+        );
+        put_bytes(&mut fields, b"content-type");
+        put_bytes(&mut fields, message.event().content_type().as_bytes());
+        for (name, value) in &attributes {
+            put_bytes(&mut fields, format!("ce_{name}").as_bytes());
+            put_bytes(&mut fields, value.as_bytes());
+        }
+        for (name, value) in &extensions {
+            put_bytes(&mut fields, name.as_bytes());
+            put_bytes(&mut fields, value.as_bytes());
+        }
         Self {
             topic: message.address(topics),
-            id: message.id().to_string(),
-            key: message.key().into_owned(),
-            headers: headers(message),
+            fields,
             body: message.body().clone(),
         }
     }
 
     /// What the row takes, in bytes, without the log's own structure.
     pub fn bytes(&self) -> usize {
-        self.id.len() + self.key.len() + self.headers.len() + self.body.len()
+        self.topic.len() + self.fields.len() + self.body.len()
+    }
+
+    /// The record's parts behind the encoded [`Place`].
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.fields, &self.body]
     }
 }
 
-/// The names are those of the Kafka sink, so that a consumer can change over without a new parser.
-fn headers(message: &Message) -> String {
-    let attributes = message.cloud_event();
-    let extensions = message.extensions();
-    let mut headers: BTreeMap<Cow<'_, str>, &str> = BTreeMap::new();
-    headers.insert("content-type".into(), message.event().content_type());
-    for (name, value) in &attributes {
-        headers.insert(format!("ce_{name}").into(), value);
+impl<'a> Place<'a> {
+    /// Appends it, as a record begins.
+    pub fn encode(&self, to: &mut Vec<u8>) {
+        put_bytes(to, self.topic.as_bytes());
+        put(to, self.position);
+        put(to, self.stored_ms);
     }
-    for (name, value) in &extensions {
-        headers.insert((*name).into(), value);
+
+    /// Reads the beginning of a record.
+    pub fn decode(payload: &'a [u8]) -> Option<Self> {
+        Self::take(&mut Decoder(payload))
     }
-    serde_json::to_string(&headers).expect("strings always are JSON")
+
+    fn take(from: &mut Decoder<'a>) -> Option<Self> {
+        Some(Self {
+            topic: from.text()?,
+            position: from.number()?,
+            stored_ms: from.number()?,
+        })
+    }
+}
+
+/// The message in a record.
+pub(super) fn entry(payload: &Bytes) -> Option<Entry> {
+    let mut from = Decoder(payload);
+    let position = Place::take(&mut from)?.position;
+    let (id, key) = (from.text()?.to_owned(), from.text()?.to_owned());
+    let headers = from.list(|from| Some((from.text()?.to_owned(), from.text()?.to_owned())))?;
+    Some(Entry {
+        position,
+        id,
+        key,
+        headers: headers.into_iter().collect(),
+        body: payload.slice(payload.len() - from.0.len()..),
+    })
+}
+
+#[cfg(test)]
+impl Row {
+    /// A row without headers.
+    pub fn plain(topic: &str, key: &str, body: Bytes) -> Self {
+        let mut fields = Vec::new();
+        put_bytes(&mut fields, b"id");
+        put_bytes(&mut fields, key.as_bytes());
+        put(&mut fields, 0);
+        Self {
+            topic: topic.into(),
+            fields,
+            body,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let place = Place {
+            topic: "a.b",
+            position: 300,
+            stored_ms: 1_800_000_000_000,
+        };
+        place.encode(&mut bytes);
+        put_bytes(&mut bytes, b"id");
+        put_bytes(&mut bytes, b"key");
+        put(&mut bytes, 2);
+        for text in ["one", "1", "two", ""] {
+            put_bytes(&mut bytes, text.as_bytes());
+        }
+        bytes.extend(b"\xffbody");
+        bytes
+    }
+
+    #[test]
+    fn a_record_comes_back_as_an_entry() {
+        let payload = Bytes::from(record());
+        let entry = entry(&payload).expect("whole");
+        assert_eq!(
+            (entry.position, &*entry.id, &*entry.key),
+            (300, "id", "key")
+        );
+        let headers: Vec<_> = entry
+            .headers
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        assert_eq!(headers, [("one", "1"), ("two", "")]);
+        assert_eq!(&entry.body[..], b"\xffbody");
+        let place = Place::decode(&payload).expect("whole");
+        assert_eq!((place.topic, place.stored_ms), ("a.b", 1_800_000_000_000));
+    }
+
+    #[test]
+    fn what_is_cut_off_before_the_body_is_no_entry() {
+        let whole = record();
+        for length in 0..whole.len() - 5 {
+            assert_eq!(
+                entry(&Bytes::copy_from_slice(&whole[..length])),
+                None,
+                "{length}"
+            );
+        }
+    }
 }

@@ -1,119 +1,116 @@
-//! What the owner thread tells everyone else: the last position of each topic, and whether the disk
-//! takes commits. A reader that waits looks here, and goes to the disk only when there is something.
+//! What the owner thread and the readers share: the catalog, the indexes that readers have built,
+//! and whether the disk takes what is written.
 
-use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::catalog::{Catalog, Found};
+use super::segment::{Index, Spot};
 use crate::sink::Health;
 
-/// The most read-only connections kept for the next reader.
-const MAX_IDLE: usize = 4;
+/// Indexes of older segments are kept up to so many bytes; a segment's takes some hundred KiB.
+const MAX_INDEX_BYTES: usize = 8 << 20;
 
 /// The state that the owner writes and the others read.
 #[derive(Debug)]
 pub(super) struct Shared {
-    positions: RwLock<HashMap<String, u64>>,
+    catalog: RwLock<Catalog>,
+    /// By segment; the one that was used last is last.
+    indexes: Mutex<Vec<(u64, Arc<Index>)>>,
     changes: watch::Sender<()>,
     closed: AtomicBool,
     writable: AtomicBool,
-    openings: AtomicU64,
-    idle: Mutex<Idle>,
-}
-
-/// Connections to the file of the last opening; one to an earlier file is not kept.
-#[derive(Debug, Default)]
-struct Idle {
-    opening: u64,
-    connections: Vec<Connection>,
+    recoveries: AtomicU64,
 }
 
 impl Shared {
-    /// Nothing open yet.
-    pub fn new() -> Self {
+    /// What an opened log holds.
+    pub fn new(catalog: Catalog) -> Self {
         Self {
-            positions: RwLock::default(),
+            catalog: RwLock::new(catalog),
+            indexes: Mutex::default(),
             changes: watch::Sender::new(()),
             closed: AtomicBool::new(false),
-            writable: AtomicBool::new(false),
-            openings: AtomicU64::new(0),
-            idle: Mutex::default(),
+            writable: AtomicBool::new(true),
+            recoveries: AtomicU64::new(0),
         }
     }
 
-    /// The file was opened, perhaps another one than before.
-    pub fn opened<'a>(&self, positions: impl Iterator<Item = (&'a str, u64)>) {
-        let opening = self.openings.fetch_add(1, Ordering::Relaxed) + 1;
-        // First, so that nobody takes a connection to an earlier file for the positions of this one.
-        *self.lock_idle() = Idle {
-            opening,
-            connections: Vec::new(),
+    /// To look up; never held while the disk is asked.
+    pub fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To change it, for the owner alone.
+    pub fn change(&self) -> RwLockWriteGuard<'_, Catalog> {
+        self.catalog.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the next messages of a topic lie in the segment that was found, at most `limit`.
+    pub fn spots(
+        &self,
+        found: &mut Found,
+        topic: &str,
+        after: u64,
+        limit: usize,
+    ) -> io::Result<Vec<Spot>> {
+        if let Some(spots) = found.spots.take() {
+            return Ok(spots);
+        }
+        let index = self.index(found)?;
+        let spots = index.after(topic, after);
+        Ok(spots[..spots.len().min(limit)].to_vec())
+    }
+
+    /// The index of a segment, which is built where it is not kept: by one reader at a time, because
+    /// others that wait want the same one as a rule.
+    pub fn index(&self, found: &Found) -> io::Result<Arc<Index>> {
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = found.segment.number;
+        let kept = indexes.iter().position(|(of, _)| *of == number);
+        let index = match kept {
+            Some(kept) => indexes.remove(kept).1,
+            None => Arc::new(found.segment.index(found.end)?),
         };
-        let positions = positions.map(|(topic, last)| (topic.to_owned(), last));
-        *self
-            .positions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = positions.collect();
-        if opening == 1 {
-            self.writable.store(true, Ordering::Relaxed);
+        indexes.push((number, Arc::clone(&index)));
+        while indexes.len() > 1 && bytes(&indexes) > MAX_INDEX_BYTES {
+            indexes.remove(0);
         }
-        self.changes.send_replace(());
+        Ok(index)
     }
 
-    /// A group was committed; these topics have these last positions now.
-    pub fn committed<'a>(&self, topics: impl Iterator<Item = (&'a str, u64)>) {
-        {
-            let mut positions = self
-                .positions
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            for (topic, last) in topics {
-                match positions.get_mut(topic) {
-                    Some(position) => *position = last,
-                    None if last > 0 => drop(positions.insert(topic.to_owned(), last)),
-                    None => {}
-                }
-            }
-        }
+    /// A batch is on the disk, and in the catalog.
+    pub fn written(&self) {
         if !self.writable.swap(true, Ordering::Relaxed) {
+            self.recoveries.fetch_add(1, Ordering::Relaxed);
             tracing::info!("The topic log is written again");
         }
         self.changes.send_replace(());
     }
 
-    /// A commit failed.
-    pub fn commit_failed(&self, text: &str) {
+    /// A batch failed.
+    pub fn failed(&self, text: &str) {
         if self.writable.swap(false, Ordering::Relaxed) {
             tracing::error!(
                 error = text,
-                "The topic log cannot be written; nothing is confirmed until a commit has worked"
+                "The topic log cannot be written; nothing is confirmed until it works again"
             );
         }
     }
 
-    /// The file was given back.
-    pub fn closed(&self) {
+    /// The folder was given back.
+    pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.writable.store(false, Ordering::Relaxed);
-        self.lock_idle().connections.clear();
         self.changes.send_replace(());
     }
 
-    /// Whether the file was given back.
+    /// Whether the folder was given back.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
-    }
-
-    /// The last position of a topic, if it exists.
-    pub fn last_position(&self, topic: &str) -> Option<u64> {
-        let positions = self
-            .positions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        positions.get(topic).copied()
     }
 
     /// Tells of every change from now on.
@@ -121,30 +118,16 @@ impl Shared {
         self.changes.subscribe()
     }
 
-    /// A connection that a reader gave back, and the opening it belongs to.
-    pub fn take_idle(&self) -> (u64, Option<Connection>) {
-        let mut idle = self.lock_idle();
-        (idle.opening, idle.connections.pop())
-    }
-
-    /// Gives a connection of that opening back.
-    pub fn keep_idle(&self, opening: u64, connection: Connection) {
-        let mut idle = self.lock_idle();
-        if idle.opening == opening && idle.connections.len() < MAX_IDLE && !self.is_closed() {
-            idle.connections.push(connection);
-        }
-    }
-
-    /// Connected means that the last commit worked.
+    /// Connected means that the last batch worked.
     pub fn health(&self) -> Health {
         Health {
             connected: self.writable.load(Ordering::Relaxed),
-            reconnects: self.openings.load(Ordering::Relaxed).saturating_sub(1),
+            reconnects: self.recoveries.load(Ordering::Relaxed),
             ..Health::default()
         }
     }
+}
 
-    fn lock_idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn bytes(indexes: &[(u64, Arc<Index>)]) -> usize {
+    indexes.iter().map(|(_, index)| index.bytes()).sum()
 }

@@ -1,18 +1,16 @@
 //! Reading the log: by topic, from a position on, waiting for what is not there yet.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::log::{places_after, position_of};
+use super::row;
 use super::shared::Shared;
-use crate::sqlite::open_reader;
 
 /// The most entries in one answer.
 pub const MAX_ENTRIES: usize = 1000;
@@ -20,8 +18,7 @@ pub const MAX_ENTRIES: usize = 1000;
 /// The longest a read waits for an entry.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// An answer is closed once its bodies and headers have these bytes; its first entry is always
-/// whole.
+/// An answer is closed once its entries have these bytes; its first entry is always whole.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// Reads that may be at the disk at once; others wait for their turn.
@@ -82,26 +79,27 @@ pub enum ReadError {
 /// A handle for reading a store; cheap to clone, and it outlives the store harmlessly.
 #[derive(Debug, Clone)]
 pub struct TopicLog {
-    path: Arc<PathBuf>,
     shared: Arc<Shared>,
     turns: Arc<Semaphore>,
 }
 
 impl TopicLog {
-    pub(super) fn new(path: PathBuf, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            path: Arc::new(path),
             shared,
             turns: Arc::new(Semaphore::new(MAX_READS)),
         }
     }
 
-    /// Every topic, by name.
+    /// Every topic, by name. Asks no disk.
     ///
     /// # Errors
-    /// When the store is closed or the disk does not answer.
+    /// When the store is closed.
     pub async fn topics(&self) -> Result<Vec<TopicSummary>, ReadError> {
-        self.look(summaries).await
+        if self.shared.is_closed() {
+            return Err(ReadError::Closed);
+        }
+        Ok(self.shared.catalog().summaries())
     }
 
     /// The entries of a topic after position `after` (0 for all that are kept), oldest first, at
@@ -109,7 +107,8 @@ impl TopicLog {
     /// at most [`MAX_WAIT`], and then answers with none. A topic that does not exist yet is waited
     /// for in the same way.
     ///
-    /// Entries that retention has deleted are skipped: the first position tells.
+    /// Entries that retention has deleted are skipped: the first position tells. So are those that
+    /// are damaged.
     ///
     /// # Errors
     /// Named by the reaction.
@@ -121,19 +120,13 @@ impl TopicLog {
         wait: Duration,
     ) -> Result<Vec<Entry>, ReadError> {
         let deadline = Instant::now() + wait.min(MAX_WAIT);
-        // Subscribed before the first look, so that no commit falls between look and wait.
+        // Subscribed before the first look, so that no batch falls between look and wait.
         let mut changes = self.shared.changes();
         let mut looked_at = after;
         loop {
             let last = self.last_position(topic, after, wait)?;
             if last > after && last != looked_at {
-                let (topic, limit) = (topic.to_owned(), limit.clamp(1, MAX_ENTRIES));
-                let mut entries = self
-                    .look(move |connection| entries(connection, &topic, after, limit))
-                    .await?;
-                // A commit may be in the file before it is announced: whoever was given its entries
-                // and went on behind them would be told that the log was started anew.
-                entries.retain(|entry| entry.position <= last);
+                let entries = self.look(topic, after, limit.clamp(1, MAX_ENTRIES)).await?;
                 if !entries.is_empty() {
                     return Ok(entries);
                 }
@@ -152,7 +145,7 @@ impl TopicLog {
         if self.shared.is_closed() {
             return Err(ReadError::Closed);
         }
-        match self.shared.last_position(topic) {
+        match self.shared.catalog().last_position(topic) {
             None if wait.is_zero() => Err(ReadError::UnknownTopic),
             last if last.unwrap_or(0) < after => Err(ReadError::Ahead {
                 last: last.unwrap_or(0),
@@ -161,101 +154,56 @@ impl TopicLog {
         }
     }
 
-    /// Runs a query on a read-only connection, away from the async threads.
-    async fn look<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, ReadError> {
-        if self.shared.is_closed() {
-            return Err(ReadError::Closed);
-        }
+    /// Reads away from the async threads, in turn and in time.
+    async fn look(&self, topic: &str, after: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        let (shared, topic) = (Arc::clone(&self.shared), topic.to_owned());
+        let turns = Arc::clone(&self.turns);
+        let looked = async {
+            let turn = turns.acquire_owned().await.expect("never closed");
+            let looked = tokio::task::spawn_blocking(move || {
+                // Kept by the thread, not by the waiter: a disk that hangs must not gather threads.
+                let _turn = turn;
+                entries(&shared, &topic, after, limit)
+            });
+            looked.await.expect("reading does not panic")
+        };
         let late = |_| ReadError::Unavailable("it does not answer in time".into());
-        timeout(READ_DEADLINE, self.take_turn(query))
+        timeout(READ_DEADLINE, looked)
             .await
             .map_err(late)?
             .map_err(|error| ReadError::Unavailable(error.to_string()))
     }
-
-    async fn take_turn<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> rusqlite::Result<T> {
-        let turns = Arc::clone(&self.turns);
-        let turn = turns.acquire_owned().await.expect("never closed");
-        let (path, shared) = (Arc::clone(&self.path), Arc::clone(&self.shared));
-        let looked = tokio::task::spawn_blocking(move || {
-            // Kept by the thread, not by the waiter: a disk that hangs must not gather threads.
-            let _turn = turn;
-            let (opening, idle) = shared.take_idle();
-            let connection = idle.map_or_else(|| open_reader(&path), Ok)?;
-            let found = query(&connection)?;
-            shared.keep_idle(opening, connection);
-            Ok(found)
-        });
-        looked.await.expect("queries do not panic")
-    }
 }
 
-fn summaries(connection: &Connection) -> rusqlite::Result<Vec<TopicSummary>> {
-    let mut topics =
-        connection.prepare_cached("SELECT id, name, last_position FROM topics ORDER BY name")?;
-    let mut first = connection
-        .prepare_cached("SELECT min(place) FROM entries WHERE place > ?1 AND place < ?2")?;
-    let mut summaries = Vec::new();
-    let mut rows = topics.query(())?;
-    while let Some(row) = rows.next()? {
-        let last_position = row.get::<_, i64>(2)?.unsigned_abs();
-        let place: Option<i64> = first.query_row(places_after(row.get(0)?, 0), |row| row.get(0))?;
-        let first_position = place.map_or(last_position + 1, position_of);
-        summaries.push(TopicSummary {
-            name: row.get(1)?,
-            first_position,
-            last_position,
-            events: (last_position + 1).saturating_sub(first_position),
-        });
-    }
-    Ok(summaries)
-}
-
-fn entries(
-    connection: &Connection,
+/// Goes from segment to segment until it has enough.
+pub(super) fn entries(
+    shared: &Shared,
     topic: &str,
-    after: u64,
+    mut after: u64,
     limit: usize,
-) -> rusqlite::Result<Vec<Entry>> {
-    let id: Option<i64> = connection
-        .prepare_cached("SELECT id FROM topics WHERE name = ?1")?
-        .query_row([topic], |row| row.get(0))
-        .optional()?;
-    let Some(id) = id else {
-        return Ok(Vec::new());
-    };
-    let (from, to) = places_after(id, after);
-    let mut statement = connection.prepare_cached(
-        "SELECT place, id, key, headers, body FROM entries
-         WHERE place > ?1 AND place < ?2 ORDER BY place LIMIT ?3",
-    )?;
-    let mut rows = statement.query((from, to, i64::try_from(limit).unwrap_or(i64::MAX)))?;
+) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut bytes = 0;
-    while bytes < MAX_ANSWER_BYTES
-        && let Some(row) = rows.next()?
-    {
-        bytes += row.get_ref(3)?.as_bytes()?.len() + row.get_ref(4)?.as_bytes()?.len();
-        entries.push(entry(row)?);
+    loop {
+        let found = shared.catalog().find(topic, after, limit);
+        let Some(mut found) = found else {
+            return Ok(entries);
+        };
+        let spots = shared.spots(&mut found, topic, after, limit)?;
+        let is_all = spots.len() < limit;
+        for spot in spots {
+            after = spot.position;
+            let payload = found.segment.read(spot)?;
+            if let Some(entry) = payload.as_ref().and_then(row::entry) {
+                bytes += spot.length as usize;
+                entries.push(entry);
+            }
+            if entries.len() >= limit || bytes >= MAX_ANSWER_BYTES {
+                return Ok(entries);
+            }
+        }
+        if is_all {
+            after = after.max(found.last);
+        }
     }
-    Ok(entries)
-}
-
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let headers = serde_json::from_str(row.get_ref(3)?.as_str()?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, error.into())
-    })?;
-    Ok(Entry {
-        position: position_of(row.get(0)?),
-        id: row.get(1)?,
-        key: row.get(2)?,
-        headers,
-        body: Bytes::copy_from_slice(row.get_ref(4)?.as_bytes()?),
-    })
 }

@@ -49,12 +49,12 @@ fn is_checked(config: &Path) -> String {
 fn configured(name: &str, places: &[(&str, &str)]) -> (PathBuf, Setup) {
     let setup = Setup::store();
     let path = |name: &str| setup.path(name).display().to_string();
-    let (secret, spool) = (path("secret"), path("spool.db"));
+    let (secret, spool) = (path("secret"), path("spool"));
     let own = [
         ("\"0.0.0.0:8080\"", "\"127.0.0.1:0\"\nworkers = 1"),
         ("\"127.0.0.1:8081\"", "\"127.0.0.1:0\""),
         ("/run/secrets/onecodex", secret.as_str()),
-        ("/var/lib/hookferry/spool.db", spool.as_str()),
+        ("/var/lib/hookferry/spool", spool.as_str()),
     ];
     let text = read(&format!("config/{name}"));
     let text = relocated(&relocated(&text, &own), places);

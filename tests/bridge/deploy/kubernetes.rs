@@ -544,7 +544,7 @@ fn only_pods_without_a_spool_come_and_go_with_the_load() {
             spool.starts_with(&format!("{}/", mount["mountPath"].as_str().unwrap())),
             "{name}"
         );
-        // Carrying a damaged file over needs room for a copy.
+        // The index of the ids lies beside what max_size bounds, which may have to be raised.
         let volume = claim["spec"]["resources"]["requests"]["storage"]
             .as_str()
             .unwrap();

@@ -1,12 +1,12 @@
 //! Clocks that are off: the sender's, the provider's record of when something happened, ours.
 
-use std::path::{Path, PathBuf};
+use jiff::SignedDuration;
 
 use super::bystander::Bystander;
 use crate::eventually::eventually;
 use crate::harness::delivery::{SIGNATURE, event, event_at, now, tag};
 use crate::harness::setup::SECRET;
-use crate::harness::{Bridge, Outlet, Post, Setup};
+use crate::harness::{Bridge, Clock, Outlet, Post, Program, Setup};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -101,36 +101,13 @@ async fn row_19_events_of_any_time_are_taken() {
     bridge.shows("panics_total", &[], 0.0).await;
 }
 
-/// The library of Debian's package `libfaketime`, wherever the machine's architecture puts it.
-fn faketime() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").expect("it is there");
-    let library = |folder: &Path| folder.join("faketime/libfaketimeMT.so.1");
-    folders
-        .flatten()
-        .map(|folder| library(&folder.path()))
-        .find(|path| path.exists())
-        .expect("apt-get install libfaketime")
-}
-
 /// The bridge's own clock is set: each way by an hour, and back.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --faults: needs libfaketime"]
 async fn row_19_the_bridges_own_clock_is_set_and_set_back() {
     let setup = Setup::store();
-    let clock = setup.path("clock");
-    let set = |offset: &str| std::fs::write(&clock, offset).expect("writable");
-    set("+0");
-    let preload = format!("LD_PRELOAD={}", faketime().display());
-    let file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
-    // Deadlines are measured by the clock that cannot be set.
-    let before = [
-        "env",
-        preload.as_str(),
-        file.as_str(),
-        "FAKETIME_NO_CACHE=1",
-        "FAKETIME_DONT_FAKE_MONOTONIC=1",
-    ];
-    let bridge = Bridge::start_through(&before, &setup.write()).await;
+    let clock = Clock::compile();
+    let command = clock.load_into(Program::Released.command());
+    let bridge = Bridge::start_by(command, &setup.write()).await;
     let source = setup.source.as_str();
     let send = || Post::signed(source, event("sample.uploaded", "clock"));
     let mut ids = vec![
@@ -138,22 +115,21 @@ async fn row_19_the_bridges_own_clock_is_set_and_set_back() {
             .accepted(source, event("sample.uploaded", "clock"))
             .await,
     ];
-    for (offset, reason) in [("+3600", "timestamp_stale"), ("-3600", "timestamp_future")] {
-        set(offset);
+    for (skew, reason) in [(3600, "timestamp_stale"), (-3600, "timestamp_future")] {
+        clock.shift(SignedDuration::from_secs(skew));
         rejected(&bridge, &send(), 401, reason).await;
         let labels = [("source", source), ("reason", reason)];
         bridge
             .shows("deliveries_rejected_total", &labels, 1.0)
             .await;
         // What a sender with the same clock has signed is good.
-        let skew: i64 = offset.parse().expect("seconds");
         let body = event("sample.uploaded", "clock");
         let answer = bridge
             .post(&Post::signed_with(source, body, SECRET, now() + skew))
             .await;
         assert_eq!(answer.status, 200, "{answer:?}");
         ids.push(answer.id());
-        set("+0");
+        clock.shift(SignedDuration::ZERO);
         ids.push(
             bridge
                 .accepted(source, event("sample.uploaded", "clock"))

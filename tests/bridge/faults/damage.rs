@@ -202,7 +202,7 @@ fn setup_without_its_sink() -> Setup {
 }
 
 fn put_a_store_there(setup: &mut Setup) {
-    let path = setup.path("topics.db");
+    let path = setup.path("topics");
     setup.sinks[0].1 = format!("type = \"store\"\npath = {path:?}\n");
 }
 

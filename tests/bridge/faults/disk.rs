@@ -87,7 +87,7 @@ impl Disks {
         setup.spool_folder = spool.path().to_owned();
         setup.sinks[0].1 = format!(
             "type = \"store\"\npath = {:?}\nretry_delay_max = \"200ms\"\n",
-            store.path().join("topics.db")
+            store.path().join("topics")
         );
         Self {
             spool,

@@ -68,7 +68,7 @@ async fn repeats(setup: Setup, mut outlet: Outlet, sink: &str) {
     turn.in_turn(&bridge, source).await;
     once.at_once(&bridge, source).await;
     let duplicates = u32::try_from(IN_TURN - 1 + AT_ONCE - 1).unwrap();
-    let labels = [("source", source)];
+    let labels = [("source", source), ("body", "same")];
     bridge
         .shows("events_duplicate_total", &labels, f64::from(duplicates))
         .await;

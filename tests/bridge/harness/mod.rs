@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod bridge;
+pub mod clock;
 pub mod collector;
 pub mod delivery;
 pub mod disk;
@@ -14,8 +15,10 @@ pub mod mock_kafka;
 pub mod node;
 pub mod oracle;
 pub mod outlet;
+pub mod preload;
 pub mod program;
 pub mod prometheus;
+pub mod quota;
 pub mod report;
 pub mod setup;
 pub mod strace;
@@ -24,6 +27,7 @@ pub mod way;
 
 pub use authority::Authority;
 pub use bridge::Bridge;
+pub use clock::Clock;
 pub use delivery::{Post, event};
 pub use disk::Disk;
 pub use http::{Answer, Connection};

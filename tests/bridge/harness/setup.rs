@@ -15,7 +15,7 @@ pub const SECRET: &str = "whsec_test_secret";
 /// The parts of a configuration file; each text is TOML that is put into its table.
 pub struct Setup {
     folder: TempDir,
-    /// Where the spool's file lies; the folder of everything else, unless a test says otherwise.
+    /// The spool's folder: `spool` in that of everything else, unless a test says otherwise.
     pub spool_folder: PathBuf,
     pub source: String,
     /// The address both listeners are on.
@@ -36,7 +36,7 @@ impl Setup {
         std::fs::write(folder.path().join("secret"), SECRET).expect("writable");
         let text = String::new;
         Self {
-            spool_folder: folder.path().to_owned(),
+            spool_folder: folder.path().join("spool"),
             folder,
             source: super::unique("src"),
             host: "127.0.0.1".to_owned(),
@@ -71,7 +71,7 @@ impl Setup {
 
     /// One more sink: the store.
     pub fn and_store(mut self) -> Self {
-        let path = self.folder.path().join("topics.db");
+        let path = self.folder.path().join("topics");
         self.sinks.push((
             "store".to_owned(),
             format!("type = \"store\"\npath = {path:?}\n"),
@@ -132,32 +132,22 @@ impl Setup {
         self.folder.path().join(name)
     }
 
-    /// The spool's file.
-    pub fn spool_file(&self) -> PathBuf {
-        self.spool_folder.join("spool.db")
-    }
-
     /// The configuration's text.
     pub fn text(&self) -> String {
         let (source, host, folder) = (&self.source, &self.host, self.folder.path().display());
         let mut text = self.top.clone();
         text.push('\n');
-        if self.in_memory {
-            text.push_str("spool = \"memory\"\n");
-        }
         let _ = write!(
             text,
             "[ingress]\nlisten = \"{host}:0\"\nworkers = 1\n{}\n[admin]\nlisten = \"{host}:0\"\n[log]\nformat = \"json\"\n",
             self.ingress
         );
-        if !self.in_memory {
-            let _ = write!(
-                text,
-                "[spool]\npath = {:?}\n{}\n",
-                self.spool_file(),
-                self.spool
-            );
-        }
+        let place = if self.in_memory {
+            "in_memory = true".to_owned()
+        } else {
+            format!("path = {:?}", self.spool_folder)
+        };
+        let _ = write!(text, "[spool]\n{place}\n{}\n", self.spool);
         let _ = write!(
             text,
             "[source.{source}]\nprovider = \"onecodex\"\nsecrets = [{{ file = \"{folder}/secret\" }}]\n{}\n",

@@ -1,7 +1,8 @@
-//! What the store does when its file or its disk is not as it should be.
+//! What the store does when its folder or its disk is not as it should be.
+
+use std::fs;
 
 use hookferry::sink::store::StoreError;
-use hookferry::sqlite::OpenError;
 
 use super::*;
 use crate::harness::Disk;
@@ -12,8 +13,8 @@ async fn a_second_owner_is_refused_until_the_first_has_closed() {
     let store = open(&path);
     let log = store.log();
     match Store::open(settings(&path)) {
-        Err(StoreError::Open(error @ OpenError::Held { .. })) => {
-            assert!(error.to_string().contains("topics.db is in use"), "{error}");
+        Err(error @ StoreError::Held { .. }) => {
+            assert!(error.to_string().contains("topics is in use"), "{error}");
         }
         other => panic!("{other:?}"),
     }
@@ -43,71 +44,152 @@ async fn a_closed_store_confirms_nothing_and_wakes_who_waits() {
     store.close(DEADLINE).await;
 }
 
+/// The error with which a store does not open, and which has changed nothing in its folder.
+fn refused(path: &Path) -> String {
+    let files = || {
+        let mut names: Vec<_> = fs::read_dir(path).map_or(Vec::new(), |entries| {
+            entries.map(|entry| entry.unwrap().file_name()).collect()
+        });
+        names.sort();
+        let read = |name: &std::ffi::OsString| fs::read(path.join(name)).unwrap();
+        let contents: Vec<_> = names.iter().map(read).collect();
+        (names, contents)
+    };
+    let before = files();
+    let error = Store::open(settings(path)).unwrap_err().to_string();
+    assert!(files() == before, "changed by a refused start");
+    error
+}
+
 #[tokio::test]
-async fn a_file_of_no_use_is_moved_aside_and_a_new_log_begins() {
-    for content in [
-        b"no database at all, but long enough for a page".repeat(100),
-        Vec::new(),
-    ] {
-        let (folder, path) = folder();
-        std::fs::write(&path, &content).unwrap();
-        let store = open(&path);
-        publish(&store, 0..1).await;
-        assert_eq!(positions(&all(&store.log(), TOPIC).await), [1]);
-        close(store).await;
-        let aside = moved_aside(folder.path());
-        assert_eq!(aside.len(), 1, "{aside:?}");
-        assert_eq!(std::fs::read(&aside[0]).unwrap(), content);
+async fn an_old_database_file_is_named_and_left_as_it_is() {
+    let (_folder, path) = folder();
+    fs::write(&path, b"SQLite format 3\0").unwrap();
+    let error = refused(&path);
+    assert!(
+        error.contains("move it away; the store is a folder now"),
+        "{error}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"SQLite format 3\0");
+}
+
+#[tokio::test]
+async fn a_folder_of_something_else_is_refused() {
+    let (_folder, path) = folder();
+    fs::create_dir(&path).unwrap();
+    for name in ["notes.txt", "topics.db"] {
+        fs::write(path.join(name), "mine").unwrap();
+        let error = refused(&path);
+        assert!(
+            error.contains(name) && error.contains("is no file of this log"),
+            "{error}"
+        );
+        fs::remove_file(path.join(name)).unwrap();
     }
+    fs::write(path.join("000000000001.log"), "mine".repeat(4096)).unwrap();
+    assert!(Store::open(settings(&path)).is_err());
+    assert_eq!(
+        fs::read(path.join("000000000001.log")).unwrap(),
+        "mine".repeat(4096).as_bytes()
+    );
 }
 
-fn moved_aside(folder: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.to_string_lossy().contains("topics.db.damaged-"))
-        .collect()
+/// Where the version and the checksum lie in a segment's header.
+const VERSION_AT: usize = 8;
+const CHECKSUM_AT: usize = 60;
+
+#[tokio::test]
+async fn a_folder_of_a_newer_program_is_refused() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    publish(&store, 0..1).await;
+    close(store).await;
+    let file = path.join("000000000001.log");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[VERSION_AT] = 9;
+    let checksum = crc32c::crc32c(&bytes[..CHECKSUM_AT]).to_le_bytes();
+    bytes[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum);
+    fs::write(&file, bytes).unwrap();
+    let error = refused(&path);
+    assert!(
+        error.contains("version 9") && error.contains("run the newer program"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
-async fn a_log_that_spoils_while_it_runs_is_replaced_and_readers_are_told() {
-    let (folder, path) = folder();
+async fn of_a_damaged_log_the_sound_messages_are_served() {
+    let (_folder, path) = folder();
+    let store = open(&path);
+    for number in 0..20 {
+        let large = message_of(
+            delivery("sample.uploaded", &format!("object{number}"), 9000),
+            None,
+        );
+        store.publish(&large).await.unwrap();
+    }
+    close(store).await;
+    let file = path.join("000000000001.log");
+    let mut bytes = fs::read(&file).unwrap();
+    // In the body of the tenth, each of which has a batch of three blocks to itself.
+    let tenth = bytes
+        .windows(8)
+        .position(|part| part == b"object9\"")
+        .unwrap();
+    bytes[tenth + 2000] ^= 1;
+    fs::write(&file, bytes).unwrap();
+
+    for _ in 0..2 {
+        let store = open(&path);
+        let found = positions(&all(&store.log(), TOPIC).await);
+        let expected: Vec<u64> = (1..=20).filter(|position| *position != 10).collect();
+        assert_eq!(found, expected);
+        close(store).await;
+    }
+    let store = open(&path);
+    publish(&store, 20..21).await;
+    let last = positions(&all(&store.log(), TOPIC).await).pop();
+    assert!(last > Some(20), "{last:?}");
+    close(store).await;
+}
+
+#[tokio::test]
+async fn a_log_begun_anew_tells_its_readers() {
+    let (_folder, path) = folder();
     let store = open(&path);
     publish(&store, 0..3).await;
-    let log = store.log();
-    // Someone takes the place of the next entry.
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute_batch(
-            "INSERT INTO entries SELECT max(place) + 1, max(stored_at), 'id', 'key', '{}', x'' FROM entries",
-        )
-        .unwrap();
-    let error = store.publish(&message(3)).await.unwrap_err();
-    assert!(matches!(error, PublishError::Unavailable(_)), "{error:?}");
-    assert!(!store.health().connected);
-
+    close(store).await;
+    fs::remove_dir_all(&path).unwrap();
+    let store = open(&path);
     publish(&store, 3..4).await;
-    assert!(store.health().connected);
-    assert_eq!(store.health().reconnects, 1);
+    let log = store.log();
     assert_eq!(
         log.read(TOPIC, 3, 10, Duration::from_secs(60)).await,
         Err(ReadError::Ahead { last: 1 })
     );
-    let entries = all(&log, TOPIC).await;
-    assert_eq!(
-        (positions(&entries), entries[0].key.as_str()),
-        (vec![1], "object3")
-    );
-    assert!(!moved_aside(folder.path()).is_empty());
     close(store).await;
+}
+
+#[tokio::test]
+async fn the_folder_is_for_this_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_folder, path) = folder();
+    let store = open(&path);
+    publish(&store, 0..1).await;
+    close(store).await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o700);
+    for file in fs::read_dir(&path).unwrap() {
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
+    }
 }
 
 #[tokio::test]
 async fn a_missing_folder_is_an_error_with_a_remedy() {
     let (folder, _) = folder();
-    let error = Store::open(settings(&folder.path().join("missing/topics.db"))).unwrap_err();
+    let error = Store::open(settings(&folder.path().join("missing/topics"))).unwrap_err();
     assert!(
-        error.to_string().contains("the folder must exist"),
+        error.to_string().contains("the folder it is in must exist"),
         "{error}"
     );
 }
@@ -117,13 +199,18 @@ async fn a_full_disk_confirms_nothing_and_heals_when_there_is_room() {
     let Some(disk) = Disk::tmpfs_where_allowed(4) else {
         return;
     };
-    let path = disk.path().join("topics.db");
-    let store = open(&path);
+    let path = disk.path().join("topics");
+    // Segments of 1 MiB.
+    let small = Settings {
+        max_size_bytes: 16 << 20,
+        ..settings(&path)
+    };
+    let store = Store::open(small).unwrap();
     publish(&store, 0..1).await;
     let filler = disk.fill();
     let mut confirmed = 1;
     let error = loop {
-        // What SQLite has reserved already may take a few more.
+        // What lies there ready to be written to takes some more.
         match store.publish(&message(confirmed)).await {
             Ok(_) => confirmed += 1,
             Err(error) => break error,
@@ -140,8 +227,14 @@ async fn a_full_disk_confirms_nothing_and_heals_when_there_is_room() {
     std::fs::remove_file(filler).unwrap();
     publish(&store, confirmed..confirmed + 2).await;
     assert!(store.health().connected);
-    let entries = all(&store.log(), TOPIC).await;
-    let keys: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+    let log = store.log();
+    let mut keys: Vec<String> = Vec::new();
+    let mut after = 0;
+    while keys.len() < confirmed + 2 {
+        let entries = log.read(TOPIC, after, 1000, Duration::ZERO).await.unwrap();
+        after = entries.last().expect("there are more").position;
+        keys.extend(entries.into_iter().map(|entry| entry.key));
+    }
     let expected: Vec<String> = (0..confirmed + 2).map(|n| format!("object{n}")).collect();
     assert_eq!(keys, expected);
     close(store).await;

@@ -298,7 +298,7 @@ impl Opened {
     }
 
     fn assert_balanced(&self) {
-        let _books = self.metrics.books();
+        let _held = self.metrics.update();
         assert_eq!(self.metrics.events_unaccounted.get(), 0);
         for name in SINKS {
             let of = |metric: &prometheus::IntCounterVec| metric.with_label_values(&[name]).get();
@@ -370,7 +370,7 @@ fn kept_as_it_was(folder: &TempDir, [main, log]: [&[u8]; 2]) -> bool {
 fn store(folder: &TempDir) -> Store {
     let text = format!(
         "spool = \"memory\"\nacknowledge = \"delivered\"\n[sink.s]\ntype = \"store\"\npath = {:?}\n[source.s]\nprovider = \"onecodex\"\nsecrets = [{{ env = \"PATH\" }}]\n[[route]]\nsource = \"s\"\nsinks = [\"s\"]",
-        folder.path().join("topics.db")
+        folder.path().join("topics")
     );
     let mut settings = hookferry::config::parse(&text, &|_| None).unwrap();
     let hookferry::config::SinkKind::Store(store) = settings.sinks.remove(0).kind else {

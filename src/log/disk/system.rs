@@ -1,0 +1,284 @@
+//! The real disk: a folder of the file system, with positioned reads and writes and `fdatasync`.
+//!
+//! Files are found by path, not relative to the folder's handle: whether a file still has its name
+//! must be asked of the path that the next start will use, even when the folder itself was moved.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, File};
+
+/// Events and letters are private: nobody else may even list their names.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// A folder of the file system.
+#[derive(Debug)]
+pub struct SystemDisk {
+    path: PathBuf,
+    /// Held open, so that syncing names needs no descriptor at a moment when there is none left.
+    folder: fs::File,
+    access: Access,
+}
+
+/// What may be done in a folder.
+#[derive(Debug, Clone, Copy)]
+enum Access {
+    Change,
+    Look,
+}
+
+impl SystemDisk {
+    /// Opens the folder for reading and writing; where it is missing it is made, open to its owner
+    /// alone. Its parent must be there: it may be a mount point, and what is missing not mounted.
+    ///
+    /// The new name is durable only once the parent was synced.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::NotADirectory`] where something else has the name.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        match DirBuilder::new().mode(FOLDER_MODE).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Self::at(path.to_owned(), Access::Change),
+        }
+    }
+
+    /// Opens a folder that is there, to look at it: files are opened read-only, and every call that
+    /// would change something is an error.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::NotFound`] where there is no folder.
+    pub fn existing(path: &Path) -> io::Result<Self> {
+        Self::at(path.to_owned(), Access::Look)
+    }
+
+    fn at(path: PathBuf, access: Access) -> io::Result<Self> {
+        let folder = fs::File::open(&path)?;
+        if !folder.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self {
+            path,
+            folder,
+            access,
+        })
+    }
+
+    fn file(&self, name: &str, options: &OpenOptions) -> io::Result<Arc<dyn File>> {
+        let file = options.open(self.path.join(name))?;
+        let metadata = file.metadata()?;
+        Ok(Arc::new(SystemFile {
+            identity: (metadata.dev(), metadata.ino()),
+            file,
+            access: self.access,
+        }))
+    }
+}
+
+impl Access {
+    fn change(self) -> io::Result<()> {
+        match self {
+            Self::Change => Ok(()),
+            Self::Look => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+        }
+    }
+}
+
+impl Disk for SystemDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.access.change()?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        self.file(name, options.mode(FILE_MODE))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let write = matches!(self.access, Access::Change);
+        self.file(name, OpenOptions::new().read(true).write(write))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.access.change()?;
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.access.change()?;
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.access.change()?;
+        self.folder.sync_all()
+    }
+
+    fn folder(&self, name: &str) -> io::Result<Arc<dyn Disk>> {
+        let path = self.path.join(name);
+        Ok(Arc::new(match self.access {
+            Access::Change => Self::open(&path)?,
+            Access::Look => Self::existing(&path)?,
+        }))
+    }
+
+    fn is_named(&self, name: &str, file: &dyn File) -> io::Result<bool> {
+        match fs::metadata(self.path.join(name)) {
+            Ok(metadata) => Ok((metadata.dev(), metadata.ino()) == file.identity()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn prewrites(&self) -> bool {
+        true
+    }
+}
+
+/// An open file of the file system.
+#[derive(Debug)]
+struct SystemFile {
+    file: fs::File,
+    identity: (u64, u64),
+    access: Access,
+}
+
+impl File for SystemFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
+        self.access.change()?;
+        self.file.write_at(data, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.access.change()?;
+        self.file.sync_data()
+    }
+
+    fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::log::disk::{read_exact_at, write_all_at};
+
+    fn mode(path: &Path) -> io::Result<u32> {
+        Ok(fs::metadata(path)?.permissions().mode() & 0o777)
+    }
+
+    #[test]
+    fn a_folder_and_its_files_are_their_owners_alone() -> io::Result<()> {
+        let parent = tempfile::tempdir()?;
+        let path = parent.path().join("spool");
+        let disk = SystemDisk::open(&path)?;
+        disk.create("one")?;
+        disk.folder("letters")?;
+        assert_eq!(mode(&path)?, 0o700);
+        assert_eq!(mode(&path.join("one"))?, 0o600);
+        assert_eq!(mode(&path.join("letters"))?, 0o700);
+        assert_eq!(disk.list()?, ["one"]);
+        assert!(disk.prewrites());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_create_empties() -> io::Result<()> {
+        let parent = tempfile::tempdir()?;
+        let disk = SystemDisk::open(parent.path())?;
+        let file = disk.create("one")?;
+        write_all_at(&*file, b"event", 4096)?;
+        file.sync()?;
+        disk.rename("one", "two")?;
+        disk.sync_folder()?;
+        let again = SystemDisk::open(parent.path())?.open("two")?;
+        assert_eq!(again.identity(), file.identity());
+        assert_eq!(again.length()?, 4101);
+        let mut found = [0; 5];
+        read_exact_at(&*again, &mut found, 4096)?;
+        assert_eq!(&found, b"event");
+        assert_eq!(again.read_at(&mut found, 5000)?, 0);
+        disk.create("two")?;
+        assert_eq!(again.length()?, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_that_is_gone_or_anothers_is_noticed() -> io::Result<()> {
+        let parent = tempfile::tempdir()?;
+        let path = parent.path().join("spool");
+        let disk = SystemDisk::open(&path)?;
+        let file = disk.create("one")?;
+        assert!(disk.is_named("one", &*file)?);
+        disk.rename("one", "two")?;
+        assert!(!disk.is_named("one", &*file)?);
+        disk.create("one")?;
+        assert!(!disk.is_named("one", &*file)?);
+        assert!(disk.is_named("two", &*file)?);
+        fs::rename(&path, parent.path().join("moved"))?;
+        assert!(!disk.is_named("two", &*file)?);
+        Ok(())
+    }
+
+    #[test]
+    fn looking_makes_and_changes_nothing() -> io::Result<()> {
+        let parent = tempfile::tempdir()?;
+        let path = parent.path().join("spool");
+        let missing = SystemDisk::existing(&path).expect_err("nothing is there");
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        write_all_at(&*SystemDisk::open(&path)?.create("one")?, b"event", 0)?;
+
+        let disk = SystemDisk::existing(&path)?;
+        let file = disk.open("one")?;
+        assert_eq!(file.length()?, 5);
+        let refused = [
+            disk.create("two").err(),
+            disk.rename("one", "two").err(),
+            disk.remove("one").err(),
+            disk.sync_folder().err(),
+            file.write_at(b"other", 0).err(),
+            file.sync().err(),
+        ];
+        for error in refused {
+            let kind = error.map(|error| error.kind());
+            assert_eq!(kind, Some(io::ErrorKind::ReadOnlyFilesystem));
+        }
+        let folder = disk.folder("letters").expect_err("nothing is there");
+        assert_eq!(folder.kind(), io::ErrorKind::NotFound);
+        assert_eq!(disk.list()?, ["one"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_is_no_folder() -> io::Result<()> {
+        let parent = tempfile::tempdir()?;
+        let path = parent.path().join("file");
+        fs::write(&path, "")?;
+        let error = SystemDisk::open(&path).expect_err("a file has the name");
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+//! Reads the bytes of one segment: its batches, what of them is damaged, and where it ends.
+//!
+//! The distinction that everything rests on is between *damage* and a *torn* end. A batch that does
+//! not check is damaged if there is evidence that it was acknowledged: a later head in the segment
+//! (the next batch is begun only after the sync of this one has returned), or the statement of a
+//! later segment that this one ended behind it. Without evidence it was torn: nobody was answered,
+//! and it is dropped.
+
+use std::ops::Range;
+
+use super::format::{
+    BLOCK_BYTES, Frame, HEAD_BYTES, Head, RECORD_ALIGNMENT, SegmentEnd, framed_length,
+};
+use crate::seeded::{self, Bug};
+
+/// A record's place in the segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundRecord {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Where its payload lies in the file.
+    pub payload: Range<usize>,
+}
+
+/// A batch that was acknowledged, or the newest one, which perhaps was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Its head; none where that is damaged.
+    pub head: Option<Head>,
+    /// Where its items lie; none where they are damaged.
+    pub items: Option<Range<usize>>,
+    /// Its sound records.
+    pub records: Vec<FoundRecord>,
+    /// Sequences of records that were acknowledged and are damaged.
+    pub lost: Vec<Range<u64>>,
+    /// Whether all of it is as it was written.
+    pub is_whole: bool,
+}
+
+/// What one segment's bytes say.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The batches, in order.
+    pub batches: Vec<Batch>,
+    /// Whether something of what was acknowledged does not check.
+    pub is_damaged: bool,
+    /// Whether the segment ends in a batch that was begun and never acknowledged.
+    pub is_torn: bool,
+    /// Whether there is evidence that the last batch was acknowledged.
+    pub is_proven: bool,
+    /// Where the last batch ends.
+    pub end: u64,
+}
+
+/// A segment's bytes, and what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Segment<'a> {
+    /// The bytes, from the header on.
+    pub bytes: &'a [u8],
+    /// Its number.
+    pub number: u64,
+    /// Its salt.
+    pub salt: u64,
+    /// The boundary at which batches begin.
+    pub alignment: usize,
+    /// What a later segment says of its end.
+    pub end: Option<SegmentEnd>,
+}
+
+/// What lies at an offset where a batch could begin.
+enum Found {
+    Whole(Batch),
+    /// A head with something damaged or torn behind it.
+    Broken(Head),
+    Nothing,
+}
+
+/// The salt of a segment whose header does not check: that of the newest head with its number.
+/// Bytes of an earlier use of the file bear another number, or an older batch's.
+#[must_use]
+pub fn salt_of_heads(bytes: &[u8], number: u64, alignment: usize) -> Option<u64> {
+    let heads = (BLOCK_BYTES..bytes.len())
+        .step_by(alignment)
+        .filter_map(|at| Head::decode(&bytes[at..]));
+    let of_segment = heads.filter(|head| head.segment == number);
+    of_segment
+        .max_by_key(|head| head.number)
+        .map(|head| head.salt)
+}
+
+impl Segment<'_> {
+    /// Reads all batches.
+    #[must_use]
+    pub fn scan(&self) -> Scan {
+        let mut scan = Scan::default();
+        let mut at = BLOCK_BYTES;
+        let mut last: Option<Head> = None;
+        while at < self.limit() {
+            let found = self.found_at(at, last);
+            let broken = match found {
+                Found::Whole(batch) => {
+                    last = batch.head;
+                    at = self.behind(&batch);
+                    scan.batches.push(batch);
+                    continue;
+                }
+                Found::Broken(head) => Some(head),
+                Found::Nothing => None,
+            };
+            let Some(batch) = self.salvage(at, broken, last) else {
+                scan.is_torn = broken.is_some();
+                break;
+            };
+            scan.is_damaged = true;
+            if let Some(head) = broken {
+                last = Some(head);
+            }
+            at = self.end_of_damage(at, broken, last);
+            scan.batches.push(batch);
+        }
+        scan.end = at as u64;
+        scan.is_proven = self.end.is_some() || scan.is_torn;
+        scan
+    }
+
+    /// Where to stop: nothing behind the stated end counts.
+    fn limit(&self) -> usize {
+        let stated = self.end.and_then(|end| usize::try_from(end.end).ok());
+        stated.map_or(self.bytes.len(), |end| end.min(self.bytes.len()))
+    }
+
+    fn behind(&self, batch: &Batch) -> usize {
+        let length = batch.head.map_or(0, |head| head.length as usize);
+        let start = usize::try_from(batch.offset).expect("within the bytes");
+        (start + length).next_multiple_of(self.alignment)
+    }
+
+    /// The head at an offset, if it is one of this segment behind the last one.
+    fn head_at(&self, at: usize, last: Option<Head>) -> Option<Head> {
+        let head = Head::decode(self.bytes.get(at..)?)?;
+        let fits = at + head.length as usize <= self.bytes.len();
+        let is_later = last.is_none_or(|last| head.number > last.number);
+        (head.salt == self.salt && head.segment == self.number && fits && is_later).then_some(head)
+    }
+
+    fn found_at(&self, at: usize, last: Option<Head>) -> Found {
+        let Some(head) = self.head_at(at, last) else {
+            return Found::Nothing;
+        };
+        let items = self.items(at, &head);
+        let region = records_at(at, &head)..at + head.length as usize;
+        let mut records = Vec::new();
+        let mut position = region.start;
+        while position < region.end {
+            let Some(frame) = Frame::decode(&self.bytes[position..region.end], self.salt) else {
+                return Found::Broken(head);
+            };
+            records.push(found(position, frame));
+            position += framed_length(frame.payload.len());
+        }
+        if items.is_none() {
+            return Found::Broken(head);
+        }
+        Found::Whole(Batch {
+            offset: at as u64,
+            head: Some(head),
+            items,
+            records,
+            lost: Vec::new(),
+            is_whole: true,
+        })
+    }
+
+    fn items(&self, at: usize, head: &Head) -> Option<Range<usize>> {
+        let start = at + HEAD_BYTES;
+        let range = start..start + head.items_length as usize;
+        (crc32c::crc32c(self.bytes.get(range.clone())?) == head.items_crc).then_some(range)
+    }
+
+    /// What can be read of a batch that does not check at `at`, if there is evidence that it was
+    /// acknowledged.
+    fn salvage(&self, at: usize, broken: Option<Head>, last: Option<Head>) -> Option<Batch> {
+        let end = self.evidence_behind(at, broken, last)?;
+        if seeded::is(Bug::TakeDamageForTornEnd) {
+            return None;
+        }
+        let (first, next) = self.sequences_between(at, broken, last);
+        let region = at..end;
+        let records = self.sound_records(region, broken.as_ref(), at, next);
+        let is_there: std::collections::BTreeSet<u64> =
+            records.iter().map(|record| record.sequence).collect();
+        let lost = ranges((first..next).filter(|sequence| !is_there.contains(sequence)));
+        Some(Batch {
+            offset: at as u64,
+            head: broken,
+            items: broken.and_then(|head| self.items(at, &head)),
+            records,
+            lost,
+            is_whole: false,
+        })
+    }
+
+    /// Where the damage at `at` ends, if what is there was acknowledged.
+    fn evidence_behind(
+        &self,
+        at: usize,
+        broken: Option<Head>,
+        last: Option<Head>,
+    ) -> Option<usize> {
+        let limit = self.limit();
+        if self.end.is_none() {
+            let known = broken.or(last);
+            let from = at + self.alignment;
+            let later = (from..limit)
+                .step_by(self.alignment)
+                .find(|offset| self.head_at(*offset, known).is_some());
+            if later.is_none() && !seeded::is(Bug::TakeTornEndForDamage) {
+                return None;
+            }
+        }
+        Some(self.end_of_damage(at, broken, last))
+    }
+
+    /// With its head, a batch ends where that says; without, at the next head or the stated end.
+    fn end_of_damage(&self, at: usize, broken: Option<Head>, last: Option<Head>) -> usize {
+        if let Some(head) = broken {
+            return (at + head.length as usize).next_multiple_of(self.alignment);
+        }
+        let from = at + self.alignment;
+        (from..self.limit())
+            .step_by(self.alignment)
+            .find(|offset| self.head_at(*offset, last).is_some())
+            .unwrap_or(self.limit())
+    }
+
+    /// The sequences of the new records that the damage at `at` may hold.
+    fn sequences_between(&self, at: usize, broken: Option<Head>, last: Option<Head>) -> (u64, u64) {
+        if let Some(head) = broken {
+            return (head.first_sequence, head.end_sequence());
+        }
+        let behind = self.end_of_damage(at, broken, last);
+        let later = self.head_at(behind, last);
+        let first = last
+            .map(|last| last.next_sequence)
+            .or(later.map(|head| head.segment_first))
+            .or(self.end.map(|end| end.first_sequence));
+        let next = later
+            .filter(|_| behind < self.limit())
+            .map(|head| head.previous_next)
+            .or(self.end.map(|end| end.next_sequence));
+        match (first, next) {
+            (Some(first), Some(next)) if first <= next => (first, next),
+            (first, _) => (first.unwrap_or(0), first.unwrap_or(0)),
+        }
+    }
+
+    /// Every sound record in a damaged region. Each begins at an 8-byte boundary and has a checksum
+    /// of its own, so a damaged length hides none of its neighbours.
+    fn sound_records(
+        &self,
+        region: Range<usize>,
+        head: Option<&Head>,
+        at: usize,
+        next: u64,
+    ) -> Vec<FoundRecord> {
+        let mut records = Vec::new();
+        let mut position = head.map_or(at, |head| records_at(at, head));
+        while position < region.end {
+            let here = &self.bytes[position..region.end];
+            let is_possible = Frame::claim(here)
+                .is_some_and(|(sequence, length)| sequence < next && length <= here.len());
+            match Frame::decode(here, self.salt).filter(|_| is_possible) {
+                Some(frame) => {
+                    records.push(found(position, frame));
+                    position += framed_length(frame.payload.len());
+                }
+                None => position += RECORD_ALIGNMENT,
+            }
+        }
+        records
+    }
+}
+
+fn records_at(at: usize, head: &Head) -> usize {
+    at + HEAD_BYTES + (head.items_length as usize).next_multiple_of(RECORD_ALIGNMENT)
+}
+
+fn found(position: usize, frame: Frame<'_>) -> FoundRecord {
+    let start = position + super::format::RECORD_HEAD_BYTES;
+    FoundRecord {
+        sequence: frame.sequence,
+        payload: start..start + frame.payload.len(),
+    }
+}
+
+/// Rising numbers as ranges.
+pub(crate) fn ranges(numbers: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some(last) if last.end == number => last.end += 1,
+            _ => ranges.push(number..number + 1),
+        }
+    }
+    ranges
+}

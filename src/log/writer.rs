@@ -1,0 +1,433 @@
+//! The writing end: one batch at a time into the active segment, each one write and one sync.
+//!
+//! What happens on a failure is the point of it. A write or sync that fails ends the segment at its
+//! last acknowledged batch, and the next batch goes to another file: nothing that was acknowledged
+//! lies in a block that is written again, and nothing is synced twice. Where a new segment's first
+//! batch fails as well, the same file is used again from its beginning instead of using up another.
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, File, is_full, write_all_at};
+use super::format::{BLOCK_BYTES, BatchBuffer, Head, Header, Kind, SegmentEnd};
+use super::segment::{Spare, segment_name};
+use crate::seeded::{self, Bug};
+
+/// Why a batch was not written; nothing of it is acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// There is no room for it: no device, no quota, no longer file.
+    #[error("there is no room on the disk: {0}")]
+    Full(io::Error),
+    /// The disk does not take it.
+    #[error("the disk cannot be written: {0}")]
+    Failed(io::Error),
+    /// The segment's file was removed or replaced while it was open.
+    #[error("the segment {0} was removed or replaced while it was open")]
+    Gone(String),
+    /// No spare file is there that the batch fits into.
+    #[error("no spare file is ready")]
+    NoSpare,
+}
+
+impl From<io::Error> for AppendError {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) {
+            Self::Full(error)
+        } else {
+            Self::Failed(error)
+        }
+    }
+}
+
+/// What is written as one batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Content<'a> {
+    /// The items; where it is a snapshot, they are the state before this batch.
+    pub items: &'a [u8],
+    /// Whether they are a snapshot.
+    pub is_snapshot: bool,
+    /// Copies of records whose sequences were given before.
+    pub copies: &'a [(u64, &'a [&'a [u8]])],
+    /// New records; they are given the next sequences.
+    pub records: &'a [&'a [&'a [u8]]],
+}
+
+/// Where a batch was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The segment.
+    pub segment: u64,
+    /// Where it begins in it.
+    pub offset: u64,
+    /// Bytes without padding.
+    pub length: u32,
+    /// The sequence of its first new record.
+    pub first_sequence: u64,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+struct Active {
+    name: String,
+    number: u64,
+    salt: u64,
+    file: Arc<dyn File>,
+    length: u64,
+    /// Where the next batch goes.
+    offset: u64,
+    /// The first sequence of its first acknowledged batch.
+    first_sequence: Option<u64>,
+}
+
+/// A spare on its way to be a segment. It is kept until it is one, whatever fails on the way. Each
+/// attempt has a number and so a name of its own: a folder whose sync has failed must be changed
+/// again before another sync says anything.
+#[derive(Debug)]
+struct Candidate {
+    spare: Spare,
+    number: u64,
+    salt: u64,
+}
+
+/// Where a log stands that is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Which log it is.
+    pub log: u64,
+    /// The next segment's number.
+    pub next_segment: u64,
+    /// The next batch's number.
+    pub next_batch: u64,
+    /// The sequence behind the last record that was acknowledged.
+    pub acknowledged: u64,
+    /// The next sequence to be given.
+    pub next_sequence: u64,
+    /// Where the last segment with acknowledged batches ended.
+    pub ended: Option<SegmentEnd>,
+}
+
+/// The writing end of a log.
+#[derive(Debug)]
+pub struct Writer {
+    disk: Arc<dyn Disk>,
+    kind: Kind,
+    alignment: usize,
+    standing: Standing,
+    active: Option<Active>,
+    candidate: Option<Candidate>,
+    spares: Vec<Spare>,
+    buffer: BatchBuffer,
+}
+
+impl Writer {
+    /// A writer that goes on in a fresh segment, once there is something to write.
+    #[must_use]
+    pub fn new(disk: Arc<dyn Disk>, kind: Kind, standing: Standing, spares: Vec<Spare>) -> Self {
+        Self {
+            alignment: alignment(&*disk),
+            disk,
+            kind,
+            standing,
+            active: None,
+            candidate: None,
+            spares,
+            buffer: BatchBuffer::default(),
+        }
+    }
+
+    /// The sequence that the next record will have.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.standing.next_sequence
+    }
+
+    /// The number that the next batch will have.
+    #[must_use]
+    pub fn next_batch(&self) -> u64 {
+        self.standing.next_batch
+    }
+
+    /// The active segment's number and file.
+    #[must_use]
+    pub fn active(&self) -> Option<(u64, Arc<dyn File>)> {
+        let active = self.active.as_ref()?;
+        Some((active.number, Arc::clone(&active.file)))
+    }
+
+    /// Bytes of the active segment's file; a candidate's where there is no active segment.
+    #[must_use]
+    pub fn active_bytes(&self) -> u64 {
+        let candidate = self.candidate.as_ref().map(|it| it.spare.length);
+        self.active
+            .as_ref()
+            .map(|it| it.length)
+            .or(candidate)
+            .unwrap_or(0)
+    }
+
+    /// The salt of the active segment.
+    #[must_use]
+    pub fn salt(&self) -> Option<u64> {
+        self.active.as_ref().map(|active| active.salt)
+    }
+
+    /// The active segment's end and the sequences in it, once a batch in it is acknowledged.
+    #[must_use]
+    pub fn active_end(&self) -> Option<SegmentEnd> {
+        let active = self.active.as_ref()?;
+        Some(SegmentEnd {
+            segment: active.number,
+            end: active.offset,
+            first_sequence: active.first_sequence?,
+            next_sequence: self.standing.acknowledged,
+        })
+    }
+
+    /// The spares that are ready.
+    #[must_use]
+    pub fn spares(&self) -> &[Spare] {
+        &self.spares
+    }
+
+    /// Takes a spare in.
+    pub fn add_spare(&mut self, spare: Spare) {
+        self.spares.push(spare);
+    }
+
+    /// Whether a batch of these contents fits into the active segment.
+    #[must_use]
+    pub fn fits(&self, bytes: usize) -> bool {
+        let padded = bytes.next_multiple_of(self.alignment) as u64;
+        self.active
+            .as_ref()
+            .is_some_and(|active| active.offset + padded <= active.length)
+    }
+
+    /// The boundary at which batches begin.
+    #[must_use]
+    pub fn alignment(&self) -> usize {
+        self.alignment
+    }
+
+    /// Ends the active segment and makes a spare with room for `bytes` the active one: its header
+    /// synced, its name durable. The next batch must be a snapshot.
+    ///
+    /// # Errors
+    /// Why it could not be; the next attempt goes on with the same file.
+    pub fn roll(&mut self, bytes: usize) -> Result<(), AppendError> {
+        self.end_segment();
+        let needed = (BLOCK_BYTES + bytes.next_multiple_of(self.alignment)) as u64;
+        if self.active.as_ref().is_some_and(|it| it.length >= needed) {
+            return Ok(());
+        }
+        self.drop_small_attempts(needed);
+        if self.candidate.is_none() {
+            self.candidate = Some(self.take_candidate(needed)?);
+        }
+        if let Some(candidate) = self.candidate.as_mut() {
+            candidate.number = self.standing.next_segment;
+            self.standing.next_segment += 1;
+            begin_segment(&*self.disk, self.kind, candidate, &self.standing)?;
+        }
+        if let Some(candidate) = self.candidate.take() {
+            self.active = Some(Active {
+                name: segment_name(candidate.number),
+                number: candidate.number,
+                salt: candidate.salt,
+                file: candidate.spare.file,
+                length: candidate.spare.length,
+                offset: BLOCK_BYTES as u64,
+                first_sequence: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes one batch and syncs it. The active segment must have room for it.
+    ///
+    /// # Errors
+    /// When it could not be written: then none of it is acknowledged, its sequences are not given
+    /// again, and the segment has ended, unless it has no acknowledged batch at all.
+    pub fn append(&mut self, content: Content<'_>) -> Result<Placed, AppendError> {
+        let active = self.active.as_ref().ok_or(AppendError::NoSpare)?;
+        let (salt, first) = (active.salt, self.standing.next_sequence);
+        self.buffer.begin(content.items);
+        for (sequence, payload) in content.copies {
+            self.buffer.push_copy(salt, *sequence, payload);
+        }
+        for (sequence, payload) in (first..).zip(content.records) {
+            self.buffer.push(salt, sequence, payload);
+        }
+        let next = first + content.records.len() as u64;
+        self.write(content.is_snapshot, (first, next, next))
+    }
+
+    /// Writes the records of a batch of which nobody knows whether it was acknowledged, with their
+    /// sequences, as the first batch of a fresh segment; `next` is the sequence to go on with.
+    ///
+    /// # Errors
+    /// As [`Writer::append`], but that the sequences are the same in the next attempt.
+    pub fn append_tail(
+        &mut self,
+        items: &[u8],
+        records: &[(u64, &[u8])],
+    ) -> Result<Placed, AppendError> {
+        let salt = self.salt().ok_or(AppendError::NoSpare)?;
+        self.buffer.begin(items);
+        for (sequence, payload) in records {
+            self.buffer.push(salt, *sequence, &[payload]);
+        }
+        let next = self.standing.next_sequence;
+        let first = records.first().map_or(next, |(sequence, _)| *sequence);
+        let end = records.last().map_or(next, |(sequence, _)| sequence + 1);
+        self.write(true, (first, end, next))
+    }
+
+    fn write(
+        &mut self,
+        is_snapshot: bool,
+        (first, end, next): (u64, u64, u64),
+    ) -> Result<Placed, AppendError> {
+        let active = self.active.as_mut().ok_or(AppendError::NoSpare)?;
+        let segment_first = active.first_sequence.unwrap_or(first);
+        let head = Head {
+            salt: active.salt,
+            segment: active.number,
+            number: self.standing.next_batch,
+            length: 0,
+            is_snapshot,
+            previous_next: self.standing.acknowledged,
+            first_sequence: first,
+            count: 0,
+            next_sequence: next,
+            items_length: 0,
+            items_crc: 0,
+            segment_first,
+            previous: self.standing.ended,
+        };
+        let length = self.buffer.length();
+        let bytes = self.buffer.finish(head, self.alignment);
+        let placed = Placed {
+            segment: active.number,
+            offset: active.offset,
+            length,
+            first_sequence: first,
+        };
+        // Used up, whatever becomes of them.
+        self.standing.next_batch += 1;
+        if !seeded::is(Bug::ReuseSequences) {
+            self.standing.next_sequence = self.standing.next_sequence.max(next);
+        }
+        if let Err(error) = write_batch(&*self.disk, active, bytes) {
+            self.end_segment();
+            return Err(error);
+        }
+        active.offset += bytes.len() as u64;
+        active.first_sequence = Some(segment_first);
+        self.standing.acknowledged = end;
+        self.standing.next_sequence = self.standing.next_sequence.max(next);
+        Ok(placed)
+    }
+
+    /// From now on the active segment has ended, if there is anything acknowledged in it.
+    fn end_segment(&mut self) {
+        if let Some(end) = self.active_end() {
+            self.standing.ended = Some(end);
+            self.active = None;
+        }
+    }
+
+    /// A file that nothing was acknowledged in and that is too small for what comes is a spare again
+    /// only after a start, which finds it.
+    fn drop_small_attempts(&mut self, needed: u64) {
+        if self.active.as_ref().is_some_and(|it| it.length < needed) {
+            self.active = None;
+        }
+        if self
+            .candidate
+            .as_ref()
+            .is_some_and(|it| it.spare.length < needed)
+        {
+            self.candidate = None;
+        }
+    }
+
+    fn take_candidate(&mut self, needed: u64) -> Result<Candidate, AppendError> {
+        let fitting = |spare: &&(usize, u64)| spare.1 >= needed;
+        let lengths: Vec<(usize, u64)> =
+            (0..).zip(self.spares.iter().map(|it| it.length)).collect();
+        let smallest = lengths
+            .iter()
+            .filter(fitting)
+            .min_by_key(|(_, length)| *length);
+        let (index, _) = smallest.ok_or(AppendError::NoSpare)?;
+        Ok(Candidate {
+            spare: self.spares.remove(*index),
+            number: 0,
+            salt: rand::random(),
+        })
+    }
+}
+
+/// Batches are padded to blocks where a torn write could reach into an acknowledged one.
+#[must_use]
+pub fn alignment(disk: &dyn Disk) -> usize {
+    if disk.prewrites() {
+        BLOCK_BYTES
+    } else {
+        super::format::RECORD_ALIGNMENT
+    }
+}
+
+/// The header is durable under the spare's name before the file has a segment's, and the name is
+/// durable before the first batch.
+fn begin_segment(
+    disk: &dyn Disk,
+    kind: Kind,
+    candidate: &mut Candidate,
+    standing: &Standing,
+) -> Result<(), AppendError> {
+    let header = Header {
+        kind,
+        log: standing.log,
+        segment: candidate.number,
+        salt: candidate.salt,
+        first_batch: standing.next_batch,
+    };
+    let name = segment_name(candidate.number);
+    let file = Arc::clone(&candidate.spare.file);
+    let mut rename = || -> io::Result<()> {
+        if candidate.spare.name != name {
+            disk.rename(&candidate.spare.name, &name)?;
+            candidate.spare.name.clone_from(&name);
+        }
+        Ok(())
+    };
+    if seeded::is(Bug::RenameBeforeHeader) {
+        rename()?;
+    }
+    write_all_at(&*file, &header.encode(), 0)?;
+    file.sync()?;
+    rename()?;
+    if !seeded::is(Bug::SkipFolderSync) {
+        disk.sync_folder()?;
+    }
+    if disk.is_named(&name, &*file)? {
+        Ok(())
+    } else {
+        Err(AppendError::Gone(name))
+    }
+}
+
+fn write_batch(disk: &dyn Disk, active: &Active, bytes: &[u8]) -> Result<(), AppendError> {
+    if !disk.is_named(&active.name, &*active.file)? {
+        return Err(AppendError::Gone(active.name.clone()));
+    }
+    write_all_at(&*active.file, bytes, active.offset)?;
+    if !seeded::is(Bug::SkipSync) {
+        active.file.sync()?;
+    }
+    Ok(())
+}

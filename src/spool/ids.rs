@@ -1,0 +1,124 @@
+//! The ids of accepted events: those of segments that the index does not have yet, in memory, and
+//! behind them the index. The log decides: an id is known only through a record that was durable,
+//! and a hit counts only if that record was not lost.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::index::{Entry, IdIndex, Known};
+use crate::event::EventId;
+
+/// Bytes that an id takes in memory, about: twice in tables that are partly empty.
+const BYTES_OF_AN_ID: usize = 112;
+/// Beyond so many bytes the ids of the oldest segment are forgotten: the index cannot be written.
+const MAX_BYTES: usize = 64 << 20;
+
+/// The ids of one segment.
+#[derive(Debug)]
+struct OfSegment {
+    segment: u64,
+    entries: Arc<Vec<Entry>>,
+    /// No more are added.
+    is_sealed: bool,
+}
+
+/// The ids.
+#[derive(Debug)]
+pub(super) struct Ids {
+    recent: HashMap<EventId, Known>,
+    segments: VecDeque<OfSegment>,
+    entries: usize,
+    index: Arc<dyn IdIndex>,
+}
+
+impl Ids {
+    pub fn new(index: Arc<dyn IdIndex>) -> Self {
+        Self {
+            recent: HashMap::new(),
+            segments: VecDeque::new(),
+            entries: 0,
+            index,
+        }
+    }
+
+    pub fn index(&self) -> &Arc<dyn IdIndex> {
+        &self.index
+    }
+
+    /// What is known of an id. One that the index cannot tell is unknown: a second copy is published.
+    pub fn find(&self, id: EventId) -> Option<Known> {
+        let recent = self.recent.get(&id).copied();
+        recent.or_else(|| self.index.find(id).ok().flatten())
+    }
+
+    /// A record with this id is durable. Returns how many older ids had to be forgotten.
+    pub fn add(&mut self, segment: u64, entry: Entry) -> u64 {
+        let known = Known {
+            digest: entry.digest,
+            sequence: entry.sequence,
+        };
+        self.recent.insert(entry.id, known);
+        match self.segments.back_mut() {
+            Some(last) if last.segment == segment && !last.is_sealed => {
+                Arc::make_mut(&mut last.entries).push(entry);
+            }
+            _ => self.segments.push_back(OfSegment {
+                segment,
+                entries: Arc::new(vec![entry]),
+                is_sealed: false,
+            }),
+        }
+        self.entries += 1;
+        let mut forgotten = 0;
+        while self.entries * BYTES_OF_AN_ID > MAX_BYTES && self.segments.len() > 1 {
+            forgotten += self.forget_oldest();
+        }
+        forgotten
+    }
+
+    /// Nothing is added any more to the segments up to here.
+    pub fn seal(&mut self) {
+        for segment in &mut self.segments {
+            segment.is_sealed = true;
+        }
+    }
+
+    /// The ids of the oldest segment that can go into the index.
+    pub fn to_index(&self) -> Option<Arc<Vec<Entry>>> {
+        let first = self.segments.front().filter(|first| first.is_sealed)?;
+        Some(Arc::clone(&first.entries))
+    }
+
+    /// Whether the ids of this segment are in memory alone.
+    pub fn holds(&self, segment: u64) -> bool {
+        self.segments.iter().any(|of| of.segment == segment)
+    }
+
+    /// Those ids are in the index now, or shall not be kept. Returns how many they are.
+    pub fn forget_oldest(&mut self) -> u64 {
+        let Some(first) = self.segments.pop_front() else {
+            return 0;
+        };
+        self.entries -= first.entries.len();
+        for entry in &*first.entries {
+            if self
+                .recent
+                .get(&entry.id)
+                .is_some_and(|known| known.sequence == entry.sequence)
+            {
+                self.recent.remove(&entry.id);
+            }
+        }
+        first.entries.len() as u64
+    }
+
+    /// An event of which nothing was kept: the next copy is a new one.
+    pub fn forget(&mut self, id: EventId) {
+        self.recent.remove(&id);
+        for of in &mut self.segments {
+            Arc::make_mut(&mut of.entries).retain(|entry| entry.id != id);
+        }
+        // An index that cannot be written only keeps what it has.
+        let _ = self.index.remove(id);
+    }
+}

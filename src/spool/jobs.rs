@@ -1,0 +1,103 @@
+//! What waits for the maintenance thread: everything that an answer must not wait for.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::command::{Burial, Reply, SpoolUnavailable};
+use super::index::Entry;
+use super::letters::LetterName;
+use super::segments::Segment;
+
+/// A dead letter to be written, and who waits for it.
+#[derive(Debug)]
+pub(super) struct WriteLetter {
+    pub burial: Burial,
+    pub reply: Reply<Result<(), SpoolUnavailable>>,
+}
+
+/// A segment that nothing in is waited for.
+#[derive(Debug)]
+pub(super) struct Recyclable {
+    pub segment: Arc<Segment>,
+    /// Whether it is to be kept under another name.
+    pub is_damaged: bool,
+    /// Whether another spare is wanted.
+    pub is_wanted: bool,
+}
+
+/// Ids that go into the index.
+#[derive(Debug)]
+pub(super) struct ToIndex {
+    pub entries: Arc<Vec<Entry>>,
+    /// The index is complete through this sequence then.
+    pub through: u64,
+}
+
+/// A sealed segment whose ids the index lacks.
+#[derive(Debug)]
+pub(super) struct Rebuild {
+    pub segment: Arc<Segment>,
+    pub end: u64,
+    pub sequences: Range<u64>,
+}
+
+/// The work that waits.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// The length of a spare that is wanted.
+    pub spare: Option<u64>,
+    pub letters: VecDeque<WriteLetter>,
+    pub removals: VecDeque<LetterName>,
+    pub recyclable: VecDeque<Recyclable>,
+    pub to_index: Option<ToIndex>,
+    /// Oldest first; before anything else goes into the index.
+    pub rebuild: VecDeque<Rebuild>,
+    /// Read what still waits in this sparse segment.
+    pub copies: Option<u64>,
+    /// Forget old ids.
+    pub expire: bool,
+    pub stop: bool,
+}
+
+/// The work, and the word that there is some.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    work: Mutex<Work>,
+    changed: Condvar,
+}
+
+impl Jobs {
+    /// Adds work.
+    pub fn add(&self, add: impl FnOnce(&mut Work)) {
+        add(&mut self.lock());
+        self.changed.notify_one();
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for work, or for the time to pass.
+    pub fn wait(&self, at_most: Duration) {
+        let work = self.lock();
+        if work.is_empty() && !work.stop {
+            drop(self.changed.wait_timeout(work, at_most));
+        }
+    }
+}
+
+impl Work {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.spare.is_none()
+            && self.letters.is_empty()
+            && self.removals.is_empty()
+            && self.recyclable.is_empty()
+            && self.to_index.is_none()
+            && self.rebuild.is_empty()
+            && self.copies.is_none()
+            && !self.expire
+    }
+}

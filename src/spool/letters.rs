@@ -1,0 +1,281 @@
+//! Dead letters: one file for each event and sink that can never take it. A letter is durable
+//! before the event leaves the log for that sink, and requeueing writes a record before the letter
+//! goes, so that a crash in between leaves one too many and never one too few.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::record::Record;
+use crate::log::codec::{Decoder, put, put_bytes};
+use crate::log::disk::{Disk, read_exact_at, write_all_at};
+use crate::name::SinkName;
+use crate::seeded::{self, Bug};
+
+const MAGIC: &[u8; 8] = b"HFletter";
+const VERSION: u64 = 1;
+/// Magic and checksum.
+const HEAD_BYTES: usize = 12;
+const SUFFIX: &str = ".letter";
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// What a dead letter is called: the sequence of its event, and the sink that cannot take it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterName {
+    /// The sequence.
+    pub sequence: u64,
+    /// The sink.
+    pub sink: SinkName,
+}
+
+impl fmt::Display for LetterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.sequence, self.sink)
+    }
+}
+
+/// A text is no name of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a dead letter is called by its sequence and its sink, such as 4711-kafka")]
+pub struct LetterNameError;
+
+impl FromStr for LetterName {
+    type Err = LetterNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (sequence, sink) = text.split_once('-').ok_or(LetterNameError)?;
+        let name = Self {
+            sequence: sequence.parse().map_err(|_| LetterNameError)?,
+            sink: SinkName::parse(sink).map_err(|_| LetterNameError)?,
+        };
+        (name.to_string() == text)
+            .then_some(name)
+            .ok_or(LetterNameError)
+    }
+}
+
+impl serde::Serialize for LetterName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for LetterName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// An event that was set aside.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub name: LetterName,
+    pub reason: String,
+    pub detail: String,
+    pub set_aside_at: Timestamp,
+    pub record: Arc<Record>,
+}
+
+/// Why a letter cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LetterError {
+    /// There is none of this name.
+    #[error("there is no such dead letter")]
+    Missing,
+    /// Its bytes are not what was written.
+    #[error("the dead letter does not check; look at its file, then drop it")]
+    Damaged,
+    /// What the system says.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl From<io::Error> for LetterError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            io::ErrorKind::UnexpectedEof => Self::Damaged,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// The folder of the dead letters. Names and sizes are kept in memory, what they say on the disk.
+#[derive(Debug)]
+pub(super) struct Letters {
+    disk: Arc<dyn Disk>,
+    sizes: Mutex<BTreeMap<LetterName, u64>>,
+}
+
+impl Letters {
+    /// Looks at the folder. Where it may be changed, what was not finished is removed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(disk: Arc<dyn Disk>, may_change: bool) -> io::Result<Self> {
+        let mut sizes = BTreeMap::new();
+        for file in disk.list()? {
+            if file.ends_with(TEMPORARY_SUFFIX) && may_change {
+                disk.remove(&file)?;
+            }
+            let name = file.strip_suffix(SUFFIX).and_then(|name| name.parse().ok());
+            if let Some(name) = name {
+                sizes.insert(name, disk.open(&file)?.length()?);
+            }
+        }
+        Ok(Self {
+            disk,
+            sizes: Mutex::new(sizes),
+        })
+    }
+
+    /// No letters, in a folder that has none.
+    pub fn none(disk: Arc<dyn Disk>) -> Self {
+        Self {
+            disk,
+            sizes: Mutex::default(),
+        }
+    }
+
+    /// Writes a letter and returns once it is durable; whether it is new.
+    ///
+    /// # Errors
+    /// What the system says. It may be there all the same, and writing it again makes no second one.
+    pub fn write(&self, letter: &Letter) -> io::Result<bool> {
+        let bytes = letter.encode();
+        let file_name = format!("{}{SUFFIX}", letter.name);
+        let temporary = format!("{file_name}{TEMPORARY_SUFFIX}");
+        let written = || {
+            let file = self.disk.create(&temporary)?;
+            write_all_at(&*file, &bytes, 0)?;
+            file.sync()?;
+            self.disk.rename(&temporary, &file_name)?;
+            self.disk.sync_folder()
+        };
+        if let Err(error) = written() {
+            // Where it stays, the next start removes it.
+            let _ = self.disk.remove(&temporary);
+            return Err(error);
+        }
+        let size = bytes.len() as u64;
+        Ok(self.lock().insert(letter.name.clone(), size).is_none())
+    }
+
+    /// Makes sure of a letter that was found: what a start sees need not be on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn write_again(&self, name: &LetterName) -> Result<(), LetterError> {
+        let letter = self.read(name)?;
+        self.write(&letter)?;
+        Ok(())
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// When it is not there or does not check.
+    pub fn read(&self, name: &LetterName) -> Result<Letter, LetterError> {
+        let file = self.disk.open(&format!("{name}{SUFFIX}"))?;
+        let length = usize::try_from(file.length()?).map_err(|_| LetterError::Damaged)?;
+        let mut bytes = vec![0; length];
+        read_exact_at(&*file, &mut bytes, 0)?;
+        Letter::decode(name, &bytes).ok_or(LetterError::Damaged)
+    }
+
+    /// Removes one, durably; whether it was there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove(&self, name: &LetterName) -> io::Result<bool> {
+        match self.disk.remove(&format!("{name}{SUFFIX}")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => self.disk.sync_folder()?,
+        }
+        Ok(self.lock().remove(name).is_some())
+    }
+
+    /// The names after one, in order, at most so many.
+    pub fn names_after(&self, after: Option<&LetterName>, limit: usize) -> Vec<LetterName> {
+        let sizes = self.lock();
+        let names = sizes
+            .keys()
+            .filter(|name| after.is_none_or(|after| *name > after));
+        names.take(limit).cloned().collect()
+    }
+
+    /// How many there are for a sink.
+    pub fn count(&self, sink: &SinkName) -> usize {
+        self.lock().keys().filter(|name| name.sink == *sink).count()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> u64 {
+        self.lock().values().sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LetterName, u64>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Letter {
+    /// The file: magic, checksum, then version, sequence, reason, detail, time and payload.
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(MAGIC);
+        bytes.extend([0; 4]);
+        put(&mut bytes, VERSION);
+        put(&mut bytes, self.name.sequence);
+        put_bytes(&mut bytes, self.name.sink.as_str().as_bytes());
+        put_bytes(&mut bytes, self.reason.as_bytes());
+        put_bytes(&mut bytes, self.detail.as_bytes());
+        put(
+            &mut bytes,
+            self.set_aside_at.as_microsecond().cast_unsigned(),
+        );
+        put_bytes(&mut bytes, &self.record.encode());
+        let crc = crc32c::crc32c(&bytes[HEAD_BYTES..]);
+        bytes[8..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn decode(name: &LetterName, bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
+        let crc = u32::from_le_bytes(head[8..].try_into().ok()?);
+        if !head.starts_with(MAGIC) || crc32c::crc32c(rest) != crc {
+            return None;
+        }
+        let mut decoder = Decoder(rest);
+        if decoder.number()? != VERSION {
+            return None;
+        }
+        let written = LetterName {
+            sequence: decoder.number()?,
+            sink: SinkName::parse(decoder.text()?).ok()?,
+        };
+        let letter = Self {
+            reason: decoder.text()?.to_owned(),
+            detail: decoder.text()?.to_owned(),
+            set_aside_at: Timestamp::from_microsecond(decoder.number()?.cast_signed()).ok()?,
+            record: Arc::new(Record::decode(written.sequence, decoder.bytes()?).ok()?),
+            name: written,
+        };
+        (letter.name == *name).then_some(letter)
+    }
+}
+
+/// The letter first, then progress: unless the bug is to do it the other way round.
+pub(super) fn progress_comes_first() -> bool {
+    seeded::is(Bug::ProgressBeforeLetter)
+}

@@ -1,0 +1,325 @@
+//! The thread for everything that no answer waits for: spares, dead letters, the index of ids,
+//! recycling, and copies of what still waits in sparse segments. Each [`Maintenance::step`] is one
+//! piece of work, bounded in bytes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::command::{Command, Done, NoSpare, SpoolUnavailable};
+use super::index::IdIndex;
+use super::jobs::{Recyclable, ToIndex, WriteLetter};
+use super::letters::{Letter, LetterName, progress_comes_first};
+use super::open::ids_of;
+use super::record::Record;
+use super::shared::Shared;
+use crate::event::EventId;
+use crate::log::disk::{Disk, is_full};
+use crate::log::segment::{SpareMaker, kept_name, recycle, segment_name};
+use crate::seeded::{self, Bug};
+
+/// Damaged segments that are kept; beyond it the oldest goes.
+const MAX_KEPT: usize = 4;
+/// Bytes of records that are copied forward at once.
+const COPY_BYTES: usize = 1 << 20;
+/// Records that are copied forward at once.
+const COPY_RECORDS: usize = 256;
+const SECONDS_OF_AN_HOUR: i64 = 3600;
+/// How often the thread looks by itself.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The maintenance of a spool.
+#[derive(Debug)]
+pub(super) struct Maintenance {
+    shared: Arc<Shared>,
+    disk: Arc<dyn Disk>,
+    index: Arc<dyn IdIndex>,
+    done: Sender<Command>,
+    maker: Option<SpareMaker>,
+    last_spare: u64,
+    /// Kept segments: number and bytes, oldest first.
+    kept: Vec<(u64, u64)>,
+    /// How long ids are remembered.
+    window: Duration,
+    segment_bytes: u64,
+}
+
+/// What a maintenance begins with.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub shared: Arc<Shared>,
+    pub disk: Arc<dyn Disk>,
+    pub index: Arc<dyn IdIndex>,
+    pub done: Sender<Command>,
+    pub last_spare: u64,
+    pub kept: Vec<(u64, u64)>,
+    pub window: Duration,
+    pub segment_bytes: u64,
+}
+
+impl Maintenance {
+    pub fn new(beginning: Beginning) -> Self {
+        let Beginning {
+            shared,
+            disk,
+            index,
+            done,
+            last_spare,
+            kept,
+            window,
+            segment_bytes,
+        } = beginning;
+        Self {
+            shared,
+            disk,
+            index,
+            done,
+            maker: None,
+            last_spare,
+            kept,
+            window,
+            segment_bytes,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        while !self.shared.jobs.lock().stop {
+            if !self.step() {
+                self.shared.jobs.wait(PAUSE);
+            }
+        }
+        // What has been asked for and costs nobody a wait is done: letters and their removal.
+        while self.write_letter() || self.remove_letter() {}
+    }
+
+    /// Does one piece of work; whether there was any.
+    pub fn step(&mut self) -> bool {
+        self.make_spare()
+            || self.write_letter()
+            || self.remove_letter()
+            || self.recycle()
+            || self.rebuild_index()
+            || self.enter_ids()
+            || self.read_copies()
+            || self.forget_ids()
+    }
+
+    fn tell(&self, done: Done) {
+        // The owner may have ended.
+        let _ = self.done.send(Command::Done(done));
+    }
+
+    fn make_spare(&mut self) -> bool {
+        if self.maker.is_none() {
+            let Some(length) = self.shared.jobs.lock().spare.take() else {
+                return false;
+            };
+            self.last_spare += 1;
+            self.maker = Some(SpareMaker::new(self.last_spare, length));
+        }
+        let Some(maker) = self.maker.as_mut() else {
+            return false;
+        };
+        match maker.step(&*self.disk) {
+            Ok(None) => {}
+            Ok(Some(spare)) => {
+                self.maker = None;
+                self.tell(Done::Spare(spare));
+            }
+            Err(error) => {
+                self.maker = None;
+                let cause = if is_full(&error) {
+                    NoSpare::Full
+                } else {
+                    NoSpare::Failed
+                };
+                tracing::warn!(%error, "a file for the spool cannot be made");
+                self.tell(Done::NoSpare(cause));
+            }
+        }
+        true
+    }
+
+    fn write_letter(&mut self) -> bool {
+        let Some(WriteLetter { burial, reply }) = self.shared.jobs.lock().letters.pop_front()
+        else {
+            return false;
+        };
+        if progress_comes_first() {
+            self.shared.set_aside(&burial);
+        }
+        let written = self.letter_is_written(&burial);
+        if written.is_ok() {
+            self.shared.set_aside(&burial);
+            if !self.shared.keeps_letters {
+                // Nothing is kept of it, so the sender's next try must not pass for a duplicate.
+                self.tell(Done::NothingKept(burial.record.event().id()));
+            }
+        }
+        // The dispatcher may be gone; the letter is written all the same.
+        let _ = reply.send(written);
+        true
+    }
+
+    fn letter_is_written(&self, burial: &super::Burial) -> Result<(), SpoolUnavailable> {
+        if !self.shared.keeps_letters || seeded::is(Bug::DropDeadLetter) {
+            return Ok(());
+        }
+        let sink = self.shared.lock().state.name_of(burial.sink);
+        let letter = Letter {
+            name: LetterName {
+                sequence: burial.record.position().sequence,
+                sink,
+            },
+            reason: burial.reason.as_str().to_owned(),
+            detail: burial.detail.clone(),
+            set_aside_at: Timestamp::now(),
+            record: Arc::clone(&burial.record),
+        };
+        match self.shared.letters.write(&letter) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, letter = %letter.name, "a dead letter cannot be written; its event goes on waiting");
+                Err(if is_full(&error) {
+                    SpoolUnavailable::DiskFull
+                } else {
+                    SpoolUnavailable::Unwritable
+                })
+            }
+        }
+    }
+
+    /// Letters whose place a record has taken.
+    fn remove_letter(&mut self) -> bool {
+        let Some(name) = self.shared.jobs.lock().removals.pop_front() else {
+            return false;
+        };
+        match self.shared.letters.remove(&name) {
+            Ok(_) => {
+                self.shared.lock().state.requeued.retain(|it| *it != name);
+                self.shared.show_letters();
+            }
+            // The next start removes it: the record that took its place says so.
+            Err(error) => {
+                tracing::warn!(%error, letter = %name, "a requeued dead letter cannot be removed now")
+            }
+        }
+        true
+    }
+
+    fn recycle(&mut self) -> bool {
+        let next = {
+            let mut work = self.shared.jobs.lock();
+            // Nobody new can come to hold it; those who read go on reading it until they are done.
+            let at = work
+                .recyclable
+                .iter()
+                .position(|it| Arc::strong_count(&it.segment) == 1);
+            at.and_then(|at| work.recyclable.remove(at))
+        };
+        let Some(recyclable) = next else { return false };
+        let length = recyclable.segment.length;
+        match self.try_recycle(&recyclable) {
+            Ok(done) => done.into_iter().for_each(|done| self.tell(done)),
+            Err(error) => {
+                tracing::warn!(%error, segment = recyclable.segment.number, "a segment cannot be recycled; the next start does it");
+                self.tell(Done::Removed(length));
+            }
+        }
+        true
+    }
+
+    fn try_recycle(&mut self, recyclable: &Recyclable) -> io::Result<Vec<Done>> {
+        let (number, length) = (recyclable.segment.number, recyclable.segment.length);
+        if recyclable.is_damaged {
+            self.disk
+                .rename(&segment_name(number), &kept_name(number))?;
+            self.disk.sync_folder()?;
+            self.kept.push((number, length));
+            let mut done = vec![Done::Kept(length)];
+            if self.kept.len() > MAX_KEPT {
+                let (oldest, bytes) = self.kept.remove(0);
+                self.disk.remove(&kept_name(oldest))?;
+                done.push(Done::NotKept(bytes));
+            }
+            return Ok(done);
+        }
+        if !recyclable.is_wanted || length > self.segment_bytes {
+            self.disk.remove(&segment_name(number))?;
+            self.disk.sync_folder()?;
+            return Ok(vec![Done::Removed(length)]);
+        }
+        self.last_spare += 1;
+        let spare = recycle(&*self.disk, number, self.last_spare, length)?;
+        Ok(vec![Done::Recycled(spare)])
+    }
+
+    /// Ids of sealed segments that the index lacks, one segment at a time.
+    fn rebuild_index(&mut self) -> bool {
+        let Some(rebuild) = self.shared.jobs.lock().rebuild.pop_front() else {
+            return false;
+        };
+        let entries = ids_of(&rebuild.segment, rebuild.end, &rebuild.sequences);
+        let through = rebuild.sequences.end.saturating_sub(1);
+        if let Err(error) = self.index.add(&entries, through) {
+            tracing::warn!(%error, "ids cannot be entered into their index; another copy of their events would be published");
+            self.shared
+                .metrics
+                .spool_forgotten_ids_total
+                .inc_by(entries.len() as u64);
+        }
+        true
+    }
+
+    fn enter_ids(&mut self) -> bool {
+        let Some(ToIndex { entries, through }) = self.shared.jobs.lock().to_index.take() else {
+            return false;
+        };
+        match self.index.add(&entries, through) {
+            Ok(forgotten) => self.tell(Done::Indexed(forgotten)),
+            Err(error) => {
+                tracing::warn!(%error, "ids cannot be entered into their index; it is tried again");
+                self.tell(Done::NotIndexed);
+            }
+        }
+        true
+    }
+
+    fn forget_ids(&mut self) -> bool {
+        if !std::mem::take(&mut self.shared.jobs.lock().expire) {
+            return false;
+        }
+        let verified = self.shared.lock().state.verified;
+        let window = i64::try_from(self.window.as_secs()).unwrap_or(i64::MAX);
+        let Ok(before) = Timestamp::from_second(verified.saturating_sub(window).max(0)) else {
+            return true;
+        };
+        let hour = u32::try_from(before.as_second() / SECONDS_OF_AN_HOUR).unwrap_or(0);
+        let is_pending = |sequence| self.shared.lock().state.is_pending(sequence);
+        match self
+            .index
+            .expire(EventId::lower_bound(before), hour, &is_pending)
+        {
+            Ok(expired) if expired.more => self.shared.jobs.add(|work| work.expire = true),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old ids cannot be forgotten now"),
+        }
+        true
+    }
+
+    /// Reads what still waits in a sparse segment, for the owner to write it anew.
+    fn read_copies(&mut self) -> bool {
+        let Some(segment) = self.shared.jobs.lock().copies.take() else {
+            return false;
+        };
+        let sequences = self.shared.lock().state.pending_in(segment, COPY_RECORDS);
+        let records = self.shared.read(&sequences, COPY_BYTES).unwrap_or_default();
+        let copy = |record: &Arc<Record>| (record.position().sequence, record.encode());
+        self.tell(Done::Copies(records.iter().map(copy).collect()));
+        true
+    }
+}

@@ -1,0 +1,539 @@
+//! The thread that writes: it takes whatever waits, writes it as one batch, syncs, and only then
+//! answers. It is a state machine whose [`Owner::step`] does what can be done now, so that a test
+//! can put any order of events, failures and crashes between two steps.
+
+mod copies;
+mod plan;
+mod room;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::Settings;
+use super::clock::VerifiedClock;
+use super::command::{
+    Append, Appended, Command, Done, Milestone, NoSpare, Reply, SpoolUnavailable,
+};
+use super::ids::Ids;
+use super::index::Entry;
+use super::items::{self, Item};
+use super::jobs::ToIndex;
+use super::letters::LetterName;
+use super::record::Record;
+use super::replies::ReplyBatches;
+use super::segments::Segment;
+use super::shared::{Inner, Shared};
+use super::state::{SegmentState, Unwritten};
+use crate::event::{EventId, SinkSet};
+use crate::log::index::BatchPlace;
+use crate::log::writer::{AppendError, Content, Placed, Writer};
+use crate::seeded::{self, Bug};
+use plan::Planned;
+use room::Room;
+pub(super) use room::segment_bytes_of;
+
+/// How long progress may wait for a batch to ride in, and how often a disk that fails is tried.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+/// The pauses after failures in a row, from the second on.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How often old ids are looked for.
+const EXPIRE_PAUSE: Duration = Duration::from_secs(60);
+
+/// A batch that nobody knows the outcome of, found by a start: its records are written anew first.
+#[derive(Debug)]
+pub(super) struct UnprovenTail {
+    pub records: Vec<(u64, Vec<u8>)>,
+    pub sinks: Vec<(u64, SinkSet)>,
+}
+
+/// The owner of the log's writing end.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) shared: Arc<Shared>,
+    settings: Settings,
+    pub(super) writer: Writer,
+    ids: Ids,
+    tail: Option<UnprovenTail>,
+    queue: VecDeque<Append>,
+    /// Segments in which nothing was ever acknowledged, to be recycled once a batch is.
+    dead: Vec<Arc<Segment>>,
+    /// The sinks of the last batch's records.
+    previous_sinks: Vec<(u64, SinkSet)>,
+    /// Whether a later batch is still to show that the last one was acknowledged.
+    is_unproven: bool,
+    failures: u32,
+    retry_at: Option<Instant>,
+    ticked_at: Instant,
+    expired_at: Instant,
+    clock: VerifiedClock,
+    items: Vec<u8>,
+    room: Room,
+    /// Records that wait to be copied forward, and whether more are being read.
+    copies: Vec<(u64, Vec<u8>)>,
+    is_copying: bool,
+    closing: Option<Reply<()>>,
+}
+
+/// What an owner begins with.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub shared: Arc<Shared>,
+    pub settings: Settings,
+    pub writer: Writer,
+    pub ids: Ids,
+    pub tail: Option<UnprovenTail>,
+    pub dead: Vec<Arc<Segment>>,
+    /// Bytes of files that are neither segments nor spares nor letters.
+    pub kept_bytes: u64,
+    pub segment_bytes: u64,
+}
+
+impl Owner {
+    pub fn new(beginning: Beginning, now: Instant) -> Self {
+        let Beginning {
+            shared,
+            settings,
+            writer,
+            ids,
+            tail,
+            dead,
+            kept_bytes,
+            segment_bytes,
+        } = beginning;
+        let verified = shared.lock().state.verified;
+        let mut owner = Self {
+            room: Room::new(&settings, kept_bytes, segment_bytes),
+            shared,
+            writer,
+            ids,
+            tail,
+            queue: VecDeque::new(),
+            dead,
+            previous_sinks: Vec::new(),
+            is_unproven: false,
+            failures: 0,
+            retry_at: None,
+            ticked_at: now,
+            expired_at: now,
+            clock: VerifiedClock::new(verified, now),
+            items: Vec::new(),
+            copies: Vec::new(),
+            is_copying: false,
+            closing: None,
+            settings,
+        };
+        owner.ids.seal();
+        owner.shared.flags.writable.store(true, Ordering::Relaxed);
+        owner.shared.metrics.spool_writable.set(1);
+        owner.limit(owner.settings.limits);
+        owner.want_files();
+        owner
+    }
+
+    /// Runs until it is told to close or every handle is gone.
+    pub fn run(mut self, inbox: &Receiver<Command>, release: impl FnOnce()) {
+        loop {
+            match inbox.recv_timeout(self.patience()) {
+                Ok(command) => self.take(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.take_waiting(inbox);
+            self.step(Instant::now());
+            if self.closing.is_some() {
+                break;
+            }
+        }
+        self.finish(Instant::now());
+        let closing = self.closing.take();
+        // The folder is free for another owner before anybody hears of it.
+        drop(self);
+        release();
+        if let Some(reply) = closing {
+            // Whoever asked may have run into its own deadline.
+            let _ = reply.send(());
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.retry_at.is_some() {
+            FIRST_PAUSE
+        } else {
+            TICK
+        }
+    }
+
+    /// Takes all commands that wait, up to one group.
+    pub fn take_waiting(&mut self, inbox: &Receiver<Command>) {
+        while self.queue.len() < plan::GROUP_EVENTS
+            && self.closing.is_none()
+            && let Ok(command) = inbox.try_recv()
+        {
+            self.take(command);
+        }
+    }
+
+    /// Sorts one command in.
+    pub fn take(&mut self, command: Command) {
+        match command {
+            Command::Append(append) => self.queue.push_back(*append),
+            Command::Done(done) => self.take_done(done),
+            Command::Limit(limits) => self.limit(limits),
+            // Whoever asked may have run into its own deadline.
+            Command::Pulse(reply) => drop(reply.send(())),
+            Command::Close(reply) => self.closing = Some(reply),
+        }
+    }
+
+    fn limit(&mut self, limits: super::Limits) {
+        self.settings.limits = limits;
+        self.room.limit(limits.max_bytes);
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let metrics = &self.shared.metrics;
+        metrics.spool_max_bytes.set(signed(limits.max_bytes));
+        metrics.spool_max_events.set(signed(limits.max_events));
+    }
+
+    /// Does what can be done now: one batch at most.
+    pub fn step(&mut self, now: Instant) {
+        if self.tail.is_some() && self.may_try(now) {
+            self.write_tail(now);
+        }
+        let is_due = now.saturating_duration_since(self.ticked_at) >= TICK;
+        if self.queue.is_empty() {
+            self.write_copies(now);
+            if is_due {
+                self.ticked_at = now;
+                self.tick(now);
+            }
+        } else if !self.may_try(now) {
+            self.refuse_all(self.room.cause());
+        } else if self.tail.is_some() {
+            // What may have been answered before comes first; without room for it there is none.
+            self.refuse_if_stuck();
+        } else {
+            self.write_group(now);
+        }
+        self.show();
+    }
+
+    fn may_try(&self, now: Instant) -> bool {
+        self.retry_at.is_none_or(|at| now >= at)
+    }
+
+    /// Once a second without events: progress, the evidence for the last batch, and old ids.
+    fn tick(&mut self, now: Instant) {
+        self.want_files();
+        self.want_copies();
+        if self.tail.is_some() || !self.may_try(now) {
+            return;
+        }
+        let has_news = !self.shared.lock().state.unwritten.is_empty();
+        let must_snapshot = self.is_snapshot_wanted();
+        if has_news || self.is_unproven || must_snapshot || self.failures > 0 {
+            self.write_without_records(now);
+        }
+        if now.saturating_duration_since(self.expired_at) >= EXPIRE_PAUSE {
+            self.expired_at = now;
+            self.shared.jobs.add(|work| work.expire = true);
+        }
+    }
+
+    fn write_without_records(&mut self, now: Instant) {
+        match self.room.for_progress(&self.writer, self.items_bytes(0).0) {
+            Ok(()) => drop(self.write(Vec::new(), now)),
+            Err(_) => self.want_files(),
+        }
+    }
+
+    fn write_group(&mut self, now: Instant) {
+        let planned = self.plan(None);
+        if planned.is_empty() {
+            self.answer(planned, None);
+            return;
+        }
+        let bytes = planned.payload_bytes();
+        match self
+            .room
+            .for_events(&self.writer, &bytes, self.items_bytes(bytes.len()))
+        {
+            Ok(()) => {}
+            Err(wanted) => {
+                self.put_back(planned);
+                self.want(wanted);
+                self.refuse_if_stuck();
+                return;
+            }
+        }
+        let requeued = planned.requeued();
+        match self.write_planned(&planned, now) {
+            Ok(placed) => {
+                self.answer(planned, Some(placed));
+                if !requeued.is_empty() {
+                    self.shared.jobs.add(|work| work.removals.extend(requeued));
+                }
+            }
+            Err(cause) => self.refuse(planned, cause),
+        }
+        if now.saturating_duration_since(self.ticked_at) >= TICK {
+            self.ticked_at = now;
+            self.want_files();
+        }
+    }
+
+    fn write_planned(
+        &mut self,
+        planned: &Planned,
+        now: Instant,
+    ) -> Result<Placed, SpoolUnavailable> {
+        let mut extra: Vec<Item> = planned.requeued().into_iter().map(Item::Requeued).collect();
+        if let Some(received) = planned.latest_received_at() {
+            extra.push(Item::Verified(self.clock.observe(received, now)));
+        }
+        extra.push(Item::Sinks(planned.sinks()));
+        let parts: Vec<[&[u8]; 2]> = planned.payloads();
+        let records: Vec<&[&[u8]]> = parts.iter().map(|parts| &parts[..]).collect();
+        let placed = self.append(&records, &[], extra, now)?;
+        self.previous_sinks = planned.sinks();
+        Ok(placed)
+    }
+
+    fn write(&mut self, extra: Vec<Item>, now: Instant) -> Result<Placed, SpoolUnavailable> {
+        let placed = self.append(&[], &[], extra, now)?;
+        self.previous_sinks.clear();
+        Ok(placed)
+    }
+
+    /// Writes one batch with what the log does not know yet, into a fresh segment where the active
+    /// one has no room, and with a snapshot where one is due.
+    fn append(
+        &mut self,
+        records: &[&[&[u8]]],
+        copies: &[(u64, &[&[u8]])],
+        extra: Vec<Item>,
+        now: Instant,
+    ) -> Result<Placed, SpoolUnavailable> {
+        let started = Instant::now();
+        let (unwritten, done) = self.take_news();
+        let predecessor = self.writer.active().map(|(number, _)| number);
+        let payloads = || {
+            let copies = copies.iter().map(|(_, parts)| *parts);
+            let all = records.iter().copied().chain(copies);
+            all.map(|parts| parts.iter().map(|part| part.len()).sum())
+        };
+        let result = self.begin_batch(&unwritten, extra, payloads, predecessor);
+        let result = result.and_then(|is_snapshot| {
+            let content = Content {
+                items: &self.items,
+                is_snapshot,
+                copies,
+                records,
+            };
+            Ok((self.writer.append(content)?, is_snapshot))
+        });
+        match result {
+            Ok((placed, is_snapshot)) => {
+                self.written(placed, is_snapshot, &done, predecessor);
+                self.is_unproven = !records.is_empty();
+                let metrics = &self.shared.metrics;
+                metrics
+                    .spool_commit_duration_seconds
+                    .observe(started.elapsed().as_secs_f64());
+                Ok(placed)
+            }
+            Err(error) => {
+                self.shared.lock().state.unwritten.put_back(unwritten);
+                Err(self.failed(&error, now))
+            }
+        }
+    }
+
+    /// Puts the items together; rolls to a fresh segment where the batch does not fit.
+    fn begin_batch<I: Iterator<Item = usize>>(
+        &mut self,
+        unwritten: &Unwritten,
+        extra: Vec<Item>,
+        payloads: impl Fn() -> I,
+        predecessor: Option<u64>,
+    ) -> Result<bool, AppendError> {
+        let previous = Item::PreviousSinks(self.previous_sinks.clone());
+        let mut small = unwritten.items();
+        small.extend(extra);
+        small.push(previous);
+        let alignment = self.writer.alignment();
+        let length = |items: &[u8]| {
+            crate::log::format::BatchBuffer::length_of(items.len(), payloads(), alignment)
+        };
+        self.items.clear();
+        small
+            .iter()
+            .for_each(|item| items::encode(item, &mut self.items));
+        let fits = self.writer.fits(length(&self.items));
+        if fits && !self.is_snapshot_wanted() {
+            return Ok(false);
+        }
+        self.items.clear();
+        items::encode(&Item::Snapshot(self.snapshot(predecessor)), &mut self.items);
+        // Progress is in the snapshot; what else is new is not.
+        small.retain(|item| !matches!(item, Item::Progress(..) | Item::Loss(_)));
+        small
+            .iter()
+            .for_each(|item| items::encode(item, &mut self.items));
+        let bytes = length(&self.items);
+        if !self.writer.fits(bytes) {
+            self.writer.roll(bytes)?;
+        }
+        Ok(true)
+    }
+
+    /// What the log does not know yet, and the segments of which the batch will say that nothing in
+    /// them is waited for.
+    fn take_news(&self) -> (Unwritten, Vec<u64>) {
+        let mut inner = self.shared.lock();
+        let unwritten = inner.take_unwritten();
+        let is_done = |segment: &SegmentState| segment.live == 0 && segment.done_with.is_none();
+        let segments = inner.state.segments.iter();
+        let done = segments
+            .filter(|(_, it)| is_done(it))
+            .map(|(number, _)| *number);
+        (unwritten, done.collect())
+    }
+
+    fn snapshot(&self, predecessor: Option<u64>) -> items::Snapshot {
+        let inner = self.shared.lock();
+        inner
+            .state
+            .snapshot(|number, segment| self.is_left_out(number, segment, predecessor))
+    }
+
+    /// Whether a snapshot does without a segment: an earlier batch says that nothing in it waits,
+    /// and its ids are in the index.
+    fn is_left_out(&self, number: u64, segment: &SegmentState, predecessor: Option<u64>) -> bool {
+        let is_done = segment.done_with.is_some() || seeded::is(Bug::RecycleBeforeProgress);
+        is_done && segment.live == 0 && Some(number) != predecessor && !self.ids.holds(number)
+    }
+
+    /// A batch is durable: what it says counts.
+    fn written(&mut self, placed: Placed, is_snapshot: bool, done: &[u64], before: Option<u64>) {
+        self.recovered_from_failure();
+        let batch = self.writer.next_batch() - 1;
+        let shared = Arc::clone(&self.shared);
+        let mut inner = shared.lock();
+        if !inner.state.segments.contains_key(&placed.segment) {
+            self.ids.seal();
+            if let (Some((number, file)), Some(salt)) = (self.writer.active(), self.writer.salt()) {
+                let length = self.writer.active_bytes();
+                let alignment = self.writer.alignment();
+                let file = Arc::new(Segment::new(number, salt, file, length, alignment));
+                inner.state.add_segment(number, SegmentState::new(file));
+            }
+        }
+        if let Some(segment) = inner.state.segments.get_mut(&placed.segment) {
+            segment.end = self.writer.active_end().map_or(segment.end, |end| end.end);
+        }
+        for number in done {
+            if let Some(segment) = inner.state.segments.get_mut(number) {
+                segment.done_with.get_or_insert(batch);
+            }
+        }
+        if is_snapshot {
+            self.recycle(&mut inner, batch, before, placed.segment);
+        }
+    }
+
+    /// Takes the segments out that the snapshot does without.
+    fn recycle(&mut self, inner: &mut Inner, batch: u64, before: Option<u64>, active: u64) {
+        let may_go = |number: u64, segment: &SegmentState| {
+            let is_done = segment.done_with.is_some_and(|with| with < batch)
+                || seeded::is(Bug::RecycleBeforeProgress);
+            is_done
+                && segment.live == 0
+                && Some(number) != before
+                && number != active
+                && !self.ids.holds(number)
+        };
+        let segments = inner.state.segments.iter();
+        let going = segments
+            .filter(|(number, it)| may_go(**number, it))
+            .map(|(number, _)| *number);
+        let going: Vec<u64> = going.collect();
+        for number in going {
+            if let Some(segment) = inner.state.remove_segment(number) {
+                let going = (segment.file, segment.is_damaged);
+                self.room
+                    .recycle(&self.shared, going, self.writer.spares().len());
+            }
+        }
+        for dead in std::mem::take(&mut self.dead) {
+            self.room
+                .recycle(&self.shared, (dead, false), self.writer.spares().len());
+        }
+    }
+
+    fn recovered_from_failure(&mut self) {
+        if self.failures > 0 {
+            tracing::info!("the spool is written again");
+        }
+        self.failures = 0;
+        self.retry_at = None;
+        self.shared.flags.writable.store(true, Ordering::Relaxed);
+        self.shared.metrics.spool_writable.set(1);
+    }
+
+    /// A batch failed: nothing of it counts. The next one goes to another file at once; where that
+    /// fails as well, after a pause.
+    fn failed(&mut self, error: &AppendError, now: Instant) -> SpoolUnavailable {
+        if matches!(error, AppendError::NoSpare) {
+            self.want_files();
+            return self.room.cause();
+        }
+        self.failures += 1;
+        if self.failures > 1 {
+            let doublings = (self.failures - 2).min(8);
+            self.retry_at = Some(now + (FIRST_PAUSE * (1 << doublings)).min(TICK));
+        }
+        let cause = self.room.failed(error);
+        if self.failures == 1 {
+            tracing::error!(%error, "a batch of the spool was not written; its events are refused, and the next one goes to another file");
+        }
+        self.shared.flags.writable.store(false, Ordering::Relaxed);
+        self.shared.metrics.spool_writable.set(0);
+        self.previous_sinks.clear();
+        self.want_files();
+        cause
+    }
+
+    /// Writes the last progress and an empty batch, which says that the log was closed.
+    fn finish(&mut self, now: Instant) {
+        self.refuse_all(SpoolUnavailable::Closed);
+        let has_news = !self.shared.lock().state.unwritten.is_empty();
+        if self.tail.is_none() && (has_news || self.is_unproven) {
+            let fits = self.room.for_progress(&self.writer, self.items_bytes(0).0);
+            if fits.is_err() || self.write(Vec::new(), now).is_err() {
+                tracing::warn!(
+                    "the last progress was not written; its events are published again after the next start"
+                );
+            }
+        }
+        self.shared.close();
+        self.shared.jobs.add(|work| work.stop = true);
+    }
+}
+
+impl SegmentState {
+    /// A segment with nothing in it.
+    pub fn new(file: Arc<Segment>) -> Self {
+        Self {
+            sequences: 0..0,
+            end: crate::log::format::BLOCK_BYTES as u64,
+            live: 0,
+            live_bytes: 0,
+            done_with: None,
+            is_damaged: false,
+            file,
+        }
+    }
+}

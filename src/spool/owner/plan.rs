@@ -1,0 +1,427 @@
+//! What is to become of the events of one group, decided before anything is written, and the answers
+//! once it is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::{
+    Append, AppendError, Appended, BatchPlace, Entry, EventId, Inner, Item, LetterName, Milestone,
+    Owner, Placed, Record, ReplyBatches, SinkSet, SpoolUnavailable, UnprovenTail, items,
+};
+use crate::event::Origin;
+use crate::log::format::{BLOCK_BYTES, BatchBuffer};
+use crate::seeded::{self, Bug};
+use crate::spool::Duplicates;
+use crate::spool::index::Known;
+use crate::spool::record::Prefix;
+
+/// The most events of one batch: a larger one would only make the first of them wait longer.
+pub(super) const GROUP_EVENTS: usize = 512;
+/// The most bytes of one batch with several events, and the part of a segment that it may fill.
+const GROUP_BYTES: usize = 4 << 20;
+const PART_OF_SEGMENT: u64 = 4;
+
+/// What becomes of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// It is written with this sequence.
+    New { sequence: u64, is_different: bool },
+    /// It was accepted before, with this sequence.
+    Duplicate { original: u64 },
+    /// It is not taken.
+    Refused(SpoolUnavailable),
+}
+
+/// A group with its plans.
+#[derive(Debug, Default)]
+pub(super) struct Planned(Vec<(Append, Plan)>);
+
+impl Planned {
+    fn new_ones(&self) -> impl Iterator<Item = &Append> {
+        let is_new = |(_, plan): &&(Append, Plan)| matches!(plan, Plan::New { .. });
+        self.0.iter().filter(is_new).map(|(append, _)| append)
+    }
+
+    /// Whether nothing of it is to be written.
+    pub fn is_empty(&self) -> bool {
+        self.new_ones().next().is_none()
+    }
+
+    /// The bytes of the records' payloads.
+    pub fn payload_bytes(&self) -> Vec<usize> {
+        self.new_ones()
+            .map(|append| append.prepared.bytes())
+            .collect()
+    }
+
+    /// The payloads in their two parts.
+    pub fn payloads(&self) -> Vec<[&[u8]; 2]> {
+        self.0
+            .iter()
+            .filter(|(_, plan)| matches!(plan, Plan::New { .. }))
+            .map(|(append, _)| {
+                [
+                    &append.prepared.head[..],
+                    &append.prepared.event().body()[..],
+                ]
+            })
+            .collect()
+    }
+
+    /// The sinks of the new records.
+    pub fn sinks(&self) -> Vec<(u64, SinkSet)> {
+        items::runs_of_sinks(self.new_ones().map(|append| append.prepared.prefix.sinks))
+    }
+
+    /// The dead letters whose place new records take.
+    pub fn requeued(&self) -> Vec<LetterName> {
+        self.new_ones()
+            .filter_map(|append| append.requeued.clone())
+            .collect()
+    }
+
+    /// When the newest of the new events was verified.
+    pub fn latest_received_at(&self) -> Option<Timestamp> {
+        self.new_ones()
+            .map(|append| append.prepared.event().received_at())
+            .max()
+    }
+}
+
+impl Owner {
+    /// Decides about the next events of the queue, as many as one batch takes.
+    pub(super) fn plan(&mut self, refusal: Option<SpoolUnavailable>) -> Planned {
+        let shared = Arc::clone(&self.shared);
+        let inner = shared.lock();
+        let mut planned = Planned::default();
+        let mut known_here: HashMap<EventId, Known> = HashMap::new();
+        let (mut events, mut bytes) = (inner.state.pending_events() + shared.letters.len(), 0);
+        let mut sequence = self.writer.next_sequence();
+        let most = usize::try_from(self.room.segment_bytes() / PART_OF_SEGMENT)
+            .unwrap_or(GROUP_BYTES)
+            .min(GROUP_BYTES);
+        while planned.0.len() < GROUP_EVENTS
+            && let Some(append) = self.queue.pop_front()
+        {
+            let size = append.prepared.bytes();
+            if bytes > 0 && bytes + size > most {
+                self.queue.push_front(append);
+                break;
+            }
+            seeded::stumble(Bug::PanicInSpool, append.prepared.event().body());
+            let known = self.known(&inner, &append, &known_here);
+            let plan = match (self.verdict(&append, known), refusal) {
+                (Plan::New { .. }, Some(cause)) => Plan::Refused(cause),
+                (Plan::New { .. }, None) if events >= self.settings.limits.max_events => {
+                    Plan::Refused(SpoolUnavailable::Full)
+                }
+                (Plan::New { is_different, .. }, None) => Plan::New {
+                    sequence,
+                    is_different,
+                },
+                (plan, _) => plan,
+            };
+            if let Plan::New { .. } = plan {
+                let digest = append.prepared.prefix.digest;
+                known_here.insert(append.prepared.prefix.id, Known { digest, sequence });
+                sequence += 1;
+                events += 1;
+                bytes += size;
+            }
+            planned.0.push((append, plan));
+        }
+        planned
+    }
+
+    /// What is known of an event's id. A record that was lost does not count.
+    fn known(
+        &self,
+        inner: &Inner,
+        append: &Append,
+        here: &HashMap<EventId, Known>,
+    ) -> Option<Known> {
+        let id = append.prepared.prefix.id;
+        if append.requeued.is_some() {
+            return None;
+        }
+        if seeded::again(Bug::KeepIdOfFailedCommit, id.as_bytes()) {
+            let digest = append.prepared.prefix.digest;
+            return Some(Known {
+                digest,
+                sequence: 0,
+            });
+        }
+        let earlier = || {
+            self.ids
+                .find(id)
+                .filter(|known| !inner.state.is_lost(known.sequence))
+        };
+        here.get(&id).copied().or_else(earlier)
+    }
+
+    fn verdict(&self, append: &Append, known: Option<Known>) -> Plan {
+        let new = |is_different| Plan::New {
+            sequence: 0,
+            is_different,
+        };
+        let Some(known) = known else {
+            return new(false);
+        };
+        let is_backfill = append.prepared.event().origin() == Origin::Backfill;
+        if known.digest != append.prepared.prefix.digest && !is_backfill {
+            return new(true);
+        }
+        match self.settings.limits.duplicates {
+            Duplicates::Suppress => Plan::Duplicate {
+                original: known.sequence,
+            },
+            Duplicates::Forward => new(false),
+        }
+    }
+
+    /// Puts a group back that has to wait.
+    pub(super) fn put_back(&mut self, planned: Planned) {
+        for (append, _) in planned.0.into_iter().rev() {
+            self.queue.push_front(append);
+        }
+    }
+
+    /// A group was not written: what was to be new is refused, and duplicates are what they are.
+    pub(super) fn refuse(&mut self, mut planned: Planned, cause: SpoolUnavailable) {
+        for (_, plan) in &mut planned.0 {
+            if let Plan::New { .. } = plan {
+                *plan = Plan::Refused(cause);
+            }
+        }
+        self.answer(planned, None);
+    }
+
+    /// Refuses everything new that waits.
+    pub(super) fn refuse_all(&mut self, cause: SpoolUnavailable) {
+        while !self.queue.is_empty() {
+            let planned = self.plan(Some(cause));
+            self.answer(planned, None);
+        }
+    }
+
+    /// The group's new records are durable, or there are none: everybody is answered.
+    pub(super) fn answer(&mut self, planned: Planned, placed: Option<Placed>) {
+        let shared = Arc::clone(&self.shared);
+        let mut inner = shared.lock();
+        let mut replies = ReplyBatches::default();
+        let mut written = Vec::new();
+        let mut bytes = 0;
+        for (append, plan) in planned.0 {
+            bytes += append.prepared.event().body().len();
+            let (milestone, caller, requeued) = (append.milestone, append.caller, append.requeued);
+            let (appended, sequence) = match plan {
+                Plan::Refused(cause) => {
+                    replies.put(caller, Err(cause));
+                    continue;
+                }
+                Plan::Duplicate { original } => (Appended::Duplicate, original),
+                Plan::New {
+                    sequence,
+                    is_different,
+                } => {
+                    let entry = append.prepared.prefix.entry(sequence);
+                    let record = Arc::new(append.prepared.into_record(sequence));
+                    if let Some(placed) = placed {
+                        self.add(
+                            &mut inner,
+                            placed,
+                            &record,
+                            requeued.is_none().then_some(entry),
+                        );
+                    }
+                    written.push((record, requeued.is_some()));
+                    let different = Appended::Different;
+                    (
+                        if is_different {
+                            different
+                        } else {
+                            Appended::Accepted
+                        },
+                        sequence,
+                    )
+                }
+            };
+            let is_early = appended == Appended::Duplicate && seeded::is(Bug::AnswerDuplicateEarly);
+            let waits = milestone == Milestone::Delivered && !is_early;
+            if waits && inner.state.is_pending_for_configured(sequence) {
+                inner.waiters.add(sequence, caller.reply, appended);
+            } else {
+                replies.put(caller, Ok(appended));
+            }
+        }
+        let Inner {
+            state, counters, ..
+        } = &mut *inner;
+        let mut update = counters.update(state);
+        for (record, is_requeued) in &written {
+            if *is_requeued {
+                update.requeued(record);
+            } else {
+                update.accepted(record);
+            }
+        }
+        update.finish();
+        self.announce(inner, written.into_iter().map(|(record, _)| record), placed);
+        shared
+            .flags
+            .queued_bytes
+            .fetch_sub(bytes, Ordering::Relaxed);
+        replies.send();
+    }
+
+    fn add(&mut self, inner: &mut Inner, placed: Placed, record: &Record, entry: Option<Entry>) {
+        let position = record.position();
+        let bytes = u64::from(position.bytes);
+        inner
+            .state
+            .add(position.sequence, position.sinks, bytes, placed.segment);
+        if let Some(entry) = entry {
+            let forgotten = self.ids.add(placed.segment, entry);
+            self.shared
+                .metrics
+                .spool_forgotten_ids_total
+                .inc_by(forgotten);
+        }
+    }
+
+    /// New records can be read: those who wait for them are told.
+    fn announce(
+        &self,
+        mut inner: std::sync::MutexGuard<'_, Inner>,
+        records: impl Iterator<Item = Arc<Record>>,
+        placed: Option<Placed>,
+    ) {
+        let mut sinks = SinkSet::default();
+        let mut count = 0;
+        for record in records {
+            sinks = SinkSet::from_bits(sinks.bits() | record.position().sinks.bits());
+            count += 1;
+            inner.recent.push(record);
+        }
+        if let Some(placed) = placed
+            && let Some(segment) = inner.state.segments.get(&placed.segment)
+        {
+            segment.file.note(BatchPlace {
+                first_sequence: placed.first_sequence,
+                count,
+                offset: placed.offset,
+                length: placed.length,
+            });
+        }
+        drop(inner);
+        for sink in sinks.iter() {
+            self.shared.notify(sink);
+        }
+    }
+
+    /// Writes the tail that a start has found, as the first batch of a fresh segment.
+    pub(super) fn write_tail(&mut self, now: Instant) {
+        let Some(tail) = self.tail.take() else { return };
+        match self.try_tail(&tail, now) {
+            Ok(placed) => self.tail_is_written(tail, placed),
+            Err(_) => self.tail = Some(tail),
+        }
+    }
+
+    fn tail_is_written(&mut self, tail: UnprovenTail, placed: Placed) {
+        let shared = Arc::clone(&self.shared);
+        let mut inner = shared.lock();
+        let mut records = Vec::new();
+        for (sequence, payload) in &tail.records {
+            let Ok(record) = Record::decode(*sequence, payload) else {
+                tracing::error!(sequence, "a record that checks cannot be decoded");
+                continue;
+            };
+            let Some(entry) = Prefix::decode(payload).map(|prefix| prefix.entry(*sequence)) else {
+                continue;
+            };
+            self.add(&mut inner, placed, &record, Some(entry));
+            records.push(Arc::new(record));
+        }
+        let Inner {
+            state, counters, ..
+        } = &mut *inner;
+        let mut update = counters.update(state);
+        records.iter().for_each(|record| update.found(record));
+        update.finish();
+        self.previous_sinks = tail.sinks;
+        self.is_unproven = true;
+        self.announce(inner, records.into_iter(), Some(placed));
+    }
+}
+
+impl Owner {
+    /// The tail's items are a snapshot; what the log does not know yet is in it.
+    fn try_tail(&mut self, tail: &UnprovenTail, now: Instant) -> Result<Placed, SpoolUnavailable> {
+        let (unwritten, done) = self.take_news();
+        let result = self.begin_tail(tail).and_then(|()| {
+            let parts = tail
+                .records
+                .iter()
+                .map(|(sequence, payload)| (*sequence, &payload[..]));
+            let records: Vec<(u64, &[u8])> = parts.collect();
+            if seeded::is(Bug::EndBeforeCopies) {
+                self.writer.append_tail(&self.items, &[])?;
+            }
+            self.writer.append_tail(&self.items, &records)
+        });
+        match result {
+            Ok(placed) => {
+                self.written(placed, true, &done, None);
+                Ok(placed)
+            }
+            Err(error) => {
+                self.shared.lock().state.unwritten.put_back(unwritten);
+                Err(self.failed(&error, now))
+            }
+        }
+    }
+
+    fn begin_tail(&mut self, tail: &UnprovenTail) -> Result<(), AppendError> {
+        self.items.clear();
+        items::encode(&Item::Snapshot(self.snapshot(None)), &mut self.items);
+        items::encode(&Item::Sinks(tail.sinks.clone()), &mut self.items);
+        let payloads = tail.records.iter().map(|(_, payload)| payload.len());
+        let alignment = self.writer.alignment();
+        let bytes = BatchBuffer::length_of(self.items.len(), payloads, alignment);
+        let needed = (BLOCK_BYTES + bytes) as u64;
+        if self
+            .writer
+            .spares()
+            .iter()
+            .all(|spare| spare.length < needed)
+        {
+            self.want(
+                needed
+                    .max(self.room.segment_bytes())
+                    .next_multiple_of(BLOCK_BYTES as u64),
+            );
+        }
+        self.writer.roll(bytes)
+    }
+}
+
+#[cfg(test)]
+impl Owner {
+    /// Whether there is evidence that everything written was acknowledged.
+    pub(in crate::spool) fn is_proven(&self) -> bool {
+        self.queue.is_empty() && self.tail.is_none() && !self.is_unproven
+    }
+
+    /// The records that a start has found and that are still to be written.
+    pub(in crate::spool) fn unproven(&self) -> Vec<Record> {
+        let records = self.tail.iter().flat_map(|tail| &tail.records);
+        records
+            .filter_map(|(sequence, payload)| Record::decode(*sequence, payload).ok())
+            .collect()
+    }
+}

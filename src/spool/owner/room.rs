@@ -1,0 +1,364 @@
+//! The files there are and may be: whether a batch has a place to go, and what is wanted where it
+//! has none. New events are taken only while a spare is ready besides what they need, so that
+//! progress always has somewhere to go and a full disk is emptied by delivering.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{AppendError, Done, NoSpare, Owner, SpoolUnavailable, ToIndex, Writer};
+use crate::log::format::{BLOCK_BYTES, BatchBuffer, HEAD_BYTES};
+use crate::log::segment::Spare;
+use crate::spool::jobs::Recyclable;
+use crate::spool::segments::Segment;
+use crate::spool::shared::Shared;
+use crate::spool::{Place, Settings};
+
+/// A segment is this part of what the spool may hold, within these bounds.
+const PART_OF_MAX: u64 = 16;
+pub(super) const MIN_SEGMENT_BYTES: u64 = 1 << 20;
+const MAX_SEGMENT_BYTES: u64 = 16 << 20;
+/// Spares that are made ahead: one to be written to, one that stays.
+const SPARES_AHEAD: usize = 2;
+/// Recycled spares beyond so many are removed.
+const MAX_SPARES: usize = 8;
+
+/// The size of a segment of a spool with these settings.
+pub(in crate::spool) fn segment_bytes_of(settings: &Settings) -> u64 {
+    match settings.place {
+        Place::Folder(_) => {
+            let part = settings.limits.max_bytes / PART_OF_MAX;
+            part.clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES)
+        }
+        Place::Memory => MIN_SEGMENT_BYTES,
+    }
+}
+
+/// What is known of the files.
+#[derive(Debug)]
+pub(super) struct Room {
+    segment_bytes: u64,
+    max_bytes: u64,
+    /// Files that are kept for an operator, and such as wait to be recycled.
+    kept_bytes: u64,
+    recycling_bytes: u64,
+    recycling: usize,
+    /// A spare is being made.
+    is_making: bool,
+    /// Why there is none, since the last attempt.
+    stuck: Option<SpoolUnavailable>,
+    /// Smaller than a segment should be, where the disk has no room for a whole one.
+    length: u64,
+}
+
+impl Room {
+    /// `segment_bytes` is the size of a segment: see [`segment_bytes_of`].
+    pub fn new(settings: &Settings, kept_bytes: u64, segment_bytes: u64) -> Self {
+        let max_bytes = settings.limits.max_bytes;
+        Self {
+            segment_bytes,
+            max_bytes,
+            kept_bytes,
+            recycling_bytes: 0,
+            recycling: 0,
+            is_making: false,
+            stuck: None,
+            length: segment_bytes,
+        }
+    }
+
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    pub fn limit(&mut self, max_bytes: u64) {
+        self.max_bytes = max_bytes;
+    }
+
+    /// Why nothing can be written.
+    pub fn cause(&self) -> SpoolUnavailable {
+        self.stuck.unwrap_or(SpoolUnavailable::Unwritable)
+    }
+
+    /// Whether waiting for a spare is in vain for now.
+    fn is_stuck(&self) -> bool {
+        self.stuck.is_some()
+    }
+
+    /// A batch failed.
+    pub fn failed(&mut self, error: &AppendError) -> SpoolUnavailable {
+        match error {
+            AppendError::Full(_) => SpoolUnavailable::DiskFull,
+            _ => SpoolUnavailable::Unwritable,
+        }
+    }
+
+    /// Whether progress has a place.
+    pub fn for_progress(&self, writer: &Writer, items: usize) -> Result<(), u64> {
+        let is_there = writer.fits(HEAD_BYTES + items) || !writer.spares().is_empty();
+        is_there.then_some(()).ok_or(self.length)
+    }
+
+    /// Whether events with these payloads have a place, and leave a spare. Else the length of the
+    /// spare that is missing.
+    pub fn for_events(
+        &self,
+        writer: &Writer,
+        payloads: &[usize],
+        (items, snapshot): (usize, impl Fn() -> usize),
+    ) -> Result<(), u64> {
+        let batch =
+            |items| BatchBuffer::length_of(items, payloads.iter().copied(), writer.alignment());
+        let spares = writer.spares();
+        if writer.fits(batch(items)) {
+            return if spares.is_empty() {
+                Err(self.length)
+            } else {
+                Ok(())
+            };
+        }
+        let needed = (BLOCK_BYTES + batch(items + snapshot())) as u64;
+        let fitting = spares.iter().any(|spare| spare.length >= needed);
+        match spares.len() {
+            2.. if fitting => Ok(()),
+            0 | 1 if needed <= self.length => Err(self.length),
+            0 => Err(self.length),
+            _ if needed <= self.length => Err(self.length),
+            _ => Err(needed.next_multiple_of(BLOCK_BYTES as u64)),
+        }
+    }
+
+    /// A segment goes.
+    pub fn recycle(
+        &mut self,
+        shared: &Shared,
+        (segment, is_damaged): (Arc<Segment>, bool),
+        spares: usize,
+    ) {
+        let is_wanted = spares + self.recycling < MAX_SPARES;
+        self.recycling_bytes += segment.length;
+        self.recycling += 1;
+        shared.jobs.add(|work| {
+            work.recyclable.push_back(Recyclable {
+                segment,
+                is_damaged,
+                is_wanted,
+            });
+        });
+    }
+}
+
+impl Owner {
+    /// Bytes of items that a batch will have, more or less, and those of a snapshot.
+    pub(super) fn items_bytes(&self, records: usize) -> (usize, impl Fn() -> usize + use<>) {
+        const OF_A_RANGE: usize = 8;
+        const BESIDES: usize = 256;
+        let inner = self.shared.lock();
+        let ranges: usize = inner.state.unwritten.progress.values().map(Vec::len).sum();
+        drop(inner);
+        let shared = Arc::clone(&self.shared);
+        let snapshot = move || {
+            let mut bytes = Vec::new();
+            let snapshot = shared.lock().state.snapshot(|_, _| false);
+            super::items::encode(&super::Item::Snapshot(snapshot), &mut bytes);
+            bytes.len()
+        };
+        (
+            BESIDES + ranges * OF_A_RANGE + records * OF_A_RANGE,
+            snapshot,
+        )
+    }
+
+    /// Whether the next batch should be a snapshot although the segment has room: it frees segments,
+    /// and there is no other way to a spare.
+    pub(super) fn is_snapshot_wanted(&self) -> bool {
+        if self.writer.spares().len() >= SPARES_AHEAD || self.room.recycling > 0 {
+            return false;
+        }
+        let inner = self.shared.lock();
+        let active = self.writer.active().map(|(number, _)| number);
+        let mut segments = inner.state.segments.iter();
+        let is_free = segments.any(|(number, segment)| {
+            segment.done_with.is_some() && Some(*number) != active && !self.ids.holds(*number)
+        });
+        is_free && self.room.is_stuck() && active.is_some()
+    }
+
+    /// Asks for the files that are made ahead, and for the work that frees others.
+    pub(super) fn want_files(&mut self) {
+        if self.writer.spares().len() < SPARES_AHEAD {
+            self.want(self.room.length);
+        }
+        self.want_index();
+    }
+
+    /// The oldest sealed segment's ids go into the index. Where they cannot, and no spare is left,
+    /// they are forgotten, so that the segment can go.
+    pub(super) fn want_index(&mut self) {
+        let Some(entries) = self.ids.to_index() else {
+            return;
+        };
+        if self.shared.jobs.lock().to_index.is_some() {
+            return;
+        }
+        let through = entries
+            .iter()
+            .map(|entry| entry.sequence)
+            .max()
+            .unwrap_or(0);
+        self.shared
+            .jobs
+            .add(|work| work.to_index = Some(ToIndex { entries, through }));
+    }
+
+    /// Asks for a spare, if one more file may be.
+    pub(super) fn want(&mut self, length: u64) {
+        if self.room.is_making {
+            return;
+        }
+        if self.file_bytes() + length > self.room.max_bytes {
+            self.room.stuck = Some(SpoolUnavailable::Full);
+            return;
+        }
+        self.room.is_making = true;
+        self.shared.jobs.add(|work| work.spare = Some(length));
+    }
+
+    /// Refuses what waits for a file that is not to be had.
+    pub(super) fn refuse_if_stuck(&mut self) {
+        if let Some(cause) = self.room.stuck {
+            self.refuse_all(cause);
+        }
+    }
+
+    /// Takes in what the maintenance thread has done.
+    pub(super) fn take_done(&mut self, done: Done) {
+        match done {
+            Done::Spare(spare) => {
+                self.room.is_making = false;
+                self.take_spare(spare);
+            }
+            Done::Recycled(spare) => {
+                self.room.end_recycling(spare.length);
+                self.take_spare(spare);
+            }
+            Done::NoSpare(cause) => self.no_spare(cause),
+            Done::Indexed(forgotten) => {
+                self.shared
+                    .metrics
+                    .spool_forgotten_ids_total
+                    .inc_by(forgotten);
+                self.ids.forget_oldest();
+                self.want_index();
+            }
+            Done::NotIndexed => self.not_indexed(),
+            Done::Removed(length) => {
+                self.room.end_recycling(length);
+                self.room.stuck = None;
+                self.want_files();
+            }
+            Done::Kept(length) => {
+                self.room.end_recycling(length);
+                self.room.kept_bytes += length;
+            }
+            Done::NotKept(length) => {
+                self.room.kept_bytes = self.room.kept_bytes.saturating_sub(length);
+            }
+            Done::NothingKept(id) => self.ids.forget(id),
+            Done::Copies(copies) => {
+                self.is_copying = false;
+                self.copies = copies;
+            }
+        }
+    }
+
+    fn take_spare(&mut self, spare: Spare) {
+        self.room.stuck = None;
+        self.writer.add_spare(spare);
+        self.want_files();
+    }
+
+    fn no_spare(&mut self, cause: NoSpare) {
+        self.room.is_making = false;
+        if cause == NoSpare::Full
+            && self.room.length > MIN_SEGMENT_BYTES.min(self.room.segment_bytes)
+        {
+            // A smaller one may fit.
+            self.room.length = (self.room.length / 2).max(MIN_SEGMENT_BYTES);
+            self.want(self.room.length);
+            return;
+        }
+        self.room.length = self.room.segment_bytes;
+        self.room.stuck = Some(match cause {
+            NoSpare::Full => SpoolUnavailable::DiskFull,
+            NoSpare::Failed => SpoolUnavailable::Unwritable,
+        });
+    }
+
+    fn not_indexed(&mut self) {
+        if self.room.is_stuck() && self.writer.spares().is_empty() {
+            let forgotten = self.ids.forget_oldest();
+            tracing::warn!(
+                ids = forgotten,
+                "the index of ids cannot be written and there is no room: ids are forgotten, and another copy of their events would be published"
+            );
+            self.shared
+                .metrics
+                .spool_forgotten_ids_total
+                .inc_by(forgotten);
+        }
+    }
+
+    /// Bytes of all files.
+    pub(super) fn file_bytes(&self) -> u64 {
+        let inner = self.shared.lock();
+        let segments: u64 = inner
+            .state
+            .segments
+            .values()
+            .map(|segment| segment.file.length)
+            .sum();
+        let active = self.writer.active().map_or(0, |(number, _)| number);
+        let is_counted = inner.state.segments.contains_key(&active);
+        drop(inner);
+        let active = if is_counted {
+            0
+        } else {
+            self.writer.active_bytes()
+        };
+        let spares: u64 = self.writer.spares().iter().map(|spare| spare.length).sum();
+        let dead: u64 = self.dead.iter().map(|segment| segment.length).sum();
+        let others = self.room.kept_bytes + self.room.recycling_bytes + self.shared.letters.bytes();
+        segments + active + spares + dead + others
+    }
+
+    /// Shows how the files stand.
+    pub(super) fn show(&self) {
+        let flags = &self.shared.flags;
+        let stuck = self.room.stuck.filter(|_| self.writer.spares().is_empty());
+        let is_over = {
+            let inner = self.shared.lock();
+            inner.state.pending_events() + self.shared.letters.len()
+                >= self.settings.limits.max_events
+        };
+        flags
+            .disk_full
+            .store(stuck == Some(SpoolUnavailable::DiskFull), Ordering::Relaxed);
+        flags.full.store(
+            stuck == Some(SpoolUnavailable::Full) || is_over,
+            Ordering::Relaxed,
+        );
+        let bytes = i64::try_from(self.file_bytes()).unwrap_or(i64::MAX);
+        self.shared.metrics.spool_file_bytes.set(bytes);
+    }
+}
+
+impl Room {
+    fn end_recycling(&mut self, length: u64) {
+        self.recycling_bytes = self.recycling_bytes.saturating_sub(length);
+        self.recycling = self.recycling.saturating_sub(1);
+    }
+}

@@ -1,0 +1,323 @@
+//! Reading records for whoever needs them: the newest from memory, the others from their segments.
+//! Damage is found here, when what is sealed is read; a disk that does not answer is not damage.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::command::SpoolUnavailable;
+use super::record::Record;
+use super::segments::Segment;
+use super::shared::{Inner, Shared};
+use crate::event::SinkIndex;
+use crate::log::index::{BatchPlace, BatchReader, ReadError};
+use crate::log::scan::Scan;
+
+/// What waits for a sink next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// These, from memory.
+    Here(Vec<Arc<Record>>),
+    /// The records with these sequences, which have to be read.
+    OnDisk(Vec<u64>),
+    /// Nothing.
+    Nothing,
+}
+
+/// What became of a record in a damaged segment.
+#[derive(Debug)]
+enum Examined {
+    /// It is kept in memory.
+    Rescued(Arc<Record>),
+    /// Its batch is whole.
+    Sound,
+    /// It is lost, or nothing waits for it any more.
+    Lost,
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone)]
+pub(super) struct Location {
+    segment: Arc<Segment>,
+    place: Option<BatchPlace>,
+    /// Where the segment's acknowledged batches end.
+    end: u64,
+}
+
+impl Inner {
+    fn cached(&self, sequence: u64) -> Option<&Arc<Record>> {
+        let rescued = || self.rescued.get(&sequence);
+        self.recent.get(sequence).or_else(rescued)
+    }
+
+    /// Where a record lies that waits.
+    pub fn location(&self, sequence: u64) -> Option<Location> {
+        let (number, place) = self.state.locate(sequence)?;
+        let segment = self.state.segments.get(&number)?;
+        Some(Location {
+            segment: Arc::clone(&segment.file),
+            place,
+            end: segment.end,
+        })
+    }
+}
+
+impl Shared {
+    /// What waits for `sink` behind a sequence: at most so many records and bytes, but at least one.
+    pub fn next(&self, sink: SinkIndex, after: u64, limit: usize, bytes: usize) -> Next {
+        let inner = self.lock();
+        let mut here = Vec::new();
+        let mut on_disk = Vec::new();
+        let mut left = bytes;
+        let pending = inner.state.pending(sink).iter_from(after.saturating_add(1));
+        for sequence in pending.take(limit) {
+            match inner.cached(sequence) {
+                Some(record) if on_disk.is_empty() => {
+                    let size = record.position().bytes as usize;
+                    if size > left && !here.is_empty() {
+                        break;
+                    }
+                    left = left.saturating_sub(size);
+                    here.push(Arc::clone(record));
+                }
+                None if here.is_empty() => on_disk.push(sequence),
+                _ => break,
+            }
+        }
+        match (here.is_empty(), on_disk.is_empty()) {
+            (false, _) => Next::Here(here),
+            (true, false) => Next::OnDisk(on_disk),
+            (true, true) => Next::Nothing,
+        }
+    }
+
+    /// Reads records in the order of their sequences: at most so many bytes, but at least one
+    /// record. What is damaged is declared lost and left out. Blocks.
+    ///
+    /// # Errors
+    /// When the disk does not give the first of them.
+    pub fn read(
+        &self,
+        sequences: &[u64],
+        bytes: usize,
+    ) -> Result<Vec<Arc<Record>>, SpoolUnavailable> {
+        let mut records: Vec<Arc<Record>> = Vec::new();
+        let mut cursor = None;
+        let mut left = bytes;
+        for sequence in sequences {
+            let record = match self.read_one(*sequence, &mut cursor) {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                Err(error) if records.is_empty() => {
+                    tracing::error!(%error, sequence, "a record cannot be read; it is tried again");
+                    return Err(SpoolUnavailable::Unreadable);
+                }
+                Err(_) => break,
+            };
+            let size = record.position().bytes as usize;
+            if size > left && !records.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(size);
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// One record; none where nothing waits for it, or it is damaged.
+    fn read_one(
+        &self,
+        sequence: u64,
+        cursor: &mut Option<Cursor>,
+    ) -> io::Result<Option<Arc<Record>>> {
+        let (cached, location) = {
+            let inner = self.lock();
+            (inner.cached(sequence).cloned(), inner.location(sequence))
+        };
+        let Some(location) = location else {
+            return Ok(cached);
+        };
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        let mut payload = Cursor::read(cursor, sequence, &location);
+        if let Err(ReadError::Damaged) = payload {
+            *cursor = None;
+            match self.examine(&location.segment, sequence) {
+                Examined::Rescued(record) => return Ok(Some(record)),
+                Examined::Lost => return Ok(None),
+                // The damage is elsewhere, and where the batches lie is known now.
+                Examined::Sound => payload = Cursor::read(cursor, sequence, &location),
+            }
+        }
+        match payload {
+            Ok(payload) => Ok(self.decode(sequence, &payload, &location)),
+            Err(ReadError::Damaged) => Err(io::ErrorKind::InvalidData.into()),
+            Err(ReadError::Io(error)) => Err(error),
+        }
+    }
+
+    fn decode(&self, sequence: u64, payload: &[u8], at: &Location) -> Option<Arc<Record>> {
+        match Record::decode(sequence, payload) {
+            Ok(record) => Some(Arc::new(record)),
+            Err(error) => {
+                tracing::error!(sequence, %error, "a record that checks cannot be decoded");
+                let lost = [sequence..sequence + 1];
+                self.lock().declare_lost(at.segment.number, &lost);
+                None
+            }
+        }
+    }
+
+    /// Reads a damaged segment whole. What is sound of what waits is kept in memory, because its
+    /// place may be lost; what is not is declared lost.
+    fn examine(&self, segment: &Arc<Segment>, sequence: u64) -> Examined {
+        let (end, sequences) = {
+            let inner = self.lock();
+            let Some(state) = inner.state.segments.get(&segment.number) else {
+                return Examined::Lost;
+            };
+            (state.end, state.sequences.clone())
+        };
+        let (bytes, scan) = segment.scan(end, &sequences);
+        segment.note_scan(&scan.batches, end);
+        let mut inner = self.lock();
+        let sound = rescue(&mut inner, segment.number, &bytes, &scan);
+        let copies: Vec<u64> = inner.state.copies_in(segment.number).collect();
+        let mut here: Vec<u64> = sequences.chain(copies).collect();
+        here.sort_unstable();
+        let lost = crate::log::scan::ranges(here.into_iter().filter(|it| !sound.contains(it)));
+        inner.declare_lost(segment.number, &lost);
+        match inner.rescued.get(&sequence) {
+            Some(record) => Examined::Rescued(Arc::clone(record)),
+            None if inner.state.is_pending(sequence) => Examined::Sound,
+            None => Examined::Lost,
+        }
+    }
+}
+
+impl Inner {
+    /// What waits of these sequences in this segment is lost: it is counted now, and the log is told
+    /// with the next batch.
+    pub fn declare_lost(&mut self, segment: u64, sequences: &[Range<u64>]) {
+        let Some(loss) = self.state.lose(segment, sequences) else {
+            return;
+        };
+        for sequence in loss.sequences.iter().cloned().flatten() {
+            self.waiters.lost(sequence);
+        }
+        tracing::error!(
+            segment,
+            records = loss.records,
+            "records that were accepted are damaged and lost; the segment is kept. Sending their events again publishes them"
+        );
+        let mut update = self.counters.update(&self.state);
+        update.lost(&loss);
+        update.finish();
+    }
+}
+
+/// Keeps the sound records of damaged batches that still wait, and copies that lie among them.
+/// Returns the sequences of all sound records.
+fn rescue(inner: &mut Inner, segment: u64, bytes: &[u8], scan: &Scan) -> BTreeSet<u64> {
+    let mut sound = BTreeSet::new();
+    for batch in &scan.batches {
+        for found in &batch.records {
+            let is_here = || inner.state.locate(found.sequence).map(|(at, _)| at) == Some(segment);
+            if !inner.state.is_pending(found.sequence) || !is_here() {
+                continue;
+            }
+            if batch.is_whole {
+                sound.insert(found.sequence);
+                continue;
+            }
+            let payload = &bytes[found.payload.clone()];
+            let Ok(record) = Record::decode(found.sequence, payload) else {
+                continue;
+            };
+            sound.insert(found.sequence);
+            inner.rescued.insert(found.sequence, Arc::new(record));
+        }
+    }
+    sound
+}
+
+/// A batch that is open, because the next record wanted is likely to lie in it.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    segment: u64,
+    offset: u64,
+    /// No record up to this sequence comes any more.
+    passed: u64,
+    reader: BatchReader,
+}
+
+impl Cursor {
+    /// Reads the payload of a record.
+    pub fn read(
+        cursor: &mut Option<Self>,
+        sequence: u64,
+        location: &Location,
+    ) -> Result<Bytes, ReadError> {
+        let cursor = Self::at(cursor, sequence, location)?;
+        let length = cursor.advance(sequence)?;
+        cursor.reader.take(length)
+    }
+
+    /// The first bytes of a record's payload and its whole length, unchecked.
+    pub fn peek(
+        cursor: &mut Option<Self>,
+        sequence: u64,
+        location: &Location,
+        bytes: usize,
+    ) -> Result<(Bytes, usize), ReadError> {
+        let cursor = Self::at(cursor, sequence, location)?;
+        let length = cursor.advance(sequence)?;
+        Ok((cursor.reader.peek(length.min(bytes))?, length))
+    }
+
+    fn at<'a>(
+        cursor: &'a mut Option<Self>,
+        sequence: u64,
+        location: &Location,
+    ) -> Result<&'a mut Self, ReadError> {
+        let segment = &location.segment;
+        let place = match location.place {
+            Some(place) => place,
+            None => segment
+                .place(sequence, location.end)?
+                .ok_or(ReadError::Damaged)?,
+        };
+        let is_open = cursor.as_ref().is_some_and(|it| {
+            (it.segment, it.offset) == (segment.number, place.offset) && it.passed < sequence
+        });
+        if !is_open {
+            *cursor = None;
+        }
+        if cursor.is_none() {
+            let file = Arc::clone(&segment.file);
+            *cursor = Some(Self {
+                segment: segment.number,
+                offset: place.offset,
+                passed: 0,
+                reader: BatchReader::open(file, segment.salt, place)?,
+            });
+        }
+        cursor.as_mut().ok_or(ReadError::Damaged)
+    }
+
+    /// Goes on to the record; its payload's length.
+    fn advance(&mut self, sequence: u64) -> Result<usize, ReadError> {
+        while let Some((found, length)) = self.reader.claim()? {
+            if found == sequence {
+                self.passed = sequence;
+                return Ok(length);
+            }
+            self.reader.skip(length);
+        }
+        Err(ReadError::Damaged)
+    }
+}

@@ -1,0 +1,121 @@
+//! Answers that reach the callers of one thread together.
+//!
+//! To wake a task that waits on another thread takes a system call. A commit answers dozens of
+//! callers on a few threads, and a call for each of them is time in which the spool's thread does
+//! not commit; so all answers for a thread travel as one batch, which that thread hands out.
+
+use tokio::sync::mpsc;
+
+use super::command::{Appended, Reply, SpoolUnavailable};
+
+/// What an append is answered.
+pub(super) type Answer = Result<Appended, SpoolUnavailable>;
+
+type Batch = Vec<(Reply<Answer>, Answer)>;
+
+/// The callers on one thread. What waits here is bounded by the number of callers.
+#[derive(Debug, Clone)]
+pub(super) struct Callers(mpsc::UnboundedSender<Batch>);
+
+/// Somebody who waits for an answer.
+#[derive(Debug)]
+pub(super) struct Caller {
+    /// Where it waits.
+    pub reply: Reply<Answer>,
+    /// With whom, if its thread hands out batches.
+    pub among: Option<Callers>,
+}
+
+/// Answers that are on their way out.
+#[derive(Debug, Default)]
+pub(super) struct ReplyBatches(Vec<(Callers, Batch)>);
+
+impl Callers {
+    /// The callers of a thread on which what is returned runs for as long as they call.
+    pub fn of_a_thread() -> (Self, impl Future<Output = ()> + 'static) {
+        let (sender, mut batches) = mpsc::unbounded_channel();
+        let hand_out = async move {
+            while let Some(batch) = batches.recv().await {
+                answer(batch);
+            }
+        };
+        (Self(sender), hand_out)
+    }
+}
+
+impl ReplyBatches {
+    /// Puts an answer to those that go to the same thread.
+    pub fn put(&mut self, caller: Caller, answer: Answer) {
+        let Some(callers) = caller.among else {
+            // A caller that has hung up is not told; the event is kept all the same.
+            let _ = caller.reply.send(answer);
+            return;
+        };
+        let mut known = self.0.iter_mut();
+        match known.find(|(other, _)| other.0.same_channel(&callers.0)) {
+            Some((_, batch)) => batch.push((caller.reply, answer)),
+            None => self.0.push((callers, vec![(caller.reply, answer)])),
+        }
+    }
+
+    /// Sends all of them. Where a thread hands out nothing any more, its callers are woken one by
+    /// one.
+    pub fn send(self) {
+        for (callers, batch) in self.0 {
+            if let Err(unsent) = callers.0.send(batch) {
+                answer(unsent.0);
+            }
+        }
+    }
+}
+
+fn answer(batch: Batch) {
+    for (reply, answer) in batch {
+        // As above.
+        let _ = reply.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    const ANSWER: Answer = Ok(Appended::Accepted);
+
+    fn caller(among: Option<&Callers>) -> (Caller, oneshot::Receiver<Answer>) {
+        let (reply, answer) = oneshot::channel();
+        let among = among.cloned();
+        (Caller { reply, among }, answer)
+    }
+
+    #[tokio::test]
+    async fn callers_of_several_threads_and_of_none_are_answered() {
+        let (one, hand_out_one) = Callers::of_a_thread();
+        let (other, hand_out_other) = Callers::of_a_thread();
+        let of = [Some(&one), Some(&other), Some(&one), None];
+        let (callers, answers): (Vec<_>, Vec<_>) = of.map(caller).into_iter().unzip();
+        let mut batches = ReplyBatches::default();
+        for caller in callers {
+            batches.put(caller, ANSWER);
+        }
+        assert_eq!(batches.0.len(), 2);
+        batches.send();
+        drop((one, other));
+        tokio::join!(hand_out_one, hand_out_other);
+        for answer in answers {
+            assert_eq!(answer.await, Ok(ANSWER));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_hands_out_nothing_more_keeps_no_answer() {
+        let (callers, hand_out) = Callers::of_a_thread();
+        drop(hand_out);
+        let (caller, answer) = caller(Some(&callers));
+        let mut batches = ReplyBatches::default();
+        batches.put(caller, ANSWER);
+        batches.send();
+        assert_eq!(answer.await, Ok(ANSWER));
+    }
+}

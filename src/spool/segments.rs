@@ -1,0 +1,110 @@
+//! A segment as readers see it: the open file, and where its batches lie. Whoever reads holds it,
+//! and it is not recycled meanwhile.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::log::disk::File;
+use crate::log::format::SegmentEnd;
+use crate::log::index::{BatchPlace, ReadError, read_places};
+use crate::log::recover::read_all;
+use crate::log::scan::{Batch, Scan, Segment as SegmentBytes};
+
+/// An open segment.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub number: u64,
+    pub salt: u64,
+    pub file: Arc<dyn File>,
+    pub length: u64,
+    alignment: usize,
+    places: Mutex<Places>,
+}
+
+/// Where batches lie, as far as somebody has looked.
+#[derive(Debug, Default)]
+struct Places {
+    list: Vec<BatchPlace>,
+    /// The list is complete up to here.
+    through: u64,
+}
+
+impl Segment {
+    pub fn new(number: u64, salt: u64, file: Arc<dyn File>, length: u64, alignment: usize) -> Self {
+        Self {
+            number,
+            salt,
+            file,
+            length,
+            alignment,
+            places: Mutex::default(),
+        }
+    }
+
+    /// A batch was written or found here.
+    pub fn note(&self, place: BatchPlace) {
+        let mut places = self.lock();
+        let end = place.offset + u64::from(place.length);
+        places.list.push(place);
+        places.through = end.next_multiple_of(self.alignment as u64);
+    }
+
+    /// The batch that holds a new record's sequence; none where it lies in no batch before `end`.
+    ///
+    /// # Errors
+    /// When the disk cannot be read, or the head of a batch does not check.
+    pub fn place(&self, sequence: u64, end: u64) -> Result<Option<BatchPlace>, ReadError> {
+        let mut places = self.lock();
+        if places.through < end {
+            let range = places.through..end;
+            let of = (self.salt, self.number);
+            let more = read_places(&*self.file, of, range, self.alignment)?;
+            places.list.extend(more);
+            places.through = end;
+        }
+        // Batches without new records have the sequence of the next one.
+        let behind = places
+            .list
+            .partition_point(|place| place.first_sequence <= sequence);
+        let before = places.list[..behind]
+            .iter()
+            .rev()
+            .find(|place| place.count > 0);
+        Ok(before
+            .filter(|place| place.sequences().contains(&sequence))
+            .copied())
+    }
+
+    /// Reads the whole segment, for what is sound of it.
+    pub fn scan(&self, end: u64, sequences: &Range<u64>) -> (Vec<u8>, Scan) {
+        let bytes = read_all(&*self.file, self.length);
+        let scan = SegmentBytes {
+            bytes: &bytes,
+            number: self.number,
+            salt: self.salt,
+            alignment: self.alignment,
+            end: Some(SegmentEnd {
+                segment: self.number,
+                end,
+                first_sequence: sequences.start,
+                next_sequence: sequences.end,
+            }),
+        }
+        .scan();
+        (bytes, scan)
+    }
+
+    /// Notes what a scan has found instead of what the heads say.
+    pub fn note_scan(&self, batches: &[Batch], end: u64) {
+        let mut places = self.lock();
+        places.list = batches
+            .iter()
+            .filter_map(|batch| Some(BatchPlace::of(&batch.head?, batch.offset)))
+            .collect();
+        places.through = end;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,271 @@
+//! What the spool's threads, the dispatchers and the operators share: the state, the newest records,
+//! and who waits for what. Whoever has it may read records, and lets go of them for a receipt; only
+//! the writer's thread adds any.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::command::{Burial, Settlement, SpoolUnavailable};
+use super::counters::Counters;
+use super::jobs::Jobs;
+use super::letters::Letters;
+use super::record::Record;
+use super::state::State;
+use super::waiters::Waiters;
+use crate::event::SinkIndex;
+use crate::metrics::Metrics;
+use crate::seeded::{self, Bug};
+
+/// Bytes of the newest records that are kept in memory, so that a sink which keeps up is not read
+/// for.
+const MAX_RECENT_BYTES: u64 = 16 << 20;
+
+/// What may be known without the lock.
+#[derive(Debug, Default)]
+pub(super) struct Flags {
+    pub queued_bytes: AtomicUsize,
+    pub writable: AtomicBool,
+    pub full: AtomicBool,
+    pub disk_full: AtomicBool,
+    pub closed: AtomicBool,
+    /// Bytes of the log's files.
+    pub file_bytes: AtomicU64,
+}
+
+/// What is under the lock.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub state: State,
+    pub counters: Counters,
+    pub waiters: Waiters,
+    /// The newest records, and such as lie between damage and cannot be found by their place.
+    pub recent: Recent,
+    pub rescued: BTreeMap<u64, Arc<Record>>,
+}
+
+/// The newest records.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    records: VecDeque<Arc<Record>>,
+    bytes: u64,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    pub flags: Flags,
+    pub letters: Letters,
+    pub jobs: Jobs,
+    pub metrics: Arc<Metrics>,
+    /// Tells a sink's dispatcher that something new waits for it.
+    news: Vec<Notify>,
+    /// Whether dead letters are written: in memory nothing is left of one.
+    pub keeps_letters: bool,
+}
+
+impl Recent {
+    /// A record was written.
+    pub fn push(&mut self, record: Arc<Record>) {
+        self.bytes += u64::from(record.position().bytes);
+        self.records.push_back(record);
+        while self.bytes > MAX_RECENT_BYTES && self.records.len() > 1 {
+            let oldest = self.records.pop_front();
+            self.bytes -= oldest.map_or(0, |oldest| u64::from(oldest.position().bytes));
+        }
+    }
+
+    /// The record with this sequence, if it is still here.
+    pub fn get(&self, sequence: u64) -> Option<&Arc<Record>> {
+        let of = |record: &Arc<Record>| record.position().sequence;
+        let at = self.records.binary_search_by_key(&sequence, of).ok()?;
+        self.records.get(at)
+    }
+
+    /// Lets go of everything older than what waits.
+    pub fn trim(&mut self, first_pending: Option<u64>) {
+        while let Some(oldest) = self.records.front()
+            && first_pending.is_none_or(|first| oldest.position().sequence < first)
+        {
+            self.bytes -= u64::from(oldest.position().bytes);
+            self.records.pop_front();
+        }
+    }
+}
+
+impl Shared {
+    pub fn new(state: State, letters: Letters, metrics: Arc<Metrics>, keeps_letters: bool) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                state,
+                counters: Counters::new(Arc::clone(&metrics)),
+                waiters: Waiters::default(),
+                recent: Recent::default(),
+                rescued: BTreeMap::new(),
+            }),
+            flags: Flags::default(),
+            letters,
+            jobs: Jobs::default(),
+            metrics,
+            news: (0..SinkIndex::MAX).map(|_| Notify::new()).collect(),
+            keeps_letters,
+        }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.flags.closed.load(Ordering::Relaxed)
+    }
+
+    /// Nothing more is read or written: whoever waits is told.
+    pub fn close(&self) {
+        self.flags.closed.store(true, Ordering::Relaxed);
+        for news in &self.news {
+            news.notify_one();
+        }
+    }
+
+    /// Something new waits for these sinks.
+    pub fn notify(&self, sink: SinkIndex) {
+        self.news[sink.number()].notify_one();
+    }
+
+    /// Returns once something new may wait for a sink.
+    pub async fn news(&self, sink: SinkIndex) {
+        self.news[sink.number()].notified().await;
+    }
+
+    /// A sink has confirmed these: they count as delivered now, and the log is told with the next
+    /// batch.
+    pub fn settle(&self, sink: SinkIndex, settlements: &[Settlement]) {
+        let mut inner = self.lock();
+        let mut delivered = Vec::with_capacity(settlements.len());
+        for Settlement { receipt, record } in settlements {
+            let position = receipt.position();
+            if inner.leave(position.sequence, sink, u64::from(position.bytes)) {
+                delivered.push(record);
+            }
+        }
+        let Inner {
+            state, counters, ..
+        } = &mut *inner;
+        let mut update = counters.update(state);
+        for record in delivered {
+            update.delivered(sink, record);
+        }
+        update.finish();
+        inner.trim();
+    }
+
+    /// An event has been set aside, and its letter is durable. Writing a letter again, after its
+    /// outcome was in doubt, counts once.
+    pub fn set_aside(&self, burial: &Burial) {
+        let position = burial.record.position();
+        let mut inner = self.lock();
+        inner.waiters.set_aside(position.sequence);
+        let has_left = inner.leave(position.sequence, burial.sink, u64::from(position.bytes));
+        let Inner {
+            state, counters, ..
+        } = &mut *inner;
+        let mut update = counters.update(state);
+        if has_left {
+            update.set_aside(burial.sink, burial.reason.as_str());
+        }
+        update.finish();
+        inner.trim();
+        drop(inner);
+        self.show_letters();
+    }
+
+    /// Drops everything that waits for a sink; how many events that were.
+    pub fn drop_all(&self, sink: SinkIndex) -> u64 {
+        let mut inner = self.lock();
+        let count = inner.state.drop_all(sink);
+        let Inner {
+            state, counters, ..
+        } = &mut *inner;
+        let mut update = counters.update(state);
+        update.discarded(sink, count);
+        update.finish();
+        inner.trim();
+        count
+    }
+
+    /// Shows how many dead letters there are.
+    pub fn show_letters(&self) {
+        let inner = self.lock();
+        for known in &inner.state.sinks {
+            let count = self.letters.count(&known.name);
+            self.metrics
+                .spool_dead_letters
+                .with_label_values(&[known.name.as_str()])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Whether an event could be taken in, as far as one can tell without the lock.
+    pub fn room(&self) -> Result<(), SpoolUnavailable> {
+        if self.flags.full.load(Ordering::Relaxed) {
+            Err(SpoolUnavailable::Full)
+        } else if self.flags.disk_full.load(Ordering::Relaxed) {
+            Err(SpoolUnavailable::DiskFull)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Inner {
+    /// The event has left for this sink; whether it had not before.
+    pub fn leave(&mut self, sequence: u64, sink: SinkIndex, bytes: u64) -> bool {
+        let Some(left) = self.state.leave(sequence, sink, bytes) else {
+            return false;
+        };
+        if left.is_last_configured {
+            self.waiters.done(sequence);
+        }
+        if left.is_last {
+            self.rescued.remove(&sequence);
+        }
+        true
+    }
+
+    /// Lets go of records that nothing waits for.
+    pub fn trim(&mut self) {
+        let first = self.state.first_pending();
+        self.recent.trim(first);
+    }
+
+    /// Shows a record of which nobody knows whether it was acknowledged, to somebody who only looks.
+    pub fn show_tail(&mut self, sequence: u64, payload: &[u8]) {
+        if let Ok(record) = Record::decode(sequence, payload) {
+            let position = record.position();
+            self.state.add(
+                sequence,
+                position.sinks,
+                u64::from(position.bytes),
+                u64::MAX,
+            );
+            self.rescued.insert(sequence, Arc::new(record));
+        }
+    }
+
+    /// What a batch will say has left. The bug is to say it of what nobody has confirmed yet.
+    pub fn take_unwritten(&mut self) -> super::state::Unwritten {
+        if seeded::is(Bug::ProgressBeforeConfirm) {
+            let sinks: Vec<SinkIndex> = self.state.sinks.iter().map(|it| it.index).collect();
+            for sink in sinks {
+                let runs = self.state.pending(sink).runs();
+                let progress = &mut self.state.unwritten.progress;
+                progress.entry(sink).or_default().extend(runs);
+            }
+        }
+        std::mem::take(&mut self.state.unwritten)
+    }
+}

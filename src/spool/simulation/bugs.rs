@@ -1,0 +1,41 @@
+//! Each bug that the simulation must find: it is planted, and some seed must fail.
+
+use super::attempt;
+use super::world::Plan;
+use crate::seeded::{self, Bug};
+
+/// Seeds that are tried before a bug counts as not found.
+const MOST_SEEDS: u64 = 4000;
+
+fn is_found(bug: Bug, plan: Plan) {
+    let found = seeded::with(bug, || {
+        (1..=MOST_SEEDS).find_map(|seed| Some((seed, attempt(seed, plan).err()?)))
+    });
+    let (seed, text) = found.unwrap_or_else(|| panic!("{bug:?} was not found"));
+    let first = text.lines().next().unwrap_or_default();
+    println!("{bug:?}: seed {seed}: {first}");
+}
+
+macro_rules! found {
+    ($($name:ident: $bug:ident, $plan:ident;)+) => {
+        $(#[test]
+        fn $name() {
+            is_found(Bug::$bug, Plan::$plan);
+        })+
+    };
+}
+
+found! {
+    a_sync_left_out_is_found: SkipSync, Crashes;
+    a_folder_sync_left_out_is_found: SkipFolderSync, Crashes;
+    a_segment_renamed_before_its_header_is_found: RenameBeforeHeader, Crashes;
+    an_end_stated_before_the_copies_is_found: EndBeforeCopies, Crashes;
+    a_torn_end_taken_for_damage_is_found: TakeTornEndForDamage, Crashes;
+    damage_taken_for_a_torn_end_is_found: TakeDamageForTornEnd, Rot;
+    a_trusted_id_of_a_lost_event_is_found: TrustLostIds, Rot;
+    a_segment_recycled_before_progress_is_durable_is_found: RecycleBeforeProgress, Crashes;
+    a_recycled_segment_overwritten_too_early_is_found: RecycleBeforeFolderSync, Crashes;
+    progress_before_the_confirm_is_found: ProgressBeforeConfirm, Crashes;
+    progress_before_the_letter_is_found: ProgressBeforeLetter, Crashes;
+    sequences_given_twice_are_found: ReuseSequences, Faults;
+}

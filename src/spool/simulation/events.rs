@@ -1,0 +1,61 @@
+//! Events for the simulation: few objects with some events each, and each event in two versions of
+//! its body, which have the same id.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::event::Event;
+use crate::name::SourceName;
+use crate::source::{Inbound, ONE_CODEX, Secret, Source};
+use crate::trace::TraceContext;
+
+pub(super) const OBJECTS: usize = 6;
+pub(super) const EVENTS: usize = 120;
+
+/// Event `number` belongs to object `number % OBJECTS`.
+pub(super) static POOL: LazyLock<Vec<[Arc<Event>; 2]>> = LazyLock::new(|| {
+    let source = source();
+    let event = |number, version| Arc::new(event(&source, number, version));
+    (0..EVENTS)
+        .map(|number| [event(number, 0), event(number, 1)])
+        .collect()
+});
+
+fn secret() -> Secret {
+    Secret::new("whsec_test_secret").expect("not empty")
+}
+
+fn source() -> Source {
+    Source {
+        name: SourceName::parse("onecodex").expect("a slug"),
+        provider: &ONE_CODEX,
+        uri: ONE_CODEX.uri.into(),
+        secrets: vec![secret()],
+        tolerance: Duration::from_secs(300),
+    }
+}
+
+fn event(source: &Source, number: usize, version: usize) -> Event {
+    // Sizes from a sector or two to more than a block, so that batches have all shapes.
+    let filler = "x".repeat([1, 300, 900, 5000][number % 4]);
+    let body = format!(
+        "{{\"api_version\":\"v1\",\"event_type\":\"sample.uploaded\",\"object_type\":\"sample\",\
+         \"triggered_at\":\"2026-03-02T09:{:02}:{:02}.184121Z\",\
+         \"object\":{{\"$uri\":\"/api/v1/samples/o{}\"}},\"filler\":\"{filler}\",\"version\":{version}}}",
+        number / 60,
+        number % 60,
+        number % OBJECTS,
+    );
+    let now: Timestamp = "2026-03-02T09:30:00Z".parse().expect("RFC 3339");
+    let header = ONE_CODEX.scheme.sign(&secret(), body.as_bytes(), now);
+    let inbound = Inbound {
+        body: body.into(),
+        content_type: None,
+        trace: TraceContext::start(false),
+    };
+    let claim = source.read_signature([header.as_bytes()].into_iter());
+    let verified = claim.expect("well-formed").verify(inbound, now);
+    Event::read(verified.expect("signed just now"))
+}
