@@ -2,13 +2,13 @@
 //!
 //! Every connection takes one, and so does every file of the spool and every connection to a broker.
 //! Whoever opens connections from outside must not be able to take the last one: the spool could
-//! then not replace its file, and no broker could be reached again. So the public listener is given
+//! then not begin a segment, and no broker could be reached again. So the public listener is given
 //! what is left after a reserve for all others.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The standard streams, the runtime, the listeners, the spool with its log and its lock, twice over
-/// for the time in which a damaged file is replaced, and a lookup in a file now and then.
+/// The standard streams, the runtime, the listeners; the spool's lock, folders, active segment, spares
+/// and index, and the segments that somebody reads just now; a lookup in a file now and then.
 const OWN: usize = 24;
 /// What a worker's event loop needs.
 const PER_WORKER: usize = 4;

@@ -158,11 +158,11 @@ metrics! {
     spool_events: IntGaugeVec, "sink";
     /// Dead letters kept in the spool.
     spool_dead_letters: IntGaugeVec, "sink";
-    /// Bytes of the events and dead letters in the spool.
+    /// Bytes of the events that wait in the spool.
     spool_bytes: IntGauge;
     /// Bytes of the spool's files, which max_size bounds.
     spool_file_bytes: IntGauge;
-    /// Bytes the spool may hold.
+    /// Bytes the spool's files may have.
     spool_max_bytes: IntGauge;
     /// Events the spool may hold.
     spool_max_events: IntGauge;
@@ -176,7 +176,7 @@ metrics! {
     spool_corrupt_records_total: IntCounter;
     /// Batches that a power failure or a crash tore before they were answered; nothing was lost with them.
     spool_torn_batches_total: IntCounter;
-    /// Accepted ids that were lost with a damaged spool: another copy of their events would be published.
+    /// Accepted ids that were forgotten before their time, because their index is at its bound or cannot be written: another copy of their events would be published.
     spool_forgotten_ids_total: IntCounter;
     /// Accepted less delivered, dead-lettered, discarded, lost and pending; anything but 0 is a bug.
     events_unaccounted: IntGauge;

@@ -28,10 +28,10 @@ pub enum Bug {
     SkipSync,
     /// P1: answers for a batch in a segment whose name is not durable.
     SkipFolderSync,
-    /// P1: gives a spare a segment's name before its header is durable.
-    RenameBeforeHeader,
     /// P1: states that a segment has ended before the records behind that end are copied.
     EndBeforeCopies,
+    /// P1: delivers what a start finds at the end of the log before it is written anew.
+    DeliverUnprovenTail,
     /// P1: takes acknowledged records that are damaged for the torn end of the log.
     TakeDamageForTornEnd,
     /// P7: takes the torn end of the log for damage.
@@ -40,13 +40,11 @@ pub enum Bug {
     TrustLostIds,
     /// P2: recycles a segment before it is durable that nothing in it is waited for.
     RecycleBeforeProgress,
-    /// P2: overwrites a recycled segment that may still have its old name.
-    RecycleBeforeFolderSync,
     /// P2: notes progress for events that no sink has confirmed.
     ProgressBeforeConfirm,
     /// P2: lets go of an event before its dead letter is durable.
     ProgressBeforeLetter,
-    /// P5: gives the sequences of a batch that failed again.
+    /// P5: gives sequences again, after a start, that the last batch may hold.
     ReuseSequences,
     /// P1: answers the duplicate of an event that is still on its way.
     AnswerDuplicateEarly,

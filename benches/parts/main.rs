@@ -15,11 +15,11 @@
 //! | `event` | `Event::read` | one delivery |
 //! | `route` | `Router::route` | one event |
 //! | `message` | what a sink asks of a message before it encodes it | one message |
-//! | `append` | `Spool::append`, from the call to the answer, its fsync included | one commit |
-//! | `settle` | `Spool::settle` and the commit that carries it | one commit |
+//! | `append` | `Spool::append`, from the call to the answer, its fsync included | one group |
+//! | `settle` | `Spool::settle`, which a later batch carries | one group |
 //!
 //! `append` and `settle` are measured by two clocks: the time that passes, most of which is the
-//! disk's, and the processor time of this process, which is what the bridge pays. Their file lies
+//! disk's, and the processor time of this process, which is what the bridge pays. Their folder lies
 //! under the target directory; that must be on the disk that is meant, not in memory.
 //!
 //! Each body is read many times over, so the processor guesses every branch right and finds every

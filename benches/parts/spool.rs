@@ -1,16 +1,20 @@
-//! The spool on a real disk: taking events in, and letting go of them.
+//! The spool in a real folder: taking events in, and letting go of them.
 //!
-//! An iteration is one commit. So that all its events are in it, the spool's thread is kept busy with
-//! an inspection until the last of them waits. What is not measured, such as making the events and
-//! having them confirmed, goes on between the readings of the clock. Every sample begins with an
-//! empty file; a sample is as many commits as criterion has time for.
+//! An iteration is one group. So that all its events are there at once, the spool's thread is held
+//! while they are handed over, in the wake-up of somebody who asked for a sign of life. What is not
+//! measured, such as making the events and having them confirmed, goes on between the readings of
+//! the clock. Every sample begins with an empty folder; a sample is as many groups as criterion has
+//! time for, so the making of segments is in it.
 
 use std::cell::Cell;
-use std::sync::{Arc, LazyLock, mpsc};
+use std::pin::pin;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use futures_util::future::{join, join_all, poll_immediate};
+use futures_util::future::{join_all, poll_immediate};
 use hookferry::event::SinkIndex;
 use hookferry::metrics::Metrics;
 use hookferry::name::SinkName;
@@ -24,14 +28,13 @@ use hookferry::spool::{
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
 
 use crate::delivery::{KIB, event, source};
 use crate::message::templates;
 use crate::route::router;
 
-/// The events of one commit, and the bytes of their bodies. The spool commits 512 events and 8 MiB at
-/// most at once: the last of these takes two commits.
+/// The events of one group, and the bytes of their bodies. A batch has 512 events and 4 MiB at most:
+/// the last of these groups takes several, and more than one segment.
 const APPENDED: [(usize, usize, &str); 6] = [
     (1, KIB, "1 KiB"),
     (64, KIB, "1 KiB"),
@@ -47,6 +50,11 @@ const SETTLED: [(usize, usize, &str); 4] = [
     (512, KIB, "1 KiB"),
     (64, 16 * KIB, "16 KiB"),
 ];
+
+/// Bytes of records that are fetched at once.
+const FETCHED_BYTES: usize = 8 << 20;
+/// What the spool's files may have in all: more than any sample writes.
+const MAX_BYTES: u64 = 1 << 40;
 
 /// The longest the store may take to end.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -74,14 +82,14 @@ impl Clock {
 pub fn bench(criterion: &mut Criterion) {
     for (clock, suffix) in [(Clock::Passing, ""), (Clock::Processor, ", processor time")] {
         let append = |bench: &Bench, events| bench.append(events, clock);
-        commits(criterion, &format!("append{suffix}"), &APPENDED, append);
+        groups(criterion, &format!("append{suffix}"), &APPENDED, append);
         let settle = |bench: &Bench, events| bench.settle(events, clock);
-        commits(criterion, &format!("settle{suffix}"), &SETTLED, settle);
+        groups(criterion, &format!("settle{suffix}"), &SETTLED, settle);
     }
 }
 
-/// One group: `measure` says how long a commit of these events took.
-fn commits(
+/// One benchmark: `measure` says how long it took with a group of these events.
+fn groups(
     criterion: &mut Criterion,
     name: &str,
     cases: &[(usize, usize, &str)],
@@ -96,14 +104,30 @@ fn commits(
         group.bench_function(BenchmarkId::new(name, size), |bencher| {
             bencher.iter_custom(|iterations| {
                 let bench = Bench::open();
-                let commit = |_| measure(&bench, bench.events(events, bytes));
-                let spent = (0..iterations).map(commit).sum();
+                let one = |_| measure(&bench, bench.events(events, bytes));
+                let spent = (0..iterations).map(one).sum();
                 bench.close();
                 spent
             });
         });
     }
     group.finish();
+}
+
+/// Whoever wakes this waits until it is released.
+struct Hold {
+    begin: Sender<()>,
+    released: Mutex<Receiver<()>>,
+}
+
+impl Wake for Hold {
+    fn wake(self: Arc<Self>) {
+        // Where nobody waits for it any more, there is nothing to hold.
+        if self.begin.send(()).is_ok() {
+            let released = self.released.lock();
+            let _ = released.unwrap_or_else(PoisonError::into_inner).recv();
+        }
+    }
 }
 
 /// An open spool with one sink, which is a store beside it.
@@ -134,13 +158,13 @@ impl Bench {
         };
         let metrics = Arc::new(Metrics::new().expect("every name is there once"));
         let (spool, _) =
-            Spool::open(settings, std::slice::from_ref(&name), metrics).expect("a new file");
+            Spool::open(settings, std::slice::from_ref(&name), metrics).expect("a new folder");
         let sink = spool.sink(&name).expect("it was opened for this one");
         let store = Store::open(store::Settings {
             path: folder.path().join("store"),
             topics: templates("{source}.{event_type}"),
             retention: Duration::from_hours(24),
-            max_size_bytes: u64::MAX >> 1,
+            max_size_bytes: MAX_BYTES,
         });
         Self {
             runtime: Builder::new_current_thread()
@@ -149,7 +173,7 @@ impl Bench {
                 .expect("a runtime"),
             spool,
             sink,
-            store: store.expect("a new file"),
+            store: store.expect("a new folder"),
             source: source(1),
             router: router([sink].into_iter().collect()),
             read_through: Cell::new(0),
@@ -166,15 +190,8 @@ impl Bench {
 
     /// Appends them together, and says how long that took from the call to the last answer.
     fn append(&self, events: Vec<Routed>, clock: Clock) -> Duration {
-        let (begin, begun) = oneshot::channel();
-        let (release, released) = mpsc::channel();
-        let busy = self.spool.inspect(move |_| {
-            let _ = begin.send(());
-            let _ = released.recv();
-            Ok(())
-        });
-        let append = async {
-            begun.await.expect("the spool's thread runs");
+        let release = self.hold();
+        self.runtime.block_on(async {
             let started = clock.now();
             let append = |routed| self.spool.append(routed, Milestone::Spooled);
             let mut appends = join_all(events.into_iter().map(append));
@@ -188,29 +205,40 @@ impl Bench {
                     .all(|answer| *answer == Ok(Appended::Accepted))
             );
             spent
-        };
-        let (spent, ended) = self.runtime.block_on(join(append, busy));
-        ended.expect("an inspection that asks for nothing");
-        spent
+        })
     }
 
-    /// Appends them, has the store confirm them, and says how long it took to let go of them.
+    /// Holds the spool's thread until it is sent something.
+    fn hold(&self) -> Sender<()> {
+        loop {
+            let (begin, begun) = mpsc::channel();
+            let (release, released) = mpsc::channel();
+            let hold = Hold {
+                begin,
+                released: Mutex::new(released),
+            };
+            let waker = Waker::from(Arc::new(hold));
+            let pulse = pin!(self.spool.pulse());
+            match pulse.poll(&mut Context::from_waker(&waker)) {
+                Poll::Pending => {
+                    begun.recv().expect("the spool's thread runs");
+                    return release;
+                }
+                // It had come round before anybody could be woken.
+                Poll::Ready(answer) => answer.expect("the spool is open"),
+            }
+        }
+    }
+
+    /// Appends them, has the store confirm them, and says how long it took to let go of them: what a
+    /// dispatcher waits for. The log is told with some later batch, of which this is a few bytes.
     fn settle(&self, events: Vec<Routed>, clock: Clock) -> Duration {
         let count = events.len();
         self.append(events, clock);
-        self.runtime.block_on(async {
-            let settlements = self.confirmed(count).await;
-            let started = clock.now();
-            self.spool
-                .settle(self.sink, settlements)
-                .expect("the spool is open");
-            // Before an inspection all that was settled is written.
-            self.spool
-                .inspect(|_| Ok(()))
-                .await
-                .expect("an inspection that asks for nothing");
-            clock.now() - started
-        })
+        let settlements = self.runtime.block_on(self.confirmed(count));
+        let started = clock.now();
+        self.spool.settle(self.sink, &settlements);
+        clock.now() - started
     }
 
     /// The next records of the spool, each with the store's receipt for it.
@@ -218,7 +246,10 @@ impl Bench {
         let mut records: Vec<Arc<Record>> = Vec::with_capacity(count);
         while records.len() < count {
             let (after, most) = (self.read_through.get(), count - records.len());
-            let more = self.spool.fetch(self.sink, after, most).await;
+            let more = self
+                .spool
+                .fetch(self.sink, after, most, FETCHED_BYTES)
+                .await;
             records.extend(more.expect("the spool is open"));
             let last = records.last().expect("a fetch waits for records");
             self.read_through.set(last.position().sequence);

@@ -1,5 +1,6 @@
 //! The bridge as it is shipped, in a folder of its own, and what it says of itself.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -11,12 +12,18 @@ use anyhow::Context as _;
 use crate::delivery::{SECRET, SOURCE};
 use crate::usage::Usage;
 
-/// The one sink's name, whatever it is: what was spooled for one is delivered by the next.
+/// The first sink's name, whatever it is: what was spooled for one is delivered by the next.
 const SINK: &str = "out";
+/// The name of a second one, which is away.
+const SECOND: &str = "away";
 /// How long a bridge may take for whatever is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How often it is looked at; each look costs it a scrape.
 const LOOK: Duration = Duration::from_millis(200);
+/// What it uses less of in this time, in seconds of processor time, is no work.
+const REST: (Duration, f64) = (Duration::from_secs(1), 0.05);
+/// Events of a page of the spool: as many as there can be.
+const PAGE: usize = 1000;
 
 /// Where a bridge delivers to.
 #[derive(Debug, Clone)]
@@ -127,10 +134,19 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Starts it and returns once it is ready.
+    /// Starts it with one sink and returns once it is ready.
     pub fn start(home: &Home, sink: &Sink) -> anyhow::Result<Self> {
+        Self::with(home, &[(SINK, sink)])
+    }
+
+    /// Starts it with a second sink, which is away, and returns once it is ready.
+    pub fn start_with_one_away(home: &Home, sink: &Sink) -> anyhow::Result<Self> {
+        Self::with(home, &[(SINK, sink), (SECOND, &Sink::Nowhere)])
+    }
+
+    fn with(home: &Home, sinks: &[(&str, &Sink)]) -> anyhow::Result<Self> {
         let (address, admin) = (free_address()?, free_address()?);
-        let configuration = home.configure(sink, address, admin)?;
+        let configuration = home.configure(sinks, (address, admin))?;
         let log = fs::File::create(home.file("log"))?;
         let begun = Instant::now();
         let process = Command::new(env!("CARGO_BIN_EXE_hookferry"))
@@ -158,7 +174,7 @@ impl Bridge {
         Usage::of(self.process.id())
     }
 
-    /// The sum of a metric's series, such as `events_delivered_total`.
+    /// The sum of a metric's series, such as `events_delivered_total`, or the one with these labels.
     pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
         let text = self.get("/metrics")?;
         let value = |line: &str| {
@@ -169,9 +185,35 @@ impl Bridge {
         Ok(text.lines().filter_map(value).sum())
     }
 
-    /// Waits until at most so many events wait in the spool.
+    /// Waits until at most so many events wait for the first sink.
     pub fn drain_to(&self, events: f64) -> anyhow::Result<()> {
-        until(LOOK, || Ok(self.metric("spool_events")? <= events))
+        let waiting = format!("spool_events{{sink=\"{SINK}\"}}");
+        until(LOOK, || Ok(self.metric(&waiting)? <= events))
+    }
+
+    /// Waits until it has nothing more to do: such as the ids that go into the index behind the
+    /// answers.
+    pub fn rest(&self) -> anyhow::Result<()> {
+        let (pause, least) = REST;
+        let mut before = f64::NEG_INFINITY;
+        until(pause, || {
+            let now = self.usage()?.cpu_seconds;
+            let used = now - before;
+            before = now;
+            Ok(used < least)
+        })
+    }
+
+    /// Looks at the spool as operators and their tools do: the numbers, and the page of what waits
+    /// after a sequence. Returns the last sequence of that page, or 0 behind the end.
+    pub fn look(&self, after: u64) -> anyhow::Result<u64> {
+        self.get("/metrics")?;
+        self.get("/spool")?;
+        let page = self.get(&format!("/spool/events?after={after}&limit={PAGE}"))?;
+        let page: serde_json::Value = serde_json::from_str(&page)?;
+        let events = page.as_array().context("a list of events")?;
+        let last = events.last().and_then(|last| last["sequence"].as_u64());
+        Ok(last.unwrap_or_default())
     }
 
     /// Waits until so many events have been delivered.

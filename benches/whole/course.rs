@@ -2,25 +2,58 @@
 //! bridges, so that a machine that slows down slows them alike.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
 
 use crate::bridge::{Bridge, Home, Sink};
 use crate::delivery::SOURCE;
-use crate::findings::{Backlog, Cell, Findings, Growth, Open, Size, Usual};
+use crate::findings::{Away, Backlog, Cell, Closed, Findings, Ids, Large, Round};
 use crate::ledger;
 use crate::load::Load;
 use crate::reference::Limit;
 use crate::reference::disk::Disk;
 use crate::reference::kafka::Kafka;
 use crate::reference::rabbitmq::{Place, RabbitMq};
-use crate::reference::sqlite::Sqlite;
+use crate::relay::Relay;
 use crate::role::{Role, limit};
-use crate::run::{self, Run, usual};
+use crate::run::{self, Run, amount, usual};
+use crate::server::Server;
+use crate::targets::median;
 
-/// What a record holds beside the body, in bytes; the references write as much.
-const HEAD_BYTES: usize = 550;
+/// What a record holds beside the body, in bytes; reference (d) writes as much.
+const HEAD_BYTES: usize = 300;
 /// As in the bridge's topics.
 const PARTITIONS: i32 = 3;
+/// Connections over which many events share a commit.
+const MANY: usize = 256;
+/// The largest body that a bridge takes by default, and connections that send such ones.
+const LARGE: (usize, usize) = (1 << 20, 8);
+/// Between two looks at the spool.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A part of the course, with the references it is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// A closed loop over 64 connections, to each sink.
+    Closed,
+    /// Bytes written for an event in large groups.
+    Written,
+    /// Other numbers of connections and other sizes: the picture.
+    Grid,
+    /// A RabbitMQ that comes back.
+    Backlog,
+    /// Two sinks, one of them away, and a million events waiting for it.
+    Away,
+    /// Bodies of 1 MiB that wait for a sink that hangs.
+    Large,
+    /// Ten million ids of earlier events.
+    Ids,
+    /// 1,000 events a second: two thirds of the whole time.
+    Open,
+}
 
 /// How much is measured.
 #[derive(Debug, Clone)]
@@ -33,39 +66,34 @@ pub struct Course {
     pub rounds: usize,
     /// Seconds of a load.
     pub seconds: u64,
+    /// Rounds of the fixed rate.
+    pub pairs: usize,
+    /// Seconds of its longer loads.
+    pub pair_seconds: u64,
+    /// Seconds of its shorter ones, of which only the processor time counts.
+    pub short_seconds: u64,
     /// Events that are to be many.
     pub million: u64,
+    /// Large bodies.
+    pub bodies: u64,
     /// Ids that are to be many.
     pub ids: u64,
 }
 
 impl Course {
-    /// Runs all of it.
-    pub fn run(&self) -> anyhow::Result<Findings> {
-        let mut size = Size::default();
-        let mut growth = Vec::new();
-        let usual = self.usual(&mut size)?;
-        let grid = self.grid()?;
-        let open = self.open()?;
-        let backlog = self.backlog()?;
-        for cell in grid.iter().filter(|cell| cell.kafka.body_bytes == 1024) {
-            growth.push(Growth {
-                with: format!("{} connections", cell.kafka.connections),
-                cpu: cell.kafka.cpu(),
-                least: usual.kafka.cpu(),
-            });
+    /// Measures one part.
+    pub fn measure(&self, part: Part, findings: &mut Findings) -> anyhow::Result<()> {
+        match part {
+            Part::Closed => findings.closed = Some(self.closed()?),
+            Part::Written => findings.written = Some(self.written()?),
+            Part::Grid => findings.grid = self.grid()?,
+            Part::Backlog => findings.backlog = Some(self.backlog()?),
+            Part::Away => findings.away = Some(self.away()?),
+            Part::Large => findings.large = Some(self.large()?),
+            Part::Ids => findings.ids = Some(self.ids()?),
+            Part::Open => findings.open = self.open()?,
         }
-        self.million(&mut size, &mut growth)?;
-        self.ids(&mut growth)?;
-        self.objects(&usual, &mut growth)?;
-        Ok(Findings {
-            usual,
-            grid,
-            open,
-            backlog,
-            size,
-            growth,
-        })
+        Ok(())
     }
 
     fn kafka(&self) -> Sink {
@@ -86,43 +114,45 @@ impl Course {
         Place::new(&self.amqp_url, &unique(name))
     }
 
-    fn usual(&self, size: &mut Size) -> anyhow::Result<Usual> {
+    fn closed(&self) -> anyhow::Result<Closed> {
         let load = usual(self.seconds);
-        let (mut ingress, mut kafka, mut store, mut rabbitmq) = (vec![], vec![], vec![], vec![]);
-        let (mut lapin, mut rdkafka, mut disk, mut sqlite) = (vec![], vec![], vec![], vec![]);
+        let (mut ingress, mut durable) = (vec![], vec![]);
+        let (mut kafka, mut store, mut rabbitmq) = (vec![], vec![], vec![]);
+        let (mut rdkafka, mut disk) = (vec![], vec![]);
         for round in 1..=self.rounds {
-            say(&format!("the usual load, round {round}"));
-            ingress.push(run::ingress(&load)?);
-            kafka.push(self.kafka_under_usual(&load, size)?);
+            say(&format!("the closed loop, round {round}"));
+            ingress.push(run::reference(&Server::ingress()?, &load)?);
+            durable.push(run::reference(&Server::durable()?, &load)?);
+            let run = fresh("kafka", &self.kafka(), &load)?;
             rdkafka.push(limit(&self.rdkafka(400_000))?);
+            disk.push(limit(&disk_role(run.group.unwrap_or(1.0), 200_000))?);
+            kafka.push(run);
             store.push(fresh("store", &Sink::Store, &load)?);
-            let group = kafka.last().map_or(64.0, |run| run.group);
-            disk.push(limit(&disk_role(group, 200_000)?)?);
-            sqlite.push(limit(&sqlite_role(group, 200_000)?)?);
-            lapin.push(limit(&self.lapin(60_000))?);
-            let place = self.place("usual")?;
+            let place = self.place("closed")?;
             rabbitmq.push(fresh("rabbitmq", &self.rabbitmq(&place), &load)?);
         }
-        Ok(Usual {
+        Ok(Closed {
             ingress: Run::median(ingress),
+            durable: Run::median(durable),
             kafka: Run::median(kafka),
             rabbitmq: Run::median(rabbitmq),
             store: Run::median(store),
-            lapin: Limit::median(lapin),
             rdkafka: Limit::median(rdkafka),
             disk: Limit::median(disk),
-            sqlite: Limit::median(sqlite),
         })
     }
 
-    fn kafka_under_usual(&self, load: &Load, size: &mut Size) -> anyhow::Result<Run> {
-        let home = Home::new("kafka")?;
+    /// The second load finds the segments that the first one has made.
+    fn written(&self) -> anyhow::Result<Run> {
+        say(&format!("{MANY} connections, for what is written"));
+        let home = Home::new("written")?;
         let bridge = Bridge::start(&home, &self.kafka())?;
-        let idle = bridge.usage()?;
-        let run = run::bridge(&bridge, load)?;
-        size.idle_bytes = size.idle_bytes.max(idle.resident_bytes);
-        size.loaded_bytes = size.loaded_bytes.max(run.usage.peak_bytes);
-        size.ready_seconds = size.ready_seconds.max(bridge.ready_after.as_secs_f64());
+        let load = Load {
+            connections: MANY,
+            ..usual(2 * self.seconds)
+        };
+        run::bridge_to_rest(&bridge, &load)?;
+        let run = run::bridge_to_rest(&bridge, &load)?;
         bridge.stop()?;
         Ok(run)
     }
@@ -141,8 +171,9 @@ impl Course {
                 "{} connections, {} bytes",
                 load.connections, load.body_bytes
             ));
-            Ok(Cell {
-                ingress: run::ingress(&load)?,
+            anyhow::Ok(Cell {
+                ingress: run::reference(&Server::ingress()?, &load)?,
+                durable: run::reference(&Server::durable()?, &load)?,
                 kafka: fresh("kafka", &self.kafka(), &load)?,
                 store: fresh("store", &Sink::Store, &load)?,
             })
@@ -150,110 +181,146 @@ impl Course {
         connections.into_iter().chain(sizes).map(cell).collect()
     }
 
-    fn open(&self) -> anyhow::Result<Open> {
-        let load = Load {
-            rate: Some(1000),
-            ..usual(2 * self.seconds)
-        };
-        let (mut ingress, mut kafka, mut disk) = (vec![], vec![], vec![]);
-        for round in 1..=self.rounds {
-            say(&format!("1,000 events a second, round {round}"));
-            ingress.push(run::ingress(&load)?);
-            disk.push(limit(&disk_role(1.0, 4_000)?)?);
-            kafka.push(fresh("kafka", &self.kafka(), &load)?);
-        }
-        let by_p99 = |runs: &mut Vec<Run>| {
-            runs.sort_by(|one, other| one.latency.p99.total_cmp(&other.latency.p99));
-            runs.swap_remove(runs.len() / 2)
-        };
-        Ok(Open {
-            ingress: by_p99(&mut ingress),
-            kafka: by_p99(&mut kafka),
-            disk: Limit::median(disk),
-        })
-    }
-
     /// Fills a spool while the broker is away, and lets it come back.
     #[allow(clippy::cast_precision_loss, reason = "rates to read")]
     fn backlog(&self) -> anyhow::Result<Backlog> {
-        say("a RabbitMQ that comes back");
-        let (home, place) = (Home::new("backlog")?, self.place("backlog")?);
-        let (waiting, started) = (self.million / 8, self.million as f64 / 100.0);
-        fill(&home, waiting)?;
-        let bridge = Bridge::start(&home, &self.rabbitmq(&place))?;
-        bridge.deliver(started)?;
-        let alone = delivering(&bridge, || bridge.drain_to(started))?;
-        bridge.stop()?;
-
-        drop(place);
-        let place = self.place("backlog")?;
-        fill(&home, 2 * waiting)?;
-        let bridge = Bridge::start(&home, &self.rabbitmq(&place))?;
-        bridge.deliver(started)?;
-        let mut accepted = 0.0;
-        let under_load = delivering(&bridge, || {
-            accepted = run::accepting(&bridge, &usual(self.seconds))?.accepted_rate;
-            Ok(())
-        })?;
+        let (events, started) = (self.million / 8, self.million as f64 / 100.0);
+        let (mut drained, mut lapin) = (vec![], vec![]);
+        for round in 1..=self.rounds {
+            say(&format!("a RabbitMQ that comes back, round {round}"));
+            lapin.push(limit(&self.lapin(60_000))?);
+            let (home, place) = (Home::new("backlog")?, self.place("backlog")?);
+            let bridge = Bridge::start(&home, &Sink::Nowhere)?;
+            run::accepting(&bridge, &amount(events))?;
+            bridge.stop()?;
+            let bridge = Bridge::start(&home, &self.rabbitmq(&place))?;
+            bridge.deliver(started)?;
+            drained.push(delivering(&bridge, || bridge.drain_to(started))?);
+            bridge.stop()?;
+        }
         Ok(Backlog {
-            alone,
-            under_load,
-            accepted,
+            events,
+            drained_rate: median(drained.into_iter()),
+            lapin: Limit::median(lapin),
         })
     }
 
-    fn million(&self, size: &mut Size, growth: &mut Vec<Growth>) -> anyhow::Result<()> {
-        say(&format!("{} events in the spool", self.million));
-        let home = Home::new("million")?;
-        let bridge = Bridge::start(&home, &Sink::Nowhere)?;
-        let least = run::accepting(&bridge, &usual(self.seconds))?.cpu();
+    /// All has been delivered to the one sink, and nothing to the other.
+    fn away(&self) -> anyhow::Result<Away> {
+        say(&format!("{} events for a sink that is away", self.million));
+        let (home, sink) = (Home::new("away")?, self.kafka());
+        let start = || Bridge::start_with_one_away(&home, &sink);
+        let bridge = start()?;
+        run::accepting(&bridge, &amount(self.million))?;
+        bridge.drain_to(0.0)?;
+        bridge.rest()?;
         bridge.stop()?;
-        fill(&home, self.million)?;
-        let bridge = Bridge::start(&home, &Sink::Nowhere)?;
-        let run = run::accepting(&bridge, &usual(self.seconds))?;
-        size.ready_million_seconds = bridge.ready_after.as_secs_f64();
-        size.million_bytes = run.usage.peak_bytes;
-        growth.push(Growth {
-            with: format!("{} events in the spool", self.million),
-            cpu: run.cpu(),
-            least,
-        });
-        bridge.stop()
-    }
-
-    fn ids(&self, growth: &mut Vec<Growth>) -> anyhow::Result<()> {
-        say(&format!("{} ids in the ledger", self.ids));
-        let home = Home::new("ids")?;
-        let bridge = Bridge::start(&home, &Sink::Nowhere)?;
-        let least = run::accepting(&bridge, &usual(self.seconds))?.cpu();
-        bridge.stop()?;
-        ledger::fill(&home.spool(), self.ids)?;
-        let bridge = Bridge::start(&home, &Sink::Nowhere)?;
-        growth.push(Growth {
-            with: format!("{} ids in the ledger", self.ids),
-            cpu: run::accepting(&bridge, &usual(self.seconds))?.cpu(),
-            least,
-        });
-        bridge.stop()
-    }
-
-    /// With few objects most events wait for the one before them; each such turn takes the broker's
-    /// time, so that the load ends sooner.
-    fn objects(&self, usual_runs: &Usual, growth: &mut Vec<Growth>) -> anyhow::Result<()> {
-        for (objects, most) in [(1, 1_000), (100, 20_000), (100_000, u64::MAX)] {
-            say(&format!("{objects} objects"));
-            let load = Load {
-                objects,
-                most,
-                ..usual(self.seconds)
-            };
-            growth.push(Growth {
-                with: format!("{objects} distinct objects"),
-                cpu: fresh("kafka", &self.kafka(), &load)?.cpu(),
-                least: usual_runs.kafka.cpu(),
-            });
+        let mut ready = Vec::new();
+        for _ in 1..self.rounds {
+            let bridge = start()?;
+            ready.push(bridge.ready_after.as_secs_f64());
+            bridge.stop()?;
         }
-        Ok(())
+        let bridge = start()?;
+        ready.push(bridge.ready_after.as_secs_f64());
+        let load = Load {
+            rate: Some(1000),
+            ..usual(3 * self.seconds)
+        };
+        let unseen = run::accepting(&bridge, &load)?;
+        let seen = looking(&bridge, || run::accepting(&bridge, &load))?;
+        bridge.stop()?;
+        Ok(Away {
+            events: self.million,
+            ready_seconds: median(ready.into_iter()),
+            peak_bytes: seen.usage.peak_bytes,
+            unseen,
+            seen,
+        })
+    }
+
+    /// The broker hangs in the middle of a connection that has worked.
+    fn large(&self) -> anyhow::Result<Large> {
+        let (body_bytes, connections) = LARGE;
+        say(&format!("{} bodies of {body_bytes} bytes", self.bodies));
+        let (home, place) = (Home::new("large")?, self.place("large")?);
+        let relay = Relay::before(&self.amqp_url)?;
+        let sink = Sink::RabbitMq {
+            url: relay.url.clone(),
+            exchange: place.exchange(),
+        };
+        let bridge = Bridge::start(&home, &sink)?;
+        run::bridge(&bridge, &amount(1))?;
+        relay.hold();
+        let load = Load {
+            connections,
+            body_bytes,
+            ..amount(self.bodies)
+        };
+        let run = run::accepting_to_rest(&bridge, &load)?;
+        Ok(Large {
+            events: run.events,
+            body_bytes,
+            peak_bytes: run.usage.peak_bytes,
+        })
+    }
+
+    /// Two spools in turn, which differ in their ids alone.
+    fn ids(&self) -> anyhow::Result<Ids> {
+        say(&format!("{} ids", self.ids));
+        let (without, with) = (Home::new("without-ids")?, Home::new("with-ids")?);
+        Bridge::start(&with, &Sink::Nowhere)?.stop()?;
+        ledger::fill(&with.ids(), self.ids)?;
+        let cpu = |home: &Home| {
+            let bridge = Bridge::start(home, &Sink::Nowhere)?;
+            let cpu = run::accepting_to_rest(&bridge, &usual(self.seconds))?.cpu();
+            bridge.stop()?;
+            anyhow::Ok(cpu)
+        };
+        let (mut costs_without, mut costs) = (vec![], vec![]);
+        for _ in 0..self.rounds {
+            costs_without.push(cpu(&without)?);
+            costs.push(cpu(&with)?);
+        }
+        Ok(Ids {
+            ids: self.ids,
+            cpu: median(costs.into_iter()),
+            cpu_without: median(costs_without.into_iter()),
+        })
+    }
+
+    /// Everybody is started once and has worked before, so that segments and connections are there;
+    /// who is not measured has nothing to do.
+    fn open(&self) -> anyhow::Result<Vec<Round>> {
+        let place = self.place("open")?;
+        let homes = (
+            Home::new("open-kafka")?,
+            Home::new("open-store")?,
+            Home::new("open-rabbitmq")?,
+        );
+        let durable = Server::durable()?;
+        let kafka = warm(&homes.0, &self.kafka())?;
+        let store = warm(&homes.1, &Sink::Store)?;
+        let rabbitmq = warm(&homes.2, &self.rabbitmq(&place))?;
+        let lasting = |seconds| Load {
+            rate: Some(1000),
+            ..usual(seconds)
+        };
+        let (long, short) = (lasting(self.pair_seconds), lasting(self.short_seconds));
+        let round = |number: usize| {
+            say(&format!("1,000 events a second, round {number}"));
+            anyhow::Ok(Round {
+                durable: run::reference(&durable, &long)?,
+                kafka: run::bridge(&kafka, &long)?,
+                store: run::bridge(&store, &short)?,
+                rabbitmq: run::bridge(&rabbitmq, &short)?,
+            })
+        };
+        let rounds: anyhow::Result<Vec<Round>> = (1..=self.pairs).map(round).collect();
+        for bridge in [kafka, store, rabbitmq] {
+            bridge.stop()?;
+        }
+        rounds
     }
 
     fn rdkafka(&self, events: u64) -> Role {
@@ -287,16 +354,11 @@ fn fresh(name: &str, sink: &Sink, load: &Load) -> anyhow::Result<Run> {
     Ok(run)
 }
 
-/// Puts so many events into a spool.
-fn fill(home: &Home, events: u64) -> anyhow::Result<()> {
-    let bridge = Bridge::start(home, &Sink::Nowhere)?;
-    let load = Load {
-        most: events,
-        warm_up: Duration::ZERO,
-        ..usual(600)
-    };
-    run::accepting(&bridge, &load)?;
-    bridge.stop()
+/// A bridge that has worked and has nothing to do.
+fn warm(home: &Home, sink: &Sink) -> anyhow::Result<Bridge> {
+    let bridge = Bridge::start(home, sink)?;
+    run::bridge_to_rest(&bridge, &usual(2))?;
+    Ok(bridge)
 }
 
 /// Events delivered a second while something is done.
@@ -307,41 +369,40 @@ fn delivering(bridge: &Bridge, doing: impl FnOnce() -> anyhow::Result<()>) -> an
     Ok((delivered()? - before) / begun.elapsed().as_secs_f64())
 }
 
+/// Does something while the spool is looked at, page by page and again from its beginning.
+fn looking<T>(bridge: &Bridge, doing: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let looker = scope.spawn(|| {
+            let mut after = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                after = bridge.look(after)?;
+                thread::sleep(LOOK);
+            }
+            anyhow::Ok(())
+        });
+        let done = doing();
+        is_done.store(true, Ordering::Relaxed);
+        let looked = looker.join();
+        looked.map_err(|_| anyhow::anyhow!("a look at the spool has panicked"))??;
+        done
+    })
+}
+
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a group is a few hundred events"
 )]
-fn whole(group: f64) -> usize {
-    group.round().max(1.0) as usize
-}
-
-fn disk_role(group: f64, events: usize) -> anyhow::Result<Role> {
-    let group = whole(group);
-    Ok(Role::Disk(Disk {
-        file: reference_file()?,
+fn disk_role(group: f64, events: usize) -> Role {
+    let group = group.round().max(1.0) as usize;
+    Role::Disk(Disk {
+        // On the disk that the spools are on.
+        file: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-reference"),
         event_bytes: 1024 + HEAD_BYTES,
         group,
         groups: events / group,
-    }))
-}
-
-fn sqlite_role(group: f64, events: usize) -> anyhow::Result<Role> {
-    let group = whole(group);
-    Ok(Role::Sqlite(Sqlite {
-        file: reference_file()?,
-        head_bytes: HEAD_BYTES,
-        body_bytes: 1024,
-        group,
-        groups: events / group,
-    }))
-}
-
-/// On the disk that the spools are on.
-fn reference_file() -> anyhow::Result<PathBuf> {
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-reference.db");
-    hookferry::sqlite::remove_database(&file)?;
-    Ok(file)
+    })
 }
 
 /// A name that no run before has used.

@@ -1,46 +1,67 @@
-//! Everything one run of the benchmark has found.
+//! What the benchmark has found: each part by itself, with its references measured beside it, so
+//! that parts of several runs can stand together.
 
 use serde::{Deserialize, Serialize};
 
 use crate::reference::Limit;
 use crate::run::Run;
 
-/// All of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// All of it, as far as it has been measured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Findings {
-    /// A closed loop of 1 KiB events over 128 connections.
-    pub usual: Usual,
+    /// A closed loop of 1 KiB events over 64 connections.
+    pub closed: Option<Closed>,
     /// Other numbers of connections and other sizes, each by everybody.
     pub grid: Vec<Cell>,
-    /// 1,000 events a second, whatever the answers do.
-    pub open: Open,
+    /// To Kafka, in large groups and with segments that are used again.
+    pub written: Option<Run>,
     /// A RabbitMQ that comes back.
-    pub backlog: Backlog,
-    /// Idle, and with much in the file.
-    pub size: Size,
-    /// What an event costs with more of something.
-    pub growth: Vec<Growth>,
+    pub backlog: Option<Backlog>,
+    /// Two sinks, of which one is away, and much that waits for it.
+    pub away: Option<Away>,
+    /// Large bodies that wait for a sink that hangs.
+    pub large: Option<Large>,
+    /// Many ids of earlier events.
+    pub ids: Option<Ids>,
+    /// 1,000 events a second, whatever the answers do.
+    pub open: Vec<Round>,
+}
+
+impl Findings {
+    /// Whether every part has been measured.
+    pub fn are_whole(&self) -> bool {
+        let is_there = [
+            self.closed.is_some(),
+            !self.grid.is_empty(),
+            self.written.is_some(),
+            self.backlog.is_some(),
+            self.away.is_some(),
+            self.large.is_some(),
+            self.ids.is_some(),
+            !self.open.is_empty(),
+        ];
+        is_there.iter().all(|part| *part)
+    }
 }
 
 /// Everybody under the usual load, and the limits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Usual {
+pub struct Closed {
     /// Reference (a).
     pub ingress: Run,
+    /// Reference (e).
+    pub durable: Run,
     /// The bridge to Kafka.
     pub kafka: Run,
     /// The bridge to RabbitMQ.
     pub rabbitmq: Run,
     /// The bridge to its store.
     pub store: Run,
-    /// Reference (b).
-    pub lapin: Limit,
     /// Reference (c).
     pub rdkafka: Limit,
     /// Reference (d), in groups of the bridge's size.
     pub disk: Limit,
-    /// Committing in groups of that size.
-    pub sqlite: Limit,
 }
 
 /// One load, by everybody.
@@ -48,56 +69,71 @@ pub struct Usual {
 pub struct Cell {
     /// Reference (a).
     pub ingress: Run,
+    /// Reference (e).
+    pub durable: Run,
     /// The bridge to Kafka.
     pub kafka: Run,
     /// The bridge to its store.
     pub store: Run,
 }
 
-/// A fixed rate.
+/// What waits is delivered to a RabbitMQ that comes back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Open {
-    /// Reference (a).
-    pub ingress: Run,
-    /// The bridge to Kafka.
-    pub kafka: Run,
-    /// Single events, appended and synced.
-    pub disk: Limit,
-}
-
-/// What waits is delivered, in events a second.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Backlog {
-    /// Delivered while nothing comes in.
-    pub alone: f64,
-    /// Delivered while more comes in.
-    pub under_load: f64,
-    /// Accepted meanwhile.
-    pub accepted: f64,
+    /// Events waiting.
+    pub events: u64,
+    /// Delivered a second.
+    pub drained_rate: f64,
+    /// Reference (b).
+    pub lapin: Limit,
 }
 
-/// Memory in bytes, and seconds from the start until ready.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Size {
-    /// Resident with nothing to do.
-    pub idle_bytes: u64,
-    /// Resident at most, under the usual load.
-    pub loaded_bytes: u64,
-    /// Resident after a start with a million events.
-    pub million_bytes: u64,
-    /// Until an empty bridge is ready.
-    pub ready_seconds: f64,
-    /// Until one with a million events is.
-    pub ready_million_seconds: f64,
-}
-
-/// What an event costs where there is more of something.
+/// Two sinks, of which one is away.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Growth {
-    /// Of what there is how much.
-    pub with: String,
-    /// Microseconds of processor time an event.
+pub struct Away {
+    /// Events waiting for it.
+    pub events: u64,
+    /// From the start until ready.
+    pub ready_seconds: f64,
+    /// Resident at most after that start.
+    pub peak_bytes: u64,
+    /// 1,000 events a second while nobody looks at the spool.
+    pub unseen: Run,
+    /// The same while somebody does.
+    pub seen: Run,
+}
+
+/// Large bodies that wait for a sink that hangs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Large {
+    /// Bodies.
+    pub events: u64,
+    /// Bytes of each.
+    pub body_bytes: usize,
+    /// Resident at most.
+    pub peak_bytes: u64,
+}
+
+/// Microseconds of processor time an event.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ids {
+    /// How many ids there are.
+    pub ids: u64,
+    /// With so many.
     pub cpu: f64,
-    /// The same with the least of it.
-    pub least: f64,
+    /// With none.
+    pub cpu_without: f64,
+}
+
+/// One round of the fixed rate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Round {
+    /// Reference (e).
+    pub durable: Run,
+    /// The bridge to Kafka, for as long.
+    pub kafka: Run,
+    /// The bridge to its store, for a shorter time.
+    pub store: Run,
+    /// The bridge to RabbitMQ, for a shorter time.
+    pub rabbitmq: Run,
 }

@@ -68,6 +68,8 @@ pub struct Latency {
     pub p99: f64,
     /// One in a thousand is above.
     pub p999: f64,
+    /// None is above.
+    pub longest: f64,
 }
 
 impl Latency {
@@ -79,6 +81,7 @@ impl Latency {
             p50: at(0.5),
             p99: at(0.99),
             p999: at(0.999),
+            longest: at(1.0),
         }
     }
 }
@@ -94,6 +97,14 @@ pub fn note(histogram: &mut Histogram<u64>, took: Duration) {
 }
 
 impl Load {
+    /// The same, to somebody else.
+    pub fn to(&self, address: SocketAddr) -> Self {
+        Self {
+            address,
+            ..self.clone()
+        }
+    }
+
     /// Sends it all, on this thread.
     pub fn send(self) -> anyhow::Result<Sent> {
         raise_descriptors();

@@ -5,11 +5,12 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::findings::Findings;
+use crate::findings::{Cell, Closed};
 use crate::run::Run;
 
 const SIZE: (u32, u32) = (960, 400);
 const INGRESS: RGBColor = RGBColor(120, 120, 120);
+const DURABLE: RGBColor = RGBColor(0, 158, 115);
 const KAFKA: RGBColor = RGBColor(0, 114, 178);
 const STORE: RGBColor = RGBColor(213, 94, 0);
 
@@ -21,12 +22,12 @@ struct Line {
 }
 
 /// Draws it as SVG.
-pub fn draw(findings: &Findings, file: &Path) -> anyhow::Result<()> {
+pub fn draw(closed: &Closed, grid: &[Cell], file: &Path) -> anyhow::Result<()> {
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let (left, right) = area.split_horizontally(SIZE.0 / 2);
-    let rates = lines(findings, |run| run.accepted_rate / 1000.0);
-    let costs = lines(findings, Run::cpu);
+    let rates = lines(closed, grid, |run| run.accepted_rate / 1000.0);
+    let costs = lines(closed, grid, Run::cpu);
     // Each legend where the lines are not: rates rise and costs fall.
     chart(
         &left,
@@ -44,37 +45,31 @@ pub fn draw(findings: &Findings, file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lines(findings: &Findings, value: impl Fn(&Run) -> f64) -> Vec<Line> {
-    let usual = &findings.usual;
-    let mut cells = vec![(&usual.ingress, &usual.kafka, &usual.store)];
-    let others = findings.grid.iter();
-    cells.extend(others.map(|cell| (&cell.ingress, &cell.kafka, &cell.store)));
-    cells.retain(|(ingress, ..)| ingress.body_bytes == usual.ingress.body_bytes);
-    cells.sort_by_key(|(ingress, ..)| ingress.connections);
+fn lines(closed: &Closed, grid: &[Cell], value: impl Fn(&Run) -> f64) -> Vec<Line> {
+    let mut cells = vec![[
+        &closed.ingress,
+        &closed.durable,
+        &closed.kafka,
+        &closed.store,
+    ]];
+    let others = grid.iter();
+    cells.extend(others.map(|cell| [&cell.ingress, &cell.durable, &cell.kafka, &cell.store]));
+    cells.retain(|[ingress, ..]| ingress.body_bytes == closed.ingress.body_bytes);
+    cells.sort_by_key(|[ingress, ..]| ingress.connections);
     #[allow(clippy::cast_precision_loss, reason = "a place in a picture")]
     let point = |run: &Run| (run.connections as f64, value(run));
-    let line = |name, colour, points| Line {
+    let who = [
+        ("(a) ingress alone", INGRESS),
+        ("(e) with a sync", DURABLE),
+        ("to Kafka", KAFKA),
+        ("to the store", STORE),
+    ];
+    let line = |(at, (name, colour)): (usize, (&'static str, RGBColor))| Line {
         name,
         colour,
-        points,
+        points: cells.iter().map(|cell| point(cell[at])).collect(),
     };
-    vec![
-        line(
-            "(a) ingress alone",
-            INGRESS,
-            cells.iter().map(|cell| point(cell.0)).collect(),
-        ),
-        line(
-            "to Kafka",
-            KAFKA,
-            cells.iter().map(|cell| point(cell.1)).collect(),
-        ),
-        line(
-            "to the store",
-            STORE,
-            cells.iter().map(|cell| point(cell.2)).collect(),
-        ),
-    ]
+    who.into_iter().enumerate().map(line).collect()
 }
 
 fn chart(

@@ -2,19 +2,21 @@
 
 use std::fmt::Write as _;
 
-use crate::findings::Findings;
+use crate::findings::{Away, Cell, Closed, Findings, Round};
 use crate::reference::Limit;
 use crate::run::Run;
-use crate::targets::{self, Bound, Target};
+use crate::targets::{self, Bound, Target, count};
 
-/// All tables.
+/// All tables, of what was measured.
 pub fn markdown(findings: &Findings) -> String {
     let parts = [
         targets_table(&targets::of(findings)),
-        usual_table(findings),
+        runs_table(findings),
+        findings.away.as_ref().map(stalls).unwrap_or_default(),
         limits_table(findings),
-        grid_table(findings),
+        grid_table(&findings.grid),
     ];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("\n")
 }
 
@@ -37,38 +39,55 @@ fn targets_table(targets: &[Target]) -> String {
     text
 }
 
-fn usual_table(findings: &Findings) -> String {
-    let (usual, open, backlog) = (&findings.usual, &findings.open, &findings.backlog);
+fn runs_table(findings: &Findings) -> String {
     let mut text = String::from(
-        "1 KiB events; the ratios in brackets are to reference (a). A commit's group is an average.\n\n\
+        "1 KiB events; the ratios in brackets are to the first line of a load. A commit's group is an average.\n\n\
          | load | who | accepted/s | delivered/s | p50 ms | p99 ms | p99.9 ms | CPU µs/event | peak MiB | B written/event | group |\n\
          |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
-    let closed = "128 connections, closed loop";
-    for (who, run) in [
-        ("(a) ingress alone", &usual.ingress),
-        ("to Kafka", &usual.kafka),
-        ("to RabbitMQ", &usual.rabbitmq),
-        ("to the store", &usual.store),
-    ] {
-        text.push_str(&row(closed, who, run, &usual.ingress));
+    findings
+        .closed
+        .iter()
+        .for_each(|closed| closed_rows(closed, &mut text));
+    if !findings.open.is_empty() {
+        open_rows(&findings.open, &mut text);
     }
-    for (who, run) in [
-        ("(a) ingress alone", &open.ingress),
-        ("to Kafka", &open.kafka),
-    ] {
-        text.push_str(&row("1,000 events/s, open loop", who, run, &open.ingress));
+    if let Some(run) = &findings.written {
+        let load = format!("{} connections, segments recycled", run.connections);
+        text.push_str(&row(&load, "to Kafka", run, run));
     }
-    let _ = writeln!(
-        text,
-        "\nA RabbitMQ that comes back takes {} events/s of the backlog while nothing else comes in ({}× reference (b)), \
-         and {} events/s while {} events/s are accepted.",
-        figure(backlog.alone),
-        figure(backlog.alone / usual.lapin.rate()),
-        figure(backlog.under_load),
-        figure(backlog.accepted)
-    );
     text
+}
+
+fn closed_rows(closed: &Closed, text: &mut String) {
+    let load = format!("{} connections, closed loop", closed.ingress.connections);
+    for (who, run) in [
+        ("(a) ingress alone", &closed.ingress),
+        ("(e) with a sync", &closed.durable),
+        ("to Kafka", &closed.kafka),
+        ("to RabbitMQ", &closed.rabbitmq),
+        ("to the store", &closed.store),
+    ] {
+        text.push_str(&row(&load, who, run, &closed.ingress));
+    }
+}
+
+/// Of each the round in which its p99 was the median.
+fn open_rows(rounds: &[Round], text: &mut String) {
+    let median = |who: fn(&Round) -> &Run| {
+        let runs = rounds.iter().map(|round| who(round).clone()).collect();
+        Run::median_by(runs, |run| run.latency.p99)
+    };
+    let durable = median(|round| &round.durable);
+    let load = format!("1,000 events/s, the median of {}", rounds.len());
+    text.push_str(&row(&load, "(e) with a sync", &durable, &durable));
+    for (who, run) in [
+        ("to Kafka", median(|round| &round.kafka)),
+        ("to RabbitMQ", median(|round| &round.rabbitmq)),
+        ("to the store", median(|round| &round.store)),
+    ] {
+        text.push_str(&row(&load, who, &run, &durable));
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "mebibytes to read")]
@@ -81,75 +100,78 @@ fn row(load: &str, who: &str, run: &Run, limit: &Run) -> String {
             format!("{} ({}×)", figure(value), figure(value / limit))
         }
     };
-    let of_bridge = |text: String| if is_limit { "–".to_owned() } else { text };
+    let if_any = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), figure);
     let cells = [
         load.to_owned(),
         who.to_owned(),
         with_ratio(run.accepted_rate, limit.accepted_rate),
-        of_bridge(figure(run.delivered_rate)),
+        if_any(run.delivered_rate),
         milliseconds(run.latency.p50),
         milliseconds(run.latency.p99),
         milliseconds(run.latency.p999),
         with_ratio(run.cpu(), limit.cpu()),
         figure(run.usage.peak_bytes as f64 / f64::from(1 << 20)),
-        of_bridge(figure(run.written())),
-        of_bridge(figure(run.group)),
+        if_any(Some(run.written()).filter(|written| *written > 0.0)),
+        if_any(run.group),
     ];
     format!("| {} |\n", cells.join(" | "))
 }
 
+fn stalls(away: &Away) -> String {
+    format!(
+        "With {} events waiting for a sink that is away, and 1,000 more a second: the longest answer took {} ms while \
+         the spool was looked at five times a second, and {} ms while it was not.\n",
+        count(away.events),
+        milliseconds(away.seen.latency.longest),
+        milliseconds(away.unseen.latency.longest)
+    )
+}
+
 fn limits_table(findings: &Findings) -> String {
-    let (usual, open) = (&findings.usual, &findings.open);
+    let mut rows: Vec<(String, &Limit, bool)> = Vec::new();
+    if let Some(backlog) = &findings.backlog {
+        let name = "(b) lapin, 4 channels of 256".to_owned();
+        rows.push((name, &backlog.lapin, false));
+    }
+    if let Some(closed) = &findings.closed {
+        let group = figure(closed.kafka.group.unwrap_or_default());
+        rows.push(("(c) rdkafka".to_owned(), &closed.rdkafka, false));
+        let name = format!("(d) append and fdatasync, groups of {group}");
+        rows.push((name, &closed.disk, true));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
     let mut text = "| reference | events/s | CPU µs/event | p50 ms of a group | p99 ms |\n|---|--:|--:|--:|--:|\n".to_owned();
-    let group = figure(usual.kafka.group);
-    let rows: [(String, &Limit, bool); 5] = [
-        (
-            "(b) lapin, 4 channels of 256".to_owned(),
-            &usual.lapin,
-            false,
-        ),
-        ("(c) rdkafka".to_owned(), &usual.rdkafka, false),
-        (
-            format!("(d) append and fdatasync, groups of {group}"),
-            &usual.disk,
-            true,
-        ),
-        (
-            "(d) append and fdatasync, single".to_owned(),
-            &open.disk,
-            true,
-        ),
-        (
-            format!("SQLite, row and id, groups of {group}"),
-            &usual.sqlite,
-            true,
-        ),
-    ];
     for (name, limit, in_groups) in rows {
-        let (p50, p99) = if in_groups {
-            (
-                milliseconds(limit.latency.p50),
-                milliseconds(limit.latency.p99),
-            )
-        } else {
-            ("–".to_owned(), "–".to_owned())
+        let of_a_group = |latency: f64| {
+            if in_groups {
+                milliseconds(latency)
+            } else {
+                "–".to_owned()
+            }
         };
         let _ = writeln!(
             text,
-            "| {name} | {} | {} | {p50} | {p99} |",
+            "| {name} | {} | {} | {} | {} |",
             figure(limit.rate()),
-            figure(limit.cpu())
+            figure(limit.cpu()),
+            of_a_group(limit.latency.p50),
+            of_a_group(limit.latency.p99)
         );
     }
     text
 }
 
-fn grid_table(findings: &Findings) -> String {
+fn grid_table(grid: &[Cell]) -> String {
+    if grid.is_empty() {
+        return String::new();
+    }
     let mut text = String::from(
-        "| connections | body | (a)/s | to Kafka/s | to the store/s | (a) p50, p99 ms | to Kafka p50, p99 ms | (a) CPU µs | to Kafka CPU µs | to the store CPU µs |\n\
-         |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        "| connections | body | (a)/s | (e)/s | to Kafka/s | to the store/s | (e) p50, p99 ms | to Kafka p50, p99 ms | (a) CPU µs | (e) CPU µs | to Kafka CPU µs | to the store CPU µs |\n\
+         |--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
-    for cell in &findings.grid {
+    for cell in grid {
         let limit = &cell.ingress;
         let rate = |run: &Run| {
             let ratio = run.accepted_rate / limit.accepted_rate;
@@ -166,11 +188,13 @@ fn grid_table(findings: &Findings) -> String {
             limit.connections.to_string(),
             size(limit.body_bytes),
             figure(limit.accepted_rate),
+            rate(&cell.durable),
             rate(&cell.kafka),
             rate(&cell.store),
-            both(limit),
+            both(&cell.durable),
             both(&cell.kafka),
             figure(limit.cpu()),
+            figure(cell.durable.cpu()),
             figure(cell.kafka.cpu()),
             figure(cell.store.cpu()),
         ];

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::load::{Load, Sent};
 use crate::reference::Limit;
 use crate::reference::disk::Disk;
+use crate::reference::durable::Durable;
 use crate::reference::ingress;
 use crate::reference::kafka::Kafka;
 use crate::reference::rabbitmq::RabbitMq;
-use crate::reference::sqlite::Sqlite;
 
 /// A role, with what it needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ pub enum Role {
     Kafka(Kafka),
     /// Appends and syncs: reference (d).
     Disk(Disk),
-    /// Commits in groups: the spool's own reference.
-    Sqlite(Sqlite),
+    /// Receives deliveries, and answers once they are on the disk: reference (e).
+    Durable(Durable),
 }
 
 impl Role {
@@ -42,7 +42,7 @@ impl Role {
             Self::RabbitMq(reference) => tell(&reference.publish()?),
             Self::Kafka(reference) => tell(&reference.produce()?),
             Self::Disk(reference) => tell(&reference.append()?),
-            Self::Sqlite(reference) => tell(&reference.commit()?),
+            Self::Durable(reference) => reference.serve(),
         }
     }
 

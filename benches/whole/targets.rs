@@ -1,7 +1,9 @@
-//! What the bridge is meant to reach, as ratios to the references of the same run, and whether it
-//! does.
+//! What the bridge is meant to reach, as ratios to references that were measured beside it, and
+//! whether it does.
 
-use crate::findings::{Findings, Growth};
+use crate::findings::{Away, Backlog, Closed, Findings, Ids, Large, Round};
+use crate::load::Latency;
+use crate::run::Run;
 
 /// One target.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,23 +27,28 @@ pub enum Bound {
     Most(f64),
 }
 
+/// The unit of ratios.
+const TIMES: &str = "×";
+
 impl Target {
-    fn least(what: &str, measured: f64, bound: f64, unit: &'static str) -> Self {
+    fn least(what: impl Into<String>, measured: f64, bound: f64) -> Self {
         Self {
-            what: what.to_owned(),
+            what: what.into(),
             measured,
             bound: Bound::Least(bound),
-            unit,
+            unit: TIMES,
         }
     }
 
-    fn most(what: &str, measured: f64, bound: f64, unit: &'static str) -> Self {
+    fn most(what: impl Into<String>, measured: f64, bound: f64) -> Self {
         Self {
-            what: what.to_owned(),
-            measured,
             bound: Bound::Most(bound),
-            unit,
+            ..Self::least(what, measured, bound)
         }
+    }
+
+    fn unit(self, unit: &'static str) -> Self {
+        Self { unit, ..self }
     }
 
     /// Whether it is reached.
@@ -53,119 +60,173 @@ impl Target {
     }
 }
 
-/// All targets.
+/// The targets of all that was measured.
 pub fn of(findings: &Findings) -> Vec<Target> {
-    let groups = [speed, latency, room];
-    let mut targets: Vec<Target> = groups.iter().flat_map(|group| group(findings)).collect();
-    targets.extend(findings.growth.iter().map(growth));
+    let mut targets = Vec::new();
+    targets.extend(findings.closed.iter().flat_map(closed));
+    targets.extend(open(&findings.open));
+    targets.extend(findings.written.iter().map(written));
+    targets.extend(findings.away.iter().flat_map(away));
+    targets.extend(findings.large.iter().map(large));
+    targets.extend(findings.ids.iter().map(ids));
+    targets.extend(findings.backlog.iter().map(backlog));
     targets
 }
 
-fn speed(findings: &Findings) -> Vec<Target> {
-    let (usual, backlog) = (&findings.usual, &findings.backlog);
-    let (limit, parts) = (
-        usual.ingress.accepted_rate,
-        usual.ingress.cpu() + usual.sqlite.cpu() + usual.rdkafka.cpu(),
-    );
+fn closed(closed: &Closed) -> Vec<Target> {
+    let (ingress, durable) = (&closed.ingress, &closed.durable);
+    let rate = |run: &Run, limit: &Run| run.accepted_rate / limit.accepted_rate;
+    let cpu = |run: &Run| run.cpu() / ingress.cpu();
+    let parts = durable.cpu() + closed.rdkafka.cpu();
     vec![
         Target::least(
-            "to Kafka, events/s ÷ (a)",
-            usual.kafka.accepted_rate / limit,
-            0.45,
-            "×",
+            "closed loop to Kafka, events/s ÷ (a)",
+            rate(&closed.kafka, ingress),
+            0.60,
+        ),
+        Target::least(
+            "closed loop to Kafka, events/s ÷ (e)",
+            rate(&closed.kafka, durable),
+            0.80,
+        ),
+        Target::most("closed loop to Kafka, CPU ÷ (a)", cpu(&closed.kafka), 2.3),
+        Target::most(
+            "closed loop to Kafka, CPU ÷ ((e) + (c))",
+            closed.kafka.cpu() / parts,
+            1.15,
+        ),
+        Target::least(
+            "closed loop to the store, events/s ÷ (a)",
+            rate(&closed.store, ingress),
+            0.55,
         ),
         Target::most(
-            "to Kafka, CPU ÷ (a)",
-            usual.kafka.cpu() / usual.ingress.cpu(),
+            "closed loop to the store, CPU ÷ (a)",
+            cpu(&closed.store),
+            2.5,
+        ),
+        Target::least(
+            "closed loop to RabbitMQ, events/s ÷ (a)",
+            rate(&closed.rabbitmq, ingress),
+            0.27,
+        ),
+        Target::most(
+            "closed loop to RabbitMQ, CPU ÷ (a)",
+            cpu(&closed.rabbitmq),
+            3.6,
+        ),
+    ]
+}
+
+/// Each ratio is the median of the rounds' own: what makes one round slow makes its reference slow.
+fn open(rounds: &[Round]) -> Vec<Target> {
+    if rounds.is_empty() {
+        return Vec::new();
+    }
+    let latency = |at: fn(&Latency) -> f64| {
+        median(
+            rounds
+                .iter()
+                .map(|round| at(&round.kafka.latency) / at(&round.durable.latency)),
+        )
+    };
+    let cpu = |who: fn(&Round) -> &Run| {
+        median(
+            rounds
+                .iter()
+                .map(|round| who(round).cpu() / round.durable.cpu()),
+        )
+    };
+    let written = median(rounds.iter().map(|round| round.kafka.written() / 1000.0));
+    vec![
+        Target::most(
+            "1,000/s to Kafka, p50 ÷ p50 of (e)",
+            latency(|latency| latency.p50),
+            1.15,
+        ),
+        Target::most(
+            "1,000/s to Kafka, p99 ÷ p99 of (e)",
+            latency(|latency| latency.p99),
+            1.3,
+        ),
+        Target::most(
+            "1,000/s to the store, CPU ÷ (e)",
+            cpu(|round| &round.store),
             2.2,
-            "×",
         ),
         Target::most(
-            "to Kafka, CPU ÷ ((a) + SQLite + (c))",
-            usual.kafka.cpu() / parts,
-            1.25,
-            "×",
+            "1,000/s to Kafka, CPU ÷ (e)",
+            cpu(|round| &round.kafka),
+            1.7,
         ),
-        Target::least(
-            "to the store, events/s ÷ (a)",
-            usual.store.accepted_rate / limit,
-            0.45,
-            "×",
+        Target::most(
+            "1,000/s to RabbitMQ, CPU ÷ (e)",
+            cpu(|round| &round.rabbitmq),
+            1.8,
         ),
-        Target::least(
-            "a RabbitMQ backlog drains, events/s ÷ (b)",
-            backlog.alone / usual.lapin.rate(),
-            0.85,
-            "×",
-        ),
-        Target::least(
-            "accepting meanwhile, events/s ÷ (a)",
-            backlog.accepted / limit,
-            0.35,
-            "×",
-        ),
+        Target::most("1,000/s to Kafka, written an event of 1 KiB", written, 5.0).unit(" kB"),
     ]
 }
 
-fn latency(findings: &Findings) -> Vec<Target> {
-    let open = &findings.open;
-    let (bridge, limit, sync) = (open.kafka.latency, open.ingress.latency, open.disk.latency);
+fn written(run: &Run) -> Target {
+    let group = run.group.unwrap_or_default();
+    let what = format!("closed loop to Kafka in groups of {group:.0}, written an event of 1 KiB");
+    Target::most(what, run.written() / 1000.0, 1.6).unit(" kB")
+}
+
+fn away(away: &Away) -> Vec<Target> {
+    let with = |what: &str| {
+        let events = count(away.events);
+        format!("two sinks, one away, {events} waiting: {what}")
+    };
     vec![
+        Target::most(with("ready"), away.ready_seconds, 0.3).unit(" s"),
+        Target::most(with("peak memory"), mebibytes(away.peak_bytes), 96.0).unit(" MiB"),
         Target::most(
-            "1,000 events/s, p50 − (p50 of (a) + 1.5 fdatasync)",
-            bridge.p50 - (limit.p50 + 1.5 * sync.p50),
-            0.0,
-            " µs",
-        ),
-        Target::most(
-            "1,000 events/s, p99 ÷ (p99 of (a) + p99 of fdatasync)",
-            bridge.p99 / (limit.p99 + sync.p99),
-            2.0,
-            "×",
-        ),
+            with("longest stall of an answer while the spool is looked at"),
+            away.seen.latency.longest / 1000.0,
+            20.0,
+        )
+        .unit(" ms"),
     ]
 }
 
-fn room(findings: &Findings) -> Vec<Target> {
-    let size = &findings.size;
-    #[allow(clippy::cast_precision_loss, reason = "mebibytes to read")]
-    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    vec![
-        Target::most("resident, idle", mebibytes(size.idle_bytes), 24.0, " MiB"),
-        Target::most(
-            "resident, under the closed loop",
-            mebibytes(size.loaded_bytes),
-            64.0,
-            " MiB",
-        ),
-        Target::most(
-            "resident, with 10⁶ events in the spool",
-            mebibytes(size.million_bytes),
-            128.0,
-            " MiB",
-        ),
-        Target::most(
-            "from start to ready",
-            size.ready_seconds * 1000.0,
-            200.0,
-            " ms",
-        ),
-        Target::most(
-            "from start to ready, with 10⁶ events",
-            size.ready_million_seconds * 1000.0,
-            2000.0,
-            " ms",
-        ),
-        Target::most(
-            "written to disk an event of 1 KiB",
-            findings.usual.kafka.written() / 1000.0,
-            5.0,
-            " kB",
-        ),
-    ]
+fn large(large: &Large) -> Target {
+    let (events, each) = (count(large.events), large.body_bytes >> 20);
+    let what = format!("{events} bodies of {each} MiB waiting for a sink that hangs: peak memory");
+    Target::most(what, mebibytes(large.peak_bytes), 192.0).unit(" MiB")
 }
 
-fn growth(growth: &Growth) -> Target {
-    let what = format!("CPU an event with {}, ÷ with the least", growth.with);
-    Target::most(&what, growth.cpu / growth.least, 1.15, "×")
+fn ids(ids: &Ids) -> Target {
+    let what = format!("{} ids, CPU an event ÷ with none", count(ids.ids));
+    Target::most(what, ids.cpu / ids.cpu_without, 1.1)
+}
+
+fn backlog(backlog: &Backlog) -> Target {
+    Target::least(
+        "a RabbitMQ backlog drains, events/s ÷ (b)",
+        backlog.drained_rate / backlog.lapin.rate(),
+        0.90,
+    )
+}
+
+#[allow(clippy::cast_precision_loss, reason = "mebibytes to read")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// A number with its thousands apart.
+pub fn count(number: u64) -> String {
+    if number < 1000 {
+        number.to_string()
+    } else {
+        format!("{},{:03}", count(number / 1000), number % 1000)
+    }
+}
+
+/// The upper one of the two in the middle, where there are two.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -107,6 +107,46 @@ pub trait File: Send + Sync + Debug {
     fn identity(&self) -> (u64, u64);
 }
 
+/// A file that is opened for each call: there may be more segments than a process may have files
+/// open, and hardly any of them is read at a time.
+#[derive(Debug)]
+pub struct NamedFile {
+    disk: Arc<dyn Disk>,
+    name: String,
+}
+
+impl NamedFile {
+    /// The file of this name.
+    #[must_use]
+    pub fn new(disk: Arc<dyn Disk>, name: String) -> Self {
+        Self { disk, name }
+    }
+}
+
+impl File for NamedFile {
+    fn length(&self) -> io::Result<u64> {
+        self.disk.open(&self.name)?.length()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.open(&self.name)?.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
+        self.disk.open(&self.name)?.write_at(data, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.open(&self.name)?.sync()
+    }
+
+    /// Nothing while no file of this name can be opened.
+    fn identity(&self) -> (u64, u64) {
+        let opened = self.disk.open(&self.name);
+        opened.map_or((0, 0), |file| file.identity())
+    }
+}
+
 /// Reads exactly as much as the buffer holds.
 ///
 /// # Errors

@@ -10,11 +10,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::disk::{Disk, File};
+use super::disk::{Disk, File, NamedFile};
 use super::format::{BLOCK_BYTES, Header, HeaderError, Kind, SegmentEnd};
 use super::scan::{Batch, Scan, Segment, salt_of_heads};
 use super::segment::{Named, Spare, segment_name};
 use super::writer::{Standing, alignment};
+use crate::seeded::{self, Bug};
 
 /// Sequences that are left out where a log did not end cleanly: more than one batch holds, so that
 /// none of a batch that nobody can read any more is given again.
@@ -56,7 +57,7 @@ pub enum RecoverError {
 /// A segment's file.
 #[derive(Debug, Clone)]
 pub struct SegmentFile {
-    /// The open file.
+    /// The file, which is opened when it is read.
     pub file: Arc<dyn File>,
     /// Its length.
     pub length: u64,
@@ -199,6 +200,7 @@ impl Recovered {
             }
         }
         self.spares.sort_by(|a, b| a.name.cmp(&b.name));
+        self.kept.sort_unstable();
         self.standing.log = log.unwrap_or_else(rand::random);
         Ok(())
     }
@@ -245,6 +247,8 @@ impl Recovered {
                 salt_of_heads(&read_all(&*file, length), number, alignment(&*self.disk))
             }
         };
+        // There may be very many: none stays open.
+        let file = Arc::new(NamedFile::new(Arc::clone(&self.disk), name.to_owned()));
         Ok((SegmentFile { file, length, salt }, header))
     }
 
@@ -334,7 +338,11 @@ impl Recovered {
             .or(previous.map(|end| end.next_sequence))
             .unwrap_or(1);
         let skip = if is_clean { 0 } else { SKIPPED_SEQUENCES };
-        standing.next_sequence = given.unwrap_or(1).max(standing.acknowledged) + skip;
+        standing.next_sequence = if seeded::is(Bug::ReuseSequences) {
+            standing.acknowledged
+        } else {
+            given.unwrap_or(1).max(standing.acknowledged) + skip
+        };
         let first = scan.batches.iter().find_map(|batch| batch.head);
         standing.ended = match (proven.last(), first) {
             (Some(_), Some(first)) => Some(SegmentEnd {

@@ -306,3 +306,164 @@ pub(crate) fn ranges(numbers: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
     }
     ranges
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::BatchBuffer;
+    use super::*;
+
+    const SALT: u64 = 7;
+    const NUMBER: u64 = 3;
+
+    /// A segment with one batch for each list of payload lengths.
+    fn segment(batches: &[&[usize]]) -> Vec<u8> {
+        let mut bytes = vec![0; BLOCK_BYTES];
+        let mut buffer = BatchBuffer::default();
+        let mut next = 1;
+        for (number, payloads) in (1..).zip(batches) {
+            let first_sequence = next;
+            buffer.begin(b"items");
+            for length in *payloads {
+                buffer.push(SALT, next, &[&vec![0x5a; *length]]);
+                next += 1;
+            }
+            let head = Head {
+                salt: SALT,
+                segment: NUMBER,
+                number,
+                length: 0,
+                is_snapshot: number == 1,
+                previous_next: first_sequence,
+                first_sequence,
+                count: 0,
+                next_sequence: next,
+                items_length: 0,
+                items_crc: 0,
+                segment_first: 1,
+                previous: None,
+            };
+            bytes.extend_from_slice(buffer.finish(head, BLOCK_BYTES));
+        }
+        bytes.extend([0; 4 * BLOCK_BYTES]);
+        bytes
+    }
+
+    fn scan(bytes: &[u8]) -> Scan {
+        Segment {
+            bytes,
+            number: NUMBER,
+            salt: SALT,
+            alignment: BLOCK_BYTES,
+            end: None,
+        }
+        .scan()
+    }
+
+    fn sequences(scan: &Scan) -> Vec<u64> {
+        let records = scan.batches.iter().flat_map(|batch| &batch.records);
+        records.map(|record| record.sequence).collect()
+    }
+
+    fn lost(scan: &Scan) -> Vec<u64> {
+        let lost = scan.batches.iter().flat_map(|batch| batch.lost.clone());
+        lost.flatten().collect()
+    }
+
+    #[test]
+    fn whole_batches_are_read_and_the_last_one_is_not_proven() {
+        let found = scan(&segment(&[&[10, 5000], &[], &[100]]));
+        assert_eq!(sequences(&found), [1, 2, 3]);
+        assert_eq!(
+            (found.is_damaged, found.is_torn, found.is_proven),
+            (false, false, false)
+        );
+        assert_eq!(found.end, 5 * BLOCK_BYTES as u64);
+    }
+
+    #[test]
+    fn a_last_batch_that_does_not_check_was_torn_and_proves_the_one_before() {
+        let mut bytes = segment(&[&[10], &[100]]);
+        bytes[2 * BLOCK_BYTES + 300] = 0;
+        bytes[2 * BLOCK_BYTES + 200] ^= 1;
+        let found = scan(&bytes);
+        assert_eq!(sequences(&found), [1]);
+        assert_eq!(
+            (found.is_torn, found.is_proven, found.is_damaged),
+            (true, true, false)
+        );
+        bytes[2 * BLOCK_BYTES + 10] ^= 1;
+        let found = scan(&bytes);
+        assert_eq!(
+            (found.is_torn, found.is_proven, found.is_damaged),
+            (false, false, false)
+        );
+    }
+
+    #[test]
+    fn a_changed_byte_before_a_later_head_loses_at_most_the_record_it_lies_in() {
+        let bytes = segment(&[&[10, 5000, 20], &[300, 300], &[]]);
+        let whole = scan(&bytes);
+        for at in (BLOCK_BYTES..4 * BLOCK_BYTES).step_by(7) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x40;
+            let found = scan(&changed);
+            let mut all = sequences(&found);
+            all.extend(lost(&found));
+            all.sort_unstable();
+            assert_eq!(all, [1, 2, 3, 4, 5], "byte {at}");
+            assert!(lost(&found).len() <= 1, "byte {at}: {:?}", lost(&found));
+            assert_eq!(
+                found.is_damaged,
+                found.batches != whole.batches,
+                "byte {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lost_block_is_counted_exactly() {
+        let mut bytes = segment(&[&[10], &[3000, 3000, 100], &[50]]);
+        bytes[2 * BLOCK_BYTES..3 * BLOCK_BYTES].fill(0xff);
+        let found = scan(&bytes);
+        assert_eq!(lost(&found), [2, 3]);
+        assert_eq!(sequences(&found), [1, 4, 5]);
+    }
+
+    #[test]
+    fn a_stated_end_is_evidence_and_hides_what_lies_behind_it() {
+        let mut bytes = segment(&[&[10], &[100], &[200]]);
+        bytes[2 * BLOCK_BYTES + 200] ^= 1;
+        let end = SegmentEnd {
+            segment: NUMBER,
+            end: 3 * BLOCK_BYTES as u64,
+            first_sequence: 1,
+            next_sequence: 3,
+        };
+        let found = Segment {
+            bytes: &bytes,
+            number: NUMBER,
+            salt: SALT,
+            alignment: BLOCK_BYTES,
+            end: Some(end),
+        }
+        .scan();
+        assert_eq!((sequences(&found), lost(&found)), (vec![1], vec![2]));
+        assert!(found.is_damaged && found.is_proven);
+    }
+
+    #[test]
+    fn bytes_of_an_earlier_use_are_not_taken_for_batches() {
+        let bytes = segment(&[&[10], &[100]]);
+        let found = Segment {
+            bytes: &bytes,
+            number: NUMBER,
+            salt: SALT + 1,
+            alignment: BLOCK_BYTES,
+            end: None,
+        }
+        .scan();
+        assert!(found.batches.is_empty() && !found.is_torn && !found.is_damaged);
+        assert_eq!(salt_of_heads(&bytes, NUMBER, BLOCK_BYTES), Some(SALT));
+        assert_eq!(salt_of_heads(&bytes, NUMBER + 1, BLOCK_BYTES), None);
+    }
+}

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::disk::{Disk, File, write_all_at};
 use super::format::BLOCK_BYTES;
-use crate::seeded::{self, Bug};
 
 /// Bytes that are written at once while a spare is made: others use the disk meanwhile.
 const SLICE_BYTES: usize = 1 << 20;
@@ -180,9 +179,7 @@ pub fn recycle(disk: &dyn Disk, segment: u64, number: u64, length: u64) -> io::R
     {
         return Err(error);
     }
-    if !seeded::is(Bug::RecycleBeforeFolderSync) {
-        disk.sync_folder()?;
-    }
+    disk.sync_folder()?;
     let file = disk.open(&name)?;
     Ok(Spare { name, file, length })
 }

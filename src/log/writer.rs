@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
-use super::disk::{Disk, File, is_full, write_all_at};
+use super::disk::{Disk, File, NamedFile, is_full, write_all_at};
 use super::format::{BLOCK_BYTES, BatchBuffer, Head, Header, Kind, SegmentEnd};
 use super::segment::{Spare, segment_name};
 use crate::seeded::{self, Bug};
@@ -149,11 +149,12 @@ impl Writer {
         self.standing.next_batch
     }
 
-    /// The active segment's number and file.
+    /// The active segment's number, and its file for reading.
     #[must_use]
     pub fn active(&self) -> Option<(u64, Arc<dyn File>)> {
         let active = self.active.as_ref()?;
-        Some((active.number, Arc::clone(&active.file)))
+        let file = NamedFile::new(Arc::clone(&self.disk), active.name.clone());
+        Some((active.number, Arc::new(file)))
     }
 
     /// Bytes of the active segment's file; a candidate's where there is no active segment.
@@ -229,7 +230,10 @@ impl Writer {
         if let Some(candidate) = self.candidate.as_mut() {
             candidate.number = self.standing.next_segment;
             self.standing.next_segment += 1;
-            begin_segment(&*self.disk, self.kind, candidate, &self.standing)?;
+            if let Err(error) = begin_segment(&*self.disk, self.kind, candidate, &self.standing) {
+                self.drop_removed_files();
+                return Err(error);
+            }
         }
         if let Some(candidate) = self.candidate.take() {
             self.active = Some(Active {
@@ -317,9 +321,7 @@ impl Writer {
         };
         // Used up, whatever becomes of them.
         self.standing.next_batch += 1;
-        if !seeded::is(Bug::ReuseSequences) {
-            self.standing.next_sequence = self.standing.next_sequence.max(next);
-        }
+        self.standing.next_sequence = self.standing.next_sequence.max(next);
         if let Err(error) = write_batch(&*self.disk, active, bytes) {
             self.end_segment();
             return Err(error);
@@ -327,7 +329,6 @@ impl Writer {
         active.offset += bytes.len() as u64;
         active.first_sequence = Some(segment_first);
         self.standing.acknowledged = end;
-        self.standing.next_sequence = self.standing.next_sequence.max(next);
         Ok(placed)
     }
 
@@ -337,6 +338,15 @@ impl Writer {
             self.standing.ended = Some(end);
             self.active = None;
         }
+    }
+
+    /// Files that somebody has removed are of no use: others are made.
+    fn drop_removed_files(&mut self) {
+        let disk = Arc::clone(&self.disk);
+        let is_there = |spare: &Spare| disk.is_named(&spare.name, &*spare.file).unwrap_or(true);
+        self.spares.retain(is_there);
+        self.candidate
+            .take_if(|candidate| !is_there(&candidate.spare));
     }
 
     /// A file that nothing was acknowledged in and that is too small for what comes is a spare again
@@ -398,19 +408,12 @@ fn begin_segment(
     };
     let name = segment_name(candidate.number);
     let file = Arc::clone(&candidate.spare.file);
-    let mut rename = || -> io::Result<()> {
-        if candidate.spare.name != name {
-            disk.rename(&candidate.spare.name, &name)?;
-            candidate.spare.name.clone_from(&name);
-        }
-        Ok(())
-    };
-    if seeded::is(Bug::RenameBeforeHeader) {
-        rename()?;
-    }
     write_all_at(&*file, &header.encode(), 0)?;
     file.sync()?;
-    rename()?;
+    if candidate.spare.name != name {
+        disk.rename(&candidate.spare.name, &name)?;
+        candidate.spare.name.clone_from(&name);
+    }
     if !seeded::is(Bug::SkipFolderSync) {
         disk.sync_folder()?;
     }

@@ -50,18 +50,11 @@ pub enum RefusalReason {
     InvalidAddress,
     /// Anything else the broker says no to for good.
     Rejected,
-    /// The stored record no longer matches its checksum.
-    Damaged,
 }
 
 impl RefusalReason {
     /// Every reason, so that each has a series from the first scrape on.
-    pub const ALL: [Self; 4] = [
-        Self::TooLarge,
-        Self::InvalidAddress,
-        Self::Rejected,
-        Self::Damaged,
-    ];
+    pub const ALL: [Self; 3] = [Self::TooLarge, Self::InvalidAddress, Self::Rejected];
 
     /// The stable name.
     #[must_use]
@@ -70,7 +63,6 @@ impl RefusalReason {
             Self::TooLarge => "too_large",
             Self::InvalidAddress => "invalid_address",
             Self::Rejected => "rejected",
-            Self::Damaged => "damaged",
         }
     }
 }

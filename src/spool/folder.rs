@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::command::Command;
 use super::ids::Ids;
@@ -31,6 +32,10 @@ const LETTERS: &str = "letters";
 /// Files in the folder that are not the log's; a file system's own `lost+found` is a folder.
 const KNOWN: [&str; 4] = [LOCK, IDS, "ids.db-wal", "ids.db-shm"];
 
+/// How often a lock is asked for that another process holds, and the pause between.
+const LOCK_ATTEMPTS: u32 = 4;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
+
 /// An id takes about 40 bytes in the index, which may have so many of them.
 const MAX_IDS: u64 = 50_000_000;
 /// Sealed segments whose ids are read before the spool is ready; those of older ones follow while
@@ -47,7 +52,7 @@ pub(super) struct Opened {
 
 /// Opens the folder, or makes it.
 pub(super) fn open(
-    settings: Settings,
+    settings: &Settings,
     names: &[SinkName],
     metrics: Arc<Metrics>,
     commands: Sender<Command>,
@@ -85,8 +90,8 @@ pub(super) fn open(
             }
         },
     };
-    let segment_bytes = owner::segment_bytes_of(&settings);
-    let (owner, maintenance) = assemble(parts, &settings, commands, segment_bytes)?;
+    let segment_bytes = owner::segment_bytes_of(settings);
+    let (owner, maintenance) = assemble(parts, settings, commands, segment_bytes)?;
     Ok(Opened {
         owner,
         maintenance,
@@ -289,13 +294,20 @@ fn take_lock(path: &Path) -> Result<File, SpoolError> {
         .mode(0o600)
         .open(path.join(LOCK))
         .map_err(|error| io_error(path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::Held {
-            path: path.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(io_error(path, error)),
+    for attempt in 1..=LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A command that only looks holds it for a moment.
+            Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => break,
+            Err(TryLockError::Error(error)) => return Err(io_error(path, error)),
+        }
     }
+    Err(SpoolError::Held {
+        path: path.to_owned(),
+    })
 }
 
 /// Whether a running bridge holds the folder. Changes nothing.
@@ -321,7 +333,12 @@ pub(super) fn look(path: &Path) -> Result<Shared, SpoolError> {
         Ok(folder) => Letters::open(folder, false).map_err(io)?,
         Err(_) => Letters::none(Arc::clone(&disk)),
     };
-    let (_, replayed) = read(&disk, None, &letters, path)?;
+    let (recovered, replayed) = read(&disk, None, &letters, path)?;
+    let segments = recovered.segments.values().map(|segment| segment.length);
+    let spares = recovered.spares.iter().map(|spare| spare.length);
+    let kept = recovered.kept.iter().map(|(_, bytes)| *bytes);
+    let file_bytes: u64 = segments.chain(spares).chain(kept).sum();
+    let file_bytes = file_bytes + letters.bytes();
     let metrics = Arc::new(Metrics::new().map_err(|error| io(io::Error::other(error)))?);
     let shared = Shared::new(replayed.state, letters, metrics, true);
     let mut inner = shared.lock();
@@ -332,5 +349,6 @@ pub(super) fn look(path: &Path) -> Result<Shared, SpoolError> {
         }
     }
     drop(inner);
+    shared.flags.file_bytes.store(file_bytes, Ordering::Relaxed);
     Ok(shared)
 }

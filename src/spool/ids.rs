@@ -28,6 +28,8 @@ pub(super) struct Ids {
     recent: HashMap<EventId, Known>,
     segments: VecDeque<OfSegment>,
     entries: usize,
+    /// The segment whose ids are on their way into the index.
+    indexing: Option<u64>,
     index: Arc<dyn IdIndex>,
 }
 
@@ -37,6 +39,7 @@ impl Ids {
             recent: HashMap::new(),
             segments: VecDeque::new(),
             entries: 0,
+            indexing: None,
             index,
         }
     }
@@ -83,10 +86,28 @@ impl Ids {
         }
     }
 
-    /// The ids of the oldest segment that can go into the index.
-    pub fn to_index(&self) -> Option<Arc<Vec<Entry>>> {
+    /// The ids of the oldest segment, if they can go into the index and no others are on their way:
+    /// [`Ids::indexed`] or [`Ids::not_indexed`] says what became of them.
+    pub fn to_index(&mut self) -> Option<Arc<Vec<Entry>>> {
         let first = self.segments.front().filter(|first| first.is_sealed)?;
+        if self.indexing.is_some() {
+            return None;
+        }
+        self.indexing = Some(first.segment);
         Some(Arc::clone(&first.entries))
+    }
+
+    /// Those ids are in the index now, unless they had to be forgotten meanwhile.
+    pub fn indexed(&mut self) {
+        let segment = self.indexing.take();
+        if self.segments.front().map(|first| first.segment) == segment {
+            self.forget_oldest();
+        }
+    }
+
+    /// They cannot be entered now.
+    pub fn not_indexed(&mut self) {
+        self.indexing = None;
     }
 
     /// Whether the ids of this segment are in memory alone.

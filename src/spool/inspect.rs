@@ -178,7 +178,9 @@ impl View {
             )
         };
         let overview = |(sink, pending, first): (SinkName, u64, Option<u64>)| {
-            let oldest = first.map(|first| self.records(&[first], 1)).transpose()?;
+            let oldest = first
+                .map(|first| self.records(&[first], 1, false))
+                .transpose()?;
             let oldest = oldest.and_then(|records| records.into_iter().next());
             Ok(SinkOverview {
                 pending,
@@ -218,7 +220,7 @@ impl View {
             let Some(last) = sequences.last().copied() else {
                 return Ok(Vec::new());
             };
-            let records = self.records(&sequences, MAX_LISTED_BYTES)?;
+            let records = self.records(&sequences, MAX_LISTED_BYTES, bodies)?;
             let events: Vec<PendingEvent> = records
                 .iter()
                 .filter_map(|record| self.pending_event(record, bodies))
@@ -226,7 +228,10 @@ impl View {
             if !events.is_empty() {
                 return Ok(events);
             }
-            after = last;
+            // All of them have left since; those behind have not been read yet.
+            after = records
+                .last()
+                .map_or(last, |record| record.position().sequence);
         }
     }
 
@@ -235,7 +240,7 @@ impl View {
     /// # Errors
     /// When there is none with this sequence.
     pub fn pending_one(&self, sequence: u64) -> Result<PendingEvent, InspectionError> {
-        let records = self.records(&[sequence], MAX_LISTED_BYTES)?;
+        let records = self.records(&[sequence], MAX_LISTED_BYTES, true)?;
         let event = records
             .first()
             .and_then(|record| self.pending_event(record, true));
@@ -253,10 +258,29 @@ impl View {
         limit: usize,
         bodies: bool,
     ) -> Result<Vec<DeadLetter>, InspectionError> {
-        let names = self
-            .shared
-            .letters
-            .names_after(after, limit.min(MAX_LISTED));
+        let mut after = after.cloned();
+        loop {
+            let names = self
+                .shared
+                .letters
+                .names_after(after.as_ref(), limit.min(MAX_LISTED));
+            let Some(last) = names.last().cloned() else {
+                return Ok(Vec::new());
+            };
+            let letters = self.letters(names, bodies)?;
+            if !letters.is_empty() {
+                return Ok(letters);
+            }
+            after = Some(last);
+        }
+    }
+
+    /// The letters of these names that are there, up to a number of bytes.
+    fn letters(
+        &self,
+        names: Vec<LetterName>,
+        bodies: bool,
+    ) -> Result<Vec<DeadLetter>, InspectionError> {
         let mut letters = Vec::new();
         let mut bytes = 0;
         for name in names {
@@ -314,8 +338,13 @@ impl View {
         &self,
         sequences: &[u64],
         bytes: usize,
+        bodies: bool,
     ) -> Result<Vec<Arc<Record>>, InspectionError> {
-        let read = self.shared.read(sequences, bytes);
+        let read = if bodies {
+            self.shared.read(sequences, bytes)
+        } else {
+            self.shared.read_heads(sequences, bytes)
+        };
         read.map_err(|error| InspectionError::Unavailable(error.to_string()))
     }
 

@@ -10,6 +10,9 @@ use super::index::Entry;
 use super::letters::LetterName;
 use super::segments::Segment;
 
+/// How soon work is tried again that could not be done.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
 /// A dead letter to be written, and who waits for it.
 #[derive(Debug)]
 pub(super) struct WriteLetter {
@@ -79,12 +82,19 @@ impl Jobs {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for work, or for the time to pass.
+    /// Waits for work, or for the time to pass. What cannot be done yet, because somebody still reads
+    /// a segment, is looked at again soon.
     pub fn wait(&self, at_most: Duration) {
         let work = self.lock();
-        if work.is_empty() && !work.stop {
-            drop(self.changed.wait_timeout(work, at_most));
+        if work.stop {
+            return;
         }
+        let patience = if work.is_empty() {
+            at_most
+        } else {
+            RETRY_PAUSE
+        };
+        drop(self.changed.wait_timeout(work, patience.min(at_most)));
     }
 }
 

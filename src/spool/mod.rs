@@ -174,6 +174,28 @@ pub struct Spool {
 /// The end of the spool's threads: resolves when one of them has stopped, for whatever reason.
 pub type Stopped = oneshot::Receiver<()>;
 
+/// Held by both threads: the first that ends, even by a panic, tells the program, because the other
+/// one would wait for it for ever.
+#[derive(Debug, Clone)]
+struct Alive(Arc<std::sync::Mutex<Option<oneshot::Sender<()>>>>);
+
+impl Alive {
+    fn new() -> (Self, Stopped) {
+        let (sender, stopped) = oneshot::channel();
+        (Self(Arc::new(std::sync::Mutex::new(Some(sender)))), stopped)
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let mut sender = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        drop(sender.take());
+    }
+}
+
 /// What was read of the records that were asked for.
 #[derive(Debug)]
 pub struct Loaded {
@@ -190,6 +212,8 @@ impl Spool {
     /// # Errors
     /// When the folder is held by another process, is not a spool's, was written by a newer
     /// version, or cannot be made. Damage is no error: what is sound is delivered, the rest counted.
+    // The settings are made for this; who opens a spool has no use for them any more.
+    #[allow(clippy::needless_pass_by_value)]
     pub fn open(
         settings: Settings,
         sinks: &[SinkName],
@@ -197,16 +221,20 @@ impl Spool {
     ) -> Result<(Self, Stopped), SpoolError> {
         let limits = Arc::new(std::sync::Mutex::new(settings.limits));
         let (commands, inbox) = mpsc::channel();
-        let opened = folder::open(settings, sinks, metrics, commands.clone())?;
+        let opened = folder::open(&settings, sinks, metrics, commands.clone())?;
         let (owner, maintenance, lock) = (opened.owner, opened.maintenance, opened.lock);
         let shared = Arc::clone(&owner.shared);
-        let (alive, stopped) = oneshot::channel();
+        let (alive, stopped) = Alive::new();
+        let also_alive = alive.clone();
+        let maintain = move || {
+            let _alive = also_alive;
+            maintenance.run();
+        };
         let work = std::thread::Builder::new()
             .name("spool-maintenance".into())
-            .spawn(move || maintenance.run())
+            .spawn(maintain)
             .map_err(SpoolError::Thread)?;
         let write = move || {
-            // Dropped when the thread ends, even by a panic: the program must learn of it.
             let _alive = alive;
             owner.run(&inbox, || {
                 // A panic of it has been counted.
@@ -276,7 +304,11 @@ impl Spool {
         if flags.closed.load(Ordering::Relaxed) {
             Err(SpoolUnavailable::Closed)
         } else if !flags.writable.load(Ordering::Relaxed) {
-            Err(SpoolUnavailable::Unwritable)
+            // A disk without room is one that cannot be written, and not the other way round.
+            Err(match self.room() {
+                Err(SpoolUnavailable::DiskFull) => SpoolUnavailable::DiskFull,
+                _ => SpoolUnavailable::Unwritable,
+            })
         } else if flags.queued_bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
             Err(SpoolUnavailable::Overloaded)
         } else {

@@ -199,6 +199,11 @@ impl Owner {
 
     /// Does what can be done now: one batch at most.
     pub fn step(&mut self, now: Instant) {
+        if seeded::is(Bug::RecycleBeforeProgress) {
+            let shared = Arc::clone(&self.shared);
+            let active = self.writer.active().map_or(0, |(number, _)| number);
+            self.recycle(&mut shared.lock(), 0, None, active);
+        }
         if self.tail.is_some() && self.may_try(now) {
             self.write_tail(now);
         }
@@ -281,6 +286,8 @@ impl Owner {
         if now.saturating_duration_since(self.ticked_at) >= TICK {
             self.ticked_at = now;
             self.want_files();
+            self.want_copies();
+            self.write_copies(now);
         }
     }
 
@@ -412,8 +419,10 @@ impl Owner {
     /// Whether a snapshot does without a segment: an earlier batch says that nothing in it waits,
     /// and its ids are in the index.
     fn is_left_out(&self, number: u64, segment: &SegmentState, predecessor: Option<u64>) -> bool {
-        let is_done = segment.done_with.is_some() || seeded::is(Bug::RecycleBeforeProgress);
-        is_done && segment.live == 0 && Some(number) != predecessor && !self.ids.holds(number)
+        segment.done_with.is_some()
+            && segment.live == 0
+            && Some(number) != predecessor
+            && !self.ids.holds(number)
     }
 
     /// A batch is durable: what it says counts.
@@ -479,6 +488,7 @@ impl Owner {
         }
         self.failures = 0;
         self.retry_at = None;
+        self.room.worked();
         self.shared.flags.writable.store(true, Ordering::Relaxed);
         self.shared.metrics.spool_writable.set(1);
     }

@@ -16,6 +16,9 @@ use crate::event::SinkIndex;
 use crate::log::index::{BatchPlace, BatchReader, ReadError};
 use crate::log::scan::Scan;
 
+/// So much of a record is read for a list: all of it but the body, mostly.
+const HEAD_BYTES: usize = 4096;
+
 /// What waits for a sink next.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -112,7 +115,12 @@ impl Shared {
                 Ok(Some(record)) => record,
                 Ok(None) => continue,
                 Err(error) if records.is_empty() => {
-                    tracing::error!(%error, sequence, "a record cannot be read; it is tried again");
+                    let segment = self
+                        .lock()
+                        .state
+                        .locate(*sequence)
+                        .map(|(segment, _)| segment);
+                    tracing::debug!(%error, sequence, segment, "a record cannot be read");
                     return Err(SpoolUnavailable::Unreadable);
                 }
                 Err(_) => break,
@@ -125,6 +133,44 @@ impl Shared {
             records.push(record);
         }
         Ok(records)
+    }
+
+    /// As [`Shared::read`], but of what lies on the disk without bodies, for a list. The checksum is
+    /// over the whole record, so what looks wrong is read whole.
+    ///
+    /// # Errors
+    /// As [`Shared::read`].
+    pub fn read_heads(
+        &self,
+        sequences: &[u64],
+        bytes: usize,
+    ) -> Result<Vec<Arc<Record>>, SpoolUnavailable> {
+        let mut records = Vec::new();
+        let mut cursor = None;
+        let mut left = bytes;
+        for sequence in sequences {
+            match self.read_head(*sequence, &mut cursor) {
+                Some(record) => records.push(record),
+                None => records.extend(self.read(&[*sequence], bytes)?),
+            }
+            left = left.saturating_sub(HEAD_BYTES);
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    fn read_head(&self, sequence: u64, cursor: &mut Option<Cursor>) -> Option<Arc<Record>> {
+        let location = {
+            let inner = self.lock();
+            if inner.cached(sequence).is_some() {
+                return None;
+            }
+            inner.location(sequence)?
+        };
+        let (head, length) = Cursor::peek(cursor, sequence, &location, HEAD_BYTES).ok()?;
+        Record::decode_head(sequence, &head, length).map(Arc::new)
     }
 
     /// One record; none where nothing waits for it, or it is damaged.
@@ -165,7 +211,7 @@ impl Shared {
             Ok(record) => Some(Arc::new(record)),
             Err(error) => {
                 tracing::error!(sequence, %error, "a record that checks cannot be decoded");
-                let lost = [sequence..sequence + 1];
+                let lost = crate::log::scan::ranges(std::iter::once(sequence));
                 self.lock().declare_lost(at.segment.number, &lost);
                 None
             }

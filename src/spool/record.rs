@@ -177,6 +177,16 @@ impl Record {
         })
     }
 
+    /// Reads the first bytes of a payload of this length, as far as the event goes; the body is empty.
+    pub(super) fn decode_head(sequence: u64, head: &[u8], length: usize) -> Option<Self> {
+        let number = head.get(12..PREFIX_BYTES)?.try_into().ok()?;
+        let event = (u32::from_le_bytes(number) >> 8) as usize;
+        let head = head.get(..PREFIX_BYTES + event)?;
+        let mut record = Self::decode(sequence, head).ok()?;
+        record.position.bytes = u32::try_from(length).unwrap_or(u32::MAX);
+        Some(record)
+    }
+
     /// The payload it was read from.
     pub(super) fn encode(&self) -> Vec<u8> {
         let prepared = Prepared::of(Arc::clone(&self.event), self.lane, self.position.sinks);

@@ -1,32 +1,38 @@
 //! The whole spool on a simulated disk, against a model. One seed is one run: events come, are
-//! confirmed, set aside and requeued in any order, calls fail, sectors rot, the process or the power
-//! fails at any call, and after each start the model says what must be there.
+//! confirmed, set aside and requeued in any order, sinks come and go, calls fail, sectors rot, the
+//! process or the power fails at any call, and after each start the model says what must be there.
 //!
-//! The number of crash states is `HOOKFERRY_TEST_CRASH_STATES`; a failure prints its seed, and
-//! `HOOKFERRY_TEST_SEED` runs that one again.
+//! The number of crash states of each plan is `HOOKFERRY_TEST_CRASH_STATES`; a failure names its
+//! seed, and `HOOKFERRY_TEST_SEED` runs that one alone.
 
 mod bugs;
 mod events;
+mod model;
+mod seen;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use seen::Seen;
 use world::{Plan, World};
 
-/// Crash states of a usual run.
-const CRASH_STATES: u64 = 20_000;
+/// Crash states of each plan in a usual run.
+const CRASH_STATES: u64 = 10_000;
+/// Runs in which everything must have happened at least once.
+const VARIED_RUNS: u64 = 600;
 
-/// Runs one seed. Returns the crash states it went through.
-fn run(seed: u64, plan: Plan) -> u64 {
+/// Runs one seed. Returns the crash states it went through, and what has happened.
+fn run(seed: u64, plan: Plan) -> (u64, Seen) {
     let mut world = World::new(seed, plan);
     world.run();
-    world.crashes()
+    (world.crashes(), world.seen())
 }
 
 /// Runs a seed; what it says where it fails.
 fn attempt(seed: u64, plan: Plan) -> Result<u64, String> {
-    catch_unwind(AssertUnwindSafe(|| run(seed, plan))).map_err(|panic| {
+    let result = catch_unwind(AssertUnwindSafe(|| run(seed, plan).0));
+    result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         text.unwrap_or_else(|| "a panic without a text".to_owned())
@@ -68,6 +74,23 @@ fn explore(plan: Plan, first_seed: u64) {
         "{plan:?}: {} crash states, seeds {first_seed} to {}",
         states.load(Ordering::Relaxed),
         first_seed + seeds - 1
+    );
+}
+
+#[test]
+fn everything_that_can_happen_does() {
+    let mut seen = Seen::default();
+    for seed in 1..=VARIED_RUNS {
+        for plan in [Plan::Crashes, Plan::Faults, Plan::Rot] {
+            seen.join(run(seed, plan).1);
+        }
+        if seen.missing().is_empty() {
+            return;
+        }
+    }
+    panic!(
+        "in {VARIED_RUNS} runs of each plan there was no {:?}",
+        seen.missing()
     );
 }
 

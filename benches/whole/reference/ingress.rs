@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -16,11 +16,20 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Serves until it is killed; says its address first.
 pub fn serve() -> anyhow::Result<()> {
-    actix_web::rt::System::new().block_on(async {
-        let app = || {
+    serve_with(|config| {
+        config.route(&path(), web::post().to(receive));
+    })
+}
+
+/// As [`serve`], with these routes.
+pub(super) fn serve_with(
+    routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> anyhow::Result<()> {
+    actix_web::rt::System::new().block_on(async move {
+        let app = move || {
             App::new()
                 .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
-                .route(&format!("/webhooks/{SOURCE}"), web::post().to(receive))
+                .configure(routes.clone())
         };
         // A worker for each processor, which is the bridge's default and actix's.
         let server = HttpServer::new(app).bind("127.0.0.1:0")?;
@@ -30,15 +39,35 @@ pub fn serve() -> anyhow::Result<()> {
     })
 }
 
+/// Where deliveries are sent.
+pub(super) fn path() -> String {
+    format!("/webhooks/{SOURCE}")
+}
+
 async fn receive(request: HttpRequest, body: Bytes) -> HttpResponse {
-    if is_signed(&request, &body).is_some() {
-        HttpResponse::Ok().body("{\"status\":\"accepted\"}")
+    if is_signed(&request, &body) {
+        accepted()
     } else {
-        HttpResponse::Unauthorized().finish()
+        unsigned()
     }
 }
 
-fn is_signed(request: &HttpRequest, body: &[u8]) -> Option<()> {
+/// The bridge's answer to an event.
+pub(super) fn accepted() -> HttpResponse {
+    HttpResponse::Ok().body("{\"status\":\"accepted\"}")
+}
+
+/// The answer to a body that nobody signed.
+pub(super) fn unsigned() -> HttpResponse {
+    HttpResponse::Unauthorized().finish()
+}
+
+/// Whether the body was signed with the secret.
+pub(super) fn is_signed(request: &HttpRequest, body: &[u8]) -> bool {
+    signature(request, body).is_some()
+}
+
+fn signature(request: &HttpRequest, body: &[u8]) -> Option<()> {
     let header = request
         .headers()
         .get("x-onecodex-signature")?

@@ -2,11 +2,11 @@
 //! goes. A figure of the bridge means little alone; its ratio to these carries over to other machines.
 
 pub mod disk;
+pub mod durable;
 pub mod ingress;
 pub mod kafka;
 mod message;
 pub mod rabbitmq;
-pub mod sqlite;
 
 use std::time::{Duration, Instant};
 

@@ -19,8 +19,6 @@ const FILE_MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct SystemDisk {
     path: PathBuf,
-    /// Held open, so that syncing names needs no descriptor at a moment when there is none left.
-    folder: fs::File,
     access: Access,
 }
 
@@ -31,19 +29,28 @@ enum Access {
     Look,
 }
 
+/// Makes the name of a folder durable.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
 impl SystemDisk {
     /// Opens the folder for reading and writing; where it is missing it is made, open to its owner
     /// alone. Its parent must be there: it may be a mount point, and what is missing not mounted.
-    ///
-    /// The new name is durable only once the parent was synced.
     ///
     /// # Errors
     /// What the system says; [`io::ErrorKind::NotADirectory`] where something else has the name.
     pub fn open(path: &Path) -> io::Result<Self> {
         match DirBuilder::new().mode(FOLDER_MODE).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Self::at(path.to_owned(), Access::Change),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) => {}
+            // A power failure must not take the folder with all that comes into it.
+            Ok(()) => sync_parent(path)?,
         }
+        Self::at(path.to_owned(), Access::Change)
     }
 
     /// Opens a folder that is there, to look at it: files are opened read-only, and every call that
@@ -60,11 +67,7 @@ impl SystemDisk {
         if !folder.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self {
-            path,
-            folder,
-            access,
-        })
+        Ok(Self { path, access })
     }
 
     fn file(&self, name: &str, options: &OpenOptions) -> io::Result<Arc<dyn File>> {
@@ -123,7 +126,8 @@ impl Disk for SystemDisk {
 
     fn sync_folder(&self) -> io::Result<()> {
         self.access.change()?;
-        self.folder.sync_all()
+        // By its name, because somebody may have made the folder anew.
+        fs::File::open(&self.path)?.sync_all()
     }
 
     fn folder(&self, name: &str) -> io::Result<Arc<dyn Disk>> {

@@ -194,7 +194,11 @@ impl Owner {
     pub(super) fn refuse(&mut self, mut planned: Planned, cause: SpoolUnavailable) {
         for (_, plan) in &mut planned.0 {
             if let Plan::New { .. } = plan {
-                *plan = Plan::Refused(cause);
+                *plan = if seeded::is(Bug::AcknowledgeBeforeCommit) {
+                    Plan::Duplicate { original: 0 }
+                } else {
+                    Plan::Refused(cause)
+                };
             }
         }
         self.answer(planned, None);
@@ -415,6 +419,16 @@ impl Owner {
     /// Whether there is evidence that everything written was acknowledged.
     pub(in crate::spool) fn is_proven(&self) -> bool {
         self.queue.is_empty() && self.tail.is_none() && !self.is_unproven
+    }
+
+    /// Whether no records that a start has found are still to be written.
+    pub(in crate::spool) fn has_no_tail(&self) -> bool {
+        self.tail.is_none()
+    }
+
+    /// Whether the next batch is to be a snapshot although the segment has room.
+    pub(in crate::spool) fn wants_snapshot(&self) -> bool {
+        self.is_snapshot_wanted()
     }
 
     /// The records that a start has found and that are still to be written.

@@ -46,6 +46,8 @@ pub(super) struct Room {
     is_making: bool,
     /// Why there is none, since the last attempt.
     stuck: Option<SpoolUnavailable>,
+    /// Why the last batch failed, while none has worked since.
+    failed_with: Option<SpoolUnavailable>,
     /// Smaller than a segment should be, where the disk has no room for a whole one.
     length: u64,
 }
@@ -62,6 +64,7 @@ impl Room {
             recycling: 0,
             is_making: false,
             stuck: None,
+            failed_with: None,
             length: segment_bytes,
         }
     }
@@ -80,7 +83,8 @@ impl Room {
 
     /// Why nothing can be written.
     pub fn cause(&self) -> SpoolUnavailable {
-        self.stuck.unwrap_or(SpoolUnavailable::Unwritable)
+        let cause = self.failed_with.or(self.stuck);
+        cause.unwrap_or(SpoolUnavailable::Unwritable)
     }
 
     /// Whether waiting for a spare is in vain for now.
@@ -90,10 +94,17 @@ impl Room {
 
     /// A batch failed.
     pub fn failed(&mut self, error: &AppendError) -> SpoolUnavailable {
-        match error {
+        let cause = match error {
             AppendError::Full(_) => SpoolUnavailable::DiskFull,
             _ => SpoolUnavailable::Unwritable,
-        }
+        };
+        self.failed_with = Some(cause);
+        cause
+    }
+
+    /// A batch has worked.
+    pub fn worked(&mut self) {
+        self.failed_with = None;
     }
 
     /// Whether progress has a place.
@@ -201,9 +212,6 @@ impl Owner {
         let Some(entries) = self.ids.to_index() else {
             return;
         };
-        if self.shared.jobs.lock().to_index.is_some() {
-            return;
-        }
         let through = entries
             .iter()
             .map(|entry| entry.sequence)
@@ -251,7 +259,7 @@ impl Owner {
                     .metrics
                     .spool_forgotten_ids_total
                     .inc_by(forgotten);
-                self.ids.forget_oldest();
+                self.ids.indexed();
                 self.want_index();
             }
             Done::NotIndexed => self.not_indexed(),
@@ -299,6 +307,7 @@ impl Owner {
     }
 
     fn not_indexed(&mut self) {
+        self.ids.not_indexed();
         if self.room.is_stuck() && self.writer.spares().is_empty() {
             let forgotten = self.ids.forget_oldest();
             tracing::warn!(
@@ -338,21 +347,25 @@ impl Owner {
     /// Shows how the files stand.
     pub(super) fn show(&self) {
         let flags = &self.shared.flags;
-        let stuck = self.room.stuck.filter(|_| self.writer.spares().is_empty());
+        let has_spare = !self.writer.spares().is_empty();
+        let stuck = self
+            .room
+            .stuck
+            .filter(|_| !has_spare)
+            .or(self.room.failed_with);
         let is_over = {
             let inner = self.shared.lock();
-            inner.state.pending_events() + self.shared.letters.len()
-                >= self.settings.limits.max_events
+            let events = inner.state.pending_events() + self.shared.letters.len();
+            events >= self.settings.limits.max_events
         };
-        flags
-            .disk_full
-            .store(stuck == Some(SpoolUnavailable::DiskFull), Ordering::Relaxed);
-        flags.full.store(
-            stuck == Some(SpoolUnavailable::Full) || is_over,
-            Ordering::Relaxed,
-        );
-        let bytes = i64::try_from(self.file_bytes()).unwrap_or(i64::MAX);
-        self.shared.metrics.spool_file_bytes.set(bytes);
+        let is_full = stuck == Some(SpoolUnavailable::Full) || is_over;
+        let is_disk_full = stuck == Some(SpoolUnavailable::DiskFull);
+        flags.disk_full.store(is_disk_full, Ordering::Relaxed);
+        flags.full.store(is_full, Ordering::Relaxed);
+        let bytes = self.file_bytes();
+        flags.file_bytes.store(bytes, Ordering::Relaxed);
+        let gauge = &self.shared.metrics.spool_file_bytes;
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
 

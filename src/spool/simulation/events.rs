@@ -1,27 +1,52 @@
 //! Events for the simulation: few objects with some events each, and each event in two versions of
 //! its body, which have the same id.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::event::Event;
+use crate::event::{Event, EventId};
 use crate::name::SourceName;
 use crate::source::{Inbound, ONE_CODEX, Secret, Source};
+use crate::spool::record::Record;
 use crate::trace::TraceContext;
 
-pub(super) const OBJECTS: usize = 6;
+const OBJECTS: usize = 6;
 pub(super) const EVENTS: usize = 120;
 
+/// An event's number and the version of its body.
+pub(super) type Key = (usize, usize);
+
 /// Event `number` belongs to object `number % OBJECTS`.
-pub(super) static POOL: LazyLock<Vec<[Arc<Event>; 2]>> = LazyLock::new(|| {
+static POOL: LazyLock<Vec<[Arc<Event>; 2]>> = LazyLock::new(|| {
     let source = source();
     let event = |number, version| Arc::new(event(&source, number, version));
     (0..EVENTS)
         .map(|number| [event(number, 0), event(number, 1)])
         .collect()
 });
+
+static NUMBERS: LazyLock<HashMap<EventId, usize>> = LazyLock::new(|| {
+    let numbers = POOL.iter().zip(0..);
+    numbers
+        .map(|([event, _], number)| (event.id(), number))
+        .collect()
+});
+
+/// One version of an event.
+pub(super) fn event_of((number, version): Key) -> Arc<Event> {
+    Arc::clone(&POOL[number][version])
+}
+
+/// Which event of the pool a record is; none where its bytes are another's.
+pub(super) fn key_of(record: &Record) -> Option<Key> {
+    let number = *NUMBERS.get(&record.event().id())?;
+    let body = record.event().body();
+    let version = POOL[number].iter().position(|event| event.body() == body)?;
+    Some((number, version))
+}
 
 fn secret() -> Secret {
     Secret::new("whsec_test_secret").expect("not empty")

@@ -121,7 +121,11 @@ async fn bury(setup: &Setup, count: usize) {
     for number in 0..count {
         let routed = Sender::new("onecodex").routed(body("sample.uploaded", &format!("o{number}")));
         spool.append(routed, Milestone::Spooled).await.unwrap();
-        let record = spool.fetch(sink, after, 1).await.unwrap().remove(0);
+        let record = spool
+            .fetch(sink, after, 1, 1 << 20)
+            .await
+            .unwrap()
+            .remove(0);
         after = record.position().sequence;
         let burial = Burial {
             record,
@@ -129,7 +133,7 @@ async fn bury(setup: &Setup, count: usize) {
             reason: RefusalReason::TooLarge,
             detail: "larger than the broker takes".into(),
         };
-        spool.bury(burial).await.unwrap();
+        spool.set_aside(burial).await.unwrap();
     }
     spool.close().await;
 }

@@ -1,0 +1,365 @@
+//! What must be true of a spool, told by what was sent to it, confirmed and answered. It knows each
+//! sequence that was given, whom its record waits for, and what is in doubt: what nobody was
+//! answered for, and progress that no later batch has made durable.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use super::events::Key;
+use crate::spool::command::Appended;
+use crate::spool::{Duplicates, Limits};
+
+/// No id is forgotten within it.
+pub(super) const LONG_WINDOW: Duration = Duration::from_secs(86_400);
+
+/// The sinks there can be. A set of them has a bit for each, by its place here: the spool's own
+/// numbers change their holders.
+pub(super) const NAMES: [&str; 4] = ["kafka", "store", "rabbitmq", "other"];
+pub(super) type Names = u8;
+
+/// One record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub key: Key,
+    /// The sinks it waits for.
+    pub waits: Names,
+    /// Done with it, but a crash may undo that.
+    pub doubtful: Names,
+    /// Set aside for these by a letter that is there.
+    pub buried: Names,
+    /// Set aside for these at some time.
+    pub was_buried: Names,
+    /// It was lost for these.
+    pub lost: Names,
+    /// A start has found it and has not written it anew.
+    pub in_tail: bool,
+}
+
+/// What is known of an event's id.
+#[derive(Debug, Clone, Copy, Default)]
+struct Id {
+    /// The version that was accepted last.
+    latest: Option<usize>,
+    /// An attempt was made of which nobody knows the outcome.
+    is_doubtful: bool,
+}
+
+/// A record as a start finds it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    pub key: Key,
+    /// The sinks it was accepted for.
+    pub of: Names,
+    /// Those it waits for.
+    pub waits: Names,
+    pub in_tail: bool,
+}
+
+/// What a start finds besides.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    pub records: BTreeMap<u64, Found>,
+    pub letters: BTreeSet<(u64, usize)>,
+    pub lost: Vec<Range<u64>>,
+    pub lost_totals: [u64; NAMES.len()],
+    /// A letter that cannot be made sure of leaves its event waiting.
+    pub may_doubt_letters: bool,
+}
+
+/// The model.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub rows: BTreeMap<u64, Row>,
+    /// What was sent for whom, at any time.
+    offered: HashSet<(Key, Names)>,
+    ids: HashMap<usize, Id>,
+    /// Letters that were perhaps requeued: nobody was answered.
+    requeued: Vec<(u64, usize)>,
+    /// The highest sequence that was seen.
+    pub highest: u64,
+    /// The ids may be forgotten before their time.
+    pub may_forget_ids: bool,
+    /// Every accepted event is published.
+    forwards: bool,
+    /// Sequences of records that have rotted.
+    pub rotten: BTreeSet<u64>,
+    /// Something rotted that says what the records are about: losses are no more exact then, and
+    /// progress may be forgotten.
+    pub is_vague: bool,
+}
+
+pub(super) type Outcome = Result<(), String>;
+
+/// An error with this text unless the condition holds.
+fn check(holds: bool, text: impl FnOnce() -> String) -> Outcome {
+    if holds { Ok(()) } else { Err(text()) }
+}
+
+/// The places of the sinks in a set.
+pub(super) fn places(names: Names) -> impl Iterator<Item = usize> {
+    (0..NAMES.len()).filter(move |place| names & (1 << place) != 0)
+}
+
+impl Model {
+    /// Of a spool with these limits.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            may_forget_ids: limits.window < LONG_WINDOW,
+            forwards: limits.duplicates == Duplicates::Forward,
+            ..Self::default()
+        }
+    }
+
+    /// An event is sent, or a letter requeued.
+    pub fn offer(&mut self, key: Key, names: Names) {
+        self.offered.insert((key, names));
+    }
+
+    /// Whether it was sent at any time.
+    pub fn was_sent(&self, key: Key) -> bool {
+        self.ids.contains_key(&key.0) && self.offered.iter().any(|(sent, _)| *sent == key)
+    }
+
+    /// Nobody will hear what became of an event that was sent.
+    pub fn doubt(&mut self, key: Key) {
+        self.ids.entry(key.0).or_default().is_doubtful = true;
+    }
+
+    /// Nobody will hear whether this letter was requeued.
+    pub fn doubt_requeue(&mut self, letter: (u64, usize)) {
+        self.requeued.push(letter);
+    }
+
+    /// A letter was requeued: its event waits again under another sequence.
+    pub fn requeue(&mut self, (sequence, place): (u64, usize)) {
+        if let Some(row) = self.rows.get_mut(&sequence) {
+            row.buried &= !(1 << place);
+        }
+    }
+
+    /// A new record can be read.
+    pub fn add(&mut self, sequence: u64, key: Key, names: Names) -> Outcome {
+        check(sequence > self.highest, || {
+            format!("sequence {sequence} is not behind {}", self.highest)
+        })?;
+        check(self.offered.contains(&(key, names)), || {
+            format!("{sequence}: {key:?} was never sent for {names:b}")
+        })?;
+        self.highest = sequence;
+        self.rows.insert(sequence, Row::new(key, names));
+        Ok(())
+    }
+
+    /// Checks an answer against what was answered before, for events that were sent at the spool.
+    pub fn answered(&mut self, key: Key, appended: Appended) -> Outcome {
+        let (number, version) = key;
+        let id = self.ids.entry(number).or_default();
+        let is_certain = !id.is_doubtful && !self.may_forget_ids && !self.is_vague;
+        let is_certain = is_certain && self.rotten.is_empty();
+        let known = match id.latest {
+            None => Appended::Accepted,
+            Some(latest) if latest != version => Appended::Different,
+            Some(_) if self.forwards => Appended::Accepted,
+            Some(_) => Appended::Duplicate,
+        };
+        check(
+            !is_certain || appended == known || appended == Appended::DeadLettered,
+            || format!("{key:?} was answered {appended:?} and is {known:?}"),
+        )?;
+        id.latest = Some(version);
+        // Without a record of its own it says nothing of those that are in doubt.
+        id.is_doubtful &= appended == Appended::Duplicate;
+        let mut same = self.rows.values().filter(|row| row.key == key);
+        check(
+            appended != Appended::Duplicate || same.any(|row| row.lost == 0),
+            || format!("{key:?} was answered \"duplicate\" of an event that is nowhere"),
+        )
+    }
+
+    /// A sink is done with a record.
+    pub fn leave(&mut self, sequence: u64, place: usize) {
+        if let Some(row) = self.rows.get_mut(&sequence) {
+            row.doubtful |= row.waits & (1 << place);
+            row.waits &= !(1 << place);
+        }
+    }
+
+    /// A letter is there in the place of a record.
+    pub fn bury(&mut self, sequence: u64, place: usize) {
+        self.leave(sequence, place);
+        if let Some(row) = self.rows.get_mut(&sequence) {
+            row.buried |= 1 << place;
+            row.was_buried |= 1 << place;
+        }
+    }
+
+    /// Everything that waits for a sink was dropped.
+    pub fn drop_all(&mut self, place: usize) {
+        for row in self.rows.values_mut().filter(|row| !row.in_tail) {
+            row.doubtful |= row.waits & (1 << place);
+            row.waits &= !(1 << place);
+        }
+    }
+
+    /// A batch is durable that says how far every sink is.
+    pub fn progress_is_durable(&mut self) {
+        for row in self.rows.values_mut() {
+            row.doubtful = 0;
+        }
+    }
+
+    /// How many records wait for each sink, without those that are still to be written anew.
+    pub fn counts(&self) -> [u64; NAMES.len()] {
+        let mut counts = [0; NAMES.len()];
+        for row in self.rows.values().filter(|row| !row.in_tail) {
+            for (place, count) in counts.iter_mut().enumerate() {
+                *count += u64::from(row.waits >> place & 1);
+            }
+        }
+        counts
+    }
+
+    /// What waits for a sink.
+    pub fn waiting_for(&self, place: usize) -> impl Iterator<Item = u64> {
+        let rows = self.rows.iter();
+        rows.filter(move |(_, row)| row.waits & (1 << place) != 0 && !row.in_tail)
+            .map(|(sequence, _)| *sequence)
+    }
+
+    /// The records that a start has found are written anew, and wait for these sinks now. A letter
+    /// that is there goes on standing for its record.
+    pub fn carried(
+        &mut self,
+        waits: impl Fn(u64) -> Names,
+        letters: &BTreeSet<(u64, usize)>,
+    ) -> Outcome {
+        for (sequence, row) in self.rows.iter_mut().filter(|(_, row)| row.in_tail) {
+            let now = waits(*sequence);
+            let missing = row.waits & !now;
+            let has_letter = |place| letters.contains(&(*sequence, place));
+            check(
+                now & !row.waits == 0 && places(missing).all(has_letter),
+                || format!("{sequence} waits for {now:b} after it was carried: {row:?}"),
+            )?;
+            row.buried |= missing;
+            row.was_buried |= missing;
+            row.waits = now;
+            row.in_tail = false;
+        }
+        Ok(())
+    }
+
+    /// Checks what a start has found, and goes on from it.
+    pub fn start(&mut self, start: &Start) -> Outcome {
+        self.find_new(start)?;
+        let is_lost = |sequence| start.lost.iter().any(|range| range.contains(&sequence));
+        let (is_vague, rotten) = (self.is_vague, &self.rotten);
+        for (sequence, row) in &mut self.rows {
+            let found = start.records.get(sequence);
+            check(found.is_none_or(|found| found.key == row.key), || {
+                format!("sequence {sequence} was given twice: {row:?}, {found:?}")
+            })?;
+            let now = found.map_or(0, |found| found.waits);
+            row.in_tail = found.is_some_and(|found| found.in_tail);
+            for place in places(row.waits & !now) {
+                let (bit, has_letter) = (1 << place, start.letters.contains(&(*sequence, place)));
+                if has_letter {
+                    row.buried |= bit;
+                    row.was_buried |= bit;
+                    continue;
+                }
+                check(is_lost(*sequence), || {
+                    format!("{sequence} is not there for {}: {row:?}", NAMES[place])
+                })?;
+                check(is_vague || rotten.contains(sequence), || {
+                    format!("{sequence} was declared lost and is sound: {row:?}")
+                })?;
+                row.lost |= bit;
+            }
+            for place in places(now & !row.waits) {
+                let (bit, has_letter) = (1 << place, start.letters.contains(&(*sequence, place)));
+                let is_doubtful = row.doubtful & bit != 0 && row.buried & bit == 0;
+                let may_doubt = start.may_doubt_letters || row.in_tail;
+                let is_buried = has_letter && may_doubt && row.buried & bit != 0;
+                check(is_vague || is_doubtful || is_buried, || {
+                    format!("{sequence} waits again for {}: {row:?}", NAMES[place])
+                })?;
+            }
+            row.buried &= !now;
+            row.doubtful &= !now;
+            row.waits = now;
+        }
+        self.check_letters(start)?;
+        self.check_losses(start)
+    }
+
+    /// Records that nobody was answered for. They come behind everything that was seen before.
+    fn find_new(&mut self, start: &Start) -> Outcome {
+        let known = &self.rows;
+        let new = start.records.iter();
+        let new: Vec<(u64, Found)> = new
+            .filter(|(sequence, _)| !known.contains_key(sequence))
+            .map(|(sequence, found)| (*sequence, *found))
+            .collect();
+        for (sequence, found) in new {
+            if self.is_vague {
+                self.offered.insert((found.key, found.of));
+            }
+            self.add(sequence, found.key, found.of)?;
+            self.requeued.retain(|(letter, place)| {
+                let row = self.rows.get_mut(letter);
+                let is_it = found.of == 1 << place;
+                if let Some(row) = row.filter(|row| is_it && row.key == found.key) {
+                    row.buried &= !(1 << place);
+                    return false;
+                }
+                true
+            });
+        }
+        Ok(())
+    }
+
+    fn check_letters(&self, start: &Start) -> Outcome {
+        for (sequence, row) in &self.rows {
+            for place in places(row.buried) {
+                check(start.letters.contains(&(*sequence, place)), || {
+                    format!("the letter {sequence}-{} is gone: {row:?}", NAMES[place])
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every loss is counted, once.
+    fn check_losses(&self, start: &Start) -> Outcome {
+        for (place, counted) in start.lost_totals.iter().enumerate() {
+            let rows = self.rows.values();
+            let lost = rows.filter(|row| row.lost & (1 << place) != 0).count() as u64;
+            check(
+                *counted == lost || (self.is_vague && *counted >= lost),
+                || {
+                    format!(
+                        "{lost} were lost for {} and {counted} counted",
+                        NAMES[place]
+                    )
+                },
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    fn new(key: Key, waits: Names) -> Self {
+        Self {
+            key,
+            waits,
+            doubtful: 0,
+            buried: 0,
+            was_buried: 0,
+            lost: 0,
+            in_tail: false,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What is sent to the spool, and what it answers.
+
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+use super::super::events::{Key, event_of, key_of};
+use super::super::model::Names;
+use super::super::seen::Happening;
+use super::{Attempt, Requeue, Running, World, place_of};
+use crate::route::Lane;
+use crate::spool::command::{Append, Appended, Command, Milestone, SpoolUnavailable};
+use crate::spool::letters::LetterName;
+use crate::spool::record::Prepared;
+use crate::spool::replies::{Answer, Caller};
+
+/// An answer in the order in which it was asked for.
+struct Answered {
+    key: Key,
+    names: Names,
+    /// The letter whose place the record takes.
+    letter: Option<(u64, usize)>,
+}
+
+impl World {
+    pub(super) fn send_one(&mut self, key: Key, names: Names, awaits_delivery: bool) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        // One at a time of each event, so that the answers say what they are about.
+        if names == 0 || self.attempts.iter().any(|it| it.key.0 == key.0) {
+            return;
+        }
+        self.model.offer(key, names);
+        let sinks = running.sinks_of(names);
+        let milestone = if awaits_delivery {
+            Milestone::Delivered
+        } else {
+            Milestone::Spooled
+        };
+        let prepared = Prepared::of(event_of(key), Lane::Typed, sinks);
+        let answer = append(running, prepared, milestone, None);
+        self.attempts.push(Attempt {
+            key,
+            names,
+            awaits_delivery,
+            sequence: None,
+            answer,
+        });
+    }
+
+    /// An operator requeues any letter.
+    pub(super) fn requeue(&mut self) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let mut names = running.shared.letters.names_after(None, usize::MAX);
+        let asked = |sequence, place| {
+            self.requeues
+                .iter()
+                .any(|it| it.letter == (sequence, place))
+        };
+        names.retain(|name| place_of(&name.sink).is_some_and(|place| !asked(name.sequence, place)));
+        if names.is_empty() {
+            return;
+        }
+        let name = names[self.random.index(names.len())].clone();
+        let Ok(letter) = running.shared.letters.read(&name) else {
+            return;
+        };
+        let place = place_of(&name.sink).expect("they were looked through");
+        let (Some(sink), Some(key)) = (running.numbers[place], key_of(&letter.record)) else {
+            return;
+        };
+        Self::tell(|| format!("the letter {name} of {key:?} is requeued"));
+        self.model.offer(key, 1 << place);
+        let letter_of = (name.sequence, place);
+        let prepared = Prepared::again(&letter.record, sink);
+        let answer = append(running, prepared, Milestone::Spooled, Some(name));
+        self.requeues.push(Requeue {
+            letter: letter_of,
+            key,
+            answer,
+        });
+    }
+
+    /// Takes the answers in, and finds the record of each. After a crash nobody hears them.
+    pub(super) fn hear(&mut self) {
+        if self.disk.crashed() {
+            return;
+        }
+        let mut answered = Vec::new();
+        for mut requeue in std::mem::take(&mut self.requeues) {
+            match requeue.answer.try_recv() {
+                Err(TryRecvError::Empty) => self.requeues.push(requeue),
+                Ok(Ok(_)) => answered.push(Answered {
+                    key: requeue.key,
+                    names: 1 << requeue.letter.1,
+                    letter: Some(requeue.letter),
+                }),
+                Ok(Err(_)) | Err(TryRecvError::Closed) => {
+                    self.model.doubt_requeue(requeue.letter);
+                }
+            }
+        }
+        let mut given = Vec::new();
+        for mut attempt in std::mem::take(&mut self.attempts) {
+            match attempt.answer.try_recv() {
+                Err(TryRecvError::Empty) => self.attempts.push(attempt),
+                Ok(Ok(appended)) => given.push((attempt, appended)),
+                Ok(Err(cause)) => self.refused(attempt.key, cause),
+                Err(TryRecvError::Closed) => self.model.doubt(attempt.key),
+            }
+        }
+        for (attempt, appended) in &given {
+            let is_new = matches!(appended, Appended::Accepted | Appended::Different);
+            if is_new && attempt.sequence.is_none() {
+                answered.push(Answered {
+                    key: attempt.key,
+                    names: attempt.names,
+                    letter: None,
+                });
+            }
+        }
+        self.find_records(answered);
+        for (attempt, appended) in given {
+            self.acknowledged(&attempt, appended);
+        }
+        self.check_waiters();
+    }
+
+    fn refused(&mut self, key: Key, cause: SpoolUnavailable) {
+        Self::tell(|| format!("{key:?} is refused: {cause}"));
+        match cause {
+            SpoolUnavailable::DiskFull => self.seen.note(Happening::DiskFull),
+            SpoolUnavailable::Full => self.seen.note(Happening::SpoolFull),
+            _ => {}
+        }
+        self.model.doubt(key);
+    }
+
+    /// Each new record is one that was answered for, or one whose sender waits for its delivery, and
+    /// each answer has its record.
+    fn find_records(&mut self, mut answered: Vec<Answered>) {
+        let Some(running) = &self.running else { return };
+        let new = running.waiting_from(self.model.highest + 1);
+        let has_news = !new.is_empty();
+        for (sequence, names) in new {
+            let Ok(record) = running.shared.read(&[sequence], usize::MAX) else {
+                return;
+            };
+            let key = record.first().and_then(|record| key_of(record));
+            let is_it = |it: &Answered| Some(it.key) == key && it.names == names;
+            let waits = self.attempts.iter_mut().find(|it| {
+                let is_open = it.awaits_delivery && it.sequence.is_none();
+                is_open && Some(it.key) == key && it.names == names
+            });
+            if let Some(at) = answered.iter().position(is_it) {
+                if let Some(letter) = answered.remove(at).letter {
+                    self.seen.note(Happening::LetterRequeued);
+                    self.model.requeue(letter);
+                }
+            } else if let Some(attempt) = waits {
+                attempt.sequence = Some(sequence);
+            } else {
+                self.must(Err(format!("{sequence} is {key:?}, which nobody sent")));
+            }
+            let key = key.unwrap_or_default();
+            Self::tell(|| format!("{sequence} is {key:?} for {names:b}"));
+            let outcome = self.model.add(sequence, key, names);
+            self.must(outcome);
+        }
+        let lost = answered.first();
+        let lost = lost.map(|it| format!("{:?} was acknowledged and is not there", it.key));
+        self.must(lost.map_or(Ok(()), Err));
+        if has_news {
+            self.check_limit();
+        }
+    }
+
+    /// New events were taken only while there was room for them.
+    fn check_limit(&self) {
+        let Some(running) = &self.running else { return };
+        let shared = &running.shared;
+        let held = shared.lock().state.pending_events() + shared.letters.len();
+        let most = self.settings.limits.max_events;
+        let outcome = format!("{held} events are in a spool for {most}");
+        self.must((held <= most).then_some(()).ok_or(outcome));
+    }
+
+    fn acknowledged(&mut self, attempt: &Attempt, appended: Appended) {
+        match appended {
+            Appended::Duplicate => self.seen.note(Happening::DuplicateAnswered),
+            Appended::Different => self.seen.note(Happening::OtherBodyAnswered),
+            Appended::DeadLettered => self.seen.note(Happening::DeadLetterAwaited),
+            Appended::Accepted if attempt.awaits_delivery => {
+                self.seen.note(Happening::DeliveryAwaited);
+            }
+            Appended::Accepted => {}
+        }
+        Self::tell(|| format!("{:?} is answered {appended:?}", attempt.key));
+        let outcome = self.model.answered(attempt.key, appended);
+        self.must(outcome);
+        if !attempt.awaits_delivery {
+            return;
+        }
+        let rows = self.model.rows.iter().filter(|(sequence, row)| {
+            row.key == attempt.key && attempt.sequence.is_none_or(|it| it == **sequence)
+        });
+        let configured = self.configured;
+        let is_dead = appended == Appended::DeadLettered;
+        let mut done = rows.filter(|(_, row)| row.waits & configured == 0 && !row.in_tail);
+        let is_right = done.any(|(_, row)| !is_dead || row.was_buried != 0);
+        let outcome = format!("{:?} was answered {appended:?} too early", attempt.key);
+        self.must(is_right.then_some(()).ok_or(outcome));
+    }
+
+    /// Who waits for delivery is answered once the last sink is done.
+    fn check_waiters(&self) {
+        let is_done = |sequence| {
+            let row = self.model.rows.get(&sequence);
+            row.is_some_and(|row| row.waits & self.configured == 0)
+        };
+        let late = self
+            .attempts
+            .iter()
+            .find(|attempt| attempt.sequence.is_some_and(is_done));
+        let late = late.map(|it| format!("{:?} was delivered and is not answered", it.key));
+        self.must(late.map_or(Ok(()), Err));
+    }
+}
+
+fn append(
+    running: &mut Running,
+    prepared: Prepared,
+    milestone: Milestone,
+    requeued: Option<LetterName>,
+) -> oneshot::Receiver<Answer> {
+    let (reply, answer) = oneshot::channel();
+    let append = Append {
+        prepared,
+        milestone,
+        caller: Caller { reply, among: None },
+        requeued,
+    };
+    running.owner.take(Command::Append(Box::new(append)));
+    answer
+}
