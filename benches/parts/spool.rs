@@ -151,7 +151,7 @@ impl Bench {
             place: Place::Folder(folder.path().join("spool")),
             limits: Limits {
                 max_events: u64::MAX,
-                max_bytes: u64::MAX,
+                max_bytes: MAX_BYTES,
                 duplicates: Duplicates::Suppress,
                 window: Duration::from_hours(24),
             },

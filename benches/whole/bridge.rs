@@ -90,25 +90,31 @@ impl Home {
         self.folder.join(name)
     }
 
-    /// The spool's folder.
-    pub fn spool(&self) -> PathBuf {
+    /// The spool's index of ids.
+    pub fn ids(&self) -> PathBuf {
+        self.spool().join("ids.db")
+    }
+
+    fn spool(&self) -> PathBuf {
         self.file("spool")
     }
 
     fn configure(
         &self,
-        sink: &Sink,
-        public: SocketAddr,
-        admin: SocketAddr,
+        sinks: &[(&str, &Sink)],
+        (public, admin): (SocketAddr, SocketAddr),
     ) -> anyhow::Result<PathBuf> {
         let (spool, secret) = (self.spool(), self.file("secret"));
-        let keys = sink.keys(&self.folder);
-        let text = format!(
+        let names: Vec<&str> = sinks.iter().map(|(name, _)| *name).collect();
+        let mut text = format!(
             "[ingress]\nlisten = \"{public}\"\n[admin]\nlisten = \"{admin}\"\n\
              [spool]\npath = {spool:?}\nmax_events = 4000000\nmax_size = \"8GiB\"\n\
              [source.{SOURCE}]\nprovider = \"onecodex\"\nsecrets = [{{ file = {secret:?} }}]\n\
-             [sink.{SINK}]\n{keys}[[route]]\nsource = \"{SOURCE}\"\nsinks = [\"{SINK}\"]\n"
+             [[route]]\nsource = \"{SOURCE}\"\nsinks = {names:?}\n"
         );
+        for (name, sink) in sinks {
+            let _ = write!(text, "[sink.{name}]\n{}", sink.keys(&self.folder));
+        }
         let path = self.file("hookferry.toml");
         fs::write(&path, text)?;
         Ok(path)

@@ -2,12 +2,12 @@
 //! parts: what an HTTP server, a disk, lapin and rdkafka can do alone on this machine.
 //!
 //! ```text
-//! tests/run --bench                    starts the brokers, runs all of it, writes README's section
-//! cargo bench --bench whole            with HOOKFERRY_TEST_AMQP_URL and HOOKFERRY_TEST_KAFKA_BROKERS
-//! cargo bench --bench whole -- --quick a first look, in a few minutes and with more noise
-//! cargo bench --bench whole -- --only closed --only ids      two parts of it
-//! cargo bench --bench whole -- --only open --from findings.json  one part, the others as found before
-//! cargo bench --bench whole -- --from findings.json          the tables and the picture of earlier runs
+//! tests/run --bench                      starts the brokers, runs all of it, writes README's section
+//! cargo bench --bench whole              with HOOKFERRY_TEST_AMQP_URL and HOOKFERRY_TEST_KAFKA_BROKERS
+//! cargo bench --bench whole -- --quick   a first look, in a few minutes and with more noise
+//! cargo bench --bench whole -- --only closed --only ids          two parts of it
+//! cargo bench --bench whole -- --only open --from findings.json  one part; the others as found before
+//! cargo bench --bench whole -- --from findings.json              the tables and the picture of that
 //! ```
 //!
 //! Each part is measured with the references it is compared with. The sender, the bridge and each

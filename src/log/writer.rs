@@ -186,6 +186,12 @@ impl Writer {
         })
     }
 
+    /// The end of the last segment with acknowledged batches: the active one, or the one before.
+    #[must_use]
+    pub fn last_end(&self) -> Option<SegmentEnd> {
+        self.active_end().or(self.standing.ended)
+    }
+
     /// The spares that are ready.
     #[must_use]
     pub fn spares(&self) -> &[Spare] {

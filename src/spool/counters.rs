@@ -9,7 +9,7 @@ use std::sync::{Arc, MutexGuard};
 use super::items::Loss;
 use super::record::Record;
 use super::state::State;
-use crate::event::{Content, SinkIndex};
+use crate::event::{Content, SinkIndex, SinkSet};
 use crate::metrics::Metrics;
 use crate::seeded::{self, Bug};
 
@@ -97,8 +97,8 @@ impl Update<'_> {
     }
 
     /// A record is durable that nobody was answered for: a start has found it.
-    pub fn found(&mut self, record: &Record) {
-        for sink in record.position().sinks.iter() {
+    pub fn found(&mut self, waiting: SinkSet) {
+        for sink in waiting.iter() {
             self.expected[sink.number()] += 1;
             let recovered = &self.metrics.events_recovered_total;
             recovered.with_label_values(&[self.name(sink)]).inc();

@@ -88,7 +88,7 @@ impl Ids {
 
     /// The ids of the oldest segment, if they can go into the index and no others are on their way:
     /// [`Ids::indexed`] or [`Ids::not_indexed`] says what became of them.
-    pub fn to_index(&mut self) -> Option<Arc<Vec<Entry>>> {
+    pub fn next_to_index(&mut self) -> Option<Arc<Vec<Entry>>> {
         let first = self.segments.front().filter(|first| first.is_sealed)?;
         if self.indexing.is_some() {
             return None;

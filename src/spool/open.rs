@@ -95,15 +95,15 @@ pub(super) fn replay(
         tracing::error!(
             "no snapshot of the spool is whole: every record that is left goes to every configured sink"
         );
-        replay.number_sinks(letters)?;
+        replay.number_sinks(letters, None)?;
     }
     let (mut tail, mut torn) = (None, 0);
     recovered.scanned(|scanned| {
         torn += u64::from(scanned.scan.is_torn);
         tail = replay.segment(scanned);
     })?;
-    replay.number_sinks(letters)?;
-    replay.settle_letters(letters);
+    replay.number_sinks(letters, tail.as_ref())?;
+    replay.settle_letters(letters, tail.as_mut());
     replay.declare_losses();
     Ok(replay.finish(tail, torn))
 }
@@ -259,11 +259,19 @@ impl Replay<'_> {
     }
 
     /// Gives every configured sink its number, and those back that nothing is left for.
-    fn number_sinks(&mut self, letters: &Letters) -> Result<(), ReplayError> {
+    fn number_sinks(
+        &mut self,
+        letters: &Letters,
+        tail: Option<&UnprovenTail>,
+    ) -> Result<(), ReplayError> {
         let Some(names) = self.names else {
             return Ok(());
         };
         let state = &mut self.state;
+        let waits_in_tail = |sink| {
+            let mut runs = tail.iter().flat_map(|tail| &tail.sinks);
+            runs.any(|(_, sinks)| sinks.contains(sink))
+        };
         for sink in &mut state.sinks {
             sink.is_configured = names.contains(&sink.name);
         }
@@ -273,7 +281,7 @@ impl Replay<'_> {
             .filter(|sink| {
                 let is_needed =
                     state.pending(sink.index).count() > 0 || letters.count(&sink.name) > 0;
-                sink.is_configured || is_needed
+                sink.is_configured || is_needed || waits_in_tail(sink.index)
             })
             .map(|sink| sink.index)
             .collect();
@@ -302,18 +310,23 @@ impl Replay<'_> {
     /// A dead letter that is there settles its event for its sink, where progress did not get as far.
     /// It may be in the cache alone, so it is written again first; one that cannot be stays, and its
     /// event goes on waiting.
-    fn settle_letters(&mut self, letters: &Letters) {
+    fn settle_letters(&mut self, letters: &Letters, mut tail: Option<&mut UnprovenTail>) {
         for name in letters.names_after(None, usize::MAX) {
             let sink = self.state.sinks.iter().find(|sink| sink.name == name.sink);
             let Some(index) = sink.map(|sink| sink.index) else {
                 continue;
             };
-            if !self.state.pending(index).contains(name.sequence) {
+            let in_tail = tail
+                .as_mut()
+                .filter(|tail| tail.records.iter().any(|(it, _)| *it == name.sequence));
+            if in_tail.is_none() && !self.state.pending(index).contains(name.sequence) {
                 continue;
             }
             let is_durable = self.names.is_none() || letters.write_again(&name).is_ok();
-            if is_durable {
-                self.state.leave(name.sequence, index, 0);
+            match in_tail {
+                _ if !is_durable => {}
+                Some(tail) => tail.settled.push((name.sequence, index)),
+                None => drop(self.state.leave(name.sequence, index, 0)),
             }
         }
     }
@@ -386,6 +399,7 @@ fn unproven_tail(scanned: &Scanned, batch: &Batch) -> UnprovenTail {
     UnprovenTail {
         sinks: items::runs_of_sinks(sinks.map(|prefix| prefix.sinks)),
         records,
+        settled: Vec::new(),
     }
 }
 

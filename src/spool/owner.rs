@@ -27,7 +27,7 @@ use super::replies::ReplyBatches;
 use super::segments::Segment;
 use super::shared::{Inner, Shared};
 use super::state::{SegmentState, Unwritten};
-use crate::event::{EventId, SinkSet};
+use crate::event::{EventId, SinkIndex, SinkSet};
 use crate::log::index::BatchPlace;
 use crate::log::writer::{AppendError, Content, Placed, Writer};
 use crate::seeded::{self, Bug};
@@ -47,6 +47,8 @@ const EXPIRE_PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct UnprovenTail {
     pub records: Vec<(u64, Vec<u8>)>,
     pub sinks: Vec<(u64, SinkSet)>,
+    /// Sequences in whose place there is a dead letter, and of which sink.
+    pub settled: Vec<(u64, SinkIndex)>,
 }
 
 /// The owner of the log's writing end.
@@ -325,7 +327,7 @@ impl Owner {
     ) -> Result<Placed, SpoolUnavailable> {
         let started = Instant::now();
         let (unwritten, done) = self.take_news();
-        let predecessor = self.writer.active().map(|(number, _)| number);
+        let predecessor = self.writer.last_end().map(|end| end.segment);
         let payloads = || {
             let copies = copies.iter().map(|(_, parts)| *parts);
             let all = records.iter().copied().chain(copies);
@@ -378,8 +380,10 @@ impl Owner {
         small
             .iter()
             .for_each(|item| items::encode(item, &mut self.items));
+        // Where the first batch of a segment has failed, the next one is its first.
+        let is_first = self.writer.active_end().is_none();
         let fits = self.writer.fits(length(&self.items));
-        if fits && !self.is_snapshot_wanted() {
+        if fits && !is_first && !self.is_snapshot_wanted() {
             return Ok(false);
         }
         self.items.clear();

@@ -351,11 +351,16 @@ impl Owner {
             self.add(&mut inner, placed, &record, Some(entry));
             records.push(Arc::new(record));
         }
+        for (sequence, sink) in &tail.settled {
+            inner.state.leave(*sequence, *sink, 0);
+        }
         let Inner {
             state, counters, ..
         } = &mut *inner;
         let mut update = counters.update(state);
-        records.iter().for_each(|record| update.found(record));
+        for record in &records {
+            update.found(state.waiting_for(record.position().sequence));
+        }
         update.finish();
         self.previous_sinks = tail.sinks;
         self.is_unproven = true;

@@ -209,7 +209,7 @@ impl Owner {
     /// The oldest sealed segment's ids go into the index. Where they cannot, and no spare is left,
     /// they are forgotten, so that the segment can go.
     pub(super) fn want_index(&mut self) {
-        let Some(entries) = self.ids.to_index() else {
+        let Some(entries) = self.ids.next_to_index() else {
             return;
         };
         let through = entries

@@ -34,6 +34,8 @@ pub(super) struct Row {
     pub lost: Names,
     /// A start has found it and has not written it anew.
     pub in_tail: bool,
+    /// It is durable. One that was only found in a tail is not.
+    is_certain: bool,
 }
 
 /// What is known of an event's id.
@@ -43,6 +45,8 @@ struct Id {
     latest: Option<usize>,
     /// An attempt was made of which nobody knows the outcome.
     is_doubtful: bool,
+    /// One version was requeued, and there is another.
+    is_mixed: bool,
 }
 
 /// A record as a start finds it.
@@ -111,14 +115,14 @@ impl Model {
         }
     }
 
-    /// An event is sent, or a letter requeued.
+    /// An event is sent.
     pub fn offer(&mut self, key: Key, names: Names) {
         self.offered.insert((key, names));
     }
 
     /// Whether it was sent at any time.
     pub fn was_sent(&self, key: Key) -> bool {
-        self.ids.contains_key(&key.0) && self.offered.iter().any(|(sent, _)| *sent == key)
+        self.offered.iter().any(|(sent, _)| *sent == key)
     }
 
     /// Nobody will hear what became of an event that was sent.
@@ -129,6 +133,12 @@ impl Model {
     /// Nobody will hear whether this letter was requeued.
     pub fn doubt_requeue(&mut self, letter: (u64, usize)) {
         self.requeued.push(letter);
+    }
+
+    /// A letter is requeued. A start takes the body of the newest record for the one accepted last.
+    pub fn offer_again(&mut self, key: Key, names: Names) {
+        self.offer(key, names);
+        self.ids.entry(key.0).or_default().is_mixed |= self.was_sent((key.0, 1 - key.1));
     }
 
     /// A letter was requeued: its event waits again under another sequence.
@@ -147,7 +157,17 @@ impl Model {
             format!("{sequence}: {key:?} was never sent for {names:b}")
         })?;
         self.highest = sequence;
-        self.rows.insert(sequence, Row::new(key, names));
+        let row = Row {
+            key,
+            waits: names,
+            doubtful: 0,
+            buried: 0,
+            was_buried: 0,
+            lost: 0,
+            in_tail: false,
+            is_certain: true,
+        };
+        self.rows.insert(sequence, row);
         Ok(())
     }
 
@@ -155,8 +175,8 @@ impl Model {
     pub fn answered(&mut self, key: Key, appended: Appended) -> Outcome {
         let (number, version) = key;
         let id = self.ids.entry(number).or_default();
-        let is_certain = !id.is_doubtful && !self.may_forget_ids && !self.is_vague;
-        let is_certain = is_certain && self.rotten.is_empty();
+        let may_be_lost = self.may_forget_ids || self.is_vague || !self.rotten.is_empty();
+        let is_certain = !id.is_doubtful && !id.is_mixed && !may_be_lost;
         let known = match id.latest {
             None => Appended::Accepted,
             Some(latest) if latest != version => Appended::Different,
@@ -187,10 +207,8 @@ impl Model {
 
     /// A letter is there in the place of a record.
     pub fn bury(&mut self, sequence: u64, place: usize) {
-        self.leave(sequence, place);
         if let Some(row) = self.rows.get_mut(&sequence) {
-            row.buried |= 1 << place;
-            row.was_buried |= 1 << place;
+            row.set_aside(1 << place);
         }
     }
 
@@ -242,16 +260,19 @@ impl Model {
                 now & !row.waits == 0 && places(missing).all(has_letter),
                 || format!("{sequence} waits for {now:b} after it was carried: {row:?}"),
             )?;
-            row.buried |= missing;
-            row.was_buried |= missing;
+            row.set_aside(missing);
             row.waits = now;
-            row.in_tail = false;
+            (row.in_tail, row.is_certain) = (false, true);
         }
         Ok(())
     }
 
     /// Checks what a start has found, and goes on from it.
     pub fn start(&mut self, start: &Start) -> Outcome {
+        // A tail that was never written anew may be gone, and its sequences with it.
+        self.rows
+            .retain(|sequence, row| row.is_certain || start.records.contains_key(sequence));
+        self.highest = self.rows.keys().next_back().copied().unwrap_or(0);
         self.find_new(start)?;
         let is_lost = |sequence| start.lost.iter().any(|range| range.contains(&sequence));
         let (is_vague, rotten) = (self.is_vague, &self.rotten);
@@ -262,11 +283,11 @@ impl Model {
             })?;
             let now = found.map_or(0, |found| found.waits);
             row.in_tail = found.is_some_and(|found| found.in_tail);
+            row.is_certain |= !row.in_tail;
             for place in places(row.waits & !now) {
                 let (bit, has_letter) = (1 << place, start.letters.contains(&(*sequence, place)));
                 if has_letter {
-                    row.buried |= bit;
-                    row.was_buried |= bit;
+                    row.set_aside(bit);
                     continue;
                 }
                 check(is_lost(*sequence), || {
@@ -279,10 +300,11 @@ impl Model {
             }
             for place in places(now & !row.waits) {
                 let (bit, has_letter) = (1 << place, start.letters.contains(&(*sequence, place)));
-                let is_doubtful = row.doubtful & bit != 0 && row.buried & bit == 0;
-                let may_doubt = start.may_doubt_letters || row.in_tail;
-                let is_buried = has_letter && may_doubt && row.buried & bit != 0;
-                check(is_vague || is_doubtful || is_buried, || {
+                // A letter is written again by a start, and a crash in it may leave none; then its
+                // event waits again.
+                let may_have_letter = start.may_doubt_letters || row.in_tail;
+                let is_doubtful = row.doubtful & bit != 0 && (!has_letter || may_have_letter);
+                check(is_vague || is_doubtful, || {
                     format!("{sequence} waits again for {}: {row:?}", NAMES[place])
                 })?;
             }
@@ -307,6 +329,9 @@ impl Model {
                 self.offered.insert((found.key, found.of));
             }
             self.add(sequence, found.key, found.of)?;
+            if let Some(row) = self.rows.get_mut(&sequence) {
+                row.is_certain = !found.in_tail;
+            }
             self.requeued.retain(|(letter, place)| {
                 let row = self.rows.get_mut(letter);
                 let is_it = found.of == 1 << place;
@@ -351,15 +376,11 @@ impl Model {
 }
 
 impl Row {
-    fn new(key: Key, waits: Names) -> Self {
-        Self {
-            key,
-            waits,
-            doubtful: 0,
-            buried: 0,
-            was_buried: 0,
-            lost: 0,
-            in_tail: false,
-        }
+    /// There are letters in its place; the log is still to be told.
+    fn set_aside(&mut self, names: Names) {
+        self.waits &= !names;
+        self.doubtful |= names;
+        self.buried |= names;
+        self.was_buried |= names;
     }
 }

@@ -1,5 +1,7 @@
 //! What has happened in runs: a simulation in which nothing is ever copied says nothing of copies.
 
+use super::world::Plan;
+
 /// Something that must happen in some run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -57,6 +59,19 @@ impl Happening {
         Self::StartCrashed,
         Self::Stopped,
     ];
+
+    fn can_happen(self, plan: Plan) -> bool {
+        match self {
+            Self::SegmentKept | Self::DamageRescued | Self::RecordLost => plan == Plan::Rot,
+            Self::LetterRefused | Self::DiskFull | Self::IdsNotEntered => plan == Plan::Faults,
+            // Where a disk is not full, these are rare.
+            Self::SegmentRemoved | Self::SnapshotForced => plan == Plan::Faults,
+            Self::SinkTakenOutThatOwes | Self::NumberGivenAgain | Self::SinkDropped => {
+                plan != Plan::Rot
+            }
+            _ => true,
+        }
+    }
 }
 
 /// What has happened so far.
@@ -74,10 +89,12 @@ impl Seen {
         self.0 |= other.0;
     }
 
-    /// What has not happened yet.
-    pub fn missing(self) -> Vec<Happening> {
+    /// What can happen by this plan and has not.
+    pub fn missing(self, plan: Plan) -> Vec<Happening> {
         let mut all = Happening::ALL.to_vec();
-        all.retain(|happening| self.0 & (1 << *happening as u32) == 0);
+        all.retain(|happening| {
+            happening.can_happen(plan) && self.0 & (1 << *happening as u32) == 0
+        });
         all
     }
 }

@@ -107,6 +107,8 @@ pub(super) struct World {
     /// Read and not yet confirmed, by sink.
     in_flight: [Vec<Arc<Record>>; NAMES.len()],
     cursors: [u64; NAMES.len()],
+    /// Whether a batch was written since the last start.
+    has_written: bool,
     model: Model,
     crashes: u64,
     seen: Seen,
@@ -176,6 +178,7 @@ impl World {
             letters: Vec::new(),
             in_flight: std::array::from_fn(|_| Vec::new()),
             cursors: [0; NAMES.len()],
+            has_written: false,
             model,
             crashes: 0,
             seen: Seen::default(),
@@ -224,6 +227,7 @@ impl World {
                 Ok(running) => {
                     self.running = Some(running);
                     self.cursors = [0; NAMES.len()];
+                    self.has_written = false;
                     self.look_at_start();
                     return;
                 }
@@ -401,9 +405,10 @@ impl World {
         let is_durable = |running: &Running| running.shared.lock().state.unwritten.is_empty();
         if has_written {
             Self::tell(|| format!("written up to {end:?}"));
-        }
-        if has_written && self.running.as_ref().is_some_and(is_durable) {
-            self.model.progress_is_durable();
+            self.has_written = true;
+            if self.running.as_ref().is_some_and(is_durable) {
+                self.model.progress_is_durable();
+            }
         }
         self.check_running();
     }
@@ -552,8 +557,14 @@ impl World {
                 "{of_spool:?} wait for {name}, and should {of_model:?}"
             )));
         }
-        let outcome = format!("{unaccounted} events are unaccounted for");
-        self.must((unaccounted == 0).then_some(()).ok_or(outcome));
+        if unaccounted != 0 {
+            self.must(Err(format!("{unaccounted} events are unaccounted for")));
+        }
+        let bytes = metrics().spool_file_bytes.get().cast_unsigned();
+        let bytes = bytes.saturating_sub(running.shared.letters.bytes());
+        if bytes > self.settings.limits.max_bytes {
+            self.must(Err(format!("its files have {bytes} bytes")));
+        }
     }
 
     /// What an operator sees is what waits.

@@ -6,6 +6,7 @@
 //! bridge; only there does a test look at how long something took. Each test of a row leaves a line
 //! for README's table of results, see [`Report`](crate::harness::Report).
 
+mod away;
 mod backlog;
 mod bystander;
 mod clients;
@@ -14,6 +15,7 @@ mod content;
 mod crash;
 mod damage;
 mod disk;
+mod full;
 mod kafka;
 mod labels;
 mod limits;

@@ -34,7 +34,7 @@ impl World {
             190..191 => self.now += Duration::from_secs(61),
             _ => self.now += Duration::from_millis(self.random.below(1500)),
         }
-        if self.disk.crashed() {
+        while self.disk.crashed() {
             self.crash();
         }
     }
@@ -166,7 +166,7 @@ impl World {
         running.maintenance.run();
         self.seen.note(Happening::Stopped);
         let is_durable = running.shared.lock().state.unwritten.is_empty();
-        if !self.disk.crashed() && is_durable {
+        if !self.disk.crashed() && is_durable && self.has_written {
             // Nobody hears the last answers; what was confirmed before is done for good.
             self.model.progress_is_durable();
         }

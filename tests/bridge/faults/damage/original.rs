@@ -2,379 +2,355 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use hookferry::event::SinkIndex;
-use hookferry::metrics::Metrics;
-use hookferry::name::SinkName;
-use hookferry::sink::store::Store;
-use hookferry::sink::{RefusalReason, Sink};
-use hookferry::spool::{
-    Appended, Burial, DeadLetter, Duplicates, Limits, Milestone, Place, Record, Settings,
-    Settlement, Spool,
-};
-use tempfile::TempDir;
+use futures_util::future::join_all;
+use hookferry::spool::{Appended, Body};
 
-use crate::message::{Sender, body};
+use crate::message::body;
+use crate::spool::folder::{FETCHED, Files, Folder, Opened};
+use crate::spool::layout::{self, Batch, FoundRecord, HEADER_BYTES};
 
 const SINKS: [&str; 2] = ["one", "two"];
-/// An event goes to a sink of each, so that what one of them has settled has to be remembered.
-const EVENTS: usize = 12;
+/// An event goes to both sinks, so that what one of them has settled has to be remembered. They come
+/// in groups, each of which is a batch or two.
+const GROUPS: usize = 3;
+const EVENTS_OF_A_GROUP: usize = 4;
+/// The head of a record, and what of its payload says what the rest is.
+const RECORD_STRUCTURE: usize = 48;
 
-/// How the spool was left.
+/// How the damaged segment was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
-    /// Closed: everything is in the file, and there is no log.
+    /// By a spool that was closed.
     Closed,
-    /// As `kill -9` leaves it: nearly everything is in the write-ahead log.
+    /// By `kill -9`, with nothing behind the last records: nobody knows that they were acknowledged.
     Killed,
+    /// By a spool that was closed and has gone on in another segment since.
+    Earlier,
+}
+
+/// What is done to the segment.
+#[derive(Debug, Clone, Copy)]
+pub enum Damage {
+    /// One bit of this byte is changed.
+    Bit(usize),
+    /// It ends here.
+    Cut(usize),
 }
 
 /// The files of a spool, and what lies in them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Original {
-    /// The file, then its log.
-    pub files: [Vec<u8>; 2],
-    /// The body of every event that was accepted, by its id.
+    left: Left,
+    files: Files,
+    /// The segment that is damaged, up to the end of its last batch.
+    pub segment: Vec<u8>,
+    batches: Vec<Batch>,
+    /// The bodies of all events that were accepted, by their ids.
     bodies: BTreeMap<String, Vec<u8>>,
     /// The ids that wait, by sink.
     waiting: [BTreeSet<String>; 2],
-    /// The bodies of the dead letters.
-    dead: Vec<Vec<u8>>,
+    /// The body of the dead letter.
+    dead: Vec<u8>,
 }
 
-/// What became of it.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Accepted events that neither wait nor are dead letters, by sink, and are not counted as lost.
-    pub unaccounted: [u64; 2],
-    /// Dead letters that are gone and not counted.
-    pub silently_missing_letters: u64,
-    /// Records counted as lost or damaged.
-    pub corrupt: u64,
-    /// Ids that are no longer known.
-    pub forgotten: u64,
-    /// Those of them that are not counted as forgotten.
-    pub silently_forgotten: u64,
-    /// Whether the old files were kept aside.
-    pub kept_aside: bool,
-}
-
-struct Opened {
-    spool: Spool,
-    sinks: [SinkIndex; 2],
-    metrics: Arc<Metrics>,
-}
-
-/// A folder in memory where the machine has one: it is made and removed thousands of times.
-pub fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        TempDir::new_in(memory).expect("writable")
-    } else {
-        TempDir::new().expect("writable")
-    }
+/// The ids of events of which damage leaves nothing.
+#[derive(Debug, Default)]
+struct Gone {
+    /// They were acknowledged for sure: each is to be counted that waits.
+    lost: BTreeSet<String>,
+    /// They cannot be told from such as nobody was answered for.
+    torn: BTreeSet<String>,
 }
 
 impl Original {
     pub async fn make(left: Left) -> Self {
-        let folder = folder();
-        let path = folder.path().join("spool.db");
-        let opened = Opened::at(&path).unwrap();
+        let folder = Folder::in_memory();
+        let opened = folder.open_for(&SINKS);
         let mut bodies = BTreeMap::new();
-        // Together, so that few commits hold everything.
-        let appends = (0..EVENTS).map(|number| {
-            let routed = opened.routed(text(number));
-            bodies.insert(routed.event().id().to_string(), text(number).into_bytes());
-            opened.spool.append(routed, Milestone::Spooled)
-        });
-        let appended = futures_util::future::join_all(appends).await;
-        assert!(
-            appended
-                .iter()
-                .all(|answer| *answer == Ok(Appended::Accepted))
-        );
+        for group in 0..GROUPS {
+            let texts = (0..EVENTS_OF_A_GROUP).map(|at| text(group * EVENTS_OF_A_GROUP + at));
+            append(&opened, texts.collect(), &mut bodies).await;
+        }
         let ids: BTreeSet<String> = bodies.keys().cloned().collect();
         let mut waiting = [ids.clone(), ids];
-        let records = opened.drain(0).await;
-        let dead = opened.settle_some(&folder, &records, &mut waiting).await;
-        if left == Left::Closed {
-            opened.spool.close().await;
+        let dead = settle_some(&opened, &folder, &mut waiting).await;
+        opened.close().await;
+        if left == Left::Earlier {
+            let opened = folder.open_for(&SINKS);
+            append(&opened, vec![body("sample.uploaded", "later")], &mut bodies).await;
+            opened.close().await;
+            let later = ids_of(&bodies, body("sample.uploaded", "later").as_bytes());
+            waiting
+                .iter_mut()
+                .for_each(|ids| _ = ids.insert(later.clone()));
         }
-        let file = |suffix: &str| fs::read(beside(&path, suffix)).unwrap_or_default();
+        if left == Left::Killed {
+            folder.change(1, |bytes| layout::forget_evidence(bytes));
+            // Of all progress nothing was written but the dead letter.
+            waiting = [(); 2].map(|()| bodies.keys().cloned().collect());
+            waiting[1].remove(&ids_of(&bodies, &dead));
+        }
+        Self::of(left, &folder, bodies, waiting, dead)
+    }
+
+    fn of(
+        left: Left,
+        folder: &Folder,
+        bodies: BTreeMap<String, Vec<u8>>,
+        waiting: [BTreeSet<String>; 2],
+        dead: Vec<u8>,
+    ) -> Self {
+        let mut segment = fs::read(folder.segment(1)).expect("it is there");
+        let batches = layout::batches(&segment);
+        segment.truncate(batches.last().expect("there are").end);
+        let mut files = folder.files();
+        // The segment is put there as it is to be, and spares are made anew.
+        files.retain(|path, _| {
+            let name = path.to_string_lossy();
+            !name.starts_with("spare-") && folder.path().join(path) != folder.segment(1)
+        });
         Self {
-            files: [file(""), file("-wal")],
+            left,
+            files,
+            segment,
+            batches,
             bodies,
             waiting,
             dead,
         }
     }
 
-    /// Opens a spool with these files and holds what it has against what it should have.
-    pub async fn outcome(&self, files: [&[u8]; 2]) -> Outcome {
-        let folder = folder();
-        let path = folder.path().join("spool.db");
-        put(&path, files);
-        let opened = Opened::at(&path).expect("a damaged spool opens");
-        let mut missing = [0, 0];
-        for (sink, missing) in missing.iter_mut().enumerate() {
-            let delivered = self.delivered(&opened, sink).await;
-            *missing = self.waiting[sink].difference(&delivered).count() as u64;
-        }
-        let letters = opened
-            .spool
-            .inspect(|spool| spool.dead_letters(0, 1000, true))
-            .await
-            .unwrap();
-        let forgotten = opened.forgotten(self.bodies.values()).await;
-        let counted = opened.metrics.spool_forgotten_ids_total.get();
-        let kept_aside = kept_as_it_was(&folder, files);
-        let corrupt = opened.metrics.spool_corrupt_records_total.get();
-        let is_kept = |body: &Vec<u8>| letters.iter().any(|letter| holds(letter, body));
-        let missing_letters = self.dead.iter().filter(|body| !is_kept(body)).count() as u64;
-        let unaccounted =
-            [0, 1].map(|sink| missing[sink].saturating_sub(opened.answered_for(sink)));
-        opened.assert_balanced();
-        opened.spool.close().await;
-        Outcome {
-            unaccounted,
-            silently_missing_letters: missing_letters.saturating_sub(corrupt),
-            corrupt,
-            forgotten,
-            silently_forgotten: forgotten.saturating_sub(counted),
-            kept_aside,
-        }
-    }
-
-    /// The ids that a sink is given; each with the bytes that were accepted.
-    async fn delivered(&self, opened: &Opened, sink: usize) -> BTreeSet<String> {
-        let records = opened.drain(sink).await;
-        let id = |record: &Arc<Record>| {
-            let id = record.event().id().to_string();
-            let body = self.bodies.get(&id).expect("an id that was accepted");
-            assert_eq!(record.event().body().as_ref(), body, "{id}");
-            id
+    /// Whether the byte gives the log its structure: it is of the header, of a batch's head or items,
+    /// or says where a record ends.
+    pub fn is_structure(&self, at: usize) -> bool {
+        let is_in = |batch: &Batch| {
+            let begins = |record: &FoundRecord| {
+                let start = record.bytes.start;
+                (start..start + RECORD_STRUCTURE).contains(&at)
+            };
+            batch.head.contains(&at)
+                || batch.items.contains(&at)
+                || batch.records.iter().any(begins)
         };
-        records.iter().map(id).collect()
-    }
-}
-
-impl Outcome {
-    /// Whether nothing vanished without being counted.
-    pub fn is_honest(&self) -> bool {
-        self.unaccounted == [0, 0]
-            && self.silently_missing_letters == 0
-            && self.silently_forgotten == 0
+        at < HEADER_BYTES || self.batches.iter().any(is_in)
     }
 
-    /// Whether nothing was lost, damaged or forgotten.
-    pub fn is_whole(&self) -> bool {
-        self.is_honest() && self.corrupt == 0 && self.forgotten == 0
+    /// Whether the byte means anything: what is between the parts is never looked at.
+    pub fn is_used(&self, at: usize) -> bool {
+        self.is_structure(at) || self.record_at(at).is_some()
     }
-}
 
-impl Opened {
-    fn at(path: &Path) -> Result<Self, hookferry::spool::SpoolError> {
-        let names = SINKS.map(|name| SinkName::parse(name).unwrap());
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let settings = Settings {
-            place: Place::File(path.to_owned()),
-            limits: Limits {
-                max_events: 1000,
-                max_bytes: 1 << 30,
-                duplicates: Duplicates::Suppress,
-                window: Duration::from_secs(10 * 365 * 24 * 60 * 60),
-            },
+    fn record_at(&self, at: usize) -> Option<&FoundRecord> {
+        let mut records = self.batches.iter().flat_map(|batch| &batch.records);
+        records.find(|record| record.bytes.contains(&at))
+    }
+
+    fn id_of(&self, record: &FoundRecord) -> String {
+        ids_of(&self.bodies, layout::body(&self.segment, record))
+    }
+
+    /// What damage leaves nothing of.
+    fn gone(&self, damage: Damage) -> Gone {
+        let mut gone = Gone::default();
+        let ids = |batch: &Batch| -> Vec<String> {
+            batch.records.iter().map(|it| self.id_of(it)).collect()
         };
-        let (spool, _stopped) = Spool::open(settings, &names, Arc::clone(&metrics))?;
-        let sinks = names
-            .each_ref()
-            .map(|name| spool.sink(name).expect("named"));
-        Ok(Self {
-            spool,
-            sinks,
-            metrics,
-        })
+        match (damage, self.left) {
+            (Damage::Bit(at), Left::Killed) if self.is_last(at) => {
+                let last = self.batches.last().expect("there are");
+                gone.torn.extend(ids(last));
+            }
+            (Damage::Bit(at), _) => gone
+                .lost
+                .extend(self.record_at(at).map(|it| self.id_of(it))),
+            (Damage::Cut(length), Left::Earlier) => {
+                let records = self.batches.iter().flat_map(|batch| &batch.records);
+                let cut = records.filter(|record| record.bytes.end > length);
+                gone.lost.extend(cut.map(|record| self.id_of(record)));
+            }
+            (Damage::Cut(length), _) => {
+                let cut = self.batches.iter().filter(|batch| batch.end > length);
+                gone.torn.extend(cut.flat_map(ids));
+            }
+        }
+        gone
     }
 
-    fn routed(&self, body: String) -> hookferry::route::Routed {
-        Sender::new("onecodex").to(self.sinks).routed(body)
+    /// Whether a byte that means anything is of the last batch.
+    fn is_last(&self, at: usize) -> bool {
+        let last = self.batches.last().expect("there are");
+        self.is_used(at) && at >= last.head.start
     }
 
-    /// Everything that a sink's dispatcher is given before it has to wait.
-    async fn drain(&self, sink: usize) -> Vec<Arc<Record>> {
-        let mut records: Vec<Arc<Record>> = Vec::new();
+    /// Opens the spool with the damage done, and asserts that what can be read is delivered, that
+    /// exactly what cannot be is counted, for good, and that sending everything again ends with all
+    /// of it published.
+    pub async fn survives(&self, damage: Damage) {
+        let folder = Folder::with(&self.files);
+        let mut damaged = self.segment.clone();
+        match damage {
+            Damage::Bit(at) => damaged[at] ^= 1 << (at % 8),
+            Damage::Cut(length) => damaged.truncate(length),
+        }
+        fs::write(folder.segment(1), &damaged).expect("writable");
+        let opened = match Opened::at(&folder.settings(), &SINKS) {
+            Ok(opened) => opened,
+            Err(error) => return is_too_short(damage, &error.to_string()),
+        };
+        let gone = self.gone(damage);
+        let counted = self.delivers(&opened, &gone).await;
+        self.heals(&opened, &gone).await;
+        self.has_its_letter(&opened);
+        opened.close().await;
+        let is_there = self.batches[0].end <= damaged.len() || self.left == Left::Earlier;
+        if is_there {
+            let kept = [folder.segment(1), folder.kept(1)];
+            let kept = kept.iter().find_map(|path| fs::read(path).ok());
+            assert!(kept == Some(damaged), "the segment is kept as it was");
+        }
+        assert_eq!(folder.lost().0, counted, "what is counted is durable");
+    }
+
+    /// Asserts that everything else is delivered, and counts what is not. Returns the count.
+    async fn delivers(&self, opened: &Opened, gone: &Gone) -> u64 {
+        // What was found in the log comes before what is new.
+        let last = opened.append("the last one").await;
+        let is_gone = |id: &String| gone.lost.contains(id) || gone.torn.contains(id);
+        let mut lost = BTreeSet::new();
+        for (sink, name) in SINKS.iter().enumerate() {
+            let delivered = self.drained(opened, sink, &last).await;
+            let expected = self.waiting[sink].iter().filter(|id| !is_gone(id));
+            for id in expected {
+                assert!(delivered.contains(id), "{id} was not delivered to {name}");
+            }
+            assert!(!delivered.iter().any(is_gone));
+            let of_sink = gone.lost.intersection(&self.waiting[sink]);
+            lost.extend(of_sink.clone().cloned());
+            let counted = opened.metrics.events_lost_total.with_label_values(&[name]);
+            assert_eq!(counted.get(), of_sink.count() as u64, "lost for {name}");
+        }
+        let counted = opened.metrics.spool_corrupt_records_total.get();
+        assert_eq!(counted, lost.len() as u64);
+        assert!(opened.metrics.spool_torn_batches_total.get() <= 1);
+        assert_eq!(opened.metrics.spool_forgotten_ids_total.get(), 0);
+        assert_balanced(opened);
+        counted
+    }
+
+    /// Everything that a sink's dispatcher is given up to the last event; each with the bytes that
+    /// were accepted.
+    async fn drained(&self, opened: &Opened, sink: usize, last: &str) -> BTreeSet<String> {
+        let mut delivered = BTreeSet::new();
+        let mut after = 0;
         loop {
-            let after = records.last().map_or(0, |last| last.position().sequence);
-            let mut fetch = pin!(self.spool.fetch(self.sinks[sink], after, 100));
-            // What is asked later is answered later: by then the fetch has been looked at.
-            let later = async {
-                self.looked_at().await;
-                self.looked_at().await;
-            };
-            let more = tokio::select! {
-                biased;
-                more = &mut fetch => Some(more),
-                () = later => fetch.now_or_never(),
-            };
-            match more {
-                Some(more) => records.extend(more.unwrap()),
-                None => return records,
+            let fetched = opened
+                .spool
+                .fetch(opened.sinks[sink], after, 100, FETCHED)
+                .await;
+            for record in fetched.expect("the disk is well") {
+                after = record.position().sequence;
+                let id = record.event().id().to_string();
+                if id == last {
+                    return delivered;
+                }
+                let body = self.bodies.get(&id).expect("an id that was accepted");
+                assert_eq!(record.event().body().as_ref(), body, "{id}");
+                assert!(delivered.insert(id), "it is delivered once");
             }
         }
     }
 
-    async fn looked_at(&self) {
-        self.spool.inspect(|spool| spool.overview()).await.unwrap();
-    }
-
-    /// One event leaves the spool, two are settled for one of their sinks, one is set aside.
-    async fn settle_some(
-        &self,
-        folder: &TempDir,
-        records: &[Arc<Record>],
-        waiting: &mut [BTreeSet<String>; 2],
-    ) -> Vec<Vec<u8>> {
-        let store = store(folder);
-        for (number, sink) in [(0, 0), (0, 1), (1, 0), (2, 1)] {
-            let record = Arc::clone(&records[number]);
-            let receipt = store.publish(&record.message()).await.unwrap();
-            waiting[sink].remove(&record.event().id().to_string());
-            let settlement = Settlement { receipt, record };
-            self.spool
-                .settle(self.sinks[sink], vec![settlement])
-                .unwrap();
+    /// Sends everything again: what is gone is new, and everything else is a duplicate.
+    async fn heals(&self, opened: &Opened, gone: &Gone) {
+        let again = join_all(self.bodies.values().map(|body| opened.sent(body.clone()))).await;
+        for (id, again) in self.bodies.keys().zip(again) {
+            let waits = self.waiting.iter().any(|ids| ids.contains(id));
+            let expected = if gone.torn.contains(id) || (gone.lost.contains(id) && waits) {
+                Appended::Accepted
+            } else if gone.lost.contains(id) {
+                // It was delivered before; whether its id is known depends on the index.
+                continue;
+            } else {
+                Appended::Duplicate
+            };
+            assert_eq!(again, expected, "{id}");
         }
-        store.close(Duration::from_secs(5)).await;
-        let record = Arc::clone(&records[3]);
-        waiting[1].remove(&record.event().id().to_string());
-        let body = record.event().body().to_vec();
-        let burial = Burial {
-            record,
-            sink: self.sinks[1],
-            reason: RefusalReason::TooLarge,
-            detail: "the broker takes less".to_owned(),
-        };
-        self.spool.bury(burial).await.unwrap();
-        self.looked_at().await;
-        vec![body]
     }
 
-    /// How many of the events are taken for new ones.
-    async fn forgotten(&self, bodies: impl Iterator<Item = &Vec<u8>>) -> u64 {
-        let again = bodies.map(|body| {
-            let text = String::from_utf8(body.clone()).unwrap();
-            self.spool.append(self.routed(text), Milestone::Spooled)
-        });
-        let again = futures_util::future::join_all(again).await;
-        assert!(
-            again.iter().all(Result::is_ok),
-            "the spool takes events again"
-        );
-        let new = again
-            .iter()
-            .filter(|answer| **answer == Ok(Appended::Accepted));
-        let new = new.count() as u64;
-        let another = self.routed(body("sample.uploaded", "another"));
-        let appended = self.spool.append(another, Milestone::Spooled).await;
-        assert_eq!(appended, Ok(Appended::Accepted));
-        new
-    }
-
-    /// The events of a sink that are counted as lost or are dead letters since; where its name was
-    /// lost as well, under its number.
-    fn answered_for(&self, sink: usize) -> u64 {
-        self.gone(SINKS[sink]) + self.gone(&format!("unknown-{sink}"))
-    }
-
-    fn gone(&self, name: &str) -> u64 {
-        let lost = self.metrics.events_lost_total.with_label_values(&[name]);
-        let buried = &self.metrics.events_dead_lettered_total;
-        lost.get() + buried.with_label_values(&[name, "damaged"]).get()
-    }
-
-    fn assert_balanced(&self) {
-        let _held = self.metrics.update();
-        assert_eq!(self.metrics.events_unaccounted.get(), 0);
-        for name in SINKS {
-            let of = |metric: &prometheus::IntCounterVec| metric.with_label_values(&[name]).get();
-            let came =
-                of(&self.metrics.events_spooled_total) + of(&self.metrics.events_recovered_total);
-            let waits = self.metrics.spool_events.with_label_values(&[name]).get();
-            assert_eq!(
-                came,
-                self.gone(name) + u64::try_from(waits).unwrap(),
-                "{name}"
-            );
-        }
+    fn has_its_letter(&self, opened: &Opened) {
+        let letters = opened.spool.view().dead_letters(None, 100, true);
+        let letters = letters.expect("readable");
+        let bodies: Vec<_> = letters.into_iter().map(|letter| letter.body).collect();
+        assert_eq!(bodies, [Some(Body::of(&self.dead))]);
     }
 }
 
-/// The body of an event: one is too large for a page, one cannot be understood.
+/// A file too short to tell what it is may be refused with a remedy, and nothing else may be.
+fn is_too_short(damage: Damage, said: &str) {
+    let is_short = matches!(damage, Damage::Cut(1..8));
+    assert!(is_short && said.contains("move it away"), "{said}");
+}
+
+fn ids_of(bodies: &BTreeMap<String, Vec<u8>>, body: &[u8]) -> String {
+    let (id, _) = bodies
+        .iter()
+        .find(|(_, known)| *known == body)
+        .expect("accepted");
+    id.clone()
+}
+
+/// Appends events together.
+async fn append(opened: &Opened, texts: Vec<String>, bodies: &mut BTreeMap<String, Vec<u8>>) {
+    for text in &texts {
+        let id = opened.routed(text.clone()).event().id().to_string();
+        bodies.insert(id, text.clone().into_bytes());
+    }
+    let appended = join_all(texts.into_iter().map(|text| opened.sent(text))).await;
+    assert!(appended.iter().all(|answer| *answer == Appended::Accepted));
+}
+
+/// One event leaves the spool, two are settled for one of their sinks, one is set aside: its body.
+async fn settle_some(
+    opened: &Opened,
+    folder: &Folder,
+    waiting: &mut [BTreeSet<String>; 2],
+) -> Vec<u8> {
+    let records = opened.waiting(GROUPS * EVENTS_OF_A_GROUP).await;
+    for (number, sink) in [(0, 0), (0, 1), (1, 0), (2, 1)] {
+        let record = records[number].clone();
+        waiting[sink].remove(&record.event().id().to_string());
+        opened
+            .deliver(opened.sinks[sink], folder, vec![record])
+            .await;
+    }
+    waiting[1].remove(&records[3].event().id().to_string());
+    opened.set_aside(opened.sinks[1], &records[3]).await;
+    records[3].event().body().to_vec()
+}
+
+fn assert_balanced(opened: &Opened) {
+    opened.is_counted();
+    let metrics = &opened.metrics;
+    let _held = metrics.update();
+    assert_eq!(metrics.events_unaccounted.get(), 0);
+    for name in SINKS {
+        let of = |metric: &prometheus::IntCounterVec| metric.with_label_values(&[name]).get();
+        let came = of(&metrics.events_spooled_total) + of(&metrics.events_recovered_total);
+        let waits = metrics.spool_events.with_label_values(&[name]).get();
+        let went = of(&metrics.events_lost_total);
+        assert_eq!(came, went + u64::try_from(waits).unwrap(), "{name}");
+    }
+}
+
+/// The body of an event: one is larger than a block, one cannot be understood.
 fn text(number: usize) -> String {
     match number {
         5 => "no event at all".to_owned(),
         4 => {
-            let padding = "x".repeat(6000);
+            let padding = "x".repeat(5000);
             body("sample.uploaded", &format!("o{number}")).replace("gr\\u00fcn", &padding)
         }
         _ => body("sample.uploaded", &format!("o{number}")),
     }
-}
-
-fn holds(letter: &DeadLetter, body: &[u8]) -> bool {
-    letter.body == Some(hookferry::spool::Body::of(body))
-}
-
-/// Writes the files of a spool; an empty log is none.
-pub fn put(path: &Path, [main, log]: [&[u8]; 2]) {
-    fs::write(path, main).unwrap();
-    if !log.is_empty() {
-        fs::write(beside(path, "-wal"), log).unwrap();
-    }
-}
-
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Whether a file was kept aside; asserts that it has every byte it had, that its log lies beside it
-/// as it was, and that nothing else is left over.
-fn kept_as_it_was(folder: &TempDir, [main, log]: [&[u8]; 2]) -> bool {
-    let names = fs::read_dir(folder.path()).unwrap();
-    let names: Vec<String> = names
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    let mut kept = false;
-    for name in names {
-        let path = folder.path().join(&name);
-        if name.starts_with("spool.db.damaged-") {
-            kept = true;
-            let expected = if name.ends_with("-wal") { log } else { main };
-            assert!(fs::read(path).unwrap() == expected, "{name} was changed");
-        } else {
-            let known = ["spool.db", "spool.db-wal", "spool.db.lock"];
-            assert!(known.contains(&name.as_str()), "{name} was left over");
-        }
-    }
-    kept
-}
-
-/// A store, which alone can make a receipt here.
-fn store(folder: &TempDir) -> Store {
-    let text = format!(
-        "spool = \"memory\"\nacknowledge = \"delivered\"\n[sink.s]\ntype = \"store\"\npath = {:?}\n[source.s]\nprovider = \"onecodex\"\nsecrets = [{{ env = \"PATH\" }}]\n[[route]]\nsource = \"s\"\nsinks = [\"s\"]",
-        folder.path().join("topics")
-    );
-    let mut settings = hookferry::config::parse(&text, &|_| None).unwrap();
-    let hookferry::config::SinkKind::Store(store) = settings.sinks.remove(0).kind else {
-        panic!("a store")
-    };
-    Store::open(store).unwrap()
 }
