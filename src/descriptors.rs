@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The standard streams, the runtime, the listeners; the spool's lock, folders, active segment, spares
 /// and index, and the segments that somebody reads just now; a lookup in a file now and then.
-const OWN: usize = 24;
+const OWN: usize = 32;
 /// What a worker's event loop needs.
 const PER_WORKER: usize = 4;
 /// A store's files; a connection to each broker of a small cluster, with its wake-up pipe, and the

@@ -170,7 +170,7 @@ metrics! {
     spool_oldest_event_timestamp_seconds: GaugeVec, "sink";
     /// Seconds a commit of the spool took.
     spool_commit_duration_seconds: Histogram;
-    /// Whether the last commit of the spool worked.
+    /// Whether the spool can be written: the last batch worked, and there is a file for the next one.
     spool_writable: IntGauge;
     /// Stored records that are gone or did not match their checksum; never too few.
     spool_corrupt_records_total: IntCounter;

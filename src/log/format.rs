@@ -47,8 +47,10 @@ pub struct Header {
 /// Why a block is no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderError {
-    /// It is of something else, or of another kind of log.
+    /// It is of something else.
     Foreign,
+    /// It is of another kind of log.
+    OtherKind,
     /// It has the version of a newer program.
     Newer(u32),
     /// It does not check.
@@ -95,7 +97,7 @@ impl Header {
             return Err(HeaderError::Newer(version));
         }
         if u32_at(block, 12) != Some(kind as u32) {
-            return Err(HeaderError::Foreign);
+            return Err(HeaderError::OtherKind);
         }
         let number = |at| u64_at(block, at).ok_or(HeaderError::Damaged);
         Ok(Self {
@@ -409,7 +411,7 @@ mod tests {
         assert_eq!(Header::decode(&block, Kind::Spool), Ok(HEADER));
         assert_eq!(
             Header::decode(&block, Kind::Store),
-            Err(HeaderError::Foreign)
+            Err(HeaderError::OtherKind)
         );
         for at in 0..HEADER_CRC_AT + 4 {
             let mut changed = block.clone();

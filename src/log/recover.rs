@@ -29,7 +29,9 @@ const READ_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 50
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// The system does not let us.
-    #[error("{name} cannot be read: {error}")]
+    #[error(
+        "{name} cannot be read: {error}; give the files to the user that the bridge runs as, or mount their disk"
+    )]
     Io {
         /// The file, or the folder.
         name: String,
@@ -229,7 +231,9 @@ impl Recovered {
             Ok(_) | Err(HeaderError::Damaged) => None,
             // A header whose first bytes are gone is still one where its batches are there.
             Err(HeaderError::Foreign) if self.has_heads(&*file, number, length) => None,
-            Err(HeaderError::Foreign) => return Err(RecoverError::Foreign(name.to_owned())),
+            Err(HeaderError::Foreign | HeaderError::OtherKind) => {
+                return Err(RecoverError::Foreign(name.to_owned()));
+            }
             Err(HeaderError::Newer(version)) => {
                 return Err(RecoverError::Newer {
                     name: name.to_owned(),
@@ -357,12 +361,13 @@ impl Recovered {
 }
 
 impl Scan {
-    /// The last batch, where it has records and there is no evidence that it was acknowledged.
+    /// The last batch, where it has records and there is no evidence that it was acknowledged. If
+    /// they are copies alone, their sources are still there.
     #[must_use]
     pub fn tail(&self) -> Option<&Batch> {
         self.batches
             .last()
-            .filter(|last| !self.is_proven && has_new_records(last))
+            .filter(|last| !self.is_proven && (has_new_records(last) || !last.records.is_empty()))
     }
 
     /// Whether the log was closed: the last batch has no records, and nothing follows it.

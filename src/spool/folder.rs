@@ -127,6 +127,10 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
     } = parts;
     let letters = letters.map_err(|error| io_error(path, error))?;
     let (mut recovered, replayed) = read(&disk, names, &letters, path)?;
+    // Letters may outlive their log: none of them is to be taken for one of a new event.
+    let behind_letters = letters.last_sequence().map_or(0, |last| last + 1);
+    let standing = &mut recovered.standing;
+    standing.next_sequence = standing.next_sequence.max(behind_letters);
     for unfinished in &recovered.unfinished {
         disk.remove(unfinished)
             .map_err(|error| io_error(path, error))?;

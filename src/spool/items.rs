@@ -304,7 +304,7 @@ mod tests {
             Item::Loss(Loss {
                 segment: 3,
                 records: 2,
-                sequences: vec![7..9],
+                sequences: vec![7..9, 11..12],
                 sinks: vec![(index(0), kafka.clone(), 2)],
             }),
             Item::Requeued(letter.clone()),
@@ -315,7 +315,7 @@ mod tests {
                 sinks: vec![(index(0), kafka.clone(), vec![5..6, 8..100])],
                 segments: vec![segment],
                 moved: vec![(9, (4, place))],
-                lost: vec![7..9],
+                lost: vec![7..9, 11..12],
                 lost_totals: vec![(kafka, 2)],
                 lost_records: 2,
                 verified: 1_700_000_000,

@@ -209,6 +209,11 @@ impl Letters {
         names.take(limit).cloned().collect()
     }
 
+    /// The highest sequence of an event that was set aside.
+    pub fn last_sequence(&self) -> Option<u64> {
+        self.lock().keys().next_back().map(|name| name.sequence)
+    }
+
     /// How many there are for a sink.
     pub fn count(&self, sink: &SinkName) -> usize {
         self.lock().keys().filter(|name| name.sink == *sink).count()

@@ -169,6 +169,8 @@ pub struct Spool {
     sinks: Arc<[(SinkIndex, SinkName)]>,
     callers: Option<Callers>,
     limits: Arc<std::sync::Mutex<Limits>>,
+    /// The owner ends when the last handle is gone.
+    _handle: Arc<()>,
 }
 
 /// The end of the spool's threads: resolves when one of them has stopped, for whatever reason.
@@ -225,6 +227,8 @@ impl Spool {
         let (owner, maintenance, lock) = (opened.owner, opened.maintenance, opened.lock);
         let shared = Arc::clone(&owner.shared);
         let (alive, stopped) = Alive::new();
+        let handle = Arc::new(());
+        let handles = Arc::downgrade(&handle);
         let also_alive = alive.clone();
         let maintain = move || {
             let _alive = also_alive;
@@ -236,7 +240,7 @@ impl Spool {
             .map_err(SpoolError::Thread)?;
         let write = move || {
             let _alive = alive;
-            owner.run(&inbox, || {
+            owner.run(&inbox, &handles, || {
                 // A panic of it has been counted.
                 let _ = work.join();
                 drop(lock);
@@ -256,6 +260,7 @@ impl Spool {
                 .collect(),
             callers: None,
             limits,
+            _handle: handle,
         };
         Ok((spool, stopped))
     }
@@ -379,16 +384,27 @@ impl Spool {
                 return Err(SpoolUnavailable::Closed);
             }
             match self.shared.next(sink, after, limit, bytes) {
-                Next::Here(records) => return Ok(records),
+                Next::Here(records) => return Ok(self.forgotten_or_not(sink, records)),
                 Next::Nothing => self.shared.news(sink).await,
                 Next::OnDisk(sequences) => {
                     let records = self.read(sequences, bytes).await?;
                     if !records.is_empty() {
-                        return Ok(records);
+                        return Ok(self.forgotten_or_not(sink, records));
                     }
                 }
             }
         }
+    }
+
+    /// The records as they are; the bug is to let go of them before anybody has confirmed them.
+    fn forgotten_or_not(&self, sink: SinkIndex, records: Vec<Arc<Record>>) -> Vec<Arc<Record>> {
+        if seeded::is(Bug::ForgetBeforeReceipt) {
+            let mut inner = self.shared.lock();
+            for position in records.iter().map(|record| record.position()) {
+                inner.leave(position.sequence, sink, u64::from(position.bytes));
+            }
+        }
+        records
     }
 
     /// The records with these sequences that still wait for `sink`: at most so many bytes, unless

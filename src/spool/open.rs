@@ -137,7 +137,8 @@ impl Replay<'_> {
             segment.end = end;
             segment.is_damaged |= scanned.scan.is_damaged;
         }
-        unproven.map(|batch| unproven_tail(scanned, batch))
+        let tail = unproven.map(|batch| unproven_tail(scanned, batch));
+        tail.filter(|tail| !tail.records.is_empty())
     }
 
     fn restore(&mut self, items: &[Item]) {

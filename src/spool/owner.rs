@@ -7,9 +7,9 @@ mod plan;
 mod room;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::Settings;
@@ -76,6 +76,10 @@ pub(super) struct Owner {
     /// Records that wait to be copied forward, and whether more are being read.
     copies: Vec<(u64, Vec<u8>)>,
     is_copying: bool,
+    /// Whether what is in the queue waits for a file.
+    is_waiting: bool,
+    /// Those who want to know that the thread comes round.
+    pulses: Vec<Reply<()>>,
     closing: Option<Reply<()>>,
 }
 
@@ -124,6 +128,8 @@ impl Owner {
             items: Vec::new(),
             copies: Vec::new(),
             is_copying: false,
+            is_waiting: false,
+            pulses: Vec::new(),
             closing: None,
             settings,
         };
@@ -136,10 +142,11 @@ impl Owner {
     }
 
     /// Runs until it is told to close or every handle is gone.
-    pub fn run(mut self, inbox: &Receiver<Command>, release: impl FnOnce()) {
+    pub fn run(mut self, inbox: &Receiver<Command>, handles: &Weak<()>, release: impl FnOnce()) {
         loop {
             match inbox.recv_timeout(self.patience()) {
                 Ok(command) => self.take(command),
+                Err(RecvTimeoutError::Timeout) if handles.strong_count() == 0 => break,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -161,7 +168,10 @@ impl Owner {
     }
 
     fn patience(&self) -> Duration {
-        if self.retry_at.is_some() {
+        if !self.queue.is_empty() && !self.is_waiting {
+            // More than one batch holds: the next one is written at once.
+            Duration::ZERO
+        } else if self.retry_at.is_some() {
             FIRST_PAUSE
         } else {
             TICK
@@ -184,8 +194,7 @@ impl Owner {
             Command::Append(append) => self.queue.push_back(*append),
             Command::Done(done) => self.take_done(done),
             Command::Limit(limits) => self.limit(limits),
-            // Whoever asked may have run into its own deadline.
-            Command::Pulse(reply) => drop(reply.send(())),
+            Command::Pulse(reply) => self.pulses.push(reply),
             Command::Close(reply) => self.closing = Some(reply),
         }
     }
@@ -201,6 +210,7 @@ impl Owner {
 
     /// Does what can be done now: one batch at most.
     pub fn step(&mut self, now: Instant) {
+        self.is_waiting = self.tail.is_some();
         if seeded::is(Bug::RecycleBeforeProgress) {
             let shared = Arc::clone(&self.shared);
             let active = self.writer.active().map_or(0, |(number, _)| number);
@@ -225,6 +235,10 @@ impl Owner {
             self.write_group(now);
         }
         self.show();
+        for pulse in std::mem::take(&mut self.pulses) {
+            // Whoever asked may have run into its own deadline.
+            let _ = pulse.send(());
+        }
     }
 
     fn may_try(&self, now: Instant) -> bool {
@@ -270,6 +284,7 @@ impl Owner {
             Ok(()) => {}
             Err(wanted) => {
                 self.put_back(planned);
+                self.is_waiting = true;
                 self.want(wanted);
                 self.refuse_if_stuck();
                 return;

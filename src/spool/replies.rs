@@ -28,7 +28,11 @@ pub(super) struct Caller {
 
 /// Answers that are on their way out.
 #[derive(Debug, Default)]
-pub(super) struct ReplyBatches(Vec<(Callers, Batch)>);
+pub(super) struct ReplyBatches {
+    batches: Vec<(Callers, Batch)>,
+    /// Of callers whose thread hands out nothing.
+    alone: Batch,
+}
 
 impl Callers {
     /// The callers of a thread on which what is returned runs for as long as they call.
@@ -47,21 +51,21 @@ impl ReplyBatches {
     /// Puts an answer to those that go to the same thread.
     pub fn put(&mut self, caller: Caller, answer: Answer) {
         let Some(callers) = caller.among else {
-            // A caller that has hung up is not told; the event is kept all the same.
-            let _ = caller.reply.send(answer);
+            self.alone.push((caller.reply, answer));
             return;
         };
-        let mut known = self.0.iter_mut();
+        let mut known = self.batches.iter_mut();
         match known.find(|(other, _)| other.0.same_channel(&callers.0)) {
             Some((_, batch)) => batch.push((caller.reply, answer)),
-            None => self.0.push((callers, vec![(caller.reply, answer)])),
+            None => self.batches.push((callers, vec![(caller.reply, answer)])),
         }
     }
 
     /// Sends all of them. Where a thread hands out nothing any more, its callers are woken one by
     /// one.
     pub fn send(self) {
-        for (callers, batch) in self.0 {
+        answer(self.alone);
+        for (callers, batch) in self.batches {
             if let Err(unsent) = callers.0.send(batch) {
                 answer(unsent.0);
             }
@@ -71,7 +75,7 @@ impl ReplyBatches {
 
 fn answer(batch: Batch) {
     for (reply, answer) in batch {
-        // As above.
+        // A caller that has hung up is not told; the event is kept all the same.
         let _ = reply.send(answer);
     }
 }
@@ -99,7 +103,7 @@ mod tests {
         for caller in callers {
             batches.put(caller, ANSWER);
         }
-        assert_eq!(batches.0.len(), 2);
+        assert_eq!(batches.batches.len(), 2);
         batches.send();
         drop((one, other));
         tokio::join!(hand_out_one, hand_out_other);

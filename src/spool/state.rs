@@ -381,7 +381,8 @@ impl State {
 
     /// Records that cannot be read any more: what waits of them is lost. Returns the loss, if any.
     pub fn lose(&mut self, segment: u64, sequences: &[Range<u64>]) -> Option<Loss> {
-        let is_here = |sequence: &u64| self.locate(*sequence).is_some_and(|(at, _)| at == segment);
+        // What lies in a segment that is missing has no place any more.
+        let is_here = |sequence: &u64| self.locate(*sequence).is_none_or(|(at, _)| at == segment);
         let of_sinks = self.sinks.iter().map(|sink| {
             let pending = self.pending(sink.index);
             let within = sequences

@@ -46,9 +46,11 @@ async fn other_bytes_of_the_same_event_have_its_id() {
         let answer = bridge.post(&Post::signed(&setup.source, same)).await;
         assert_eq!(
             (answer.id(), answer.outcome().as_str()),
-            (id.clone(), "duplicate")
+            (id.clone(), "accepted")
         );
     }
+    let labels = [("body", "different")];
+    bridge.counts("events_duplicate_total", &labels, 3.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

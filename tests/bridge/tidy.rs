@@ -17,8 +17,8 @@ const LAYERS: &[&[&str]] = &[
     &["event"],
     &["source"],
     &["trace"],
+    &["log"],
     &[
-        "log",
         "name",
         "metrics",
         "shutdown",

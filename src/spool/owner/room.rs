@@ -361,6 +361,11 @@ impl Owner {
         let is_full = stuck == Some(SpoolUnavailable::Full) || is_over;
         let is_disk_full = stuck == Some(SpoolUnavailable::DiskFull);
         flags.disk_full.store(is_disk_full, Ordering::Relaxed);
+        let is_writable = stuck.is_none_or(|cause| cause == SpoolUnavailable::Full);
+        self.shared
+            .metrics
+            .spool_writable
+            .set(i64::from(is_writable));
         flags.full.store(is_full, Ordering::Relaxed);
         let bytes = self.file_bytes();
         flags.file_bytes.store(bytes, Ordering::Relaxed);

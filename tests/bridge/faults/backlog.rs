@@ -26,7 +26,7 @@ const AT_ONCE: usize = 512;
 /// Fills the bridge's spool before it is started: `count` events of so many objects, in turn.
 async fn fill(setup: &Setup, count: usize, objects: usize) -> Journal {
     let settings = Settings {
-        place: Place::File(setup.path("spool.db")),
+        place: Place::Folder(setup.path("spool")),
         limits: Limits {
             max_events: 10_000_000,
             max_bytes: 1 << 40,

@@ -20,7 +20,7 @@ pub struct Report {
 impl Report {
     /// A line of this row of the fault matrix.
     pub fn row(row: u8) -> Self {
-        assert!((1..=36).contains(&row), "the matrix has 36 rows");
+        assert!((1..=48).contains(&row), "the matrix has 48 rows");
         Self {
             row,
             sink: String::new(),

@@ -162,7 +162,9 @@ impl World {
         let (reply, _) = oneshot::channel();
         let _ = running.commands.send(Command::Close(reply));
         drop(running.commands);
-        running.owner.run(&running.inbox, || {});
+        running
+            .owner
+            .run(&running.inbox, &std::sync::Weak::new(), || {});
         running.maintenance.run();
         self.seen.note(Happening::Stopped);
         let is_durable = running.shared.lock().state.unwritten.is_empty();
