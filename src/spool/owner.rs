@@ -361,7 +361,7 @@ impl Owner {
         match result {
             Ok((placed, is_snapshot)) => {
                 self.written(placed, is_snapshot, &done, predecessor);
-                self.is_unproven = !records.is_empty();
+                self.is_unproven = !records.is_empty() || !copies.is_empty();
                 let metrics = &self.shared.metrics;
                 metrics
                     .spool_commit_duration_seconds

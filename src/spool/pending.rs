@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(pending.first_from(65), Some(1023));
         assert_eq!(pending.first_from((1 << 40) + 1), None);
         assert_eq!(pending.within(1..1024).count(), 4);
-        assert_eq!(pending.runs().len(), 6);
+        assert_eq!(pending.runs().len(), 5);
         assert!(pending.remove(64) && !pending.remove(64) && !pending.contains(64));
         assert_eq!(pending.remove_range(1..5000), 5);
         assert_eq!(pending.count(), 3);
