@@ -39,6 +39,8 @@ pub(super) struct Maintenance {
     index: Arc<dyn IdIndex>,
     done: Sender<Command>,
     maker: Option<SpareMaker>,
+    /// Whether the log says already that no spare can be made.
+    has_said_so: bool,
     last_spare: u64,
     /// Kept segments: number and bytes, oldest first.
     kept: Vec<(u64, u64)>,
@@ -78,6 +80,7 @@ impl Maintenance {
             index,
             done,
             maker: None,
+            has_said_so: false,
             last_spare,
             kept,
             window,
@@ -128,6 +131,7 @@ impl Maintenance {
             Ok(None) => {}
             Ok(Some(spare)) => {
                 self.maker = None;
+                self.has_said_so = false;
                 self.tell(Done::Spare(spare));
             }
             Err(error) => {
@@ -137,7 +141,10 @@ impl Maintenance {
                 } else {
                     NoSpare::Failed
                 };
-                tracing::warn!(%error, "a file for the spool cannot be made");
+                // Said once: it is tried again and again.
+                if !std::mem::replace(&mut self.has_said_so, true) {
+                    tracing::warn!(%error, "a file for the spool cannot be made");
+                }
                 self.tell(Done::NoSpare(cause));
             }
         }

@@ -171,7 +171,7 @@ impl Owner {
         if !self.queue.is_empty() && !self.is_waiting {
             // More than one batch holds: the next one is written at once.
             Duration::ZERO
-        } else if self.retry_at.is_some() {
+        } else if self.retry_at.is_some() || self.room.is_stuck() {
             FIRST_PAUSE
         } else {
             TICK
@@ -211,6 +211,7 @@ impl Owner {
     /// Does what can be done now: one batch at most.
     pub fn step(&mut self, now: Instant) {
         self.is_waiting = self.tail.is_some();
+        self.try_spare_again(now);
         if seeded::is(Bug::RecycleBeforeProgress) {
             let shared = Arc::clone(&self.shared);
             let active = self.writer.active().map_or(0, |(number, _)| number);

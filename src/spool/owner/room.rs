@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::{AppendError, Done, NoSpare, Owner, SpoolUnavailable, ToIndex, Writer};
 use crate::log::format::{BLOCK_BYTES, BatchBuffer, HEAD_BYTES};
@@ -19,6 +20,8 @@ pub(super) const MIN_SEGMENT_BYTES: u64 = 1 << 20;
 const MAX_SEGMENT_BYTES: u64 = 16 << 20;
 /// Spares that are made ahead: one to be written to, one that stays.
 const SPARES_AHEAD: usize = 2;
+/// The pause after the first attempt at a spare that failed.
+const FIRST_SPARE_PAUSE: Duration = Duration::from_millis(20);
 /// Recycled spares beyond so many are removed.
 const MAX_SPARES: usize = 8;
 
@@ -46,6 +49,9 @@ pub(super) struct Room {
     is_making: bool,
     /// Why there is none, since the last attempt.
     stuck: Option<SpoolUnavailable>,
+    /// Attempts in a row that made no spare, and when there is to be another one.
+    spare_failures: u32,
+    spare_retry_at: Option<Instant>,
     /// Why the last batch failed, while none has worked since.
     failed_with: Option<SpoolUnavailable>,
     /// Smaller than a segment should be, where the disk has no room for a whole one.
@@ -64,6 +70,8 @@ impl Room {
             recycling: 0,
             is_making: false,
             stuck: None,
+            spare_failures: 0,
+            spare_retry_at: None,
             failed_with: None,
             length: segment_bytes,
         }
@@ -88,7 +96,7 @@ impl Room {
     }
 
     /// Whether waiting for a spare is in vain for now.
-    fn is_stuck(&self) -> bool {
+    pub(super) fn is_stuck(&self) -> bool {
         self.stuck.is_some()
     }
 
@@ -222,6 +230,20 @@ impl Owner {
             .add(|work| work.to_index = Some(ToIndex { entries, through }));
     }
 
+    /// After an attempt at a spare that failed, another one follows soon, and then less and less soon.
+    pub(super) fn try_spare_again(&mut self, now: Instant) {
+        if self.room.stuck.is_none() || self.room.is_making {
+            return;
+        }
+        let doublings = self.room.spare_failures.min(5);
+        let pause = (FIRST_SPARE_PAUSE * (1 << doublings)).min(super::TICK);
+        if now >= *self.room.spare_retry_at.get_or_insert(now + pause) {
+            self.room.spare_retry_at = None;
+            self.room.spare_failures = self.room.spare_failures.saturating_add(1);
+            self.want_files();
+        }
+    }
+
     /// Asks for a spare, if one more file may be.
     pub(super) fn want(&mut self, length: u64) {
         if self.room.is_making {
@@ -265,7 +287,7 @@ impl Owner {
             Done::NotIndexed => self.not_indexed(),
             Done::Removed(length) => {
                 self.room.end_recycling(length);
-                self.room.stuck = None;
+                self.room.is_free();
                 self.want_files();
             }
             Done::Kept(length) => {
@@ -284,7 +306,7 @@ impl Owner {
     }
 
     fn take_spare(&mut self, spare: Spare) {
-        self.room.stuck = None;
+        self.room.is_free();
         self.writer.add_spare(spare);
         self.want_files();
     }
@@ -347,12 +369,14 @@ impl Owner {
     /// Shows how the files stand.
     pub(super) fn show(&self) {
         let flags = &self.shared.flags;
-        let has_spare = !self.writer.spares().is_empty();
-        let stuck = self
+        // A small event, and a snapshot of hardly anything.
+        let small = (HEAD_BYTES, || HEAD_BYTES);
+        let takes_events = self
             .room
-            .stuck
-            .filter(|_| !has_spare)
-            .or(self.room.failed_with);
+            .for_events(&self.writer, &[HEAD_BYTES], small)
+            .is_ok();
+        let stuck = self.room.stuck.filter(|_| !takes_events);
+        let stuck = self.room.failed_with.or(stuck);
         let is_over = {
             let inner = self.shared.lock();
             let events = inner.state.pending_events() + self.shared.letters.len();
@@ -375,6 +399,13 @@ impl Owner {
 }
 
 impl Room {
+    /// There is room again.
+    fn is_free(&mut self) {
+        self.stuck = None;
+        self.spare_failures = 0;
+        self.spare_retry_at = None;
+    }
+
     fn end_recycling(&mut self, length: u64) {
         self.recycling_bytes = self.recycling_bytes.saturating_sub(length);
         self.recycling = self.recycling.saturating_sub(1);

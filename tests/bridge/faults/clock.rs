@@ -1,12 +1,14 @@
 //! Clocks that are off: the sender's, the provider's record of when something happened, ours.
 
+use std::time::{Duration, Instant};
+
 use jiff::SignedDuration;
 
 use super::bystander::Bystander;
 use crate::eventually::eventually;
 use crate::harness::delivery::{SIGNATURE, event, event_at, now, tag};
 use crate::harness::setup::SECRET;
-use crate::harness::{Bridge, Clock, Outlet, Post, Program, Setup};
+use crate::harness::{Bridge, Clock, Outlet, Post, Program, Report, Setup};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -145,4 +147,84 @@ async fn row_19_the_bridges_own_clock_is_set_and_set_back() {
     })
     .await;
     bridge.stop().await;
+}
+
+/// Longer than an id is remembered for.
+const TWO_DAYS: i64 = 2 * 24 * 60 * 60;
+
+/// Signed by a sender whose clock is as far off.
+fn signed(source: &str, body: &str, skew: i64) -> Post {
+    Post::signed_with(source, body, SECRET, now() + skew)
+}
+
+/// Every one of these was accepted before, and is known.
+async fn all_are_known(bridge: &Bridge, source: &str, sent: &[(String, String)], skew: i64) {
+    for (body, id) in sent {
+        let answer = bridge.post(&signed(source, body, skew)).await;
+        assert_eq!(
+            (answer.status, answer.outcome().as_str(), &answer.id()),
+            (200, "duplicate", id),
+            "{answer:?}"
+        );
+    }
+}
+
+/// The clock jumps two days ahead, events come, the bridge is started once more, and the clock is set
+/// back: ids that a day's window would have forgotten by then are known all the same. Between two
+/// steps the bridge has so much time to look for old ids.
+async fn a_jump_forgets_no_id(while_ahead: Duration) {
+    let setup = Setup::store().top("duplicate_window = \"24h\"");
+    let source = setup.source.as_str();
+    let clock = Clock::compile();
+    let start = async || {
+        let command = clock.load_into(Program::Released.command());
+        Bridge::start_by(command, &setup.write()).await
+    };
+    let bridge = start().await;
+    let mut sent = Vec::new();
+    for number in 0..20 {
+        let body = event("sample.uploaded", &format!("o{number}"));
+        let id = bridge.accepted(source, body.as_str()).await;
+        sent.push((body, id));
+    }
+    // From here on their ids are in the index, where old ones are forgotten.
+    bridge.stop().await;
+    let mut bridge = start().await;
+    for is_restarted in [false, true] {
+        clock.shift(SignedDuration::from_secs(TWO_DAYS));
+        if is_restarted {
+            bridge.stop().await;
+            bridge = start().await;
+        }
+        let body = event("sample.uploaded", "ahead");
+        let answer = bridge.post(&signed(source, &body, TWO_DAYS)).await;
+        assert_eq!(answer.outcome(), "accepted", "{answer:?}");
+        sent.push((body, answer.id()));
+        tokio::time::sleep_until((Instant::now() + while_ahead).into()).await;
+        all_are_known(&bridge, source, &sent, TWO_DAYS).await;
+        clock.shift(SignedDuration::ZERO);
+        all_are_known(&bridge, source, &sent, 0).await;
+    }
+    bridge.shows("spool_forgotten_ids_total", &[], 0.0).await;
+    let ids: Vec<String> = sent.into_iter().map(|(_, id)| id).collect();
+    let seen = Outlet::Store.has(&bridge, source, &ids).await;
+    assert_eq!(seen.len(), ids.len(), "each once");
+    bridge.metrics().await.assert_balanced("store");
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_19_a_clock_two_days_ahead_and_back_forgets_no_id() {
+    a_jump_forgets_no_id(Duration::ZERO).await;
+}
+
+/// Old ids are looked for once a minute.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: more than a minute, twice"]
+async fn row_19_a_clock_that_stays_two_days_ahead_forgets_no_id() {
+    a_jump_forgets_no_id(Duration::from_secs(65)).await;
+    Report::row(19)
+        .sink("store")
+        .did("the bridge's clock two days ahead for a minute, twice, once from its start on, and back: every id is still known")
+        .held();
 }

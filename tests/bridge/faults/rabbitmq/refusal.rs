@@ -1,14 +1,16 @@
 //! The broker is well and does not want the events: nothing is bound, the exchange is gone or another,
 //! the permission is revoked, the queue is full. Nothing is dropped, and the cause can be read.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use lapin::ExchangeKind;
 
 use crate::eventually::eventually_within;
+use crate::faults::backlog::fill_with;
 use crate::faults::scene::{OBJECTS, Scene};
 use crate::harness::{
-    Bridge, Copies, Load, Node, Outlet, Report, Setup, Target, Verdict, amqp_url,
+    Bridge, Copies, Journal, Load, Node, Outlet, Report, Seen, Setup, Target, Verdict, amqp_url,
 };
 use crate::rabbitmq_observer::Observer;
 
@@ -70,43 +72,55 @@ async fn row_10_unroutable_events_among_others_are_not_called_delivered() {
         .write(&verdict);
 }
 
-/// The queue is unbound under load until a hundred thousand publishes have come back.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --faults: a hundred thousand publishes take their time"]
-async fn row_10_of_a_hundred_thousand_unroutable_publishes_none_is_called_delivered() {
-    const UNROUTABLE: f64 = 100_000.0;
+/// How many publishes came back so far because nothing took them.
+async fn hopeless(bridge: &Bridge) -> f64 {
+    let came_back = [RABBIT[0], ("result", "unroutable")];
+    let metrics = bridge.metrics().await;
+    metrics.sum("publish_attempts_total", &came_back)
+}
+
+/// Publishes to find out, since a moment at which one had come back already, are no more than one
+/// for each of the shortest pauses: half of `retry_delay_max`, and the first few are shorter.
+fn assert_few(hopeless: f64, since: Instant) {
+    let pauses = since.elapsed().as_secs_f64() / PAUSE.as_secs_f64();
+    assert!(hopeless <= pauses + 10.0, "{hopeless} in {pauses} pauses");
+}
+
+/// Half of the longest delay that the tests configure.
+const PAUSE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The queue is unbound under load until so many events wait for a place.
+async fn unbound_under_load(objects: usize, count: usize) {
     let (setup, mut outlet) = well_bound().await;
     let bridge = setup.start().await;
     let target = Target::new(bridge.ingress);
-    let load = Load::paced(
-        &target,
-        &setup.source,
-        (1000, usize::MAX),
-        Duration::from_millis(500),
-    );
+    let load = Load::endless(&target, &setup.source, objects);
+    let waiting = objects as f64;
     bridge
-        .counts("events_delivered_total", &RABBIT, 1000.0)
+        .counts("events_delivered_total", &RABBIT, waiting)
         .await;
     outlet.unbind(&setup.source, "#").await;
-    bridge.counts("events_unroutable", &RABBIT, 64.0).await;
-    // What was on its way when the binding went has ended.
-    bridge.shows("events_unroutable", &RABBIT, 1000.0).await;
-    let before = delivered(&bridge).await;
-    let again = [RABBIT[0], ("result", "unroutable")];
-    let patience = Duration::from_secs(300);
-    eventually_within(patience, "100 000 publishes have come back", async || {
-        let metrics = bridge.metrics().await;
-        (metrics.sum("publish_attempts_total", &again) >= UNROUTABLE).then_some(())
+    // Of each object one event is at hand; what was on its way when the binding went has ended.
+    bridge.shows("events_unroutable", &RABBIT, waiting).await;
+    let (before, tried, since) = (
+        delivered(&bridge).await,
+        hopeless(&bridge).await,
+        Instant::now(),
+    );
+    let enough = load.answered() + count;
+    eventually_within(PATIENCE, "so many have come", async || {
+        (load.answered() >= enough).then_some(())
     })
     .await;
     assert!((delivered(&bridge).await - before).abs() < 0.5);
+    let tried = hopeless(&bridge).await - tried;
+    assert_few(tried, since);
+    bridge.shows("events_unroutable", &RABBIT, waiting).await;
     let journal = load.stop().await;
     outlet.bind(&setup.source, "#").await;
-    eventually_within(patience, "everything is delivered", async || {
-        let waiting = bridge.metrics().await.sum("spool_events", &[]);
-        (waiting < 0.5).then_some(())
-    })
-    .await;
+    bridge.drained_within(PATIENCE).await;
+    bridge.shows("events_unroutable", &RABBIT, 0.0).await;
     let seen = outlet.has(&bridge, &setup.source, &journal.ids()).await;
     let verdict = Verdict::of(&journal, &seen);
     verdict.assert_kept(Copies::Once);
@@ -114,8 +128,118 @@ async fn row_10_of_a_hundred_thousand_unroutable_publishes_none_is_called_delive
     bridge.metrics().await.assert_balanced("rabbitmq");
     Report::row(10)
         .sink("rabbitmq")
-        .did("unbound under load until 100 000 publishes had come back, 0 of them reported delivered; then bound")
+        .did(format!(
+            "unbound under load until {count} events had come: 0 of them reported delivered, {tried} publishes to find out; then bound"
+        ))
         .write(&verdict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_10_unroutable_events_under_load_are_not_called_delivered() {
+    unbound_under_load(64, 2000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: a hundred thousand events take their time"]
+async fn row_10_of_a_hundred_thousand_unroutable_events_none_is_called_delivered() {
+    unbound_under_load(1000, 100_000).await;
+}
+
+/// Sends so many events that have a place and waits until they are there: how long that took.
+async fn deliver(bridge: &Bridge, source: &str, count: usize) -> (Duration, Journal) {
+    const SENDERS: usize = 64;
+    let routable = [RABBIT[0], ("event_type", "sample.uploaded")];
+    let metrics = bridge.metrics().await;
+    let before = metrics.sum_or_zero("events_delivered_total", &routable);
+    let began = Instant::now();
+    let target = Target::new(bridge.ingress);
+    let load = Load::start(&target, source, SENDERS, count.div_ceil(SENDERS));
+    let journal = load.finish().await;
+    let all = before + journal.0.len() as f64;
+    eventually_within(PATIENCE, "what has a place is delivered", async || {
+        let metrics = bridge.metrics().await;
+        let there = metrics.sum_or_zero("events_delivered_total", &routable);
+        (there >= all - 0.5).then_some(())
+    })
+    .await;
+    (began.elapsed(), journal)
+}
+
+/// So many events of a type that nothing takes, each about an object of its own: they wait for a
+/// place by one address, and the others go by.
+async fn placeless_among_others(count: usize, others: usize) {
+    let setup = Setup::rabbitmq(&amqp_url()).spool("max_events = 2000000\n");
+    let mut outlet = Outlet::bound(&setup.source, "sample.#").await;
+    let bridge = setup.start().await;
+    let (alone, first) = deliver(&bridge, &setup.source, others).await;
+    bridge.drained().await;
+    bridge.stop().await;
+
+    let placeless = fill_with(&setup, ("analysis.failed", "placeless"), count, count).await;
+    let bridge = setup.start().await;
+    let waiting = count as f64;
+    eventually_within(PATIENCE, "they wait for a place", async || {
+        let shown = bridge.metrics().await.sum("events_unroutable", &RABBIT);
+        (shown >= waiting - 0.5).then_some(())
+    })
+    .await;
+    let (tried, since) = (hopeless(&bridge).await, Instant::now());
+    let (among, second) = deliver(&bridge, &setup.source, others).await;
+    let tried = hopeless(&bridge).await - tried;
+    assert_few(tried, since);
+    let memory = bridge.peak_memory_bytes() >> 20;
+    println!(
+        "{others} delivered in {alone:?}, among {count} without a place in {among:?}; {memory} MiB, {tried} tried"
+    );
+    // How much slower is for the benchmarks to say.
+    assert!(
+        among < 2 * alone + Duration::from_secs(1),
+        "{alone:?}, {among:?}"
+    );
+    bridge.shows("events_unroutable", &RABBIT, waiting).await;
+
+    outlet.bind(&setup.source, "#").await;
+    bridge.drained_within(PATIENCE).await;
+    bridge.shows("events_unroutable", &RABBIT, 0.0).await;
+    let ids: Vec<String> = [&first, &placeless, &second]
+        .iter()
+        .flat_map(|journal| journal.ids())
+        .collect();
+    let seen = outlet.has(&bridge, &setup.source, &ids).await;
+    let of = |journal: &Journal| {
+        let ids: HashSet<String> = journal.ids().into_iter().collect();
+        let seen: Vec<Seen> = seen
+            .iter()
+            .filter(|one| ids.contains(&one.id))
+            .cloned()
+            .collect();
+        let verdict = Verdict::of(journal, &seen);
+        verdict.assert_kept(Copies::Once);
+        verdict
+    };
+    of(&first);
+    of(&second);
+    let verdict = of(&placeless);
+    bridge.metrics().await.assert_balanced("rabbitmq");
+    Report::row(10)
+        .sink("rabbitmq")
+        .did(format!(
+            "{count} events of an unbound type among {others} that have a place: these take {:.1} s instead of {:.1} s, {tried} publishes to find out; then bound",
+            among.as_secs_f64(),
+            alone.as_secs_f64()
+        ))
+        .write(&verdict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_10_events_without_a_place_hold_up_no_others() {
+    placeless_among_others(2000, 640).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: minutes"]
+async fn row_10_a_hundred_and_fifty_thousand_without_a_place_hold_up_no_others() {
+    placeless_among_others(150_000, 32_000).await;
 }
 
 /// Not declared by the bridge, so that it cannot help itself.
