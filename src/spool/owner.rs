@@ -39,6 +39,8 @@ pub(super) use room::segment_bytes_of;
 pub(super) const TICK: Duration = Duration::from_secs(1);
 /// The pauses after failures in a row, from the second on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How soon a disk that has failed is tried, at the earliest.
+const PROBE_PAUSE: Duration = Duration::from_millis(10);
 /// How often old ids are looked for.
 const EXPIRE_PAUSE: Duration = Duration::from_secs(60);
 
@@ -171,8 +173,8 @@ impl Owner {
         if !self.queue.is_empty() && !self.is_waiting {
             // More than one batch holds: the next one is written at once.
             Duration::ZERO
-        } else if self.retry_at.is_some() || self.room.is_stuck() {
-            FIRST_PAUSE
+        } else if self.failures > 0 || self.room.is_stuck() {
+            PROBE_PAUSE
         } else {
             TICK
         }
@@ -223,6 +225,10 @@ impl Owner {
         let is_due = now.saturating_duration_since(self.ticked_at) >= TICK;
         if self.queue.is_empty() {
             self.write_copies(now);
+            if self.failures > 0 && self.tail.is_none() && self.may_try(now) {
+                // Nobody may ask while it is said that the spool cannot be written.
+                self.write_without_records(now);
+            }
             if is_due {
                 self.ticked_at = now;
                 self.tick(now);

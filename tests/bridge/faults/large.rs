@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lapin::types::FieldTable;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Message as _};
 use tokio::task::JoinSet;
@@ -141,13 +140,16 @@ async fn look(bridge: &Bridge, bodies: bool) -> usize {
 
 /// Where a broker's messages are read, one after the other.
 enum Reader {
-    Rabbit { observer: Observer, queue: String },
+    Rabbit {
+        observer: Box<Observer>,
+        queue: String,
+    },
     Kafka(Box<BaseConsumer>),
 }
 
 impl Reader {
     async fn rabbit(setup: &Setup) -> Self {
-        let (observer, queue) = (Observer::new().await, setup.source.clone());
+        let (observer, queue) = (Box::new(Observer::new().await), setup.source.clone());
         observer.topic(&queue, "#").await;
         Self::Rabbit { observer, queue }
     }
