@@ -22,8 +22,8 @@ use crate::rabbitmq_observer::Observer;
 const MIB: usize = 1 << 20;
 /// What the system gives the bridge.
 const LIMIT: usize = 512 * MIB;
-/// What the bridge may take of it.
-const MEMORY: u64 = 192 * MIB as u64;
+/// What the bridge may take of it: half.
+const MEMORY: u64 = 256 * MIB as u64;
 /// As large as Kafka takes a message with all its headers, by default.
 const BODY: usize = MIB - 8 * 1024;
 const SENDERS: usize = 4;
@@ -182,6 +182,8 @@ impl Reader {
                 while let Some(message) = tokio::task::block_in_place(|| consumer.poll(pause)) {
                     let message = message.expect("readable");
                     ledger.take(message.payload().expect("never a null value"));
+                    // Whoever looks meanwhile does so in the same task.
+                    tokio::task::yield_now().await;
                 }
             }
         }
