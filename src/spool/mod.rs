@@ -1,9 +1,9 @@
 //! The spool: every accepted event lies here, on the disk, until each of its sinks has confirmed it.
 //!
 //! It is a [log](crate::log), whose rules say what survives what. From [`Spool::append`] an event
-//! goes to the owner's thread ([`owner`]), which decides whether it is new ([`owner::plan`]), writes
+//! goes to the owner's thread (`owner.rs`), which decides whether it is new (`owner/plan.rs`), writes
 //! it with whatever else waits as one batch ([`crate::log::writer`]), syncs, and only then answers.
-//! From there a dispatcher reads it by itself ([`reader`]) and lets go of it for a
+//! From there a dispatcher reads it by itself (`reader.rs`) and lets go of it for a
 //! [`Receipt`](crate::sink::Receipt) ([`Spool::settle`]) or a written dead letter
 //! ([`Spool::set_aside`]), and for nothing else. The log is told with the next batch, within a
 //! second; a crash before that only publishes the event once more.
@@ -12,12 +12,12 @@
 //! - `lock` is held by the process whose spool it is.
 //! - `NNNNNNNNNNNN.log` and `spare-N` are the log's. `NNNNNNNNNNNN.damaged` is a segment in which
 //!   acknowledged records did not check; it is kept for an operator, up to four of them.
-//! - `ids.db` is the index of the ids accepted before ([`index`]). It may be removed at any time
+//! - `ids.db` is the index of the ids accepted before (`index.rs`). It may be removed at any time
 //!   while no bridge runs: it is made anew from the segments that are there.
-//! - `letters/SEQUENCE-SINK.letter` is a dead letter ([`letters`]).
+//! - `letters/SEQUENCE-SINK.letter` is a dead letter (`letters.rs`).
 //!
 //! # What is in memory
-//! The state ([`state`]): for each sink the sequences that wait for it, as bitmaps, and for each
+//! The state (`state.rs`): for each sink the sequences that wait for it, as bitmaps, and for each
 //! segment how much of it is live. Every segment begins with a snapshot of it. The bodies of the
 //! newest records are kept up to a bound in bytes, the others are read when it is their turn.
 
