@@ -30,7 +30,7 @@ const LOCK: &str = "lock";
 const IDS: &str = "ids.db";
 const LETTERS: &str = "letters";
 /// Files in the folder that are not the log's; a file system's own `lost+found` is a folder.
-const KNOWN: [&str; 4] = [LOCK, IDS, "ids.db-wal", "ids.db-shm"];
+const KNOWN: [&str; 5] = [LOCK, IDS, "ids.db-wal", "ids.db-shm", "ids.db-journal"];
 
 /// How often a lock is asked for that another process holds, and the pause between.
 const LOCK_ATTEMPTS: u32 = 4;

@@ -148,3 +148,16 @@ async fn a_folder_that_cannot_be_made_is_named_with_what_to_do() {
         assert!(said.contains(&path.display().to_string()), "{said}");
     }
 }
+
+/// A kill while the index of ids is made leaves a journal of `SQLite`'s beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_kill_leaves_of_the_index_of_ids_is_no_foreign_file() {
+    for name in ["ids.db-journal", "ids.db-wal", "ids.db-shm"] {
+        let folder = Folder::new();
+        let appended = folder.filled(0..3).await;
+        fs::write(folder.path().join(name), "left behind").unwrap();
+        let opened = folder.open();
+        let waiting = opened.waiting(appended.len()).await;
+        assert_eq!(waiting.len(), appended.len(), "{name}");
+    }
+}
