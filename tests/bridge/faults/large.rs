@@ -3,7 +3,6 @@
 //! that.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,9 @@ use tokio::task::JoinSet;
 use crate::eventually::{eventually, eventually_within};
 use crate::harness::delivery::numbered;
 use crate::harness::load::digest;
-use crate::harness::{Bridge, Node, Post, Report, Setup, Verdict, Wishes, free_port, unique};
+use crate::harness::{
+    Bridge, MemoryGroup, Node, Post, Report, Setup, Verdict, Wishes, free_port, unique,
+};
 use crate::order::proxied;
 use crate::proxy::Proxy;
 use crate::rabbitmq_observer::Observer;
@@ -32,36 +33,6 @@ const OBJECTS: usize = 40;
 const SLOW: usize = MIB;
 /// What delivering two gigabytes takes, in a debug build as well.
 const DELIVERED: Duration = Duration::from_secs(300);
-
-/// A control group for memory, of version 1 or 2; it goes with this value.
-struct Group(PathBuf);
-
-impl Group {
-    fn limited(bytes: usize) -> Self {
-        let old = PathBuf::from("/sys/fs/cgroup/memory");
-        let (root, file) = if old.exists() {
-            (old, "memory.limit_in_bytes")
-        } else {
-            (PathBuf::from("/sys/fs/cgroup"), "memory.max")
-        };
-        let group = Self(root.join(unique("hookferry")));
-        std::fs::create_dir(&group.0).expect("only root may make a control group");
-        std::fs::write(group.0.join(file), bytes.to_string()).expect("memory is controlled here");
-        group
-    }
-
-    /// Starts a bridge in it: a shell puts itself there and becomes the bridge.
-    async fn start(&self, setup: &Setup) -> Bridge {
-        let entry = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.0.display());
-        Bridge::start_through(&["sh", "-c", &entry, "sh"], &setup.write()).await
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
 
 /// What was answered 200 and has not been seen at the broker, by its digest: the bodies themselves
 /// would be too much to keep.
@@ -210,7 +181,7 @@ async fn wait_for_a_sink_that_hangs(
         let patient = "publish_timeout = \"10s\"";
         *keys = keys.replace(&format!("publish_timeout = {timeout}"), patient);
     }
-    let group = Group::limited(LIMIT);
+    let group = MemoryGroup::limited(LIMIT);
     let bridge = group.start(&setup).await;
     bridge.shows("sink_connected", &[], 1.0).await;
     proxy.freeze();

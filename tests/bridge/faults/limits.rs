@@ -1,6 +1,5 @@
 //! Limits that the system sets: open files and memory.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::bystander::Bystander;
 use crate::harness::delivery::event;
-use crate::harness::{Bridge, Connection, Outlet, Post, Report, Setup, unique};
+use crate::harness::{Bridge, Connection, MemoryGroup, Outlet, Post, Report, Setup};
 use crate::order::proxied;
 
 const MIB: usize = 1024 * 1024;
@@ -216,43 +215,12 @@ async fn row_31_a_flood_fills_bounded_queues() {
     assert!(peak <= 160 * MIB as u64, "{peak} bytes at the peak");
 }
 
-/// A control group for memory, of version 1 or 2; it goes with this value.
-struct Group(PathBuf);
-
-impl Group {
-    fn limited(bytes: usize) -> Self {
-        let old = PathBuf::from("/sys/fs/cgroup/memory");
-        let (root, file) = if old.exists() {
-            (old, "memory.limit_in_bytes")
-        } else {
-            (PathBuf::from("/sys/fs/cgroup"), "memory.max")
-        };
-        let group = Self(root.join(unique("hookferry")));
-        std::fs::create_dir(&group.0).expect("only root may make a control group");
-        std::fs::write(group.0.join(file), bytes.to_string()).expect("memory is controlled here");
-        group
-    }
-
-    /// What a shell does to put itself into it, before it becomes the bridge.
-    fn entry(&self) -> String {
-        format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.0.display())
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/run --faults: a control group, which needs root"]
 async fn row_31_a_flood_within_a_memory_limit_ends_in_200_or_503() {
-    let group = Group::limited(192 * MIB);
-    let entry = group.entry();
+    let group = MemoryGroup::limited(192 * MIB);
     let setup = stuffed();
-    let before = ["sh", "-c", entry.as_str(), "sh"];
-    let bridge = Bridge::start_through(&before, &setup.write()).await;
+    let bridge = group.start(&setup).await;
     let counts = flood(&bridge, &setup.source, (48, 40), MIB).await;
     assert_full(&bridge, counts).await;
     let peak = bridge.peak_memory_bytes() as usize / MIB;
