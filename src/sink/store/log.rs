@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::catalog::{Found, Held};
-use super::recovery::{Leftover, Recovery};
+use super::recovery::Recovery;
 use super::row::{Place, Row};
 use super::segment::{Segment, Spot};
 use super::shared::Shared;
@@ -113,7 +113,8 @@ pub(super) struct Log {
     tail: Vec<Vec<u8>>,
     /// The newest segment from before the start, until the first batch.
     former: Option<u64>,
-    leftovers: Vec<Leftover>,
+    /// What is in no catalog any more. Its files are used again or go once nobody reads them.
+    leftovers: Vec<Arc<Segment>>,
     /// Whether the leftovers' content was carried into a batch without evidence so far.
     is_carried: bool,
     maker: Option<SpareMaker>,
@@ -385,7 +386,7 @@ impl Log {
             catalog.hold(Arc::new(segment), Summary::new(end));
         }
         let carried = carried.and_then(|carried| catalog.segments.remove(&carried));
-        self.leftovers.extend(carried.map(Leftover::of));
+        self.leftovers.extend(carried.map(|held| held.segment));
         for record in records {
             let Place {
                 topic,

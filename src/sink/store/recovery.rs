@@ -17,15 +17,6 @@ use crate::log::recover::{RecoverError, Recovered, SegmentFile, read_all};
 use crate::log::scan::{Batch, Scan};
 use crate::log::writer::alignment;
 
-/// A file that is not needed any more.
-#[derive(Debug)]
-pub(super) struct Leftover {
-    pub segment: u64,
-    pub length: u64,
-    /// Whether nobody reads it, so that it may be overwritten.
-    pub is_free: bool,
-}
-
 /// The store as it was found.
 #[derive(Debug)]
 pub(super) struct Recovery {
@@ -35,7 +26,7 @@ pub(super) struct Recovery {
     /// before they have been written anew.
     pub tail: Vec<Vec<u8>>,
     /// Segments that hold nothing; not to be overwritten before the tail is somewhere else.
-    pub leftovers: Vec<Leftover>,
+    pub leftovers: Vec<Arc<Segment>>,
 }
 
 /// What has been read so far.
@@ -81,13 +72,8 @@ impl Recovery {
         let (segments, (catalog, tail)) = (reading.segments.clone(), reading.finish());
         let is_left = |number: &u64| !catalog.segments.contains_key(number);
         let leftovers = segments.into_iter().filter(|(number, _)| is_left(number));
-        let leftovers = leftovers.map(|(segment, it)| Leftover {
-            segment,
-            length: it.length,
-            is_free: true,
-        });
         Ok(Self {
-            leftovers: leftovers.collect(),
+            leftovers: leftovers.map(|(_, segment)| segment).collect(),
             recovered,
             catalog,
             tail,

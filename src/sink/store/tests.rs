@@ -395,6 +395,28 @@ fn restarts_use_up_no_segments() {
 }
 
 #[test]
+fn the_file_of_a_segment_that_is_not_needed_any_more_waits_for_its_readers() {
+    let disk = SimulatedDisk::new(1);
+    let (mut log, _) = open(&disk, 1000);
+    assert!(append(&mut log, &rows("a", 0..1, 10), 1000));
+    log.close(1000).expect("written");
+    let (mut log, shared) = open(&disk, 1000);
+    let found = shared.catalog().find("a", 0, 10).expect("it is there");
+    let spots = found.segment.index(found.end).expect("readable");
+    // Carries the message over: the segment is in the catalog no more.
+    assert!(append(&mut log, &rows("a", 1..2, 10), 1000));
+    assert!(append(&mut log, &rows("a", 2..3, 10), 1000));
+    tend(&mut log, 1000);
+    let read = found.segment.read(spots.after("a", 0)[0]);
+    assert!(matches!(read, Ok(Some(_))), "{read:?}");
+    assert!(files(&disk).contains(&Named::Segment(1)));
+    drop(found);
+    tend(&mut log, 1000);
+    assert!(!files(&disk).contains(&Named::Segment(1)));
+    assert_eq!(positions(&shared, "a"), [1, 2, 3]);
+}
+
+#[test]
 fn a_message_larger_than_a_segment_gets_one_of_its_own_which_goes_afterwards() {
     let disk = SimulatedDisk::new(1);
     let (mut log, shared) = open(&disk, 4);

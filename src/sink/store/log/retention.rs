@@ -4,27 +4,13 @@
 use std::io;
 use std::sync::Arc;
 
-use super::super::catalog::Held;
-use super::super::recovery::Leftover;
+use super::super::segment::Segment;
 use super::Log;
 use crate::log::format::BLOCK_BYTES;
 use crate::log::segment::{SpareMaker, recycle, segment_name};
 
 /// Spares that are kept for later segments: more would be counted against what may be kept.
 pub(super) const MAX_SPARES: usize = 1;
-
-impl Leftover {
-    /// The file of a segment that is in no catalog any more.
-    pub fn of(held: Held) -> Self {
-        let (segment, length) = (held.segment.number, held.segment.length);
-        let is_free = Arc::try_unwrap(held.segment).is_ok();
-        Self {
-            segment,
-            length,
-            is_free,
-        }
-    }
-}
 
 impl Log {
     /// Does one bounded step of what keeps the files within bounds; whether there is more to do.
@@ -73,7 +59,7 @@ impl Log {
         let horizon = now_ms.saturating_sub(self.limits.retention_ms);
         let dropped = self.shared.change().take_droppable(horizon, is_too_much);
         let is_dropped = dropped.is_some();
-        self.leftovers.extend(dropped.map(Leftover::of));
+        self.leftovers.extend(dropped.map(|held| held.segment));
         is_dropped
     }
 
@@ -92,26 +78,28 @@ impl Log {
         catalog.file_bytes() + active + spares.chain(leftovers).sum::<u64>()
     }
 
-    /// Makes a spare of a file that is not needed any more, or removes it; whether there was one.
+    /// Makes a spare of a file that is not needed any more, or removes it; whether there was one that
+    /// nobody reads. Files are opened by their names, so one that is read must keep its own.
     fn recycle_one(&mut self) -> io::Result<bool> {
         if self.is_carried || !self.tail.is_empty() {
             return Ok(false);
         }
-        let Some(leftover) = self.leftovers.pop() else {
+        // Nobody new can come to hold it.
+        let is_unread = |leftover: &Arc<Segment>| Arc::strong_count(leftover) == 1;
+        let Some(at) = self.leftovers.iter().position(is_unread) else {
             return Ok(false);
         };
-        let result = self.recycle(&leftover);
-        if result.is_err() {
-            self.leftovers.push(leftover);
-        }
-        result.map(|()| true)
+        let leftover = &self.leftovers[at];
+        let (number, length) = (leftover.number, leftover.length);
+        self.recycle(number, length)?;
+        self.leftovers.swap_remove(at);
+        Ok(true)
     }
 
-    fn recycle(&mut self, leftover: &Leftover) -> io::Result<()> {
-        let (number, length) = (leftover.segment, leftover.length);
+    fn recycle(&mut self, number: u64, length: u64) -> io::Result<()> {
         let is_wanted =
             length == self.limits.segment_bytes && self.writer.spares().len() < MAX_SPARES;
-        if leftover.is_free && is_wanted {
+        if is_wanted {
             self.last_spare += 1;
             let spare = recycle(&*self.disk, number, self.last_spare, length)?;
             self.writer.add_spare(spare);
