@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -109,7 +110,38 @@ impl From<io::Error> for LetterError {
 #[derive(Debug)]
 pub(super) struct Letters {
     disk: Arc<dyn Disk>,
-    sizes: Mutex<BTreeMap<LetterName, u64>>,
+    known: Mutex<Known>,
+}
+
+/// The letters there are, with sums that are kept: they are asked for with every batch.
+#[derive(Debug, Default)]
+struct Known {
+    sizes: BTreeMap<LetterName, u64>,
+    bytes: u64,
+    counts: BTreeMap<SinkName, usize>,
+}
+
+impl Known {
+    /// Takes one in; whether it is new.
+    fn insert(&mut self, name: LetterName, size: u64) -> bool {
+        let is_new = !self.remove(&name);
+        self.bytes += size;
+        *self.counts.entry(name.sink.clone()).or_default() += 1;
+        self.sizes.insert(name, size);
+        is_new
+    }
+
+    /// Takes one out; whether it was there.
+    fn remove(&mut self, name: &LetterName) -> bool {
+        let Some(size) = self.sizes.remove(name) else {
+            return false;
+        };
+        self.bytes -= size;
+        if let Some(count) = self.counts.get_mut(&name.sink) {
+            *count -= 1;
+        }
+        true
+    }
 }
 
 impl Letters {
@@ -118,19 +150,19 @@ impl Letters {
     /// # Errors
     /// What the system says.
     pub fn open(disk: Arc<dyn Disk>, may_change: bool) -> io::Result<Self> {
-        let mut sizes = BTreeMap::new();
+        let mut known = Known::default();
         for file in disk.list()? {
             if file.ends_with(TEMPORARY_SUFFIX) && may_change {
                 disk.remove(&file)?;
             }
             let name = file.strip_suffix(SUFFIX).and_then(|name| name.parse().ok());
             if let Some(name) = name {
-                sizes.insert(name, disk.open(&file)?.length()?);
+                known.insert(name, disk.open(&file)?.length()?);
             }
         }
         Ok(Self {
             disk,
-            sizes: Mutex::new(sizes),
+            known: Mutex::new(known),
         })
     }
 
@@ -138,7 +170,7 @@ impl Letters {
     pub fn none(disk: Arc<dyn Disk>) -> Self {
         Self {
             disk,
-            sizes: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -163,7 +195,7 @@ impl Letters {
             return Err(error);
         }
         let size = bytes.len() as u64;
-        Ok(self.lock().insert(letter.name.clone(), size).is_none())
+        Ok(self.lock().insert(letter.name.clone(), size))
     }
 
     /// Makes sure of a letter that was found: what a start sees need not be on the disk.
@@ -197,40 +229,43 @@ impl Letters {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => self.disk.sync_folder()?,
         }
-        Ok(self.lock().remove(name).is_some())
+        Ok(self.lock().remove(name))
     }
 
     /// The names after one, in order, at most so many.
     pub fn names_after(&self, after: Option<&LetterName>, limit: usize) -> Vec<LetterName> {
-        let sizes = self.lock();
-        let names = sizes
-            .keys()
-            .filter(|name| after.is_none_or(|after| *name > after));
-        names.take(limit).cloned().collect()
+        let known = self.lock();
+        let after = after.map_or(Unbounded, Excluded);
+        let names = known.sizes.range((after, Unbounded));
+        names.take(limit).map(|(name, _)| name.clone()).collect()
     }
 
     /// The highest sequence of an event that was set aside.
     pub fn last_sequence(&self) -> Option<u64> {
-        self.lock().keys().next_back().map(|name| name.sequence)
+        self.lock()
+            .sizes
+            .keys()
+            .next_back()
+            .map(|name| name.sequence)
     }
 
     /// How many there are for a sink.
     pub fn count(&self, sink: &SinkName) -> usize {
-        self.lock().keys().filter(|name| name.sink == *sink).count()
+        self.lock().counts.get(sink).copied().unwrap_or(0)
     }
 
     /// How many there are.
     pub fn len(&self) -> u64 {
-        self.lock().len() as u64
+        self.lock().sizes.len() as u64
     }
 
     /// Bytes of all of them.
     pub fn bytes(&self) -> u64 {
-        self.lock().values().sum()
+        self.lock().bytes
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<LetterName, u64>> {
-        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
