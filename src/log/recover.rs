@@ -132,7 +132,8 @@ impl Recovered {
             disk,
             newest: None,
         };
-        recovered.list(known)?;
+        Self::check_names(&*recovered.disk, known)?;
+        recovered.list()?;
         recovered.find_replay()?;
         Ok(recovered)
     }
@@ -142,10 +143,7 @@ impl Recovered {
     /// # Errors
     /// The first that is neither.
     pub fn check_names(disk: &dyn Disk, known: &[&str]) -> Result<(), RecoverError> {
-        let names = disk.list().map_err(|error| RecoverError::Io {
-            name: "the folder".into(),
-            error,
-        })?;
+        let names = names_in(disk)?;
         let is_foreign =
             |name: &&String| Named::parse(name) == Named::Other && !known.contains(&name.as_str());
         match names.iter().find(is_foreign) {
@@ -168,13 +166,9 @@ impl Recovered {
         Ok(())
     }
 
-    fn list(&mut self, known: &[&str]) -> Result<(), RecoverError> {
-        let names = self.disk.list().map_err(|error| RecoverError::Io {
-            name: "the folder".into(),
-            error,
-        })?;
+    fn list(&mut self) -> Result<(), RecoverError> {
         let mut log = None;
-        for name in names {
+        for name in names_in(&*self.disk)? {
             match Named::parse(&name) {
                 Named::Segment(number) => {
                     let (segment, header) = self.open_segment(&name, number)?;
@@ -197,8 +191,7 @@ impl Recovered {
                     self.kept.push((number, length));
                     self.standing.next_segment = self.standing.next_segment.max(number + 1);
                 }
-                Named::Other if known.contains(&name.as_str()) => {}
-                Named::Other => return Err(RecoverError::Foreign(name)),
+                Named::Other => {}
             }
         }
         self.spares.sort_by(|a, b| a.name.cmp(&b.name));
@@ -226,14 +219,16 @@ impl Recovered {
         let (file, length) = self.open(name)?;
         let mut block = vec![0; BLOCK_BYTES];
         read_what_can_be(&*file, &mut block);
-        let header = match Header::decode(&block, self.kind) {
-            Ok(header) if header.segment == number => Some(header),
-            Ok(_) | Err(HeaderError::Damaged) => None,
+        let of_heads = || salt_of_heads(&read_all(&*file, length), number, alignment(&*self.disk));
+        let (header, salt) = match Header::decode(&block, self.kind) {
+            Ok(header) if header.segment == number => (Some(header), Some(header.salt)),
+            Ok(_) | Err(HeaderError::Damaged) => (None, of_heads()),
             // A header whose first bytes are gone is still one where its batches are there.
-            Err(HeaderError::Foreign) if self.has_heads(&*file, number, length) => None,
-            Err(HeaderError::Foreign | HeaderError::OtherKind) => {
-                return Err(RecoverError::Foreign(name.to_owned()));
-            }
+            Err(HeaderError::Foreign) => match of_heads() {
+                Some(salt) => (None, Some(salt)),
+                None => return Err(RecoverError::Foreign(name.to_owned())),
+            },
+            Err(HeaderError::OtherKind) => return Err(RecoverError::Foreign(name.to_owned())),
             Err(HeaderError::Newer(version)) => {
                 return Err(RecoverError::Newer {
                     name: name.to_owned(),
@@ -241,23 +236,15 @@ impl Recovered {
                 });
             }
         };
-        let salt = match header {
-            Some(header) => Some(header.salt),
-            None => {
-                tracing::error!(
-                    segment = name,
-                    "the header of a segment does not check; its number and salt are taken from its batches"
-                );
-                salt_of_heads(&read_all(&*file, length), number, alignment(&*self.disk))
-            }
-        };
+        if header.is_none() {
+            tracing::error!(
+                segment = name,
+                "the header of a segment does not check; its number and salt are taken from its batches"
+            );
+        }
         // There may be very many: none stays open.
         let file = Arc::new(NamedFile::new(Arc::clone(&self.disk), name.to_owned()));
         Ok((SegmentFile { file, length, salt }, header))
-    }
-
-    fn has_heads(&self, file: &dyn File, number: u64, length: u64) -> bool {
-        salt_of_heads(&read_all(file, length), number, alignment(&*self.disk)).is_some()
     }
 
     /// Goes back from the newest segment with a batch to the newest whole snapshot.
@@ -358,6 +345,13 @@ impl Recovered {
             _ => previous,
         };
     }
+}
+
+fn names_in(disk: &dyn Disk) -> Result<Vec<String>, RecoverError> {
+    disk.list().map_err(|error| RecoverError::Io {
+        name: "the folder".into(),
+        error,
+    })
 }
 
 impl Scan {
