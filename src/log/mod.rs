@@ -50,6 +50,7 @@ pub mod codec;
 pub mod disk;
 pub mod format;
 pub mod index;
+pub mod lock;
 pub mod recover;
 pub mod scan;
 pub mod segment;

@@ -15,6 +15,18 @@ const SPARE_PREFIX: &str = "spare-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const KEPT_SUFFIX: &str = ".damaged";
 
+/// The least and the most bytes of a segment, unless one record alone needs more.
+pub const MIN_SEGMENT_BYTES: u64 = 1 << 20;
+const MAX_SEGMENT_BYTES: u64 = 16 << 20;
+/// So many segments make up what a log may hold, where that keeps them within these bounds.
+const SEGMENTS: u64 = 16;
+
+/// The size of a segment of a log that may have so many bytes.
+#[must_use]
+pub fn segment_bytes(max_bytes: u64) -> u64 {
+    (max_bytes / SEGMENTS).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES)
+}
+
 /// The name of the segment with this number.
 #[must_use]
 pub fn segment_name(number: u64) -> String {

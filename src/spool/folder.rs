@@ -1,13 +1,11 @@
 //! The spool's folder: whose it is, and the parts of a spool put together on it.
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::command::Command;
 use super::ids::Ids;
@@ -21,20 +19,16 @@ use super::shared::Shared;
 use super::{Place, Settings, SpoolError};
 use crate::log::disk::{Disk, MemoryDisk, SystemDisk};
 use crate::log::format::Kind;
+use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
 use crate::log::recover::{RecoverError, Recovered};
 use crate::log::writer::{Writer, alignment};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 
-const LOCK: &str = "lock";
 const IDS: &str = "ids.db";
 const LETTERS: &str = "letters";
 /// Files in the folder that are not the log's; a file system's own `lost+found` is a folder.
-const KNOWN: [&str; 5] = [LOCK, IDS, "ids.db-wal", "ids.db-shm", "ids.db-journal"];
-
-/// How often a lock is asked for that another process holds, and the pause between.
-const LOCK_ATTEMPTS: u32 = 4;
-const LOCK_PAUSE: Duration = Duration::from_millis(25);
+const KNOWN: [&str; 5] = [LOCK_NAME, IDS, "ids.db-wal", "ids.db-shm", "ids.db-journal"];
 
 /// An id takes about 40 bytes in the index, which may have so many of them.
 const MAX_IDS: u64 = 50_000_000;
@@ -47,7 +41,7 @@ const SEGMENTS_AT_ONCE: usize = 4;
 pub(super) struct Opened {
     pub owner: Owner,
     pub maintenance: Maintenance,
-    pub lock: Option<File>,
+    pub lock: Option<FolderLock>,
 }
 
 /// Opens the folder, or makes it.
@@ -289,43 +283,19 @@ pub(super) fn is_no_file(path: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// Takes the lock for as long as the file is open.
-fn take_lock(path: &Path) -> Result<File, SpoolError> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path.join(LOCK))
-        .map_err(|error| io_error(path, error))?;
-    for attempt in 1..=LOCK_ATTEMPTS {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            // A command that only looks holds it for a moment.
-            Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => {
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            Err(TryLockError::WouldBlock) => break,
-            Err(TryLockError::Error(error)) => return Err(io_error(path, error)),
-        }
-    }
-    Err(SpoolError::Held {
-        path: path.to_owned(),
+/// Locks the folder.
+fn take_lock(path: &Path) -> Result<FolderLock, SpoolError> {
+    FolderLock::take(path).map_err(|error| match error {
+        LockError::Held => SpoolError::Held {
+            path: path.to_owned(),
+        },
+        LockError::Io(error) => io_error(path, error),
     })
 }
 
 /// Whether a running bridge holds the folder. Changes nothing.
 pub(super) fn is_held(path: &Path) -> Result<bool, SpoolError> {
-    let file = match File::open(path.join(LOCK)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(io_error(path, error)),
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(io_error(path, error)),
-    }
+    FolderLock::is_held(path).map_err(|error| io_error(path, error))
 }
 
 /// Opens the folder for looking at it alone.

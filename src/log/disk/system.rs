@@ -46,9 +46,11 @@ impl SystemDisk {
     pub fn open(path: &Path) -> io::Result<Self> {
         match DirBuilder::new().mode(FOLDER_MODE).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            Err(_) => {}
             // A power failure must not take the folder with all that comes into it.
             Ok(()) => sync_parent(path)?,
+            // A start before this one may have made it and no more. A parent that cannot be opened is
+            // somebody else's, and so was the making.
+            Err(_) => drop(sync_parent(path)),
         }
         Self::at(path.to_owned(), Access::Change)
     }

@@ -22,13 +22,8 @@ use super::snapshot::Summary;
 use crate::log::disk::Disk;
 use crate::log::format::{BatchBuffer, HEAD_BYTES, Kind, RECORD_ALIGNMENT, framed_length};
 use crate::log::recover::{RecoverError, SKIPPED_SEQUENCES};
-use crate::log::segment::SpareMaker;
+use crate::log::segment::{SpareMaker, segment_bytes};
 use crate::log::writer::{AppendError, Content, Writer};
-
-/// The least and the most that a segment has, in bytes, and how many at least make up the size that
-/// is configured.
-const SEGMENT_BYTES: (u64, u64) = (1 << 20, 16 << 20);
-const SEGMENTS: u64 = 16;
 
 /// With fewer segments retention would take too much at once.
 const LEAST_SEGMENTS: u64 = 4;
@@ -53,8 +48,7 @@ pub(super) struct Limits {
 impl Limits {
     /// The limits for what is configured.
     pub fn new(retention: Duration, max_size_bytes: u64) -> Self {
-        let (least, most) = SEGMENT_BYTES;
-        let segment_bytes = (max_size_bytes / SEGMENTS).clamp(least, most);
+        let segment_bytes = segment_bytes(max_size_bytes);
         Self {
             retention_ms: u64::try_from(retention.as_millis()).unwrap_or(u64::MAX),
             max_size_bytes: max_size_bytes.max(LEAST_SEGMENTS * segment_bytes),

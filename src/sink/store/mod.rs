@@ -17,9 +17,7 @@ mod snapshot;
 mod tests;
 mod topic_log;
 
-use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -33,18 +31,15 @@ use tokio::time::timeout;
 use super::{
     Finding, Health, Message, Needs, PublishError, Receipt, RefusalReason, Severity, Sink,
 };
-use crate::log::disk::{Disk, SystemDisk};
-use crate::log::recover::RecoverError;
-use crate::log::segment::Named;
+use crate::log::disk::SystemDisk;
+use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
+use crate::log::recover::{RecoverError, Recovered};
 use crate::route::Templates;
 use log::{Limits, Log};
 use owner::{Order, Owner};
 use row::Row;
 use shared::Shared;
 pub use topic_log::{Entry, MAX_ENTRIES, MAX_WAIT, ReadError, TopicLog, TopicSummary};
-
-/// The file in the folder whose lock its owner holds.
-const LOCK: &str = "lock";
 
 /// Messages that may wait for the owner thread: two groups, so that one gathers while one is written.
 const MAX_WAITING: usize = 1024;
@@ -296,9 +291,8 @@ impl Sink for Store {
     }
 }
 
-/// Opens the folder and locks it: the lock dies with the process, so nothing needs tidying after a
-/// crash. Nothing is made in a folder with files of something else.
-fn claim(path: &Path) -> Result<(SystemDisk, File), StoreError> {
+/// Opens the folder and locks it. Nothing is made in a folder with files of something else.
+fn claim(path: &Path) -> Result<(SystemDisk, FolderLock), StoreError> {
     let io = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotADirectory => StoreError::NoFolder {
             path: path.to_owned(),
@@ -309,30 +303,18 @@ fn claim(path: &Path) -> Result<(SystemDisk, File), StoreError> {
         },
     };
     let disk = SystemDisk::open(path).map_err(io)?;
-    let names = disk.list().map_err(io)?;
-    let is_foreign = |name: &String| name != LOCK && Named::parse(name) == Named::Other;
-    if let Some(name) = names.into_iter().find(is_foreign) {
-        return Err(StoreError::Unusable {
+    Recovered::check_names(&disk, &[LOCK_NAME]).map_err(|cause| match cause {
+        RecoverError::Io { error, .. } => io(error),
+        cause => StoreError::Unusable {
             path: path.to_owned(),
-            cause: RecoverError::Foreign(name),
-        });
+            cause,
+        },
+    })?;
+    match FolderLock::take(path) {
+        Ok(lock) => Ok((disk, lock)),
+        Err(LockError::Held) => Err(StoreError::Held {
+            path: path.to_owned(),
+        }),
+        Err(LockError::Io(cause)) => Err(io(cause)),
     }
-    let mut options = File::options();
-    let options = options.create(true).truncate(false).write(true).mode(0o600);
-    let lock = options.open(path.join(LOCK)).map_err(io)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(StoreError::Held {
-                path: path.to_owned(),
-            });
-        }
-        Err(TryLockError::Error(cause)) => return Err(io(cause)),
-    }
-    // The folder's own name is to survive a power failure as well.
-    let parent = path.parent().unwrap_or(path);
-    File::open(parent)
-        .and_then(|it| it.sync_all())
-        .map_err(io)?;
-    Ok((disk, lock))
 }

@@ -13,6 +13,7 @@ use super::log::{Appended, Log};
 use super::row::Row;
 use super::shared::Shared;
 use super::{Clock, MAX_GROUP_BYTES};
+use crate::log::lock::FolderLock;
 use crate::seeded::{self, Bug};
 use crate::sink::PublishError;
 
@@ -40,7 +41,7 @@ type Waiting = (Row, oneshot::Sender<Result<(), PublishError>>);
 pub(super) struct Owner {
     pub path: PathBuf,
     /// Held until the thread ends.
-    pub lock: std::fs::File,
+    pub lock: FolderLock,
     pub clock: Clock,
     pub log: Log,
     pub shared: Arc<Shared>,

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::LOCK;
 use super::catalog::Catalog;
 use super::row::Place;
 use super::segment::{Segment, Spot};
 use super::snapshot::{Snapshot, Summary};
 use crate::log::disk::{Disk, read_exact_at};
 use crate::log::format::{BLOCK_BYTES, HEAD_BYTES, Head, Kind, RECORD_HEAD_BYTES, SegmentEnd};
+use crate::log::lock::LOCK_NAME;
 use crate::log::recover::{RecoverError, Recovered, SegmentFile, read_all};
 use crate::log::scan::{Batch, Scan};
 use crate::log::writer::alignment;
@@ -51,7 +51,7 @@ impl Recovery {
     /// # Errors
     /// When it is not a store's, or is one that this program must not touch.
     pub fn look(disk: &Arc<dyn Disk>) -> Result<Self, RecoverError> {
-        let mut recovered = Recovered::look(Arc::clone(disk), Kind::Store, &[LOCK])?;
+        let mut recovered = Recovered::look(Arc::clone(disk), Kind::Store, &[LOCK_NAME])?;
         let alignment = alignment(&**disk);
         let files = recovered.segments.iter();
         let files = files.map(|(number, it)| (*number, Arc::new(segment(*number, it, alignment))));

@@ -8,16 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::{AppendError, Done, NoSpare, Owner, SpoolUnavailable, ToIndex, Writer};
 use crate::log::format::{BLOCK_BYTES, BatchBuffer, HEAD_BYTES};
-use crate::log::segment::Spare;
+use crate::log::segment::{MIN_SEGMENT_BYTES, Spare, segment_bytes};
 use crate::spool::jobs::Recyclable;
 use crate::spool::segments::Segment;
 use crate::spool::shared::Shared;
 use crate::spool::{Place, Settings};
 
-/// A segment is this part of what the spool may hold, within these bounds.
-const PART_OF_MAX: u64 = 16;
-pub(super) const MIN_SEGMENT_BYTES: u64 = 1 << 20;
-const MAX_SEGMENT_BYTES: u64 = 16 << 20;
 /// Spares that are made ahead: one to be written to, one that stays.
 const SPARES_AHEAD: usize = 2;
 /// The pause after the first attempt at a spare that failed.
@@ -28,10 +24,7 @@ const MAX_SPARES: usize = 8;
 /// The size of a segment of a spool with these settings.
 pub(in crate::spool) fn segment_bytes_of(settings: &Settings) -> u64 {
     match settings.place {
-        Place::Folder(_) => {
-            let part = settings.limits.max_bytes / PART_OF_MAX;
-            part.clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES)
-        }
+        Place::Folder(_) => segment_bytes(settings.limits.max_bytes),
         Place::Memory => MIN_SEGMENT_BYTES,
     }
 }
