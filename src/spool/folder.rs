@@ -247,12 +247,7 @@ fn find_ids(shared: &Shared, ids: &mut Ids, entries: Vec<(u64, Vec<super::index:
 /// Counts what was found, and has letters removed whose place a record has taken.
 fn count(shared: &Shared) {
     let mut inner = shared.lock();
-    let super::shared::Inner {
-        state, counters, ..
-    } = &mut *inner;
-    let mut update = counters.update(state);
-    update.recovered();
-    update.finish();
+    inner.count(|update| update.recovered());
     let requeued = inner.state.requeued.clone();
     drop(inner);
     shared.jobs.add(|work| work.removals.extend(requeued));

@@ -41,6 +41,17 @@ pub(super) struct Loss {
     pub sinks: Vec<(SinkIndex, SinkName, u64)>,
 }
 
+impl Loss {
+    /// Says so in the log.
+    pub fn log(&self) {
+        tracing::error!(
+            segment = self.segment,
+            records = self.records,
+            "records that were accepted are damaged and lost; the segment is kept. Sending their events again publishes them"
+        );
+    }
+}
+
 /// The whole state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Snapshot {

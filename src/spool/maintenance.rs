@@ -14,7 +14,7 @@ use super::index::IdIndex;
 use super::jobs::{Recyclable, ToIndex, WriteLetter};
 use super::letters::{Letter, LetterName, progress_comes_first};
 use super::open::ids_of;
-use super::record::Record;
+use super::record::{Record, hour};
 use super::shared::Shared;
 use crate::event::EventId;
 use crate::log::disk::{Disk, is_full};
@@ -27,7 +27,6 @@ const MAX_KEPT: usize = 4;
 const COPY_BYTES: usize = 1 << 20;
 /// Records that are copied forward at once.
 const COPY_RECORDS: usize = 256;
-const SECONDS_OF_AN_HOUR: i64 = 3600;
 /// How often the thread looks by itself.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -305,7 +304,7 @@ impl Maintenance {
         let Ok(before) = Timestamp::from_second(verified.saturating_sub(window).max(0)) else {
             return true;
         };
-        let hour = u32::try_from(before.as_second() / SECONDS_OF_AN_HOUR).unwrap_or(0);
+        let hour = hour(before.as_second());
         let is_pending = |sequence| self.shared.lock().state.is_pending(sequence);
         match self
             .index

@@ -348,14 +348,9 @@ impl Replay<'_> {
             }
         }
         for (segment, range) in std::mem::take(&mut self.damaged) {
-            let Some(loss) = self.state.lose(segment, &[range]) else {
-                continue;
-            };
-            tracing::error!(
-                segment,
-                records = loss.records,
-                "records that were accepted are damaged and lost; the segment is kept. Sending their events again publishes them"
-            );
+            if let Some(loss) = self.state.lose(segment, &[range]) {
+                loss.log();
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 mod copies;
 mod plan;
 mod room;
+mod tail;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -27,13 +28,14 @@ use super::replies::ReplyBatches;
 use super::segments::Segment;
 use super::shared::{Inner, Shared};
 use super::state::{SegmentState, Unwritten};
-use crate::event::{EventId, SinkIndex, SinkSet};
+use crate::event::{EventId, SinkSet};
 use crate::log::index::BatchPlace;
 use crate::log::writer::{AppendError, Content, Placed, Writer};
 use crate::seeded::{self, Bug};
 use plan::Planned;
 use room::Room;
 pub(super) use room::segment_bytes_of;
+pub(super) use tail::UnprovenTail;
 
 /// How long progress may wait for a batch to ride in, and how often a disk that fails is tried.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -43,15 +45,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 /// How often old ids are looked for.
 const EXPIRE_PAUSE: Duration = Duration::from_secs(60);
-
-/// A batch that nobody knows the outcome of, found by a start: its records are written anew first.
-#[derive(Debug)]
-pub(super) struct UnprovenTail {
-    pub records: Vec<(u64, Vec<u8>)>,
-    pub sinks: Vec<(u64, SinkSet)>,
-    /// Sequences in whose place there is a dead letter, and of which sink.
-    pub settled: Vec<(u64, SinkIndex)>,
-}
 
 /// The owner of the log's writing end.
 #[derive(Debug)]
@@ -137,9 +130,9 @@ impl Owner {
         };
         owner.ids.seal();
         owner.shared.flags.writable.store(true, Ordering::Relaxed);
-        owner.shared.metrics.spool_writable.set(1);
         owner.limit(owner.settings.limits);
         owner.want_files();
+        owner.show();
         owner
     }
 
@@ -272,7 +265,8 @@ impl Owner {
 
     fn write_without_records(&mut self, now: Instant) {
         match self.room.for_progress(&self.writer, self.items_bytes(0).0) {
-            Ok(()) => drop(self.write(Vec::new(), now)),
+            // What came of it, the next look at the disk will show.
+            Ok(()) => drop(self.write_empty(now)),
             Err(_) => self.want_files(),
         }
     }
@@ -297,9 +291,9 @@ impl Owner {
                 return;
             }
         }
-        let requeued = planned.requeued();
         match self.write_planned(&planned, now) {
             Ok(placed) => {
+                let requeued = planned.requeued();
                 self.answer(planned, Some(placed));
                 if !requeued.is_empty() {
                     self.shared.jobs.add(|work| work.removals.extend(requeued));
@@ -324,18 +318,20 @@ impl Owner {
         if let Some(received) = planned.latest_received_at() {
             extra.push(Item::Verified(self.clock.observe(received, now)));
         }
-        extra.push(Item::Sinks(planned.sinks()));
+        let sinks = planned.sinks();
+        extra.push(Item::Sinks(sinks.clone()));
         let parts: Vec<[&[u8]; 2]> = planned.payloads();
         let records: Vec<&[&[u8]]> = parts.iter().map(|parts| &parts[..]).collect();
         let placed = self.append(&records, &[], extra, now)?;
-        self.previous_sinks = planned.sinks();
+        self.previous_sinks = sinks;
         Ok(placed)
     }
 
-    fn write(&mut self, extra: Vec<Item>, now: Instant) -> Result<Placed, SpoolUnavailable> {
-        let placed = self.append(&[], &[], extra, now)?;
+    /// Writes a batch without records.
+    fn write_empty(&mut self, now: Instant) -> Result<(), SpoolUnavailable> {
+        self.append(&[], &[], Vec::new(), now)?;
         self.previous_sinks.clear();
-        Ok(placed)
+        Ok(())
     }
 
     /// Writes one batch with what the log does not know yet, into a fresh segment where the active
@@ -436,17 +432,17 @@ impl Owner {
     }
 
     fn snapshot(&self, predecessor: Option<u64>) -> items::Snapshot {
-        let inner = self.shared.lock();
+        let (inner, batch) = (self.shared.lock(), self.writer.next_batch());
         inner
             .state
-            .snapshot(|number, segment| self.is_left_out(number, segment, predecessor))
+            .snapshot(|number, segment| self.may_go(number, segment, batch, predecessor))
     }
 
-    /// Whether a snapshot does without a segment: an earlier batch says that nothing in it waits,
-    /// and its ids are in the index.
-    fn is_left_out(&self, number: u64, segment: &SegmentState, predecessor: Option<u64>) -> bool {
-        segment.done_with.is_some()
-            && segment.live == 0
+    /// Whether the snapshot in this batch does without a segment: an earlier batch says that nothing
+    /// in it waits, and its ids are in the index.
+    fn may_go(&self, number: u64, it: &SegmentState, batch: u64, predecessor: Option<u64>) -> bool {
+        it.done_with.is_some_and(|with| with < batch)
+            && it.live == 0
             && Some(number) != predecessor
             && !self.ids.holds(number)
     }
@@ -482,13 +478,11 @@ impl Owner {
     /// Takes the segments out that the snapshot does without.
     fn recycle(&mut self, inner: &mut Inner, batch: u64, before: Option<u64>, active: u64) {
         let may_go = |number: u64, segment: &SegmentState| {
-            let is_done = segment.done_with.is_some_and(|with| with < batch)
-                || seeded::is(Bug::RecycleBeforeProgress);
-            is_done
+            let is_too_soon = seeded::is(Bug::RecycleBeforeProgress)
                 && segment.live == 0
                 && Some(number) != before
-                && number != active
-                && !self.ids.holds(number)
+                && !self.ids.holds(number);
+            number != active && (is_too_soon || self.may_go(number, segment, batch, before))
         };
         let segments = inner.state.segments.iter();
         let going = segments
@@ -516,7 +510,6 @@ impl Owner {
         self.retry_at = None;
         self.room.worked();
         self.shared.flags.writable.store(true, Ordering::Relaxed);
-        self.shared.metrics.spool_writable.set(1);
     }
 
     /// A batch failed: nothing of it counts. The next one goes to another file at once; where that
@@ -536,7 +529,6 @@ impl Owner {
             tracing::error!(%error, "a batch of the spool was not written; its events are refused, and the next one goes to another file");
         }
         self.shared.flags.writable.store(false, Ordering::Relaxed);
-        self.shared.metrics.spool_writable.set(0);
         self.previous_sinks.clear();
         self.want_files();
         cause
@@ -548,7 +540,7 @@ impl Owner {
         let has_news = !self.shared.lock().state.unwritten.is_empty();
         if self.tail.is_none() && (has_news || self.is_unproven) {
             let fits = self.room.for_progress(&self.writer, self.items_bytes(0).0);
-            if fits.is_err() || self.write(Vec::new(), now).is_err() {
+            if fits.is_err() || self.write_empty(now).is_err() {
                 tracing::warn!(
                     "the last progress was not written; its events are published again after the next start"
                 );
@@ -556,20 +548,5 @@ impl Owner {
         }
         self.shared.close();
         self.shared.jobs.add(|work| work.stop = true);
-    }
-}
-
-impl SegmentState {
-    /// A segment with nothing in it.
-    pub fn new(file: Arc<Segment>) -> Self {
-        Self {
-            sequences: 0..0,
-            end: crate::log::format::BLOCK_BYTES as u64,
-            live: 0,
-            live_bytes: 0,
-            done_with: None,
-            is_damaged: false,
-            file,
-        }
     }
 }

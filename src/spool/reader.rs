@@ -255,14 +255,8 @@ impl Inner {
         for sequence in loss.sequences.iter().cloned().flatten() {
             self.waiters.lost(sequence);
         }
-        tracing::error!(
-            segment,
-            records = loss.records,
-            "records that were accepted are damaged and lost; the segment is kept. Sending their events again publishes them"
-        );
-        let mut update = self.counters.update(&self.state);
-        update.lost(&loss);
-        update.finish();
+        loss.log();
+        self.count(|update| update.lost(&loss));
     }
 }
 

@@ -46,10 +46,10 @@ pub(super) struct Prefix {
     pub hour: u32,
 }
 
-const SECONDS_OF_AN_HOUR: i64 = 3600;
-
-fn hour(received_at: i64) -> u32 {
-    u32::try_from(received_at / SECONDS_OF_AN_HOUR).unwrap_or(0)
+/// The hour of a time in seconds since the epoch.
+pub(super) fn hour(seconds: i64) -> u32 {
+    const SECONDS_OF_AN_HOUR: i64 = 3600;
+    u32::try_from(seconds / SECONDS_OF_AN_HOUR).unwrap_or(0)
 }
 
 impl Prefix {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::command::{Burial, Settlement, SpoolUnavailable};
-use super::counters::Counters;
+use super::counters::{Counters, Update};
 use super::jobs::Jobs;
 use super::letters::Letters;
 use super::record::Record;
@@ -152,14 +152,11 @@ impl Shared {
                 delivered.push(record);
             }
         }
-        let Inner {
-            state, counters, ..
-        } = &mut *inner;
-        let mut update = counters.update(state);
-        for record in delivered {
-            update.delivered(sink, record);
-        }
-        update.finish();
+        inner.count(|update| {
+            for record in delivered {
+                update.delivered(sink, record);
+            }
+        });
         inner.trim();
     }
 
@@ -170,14 +167,11 @@ impl Shared {
         let mut inner = self.lock();
         inner.waiters.set_aside(position.sequence);
         let has_left = inner.leave(position.sequence, burial.sink, u64::from(position.bytes));
-        let Inner {
-            state, counters, ..
-        } = &mut *inner;
-        let mut update = counters.update(state);
-        if has_left {
-            update.set_aside(burial.sink, burial.reason.as_str());
-        }
-        update.finish();
+        inner.count(|update| {
+            if has_left {
+                update.set_aside(burial.sink, burial.reason.as_str());
+            }
+        });
         inner.trim();
         drop(inner);
         self.show_letters();
@@ -187,12 +181,7 @@ impl Shared {
     pub fn drop_all(&self, sink: SinkIndex) -> u64 {
         let mut inner = self.lock();
         let count = inner.state.drop_all(sink);
-        let Inner {
-            state, counters, ..
-        } = &mut *inner;
-        let mut update = counters.update(state);
-        update.discarded(sink, count);
-        update.finish();
+        inner.count(|update| update.discarded(sink, count));
         inner.trim();
         count
     }
@@ -234,6 +223,13 @@ impl Inner {
             self.rescued.remove(&sequence);
         }
         true
+    }
+
+    /// Counts what the state has come to, as one change for a scrape.
+    pub fn count(&mut self, count: impl FnOnce(&mut Update<'_>)) {
+        let mut update = self.counters.update(&self.state);
+        count(&mut update);
+        update.finish();
     }
 
     /// Lets go of records that nothing waits for.

@@ -11,6 +11,7 @@ use super::letters::LetterName;
 use super::pending::Pending;
 use super::segments::Segment;
 use crate::event::{SinkIndex, SinkSet};
+use crate::log::format::BLOCK_BYTES;
 use crate::log::index::BatchPlace;
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
@@ -44,6 +45,21 @@ pub(super) struct SegmentState {
     pub done_with: Option<u64>,
     pub is_damaged: bool,
     pub file: Arc<Segment>,
+}
+
+impl SegmentState {
+    /// A segment with nothing in it.
+    pub fn new(file: Arc<Segment>) -> Self {
+        Self {
+            sequences: 0..0,
+            end: BLOCK_BYTES as u64,
+            live: 0,
+            live_bytes: 0,
+            done_with: None,
+            is_damaged: false,
+            file,
+        }
+    }
 }
 
 /// Changes that the log does not have yet.

@@ -4,20 +4,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::{
-    Append, AppendError, Appended, BatchPlace, Entry, EventId, Inner, Item, LetterName, Milestone,
-    Owner, Placed, Record, ReplyBatches, SinkSet, SpoolUnavailable, UnprovenTail, items,
+    Append, Appended, BatchPlace, Entry, EventId, Inner, LetterName, Milestone, Owner, Placed,
+    Record, ReplyBatches, SinkSet, SpoolUnavailable, items,
 };
 use crate::event::Origin;
-use crate::log::format::{BLOCK_BYTES, BatchBuffer};
 use crate::seeded::{self, Bug};
 use crate::spool::Duplicates;
 use crate::spool::index::Known;
-use crate::spool::record::Prefix;
 
 /// The most events of one batch: a larger one would only make the first of them wait longer.
 pub(super) const GROUP_EVENTS: usize = 512;
@@ -233,25 +230,18 @@ impl Owner {
                     is_different,
                 } => {
                     let entry = append.prepared.prefix.entry(sequence);
+                    let entry = requeued.is_none().then_some(entry);
                     let record = Arc::new(append.prepared.into_record(sequence));
                     if let Some(placed) = placed {
-                        self.add(
-                            &mut inner,
-                            placed,
-                            &record,
-                            requeued.is_none().then_some(entry),
-                        );
+                        self.add(&mut inner, placed, &record, entry);
                     }
                     written.push((record, requeued.is_some()));
-                    let different = Appended::Different;
-                    (
-                        if is_different {
-                            different
-                        } else {
-                            Appended::Accepted
-                        },
-                        sequence,
-                    )
+                    let appended = if is_different {
+                        Appended::Different
+                    } else {
+                        Appended::Accepted
+                    };
+                    (appended, sequence)
                 }
             };
             let is_early = appended == Appended::Duplicate && seeded::is(Bug::AnswerDuplicateEarly);
@@ -262,18 +252,15 @@ impl Owner {
                 replies.put(caller, Ok(appended));
             }
         }
-        let Inner {
-            state, counters, ..
-        } = &mut *inner;
-        let mut update = counters.update(state);
-        for (record, is_requeued) in &written {
-            if *is_requeued {
-                update.requeued(record);
-            } else {
-                update.accepted(record);
+        inner.count(|update| {
+            for (record, is_requeued) in &written {
+                if *is_requeued {
+                    update.requeued(record);
+                } else {
+                    update.accepted(record);
+                }
             }
-        }
-        update.finish();
+        });
         self.announce(inner, written.into_iter().map(|(record, _)| record), placed);
         shared
             .flags
@@ -282,7 +269,14 @@ impl Owner {
         replies.send();
     }
 
-    fn add(&mut self, inner: &mut Inner, placed: Placed, record: &Record, entry: Option<Entry>) {
+    /// A record is durable: the state and the ids have it.
+    pub(super) fn add(
+        &mut self,
+        inner: &mut Inner,
+        placed: Placed,
+        record: &Record,
+        entry: Option<Entry>,
+    ) {
         let position = record.position();
         let bytes = u64::from(position.bytes);
         inner
@@ -298,7 +292,7 @@ impl Owner {
     }
 
     /// New records can be read: those who wait for them are told.
-    fn announce(
+    pub(super) fn announce(
         &self,
         mut inner: std::sync::MutexGuard<'_, Inner>,
         records: impl Iterator<Item = Arc<Record>>,
@@ -326,97 +320,6 @@ impl Owner {
             self.shared.notify(sink);
         }
     }
-
-    /// Writes the tail that a start has found, as the first batch of a fresh segment.
-    pub(super) fn write_tail(&mut self, now: Instant) {
-        let Some(tail) = self.tail.take() else { return };
-        match self.try_tail(&tail, now) {
-            Ok(placed) => self.tail_is_written(tail, placed),
-            Err(_) => self.tail = Some(tail),
-        }
-    }
-
-    fn tail_is_written(&mut self, tail: UnprovenTail, placed: Placed) {
-        let shared = Arc::clone(&self.shared);
-        let mut inner = shared.lock();
-        let mut records = Vec::new();
-        for (sequence, payload) in &tail.records {
-            let Ok(record) = Record::decode(*sequence, payload) else {
-                tracing::error!(sequence, "a record that checks cannot be decoded");
-                continue;
-            };
-            let Some(entry) = Prefix::decode(payload).map(|prefix| prefix.entry(*sequence)) else {
-                continue;
-            };
-            self.add(&mut inner, placed, &record, Some(entry));
-            records.push(Arc::new(record));
-        }
-        for (sequence, sink) in &tail.settled {
-            inner.state.leave(*sequence, *sink, 0);
-        }
-        let Inner {
-            state, counters, ..
-        } = &mut *inner;
-        let mut update = counters.update(state);
-        for record in &records {
-            update.found(state.waiting_for(record.position().sequence));
-        }
-        update.finish();
-        self.previous_sinks = tail.sinks;
-        self.is_unproven = true;
-        self.announce(inner, records.into_iter(), Some(placed));
-    }
-}
-
-impl Owner {
-    /// The tail's items are a snapshot; what the log does not know yet is in it.
-    fn try_tail(&mut self, tail: &UnprovenTail, now: Instant) -> Result<Placed, SpoolUnavailable> {
-        let (unwritten, done) = self.take_news();
-        let result = self.begin_tail(tail).and_then(|()| {
-            let parts = tail
-                .records
-                .iter()
-                .map(|(sequence, payload)| (*sequence, &payload[..]));
-            let records: Vec<(u64, &[u8])> = parts.collect();
-            if seeded::is(Bug::EndBeforeCopies) {
-                self.writer.append_tail(&self.items, &[])?;
-            }
-            self.writer.append_tail(&self.items, &records)
-        });
-        match result {
-            Ok(placed) => {
-                self.written(placed, true, &done, None);
-                Ok(placed)
-            }
-            Err(error) => {
-                self.shared.lock().state.unwritten.put_back(unwritten);
-                Err(self.failed(&error, now))
-            }
-        }
-    }
-
-    fn begin_tail(&mut self, tail: &UnprovenTail) -> Result<(), AppendError> {
-        self.items.clear();
-        items::encode(&Item::Snapshot(self.snapshot(None)), &mut self.items);
-        items::encode(&Item::Sinks(tail.sinks.clone()), &mut self.items);
-        let payloads = tail.records.iter().map(|(_, payload)| payload.len());
-        let alignment = self.writer.alignment();
-        let bytes = BatchBuffer::length_of(self.items.len(), payloads, alignment);
-        let needed = (BLOCK_BYTES + bytes) as u64;
-        if self
-            .writer
-            .spares()
-            .iter()
-            .all(|spare| spare.length < needed)
-        {
-            self.want(
-                needed
-                    .max(self.room.segment_bytes())
-                    .next_multiple_of(BLOCK_BYTES as u64),
-            );
-        }
-        self.writer.roll(bytes)
-    }
 }
 
 #[cfg(test)]
@@ -434,13 +337,5 @@ impl Owner {
     /// Whether the next batch is to be a snapshot although the segment has room.
     pub(in crate::spool) fn wants_snapshot(&self) -> bool {
         self.is_snapshot_wanted()
-    }
-
-    /// The records that a start has found and that are still to be written.
-    pub(in crate::spool) fn unproven(&self) -> Vec<Record> {
-        let records = self.tail.iter().flat_map(|tail| &tail.records);
-        records
-            .filter_map(|(sequence, payload)| Record::decode(*sequence, payload).ok())
-            .collect()
     }
 }

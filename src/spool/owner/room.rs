@@ -136,10 +136,9 @@ impl Room {
         let fitting = spares.iter().any(|spare| spare.length >= needed);
         match spares.len() {
             2.. if fitting => Ok(()),
-            0 | 1 if needed <= self.length => Err(self.length),
-            0 => Err(self.length),
-            _ if needed <= self.length => Err(self.length),
-            _ => Err(needed.next_multiple_of(BLOCK_BYTES as u64)),
+            // The one that stays comes first.
+            1.. if needed > self.length => Err(needed.next_multiple_of(BLOCK_BYTES as u64)),
+            _ => Err(self.length),
         }
     }
 
