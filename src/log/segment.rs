@@ -178,22 +178,23 @@ fn left_of(length: u64, written: u64) -> usize {
     usize::try_from(length - written).unwrap_or(usize::MAX)
 }
 
-/// Makes a segment that holds nothing any more a spare: its name goes, durably, before its first
-/// byte is overwritten.
+/// Makes the file of a segment that holds nothing any more a spare: its name goes, durably, before
+/// its first byte is overwritten. Each attempt needs another `number`: a folder whose sync has failed
+/// must be changed again before another sync says anything.
 ///
 /// # Errors
-/// What the system says; the file then has one name or the other.
-pub fn recycle(disk: &dyn Disk, segment: u64, number: u64, length: u64) -> io::Result<Spare> {
-    let (from, name) = (segment_name(segment), spare_name(number));
-    // An attempt before this one may have got as far as the new name.
-    if let Err(error) = disk.rename(&from, &name)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
+/// What the system says; `name` is then the file's name for the next attempt.
+pub fn recycle(disk: &dyn Disk, name: &mut String, number: u64, length: u64) -> io::Result<Spare> {
+    let spare = spare_name(number);
+    disk.rename(name, &spare)?;
+    name.clone_from(&spare);
     disk.sync_folder()?;
-    let file = disk.open(&name)?;
-    Ok(Spare { name, file, length })
+    let file = disk.open(&spare)?;
+    Ok(Spare {
+        name: spare,
+        file,
+        length,
+    })
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub(super) struct WriteLetter {
 #[derive(Debug)]
 pub(super) struct Recyclable {
     pub segment: Arc<Segment>,
+    /// The name of its file, which an attempt that failed may have changed.
+    pub name: String,
     /// Whether it is to be kept under another name.
     pub is_damaged: bool,
     /// Whether another spare is wanted.

@@ -18,7 +18,7 @@ use super::record::{Record, hour};
 use super::shared::Shared;
 use crate::event::EventId;
 use crate::log::disk::{Disk, is_full};
-use crate::log::segment::{SpareMaker, kept_name, recycle, segment_name};
+use crate::log::segment::{SpareMaker, kept_name, recycle};
 use crate::seeded::{self, Bug};
 
 /// Damaged segments that are kept; beyond it the oldest goes.
@@ -40,6 +40,8 @@ pub(super) struct Maintenance {
     maker: Option<SpareMaker>,
     /// Whether the log says already that no spare can be made.
     has_said_so: bool,
+    /// Whether the log says already that a segment cannot be recycled.
+    cannot_recycle: bool,
     last_spare: u64,
     /// Kept segments: number and bytes, oldest first.
     kept: Vec<(u64, u64)>,
@@ -80,6 +82,7 @@ impl Maintenance {
             done,
             maker: None,
             has_said_so: false,
+            cannot_recycle: false,
             last_spare,
             kept,
             window,
@@ -104,6 +107,7 @@ impl Maintenance {
             || self.write_letter()
             || self.remove_letter()
             || self.recycle()
+            || self.drop_kept()
             || self.rebuild_index()
             || self.enter_ids()
             || self.read_copies()
@@ -227,41 +231,63 @@ impl Maintenance {
                 .position(|it| Arc::strong_count(&it.segment) == 1);
             at.and_then(|at| work.recyclable.remove(at))
         };
-        let Some(recyclable) = next else { return false };
-        let length = recyclable.segment.length;
-        match self.try_recycle(&recyclable) {
-            Ok(done) => done.into_iter().for_each(|done| self.tell(done)),
-            Err(error) => {
-                tracing::warn!(%error, segment = recyclable.segment.number, "a segment cannot be recycled; the next start does it");
-                self.tell(Done::Removed(length));
+        let Some(mut recyclable) = next else {
+            return false;
+        };
+        let done = match self.try_recycle(&mut recyclable) {
+            Ok(done) => done,
+            // Somebody has removed the file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Done::Removed(recyclable.segment.length)
             }
-        }
+            Err(error) => {
+                if !std::mem::replace(&mut self.cannot_recycle, true) {
+                    tracing::warn!(%error, file = recyclable.name, "the file of a segment cannot be used again or removed; it counts against max_size, and it is tried again");
+                }
+                self.shared.jobs.lock().recyclable.push_back(recyclable);
+                return false;
+            }
+        };
+        self.cannot_recycle = false;
+        self.tell(done);
         true
     }
 
-    fn try_recycle(&mut self, recyclable: &Recyclable) -> io::Result<Vec<Done>> {
+    fn try_recycle(&mut self, recyclable: &mut Recyclable) -> io::Result<Done> {
         let (number, length) = (recyclable.segment.number, recyclable.segment.length);
         if recyclable.is_damaged {
-            self.disk
-                .rename(&segment_name(number), &kept_name(number))?;
+            let kept = kept_name(number);
+            if recyclable.name != kept {
+                self.disk.rename(&recyclable.name, &kept)?;
+                recyclable.name = kept;
+            }
             self.disk.sync_folder()?;
             self.kept.push((number, length));
-            let mut done = vec![Done::Kept(length)];
-            if self.kept.len() > MAX_KEPT {
-                let (oldest, bytes) = self.kept.remove(0);
-                self.disk.remove(&kept_name(oldest))?;
-                done.push(Done::NotKept(bytes));
-            }
-            return Ok(done);
+            return Ok(Done::Kept(length));
         }
         if !recyclable.is_wanted || length > self.segment_bytes {
-            self.disk.remove(&segment_name(number))?;
+            self.disk.remove(&recyclable.name)?;
             self.disk.sync_folder()?;
-            return Ok(vec![Done::Removed(length)]);
+            return Ok(Done::Removed(length));
         }
         self.last_spare += 1;
-        let spare = recycle(&*self.disk, number, self.last_spare, length)?;
-        Ok(vec![Done::Recycled(spare)])
+        let spare = recycle(&*self.disk, &mut recyclable.name, self.last_spare, length)?;
+        Ok(Done::Recycled(spare))
+    }
+
+    /// Of too many damaged segments the oldest goes.
+    fn drop_kept(&mut self) -> bool {
+        if self.kept.len() <= MAX_KEPT {
+            return false;
+        }
+        let (oldest, bytes) = self.kept.remove(0);
+        match self.disk.remove(&kept_name(oldest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, file = kept_name(oldest), "a damaged segment of before cannot be removed; it counts against max_size until the next start");
+            }
+            _ => self.tell(Done::NotKept(bytes)),
+        }
+        true
     }
 
     /// Ids of sealed segments that the index lacks, one segment at a time.

@@ -24,6 +24,7 @@ use crate::log::format::{BatchBuffer, HEAD_BYTES, Kind, RECORD_ALIGNMENT, framed
 use crate::log::recover::{RecoverError, SKIPPED_SEQUENCES};
 use crate::log::segment::{SpareMaker, segment_bytes};
 use crate::log::writer::{AppendError, Content, Writer};
+use retention::Leftover;
 
 /// With fewer segments retention would take too much at once.
 const LEAST_SEGMENTS: u64 = 4;
@@ -108,7 +109,7 @@ pub(super) struct Log {
     /// The newest segment from before the start, until the first batch.
     former: Option<u64>,
     /// What is in no catalog any more. Its files are used again or go once nobody reads them.
-    leftovers: Vec<Arc<Segment>>,
+    leftovers: Vec<Leftover>,
     /// Whether the leftovers' content was carried into a batch without evidence so far.
     is_carried: bool,
     maker: Option<SpareMaker>,
@@ -154,7 +155,7 @@ impl Log {
             shared: Arc::clone(&shared),
             tail: recovery.tail,
             former,
-            leftovers: recovery.leftovers,
+            leftovers: recovery.leftovers.into_iter().map(Leftover::new).collect(),
             is_carried: false,
             maker: None,
             last_spare: recovered.last_spare,
@@ -380,7 +381,8 @@ impl Log {
             catalog.hold(Arc::new(segment), Summary::new(end));
         }
         let carried = carried.and_then(|carried| catalog.segments.remove(&carried));
-        self.leftovers.extend(carried.map(|held| held.segment));
+        self.leftovers
+            .extend(carried.map(|held| Leftover::new(held.segment)));
         for record in records {
             let Place {
                 topic,

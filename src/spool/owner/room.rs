@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{AppendError, Done, NoSpare, Owner, SpoolUnavailable, ToIndex, Writer};
 use crate::log::format::{BLOCK_BYTES, BatchBuffer, HEAD_BYTES};
-use crate::log::segment::{MIN_SEGMENT_BYTES, Spare, segment_bytes};
+use crate::log::segment::{MIN_SEGMENT_BYTES, Spare, segment_bytes, segment_name};
 use crate::spool::jobs::Recyclable;
 use crate::spool::segments::Segment;
 use crate::spool::shared::Shared;
@@ -154,6 +154,7 @@ impl Room {
         self.recycling += 1;
         shared.jobs.add(|work| {
             work.recyclable.push_back(Recyclable {
+                name: segment_name(segment.number),
                 segment,
                 is_damaged,
                 is_wanted,

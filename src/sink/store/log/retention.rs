@@ -12,6 +12,23 @@ use crate::log::segment::{SpareMaker, recycle, segment_name};
 /// Spares that are kept for later segments: more would be counted against what may be kept.
 pub(super) const MAX_SPARES: usize = 1;
 
+/// The file of a segment that is in no catalog any more.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    segment: Arc<Segment>,
+    /// The file's name, which an attempt that failed may have changed.
+    name: String,
+}
+
+impl Leftover {
+    pub fn new(segment: Arc<Segment>) -> Self {
+        Self {
+            name: segment_name(segment.number),
+            segment,
+        }
+    }
+}
+
 impl Log {
     /// Does one bounded step of what keeps the files within bounds; whether there is more to do.
     ///
@@ -59,7 +76,8 @@ impl Log {
         let horizon = now_ms.saturating_sub(self.limits.retention_ms);
         let dropped = self.shared.change().take_droppable(horizon, is_too_much);
         let is_dropped = dropped.is_some();
-        self.leftovers.extend(dropped.map(|held| held.segment));
+        self.leftovers
+            .extend(dropped.map(|held| Leftover::new(held.segment)));
         is_dropped
     }
 
@@ -74,7 +92,10 @@ impl Log {
             self.writer.active_bytes()
         };
         let spares = self.writer.spares().iter().map(|spare| spare.length);
-        let leftovers = self.leftovers.iter().map(|leftover| leftover.length);
+        let leftovers = self
+            .leftovers
+            .iter()
+            .map(|leftover| leftover.segment.length);
         catalog.file_bytes() + active + spares.chain(leftovers).sum::<u64>()
     }
 
@@ -85,31 +106,28 @@ impl Log {
             return Ok(false);
         }
         // Nobody new can come to hold it.
-        let is_unread = |leftover: &Arc<Segment>| Arc::strong_count(leftover) == 1;
+        let is_unread = |leftover: &Leftover| Arc::strong_count(&leftover.segment) == 1;
         let Some(at) = self.leftovers.iter().position(is_unread) else {
             return Ok(false);
         };
-        let leftover = &self.leftovers[at];
-        let (number, length) = (leftover.number, leftover.length);
-        self.recycle(number, length)?;
-        self.leftovers.swap_remove(at);
-        Ok(true)
-    }
-
-    fn recycle(&mut self, number: u64, length: u64) -> io::Result<()> {
+        let length = self.leftovers[at].segment.length;
         let is_wanted =
             length == self.limits.segment_bytes && self.writer.spares().len() < MAX_SPARES;
-        if is_wanted {
+        let name = &mut self.leftovers[at].name;
+        let freed = if is_wanted {
             self.last_spare += 1;
-            let spare = recycle(&*self.disk, number, self.last_spare, length)?;
-            self.writer.add_spare(spare);
-            return Ok(());
-        }
-        match self.disk.remove(&segment_name(number)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            recycle(&*self.disk, name, self.last_spare, length).map(Some)
+        } else {
+            self.disk.remove(name).map(|()| None)
+        };
+        match freed {
+            Ok(Some(spare)) => self.writer.add_spare(spare),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             // Before the next one goes: what is dropped must not come back with a hole behind it.
-            _ => self.disk.sync_folder(),
+            Ok(None) | Err(_) => self.disk.sync_folder()?,
         }
+        self.leftovers.swap_remove(at);
+        Ok(true)
     }
 
     /// Makes a spare at once, because a batch waits for it.
