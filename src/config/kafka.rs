@@ -41,7 +41,7 @@ pub struct KafkaFile {
     pub publish_timeout: Option<Span>,
     /// The most messages the client holds in memory. Default: 20000.
     pub max_queued_messages: Option<u32>,
-    /// The most bytes of bodies the client holds in memory. Default: `64MiB`.
+    /// The most bytes of bodies the client holds in memory. Default: `128MiB`.
     pub max_queued_bytes: Option<Size>,
     /// Credentials. Default: none.
     pub sasl: Option<SaslFile>,

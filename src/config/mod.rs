@@ -2,6 +2,7 @@
 //! are two types. The first is plain data that mirrors the TOML; the second exists only when
 //! nothing was wrong, and everything that is wrong is said at once.
 
+mod capacity;
 mod certificate;
 pub mod file;
 mod fingerprint;

@@ -13,7 +13,7 @@ use super::problem::Problems;
 use super::settings::{LogSettings, Settings};
 use super::value::{Span, span};
 use super::written::Written;
-use super::{listeners, paths, routes, section, sinks, sources, spool, trace};
+use super::{capacity, listeners, paths, routes, section, sinks, sources, spool, trace};
 use crate::spool::Milestone;
 
 const SECTIONS: [&str; 8] = [
@@ -52,6 +52,7 @@ pub(super) fn settings(
     listeners::check(ingress.listen, admin, problems);
     paths::check_writable(&sinks, &place, writable, problems);
     paths::check_uses(&sinks, &place, problems);
+    capacity::check(&ingress, &place, &sinks, problems);
     routes::check(&sources, &sinks, &routes, problems);
     Some(Settings {
         milestone,

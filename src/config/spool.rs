@@ -21,7 +21,7 @@ const LEAST_MAX_SIZE_BYTES: u64 = 8 << 20;
 pub(super) struct SpoolPlace {
     pub place: Place,
     max_events: u64,
-    max_bytes: u64,
+    pub max_bytes: u64,
 }
 
 /// Writes `spool = "memory"` as the table that it is short for.

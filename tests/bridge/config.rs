@@ -168,6 +168,37 @@ async fn a_spool_too_small_for_its_files_is_refused_with_the_least_size() {
     assert!(said.contains("8MiB"), "{said}");
 }
 
+/// What would be refused or hold its sink up for ever is refused at the start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_that_the_largest_body_does_not_fit_into_is_refused_with_the_least_one() {
+    let sink = |mut setup: Setup, line: &str| {
+        setup.sinks[0].1.push_str(line);
+        setup
+    };
+    let spool = Setup::store().spool("max_size = \"20543KiB\"");
+    let store = sink(Setup::store(), "max_size = \"20543KiB\"\n");
+    let kafka = sink(
+        Setup::kafka("127.0.0.1:1"),
+        "max_queued_bytes = \"16MiB\"\n",
+    );
+    for (setup, section, key, least) in [
+        (spool, "spool", "max_size", "20544KiB"),
+        (store, "sink", "max_size", "20544KiB"),
+        (kafka, "sink", "max_queued_bytes", "16448KiB"),
+    ] {
+        let setup = setup.ingress("max_body = \"16MiB\"");
+        let key = match section {
+            "sink" => format!("sink.{}.{key}", setup.sinks[0].0),
+            section => format!("{section}.{key}"),
+        };
+        let said = refused(&setup, &setup.text()).await;
+        assert_named(&said, &[&key]);
+        for part in ["ingress.max_body", least] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unset_secret_variable_is_named() {
     let setup = Setup::store();

@@ -101,6 +101,28 @@ async fn a_spool_full_of_bytes_refuses_too() {
     assert!(bytes("spool_file_bytes") <= bytes("spool_max_bytes"));
 }
 
+/// Each needs a file of its own size, which goes once it is delivered.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_spool_for_a_body_takes_one_after_the_other() {
+    let setup = Setup::store()
+        .ingress("max_body = \"8MiB\"")
+        .spool("max_size = \"12352KiB\"");
+    let bridge = setup.start().await;
+    for number in 0..6 {
+        let mut body = event("sample.uploaded", &format!("large{number}")).into_bytes();
+        body.resize(8 << 20, b' ');
+        let post = Post::signed(&setup.source, body);
+        eventually("a body of 8 MiB is accepted", async || {
+            let answer = bridge.post(&post).await;
+            if answer.status != 200 {
+                assert_refused(&answer, "spool_full");
+            }
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
 /// Nor does a spool in memory take whatever comes: it has the same bounds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_spool_in_memory_refuses_too() {

@@ -112,7 +112,7 @@ impl Settings {
             linger: Duration::from_millis(10),
             publish_timeout: Duration::from_secs(10),
             max_queued_messages: 20_000,
-            max_queued_bytes: 64 * 1024 * 1024,
+            max_queued_bytes: 128 * 1024 * 1024,
             login: None,
             tls: None,
             properties: Properties::default(),
