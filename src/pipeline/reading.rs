@@ -3,7 +3,7 @@
 //! read past it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -17,6 +17,13 @@ use crate::spool::{Loaded, Record, Spool, SpoolUnavailable};
 
 /// The bytes of records that are asked for at once; a record that is larger comes alone.
 pub(super) const SLICE_BYTES: usize = 8 * 1024 * 1024;
+
+/// While new events come few at a time, they are asked for this often at most: each question, publish
+/// and receipt for one event alone costs as much as for many. After a pause longer than this the next
+/// event is read at once.
+const GATHERING: Duration = Duration::from_millis(5);
+/// So many events at once are not few.
+const MANY: usize = 16;
 
 /// What was read.
 #[derive(Debug)]
@@ -58,6 +65,8 @@ pub(super) struct Reading {
     /// New events have been read up to here.
     through: u64,
     fetching: Option<Fetching>,
+    /// When new events are asked for again, at the earliest.
+    fetch_at: Instant,
     fetch_retry: Retry,
     again: Again,
     loading: Option<Loading>,
@@ -75,6 +84,7 @@ impl Reading {
             spool,
             through: 0,
             fetching: None,
+            fetch_at: Instant::now(),
             fetch_retry: Retry::new(schedule),
             again: Again::default(),
             loading: None,
@@ -163,7 +173,11 @@ impl Reading {
     fn fetch(&mut self, events: usize) {
         self.load_next = true;
         let (spool, sink, after) = (self.spool.clone(), self.sink, self.through);
-        let fetching = async move { spool.fetch(sink, after, events, SLICE_BYTES).await };
+        let fetch_at = self.fetch_at.into();
+        let fetching = async move {
+            tokio::time::sleep_until(fetch_at).await;
+            spool.fetch(sink, after, events, SLICE_BYTES).await
+        };
         self.fetching = Some(fetching.boxed());
     }
 
@@ -175,6 +189,9 @@ impl Reading {
         match fetched {
             Ok(records) => {
                 self.fetch_retry.worked();
+                if records.len() < MANY {
+                    self.fetch_at = Instant::now() + GATHERING;
+                }
                 let sequences = records.iter().map(|record| record.position().sequence);
                 self.through = sequences.fold(self.through, u64::max);
                 Ok(Read::New(records))
