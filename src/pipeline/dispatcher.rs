@@ -35,7 +35,7 @@ use crate::trace::{Tracer, Work};
 
 /// The most bytes of records whose turn it is, those on their way out of the spool included; one that
 /// is larger is held alone.
-const MOST_HELD_BYTES: usize = 32 * 1024 * 1024;
+const MOST_HELD_BYTES: usize = 24 * 1024 * 1024;
 /// Ended publishes handled in one step.
 const STEP_ATTEMPTS: usize = 512;
 

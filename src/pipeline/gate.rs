@@ -8,7 +8,7 @@ use super::reference::{Object, Reference};
 use crate::seeded::{self, Bug};
 
 /// Waiting records are kept in memory up to this many bytes; beyond it they wait on the disk.
-const HELD_BYTES: usize = 16 * 1024 * 1024;
+const HELD_BYTES: usize = 8 * 1024 * 1024;
 
 /// An event whose turn has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -156,10 +156,10 @@ mod tests {
             assert_eq!(enter(&mut gate, sequence, 7, MIB), None);
         }
         assert_eq!(gate.held_bytes, HELD_BYTES);
-        for sequence in 1..=16 {
+        for sequence in 1..=8 {
             assert_eq!(leave(&mut gate, 7), Some(Turn::Held(sequence)));
         }
-        for sequence in 17..=20 {
+        for sequence in 9..=20 {
             let turn = Turn::OnDisk(Reference::of(sequence, 7));
             assert_eq!(leave(&mut gate, 7), Some(turn));
         }

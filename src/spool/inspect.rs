@@ -21,7 +21,7 @@ use crate::name::SinkName;
 /// The most entries of one answer.
 pub const MAX_LISTED: usize = 1000;
 /// Bytes of records that one answer is made from, unless one alone has more.
-const MAX_LISTED_BYTES: usize = 16 << 20;
+const MAX_LISTED_BYTES: usize = 4 << 20;
 
 /// Why an inspection failed.
 #[derive(Debug, thiserror::Error)]

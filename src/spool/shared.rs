@@ -21,7 +21,7 @@ use crate::seeded::{self, Bug};
 
 /// Bytes of the newest records that are kept in memory, so that a sink which keeps up is not read
 /// for.
-const MAX_RECENT_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 16 << 20 };
+const MAX_RECENT_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 8 << 20 };
 
 /// What may be known without the lock.
 #[derive(Debug, Default)]
