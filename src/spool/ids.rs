@@ -1,17 +1,42 @@
 //! The ids of accepted events: those of segments that the index does not have yet, in memory, and
-//! behind them the index. The log decides: an id is known only through a record that was durable,
-//! and a hit counts only if that record was not lost.
+//! behind them the index. An id is known with each body that it came with. The log decides: it is
+//! known only through a record that was durable, and a hit counts only if that record was not lost.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::index::{Entry, IdIndex, Known};
 use crate::event::EventId;
 
 /// Bytes that an id takes in memory, about: twice in tables that are partly empty.
-const BYTES_OF_AN_ID: usize = 112;
+const BYTES_OF_AN_ID: usize = 128;
 /// Beyond so many bytes the ids of the oldest segment are forgotten: the index cannot be written.
 const MAX_BYTES: usize = 64 << 20;
+
+/// Ids in memory, each with the digests of its bodies, and the sequence of each.
+#[derive(Debug, Default)]
+pub(super) struct KnownIds(BTreeMap<(EventId, u64), u64>);
+
+impl KnownIds {
+    /// The bodies that an id is known with.
+    pub fn of(&self, id: EventId) -> impl Iterator<Item = Known> {
+        let bodies = self.0.range((id, 0)..=(id, u64::MAX));
+        bodies.map(|(&(_, digest), &sequence)| Known { digest, sequence })
+    }
+
+    /// An id was accepted, perhaps again.
+    pub fn insert(&mut self, id: EventId, known: Known) {
+        self.0.insert((id, known.digest), known.sequence);
+    }
+
+    /// Forgets what came with this entry, unless it came again since.
+    fn remove(&mut self, entry: &Entry) {
+        let key = (entry.id, entry.digest);
+        if self.0.get(&key) == Some(&entry.sequence) {
+            self.0.remove(&key);
+        }
+    }
+}
 
 /// The ids of one segment.
 #[derive(Debug)]
@@ -25,7 +50,7 @@ struct OfSegment {
 /// The ids.
 #[derive(Debug)]
 pub(super) struct Ids {
-    recent: HashMap<EventId, Known>,
+    recent: KnownIds,
     segments: VecDeque<OfSegment>,
     entries: usize,
     /// The segment whose ids are on their way into the index.
@@ -36,7 +61,7 @@ pub(super) struct Ids {
 impl Ids {
     pub fn new(index: Arc<dyn IdIndex>) -> Self {
         Self {
-            recent: HashMap::new(),
+            recent: KnownIds::default(),
             segments: VecDeque::new(),
             entries: 0,
             indexing: None,
@@ -48,10 +73,13 @@ impl Ids {
         &self.index
     }
 
-    /// What is known of an id. One that the index cannot tell is unknown: a second copy is published.
-    pub fn find(&self, id: EventId) -> Option<Known> {
-        let recent = self.recent.get(&id).copied();
-        recent.or_else(|| self.index.find(id).ok().flatten())
+    /// The bodies that an id is known with, the newest records first; the index is asked for those
+    /// that it alone has. What it cannot tell is unknown: a second copy is published.
+    pub fn find(&self, id: EventId) -> impl Iterator<Item = Known> {
+        let indexed = move || self.index.find(id).unwrap_or_default();
+        self.recent
+            .of(id)
+            .chain(std::iter::once_with(indexed).flatten())
     }
 
     /// A record with this id is durable. Returns how many older ids had to be forgotten.
@@ -122,20 +150,14 @@ impl Ids {
         };
         self.entries -= first.entries.len();
         for entry in &*first.entries {
-            if self
-                .recent
-                .get(&entry.id)
-                .is_some_and(|known| known.sequence == entry.sequence)
-            {
-                self.recent.remove(&entry.id);
-            }
+            self.recent.remove(entry);
         }
         first.entries.len() as u64
     }
 
     /// An event of which nothing was kept: the next copy is a new one.
     pub fn forget(&mut self, id: EventId) {
-        self.recent.remove(&id);
+        self.recent.0.retain(|(known, _), _| *known != id);
         for of in &mut self.segments {
             Arc::make_mut(&mut of.entries).retain(|entry| entry.id != id);
         }

@@ -24,8 +24,11 @@ pub(super) use sqlite::SqliteIndex;
 /// So many ids of each kind [`IdIndex::expire`] looks at in a call, and so many beyond what it adds
 /// [`IdIndex::add`] forgets: a few milliseconds.
 const SLICE: usize = 512;
+/// So many bodies of an id [`IdIndex::find`] tells: others are published again, and a sender that
+/// changes the body of one event again and again makes nobody wait.
+const MAX_BODIES: usize = 64;
 
-/// An id to enter.
+/// An id to enter, with its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub id: EventId,
@@ -37,10 +40,10 @@ pub(super) struct Entry {
     pub accepted_hour: u32,
 }
 
-/// What is known of an id.
+/// A body that an id is known with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Known {
-    /// Of the body it was accepted with last.
+    /// Of the body.
     pub digest: u64,
     /// The sequence it was accepted with last.
     pub sequence: u64,
@@ -59,15 +62,15 @@ pub(super) trait IdIndex: Send + Sync + Debug {
     /// everything was lost.
     fn through(&self) -> u64;
 
-    /// What is known of the id.
+    /// The bodies that the id is known with: at most [`MAX_BODIES`] of them.
     ///
     /// # Errors
     /// When it cannot be told; the id is then to be taken for unknown.
-    fn find(&self, id: EventId) -> Result<Option<Known>, IndexError>;
+    fn find(&self, id: EventId) -> Result<Vec<Known>, IndexError>;
 
     /// Enters ids, all or none, durable on return: from now on it is complete `through` there. An id
-    /// that is known already keeps what came with the highest sequence, so entries may be entered
-    /// again. Returns how many of the oldest ids were forgotten because there are too many.
+    /// with a body that is known already keeps the highest sequence, so entries may be entered again.
+    /// Returns how many of the oldest were forgotten because there are too many.
     ///
     /// # Errors
     /// When nothing was entered. After [`IndexError::Damaged`] begin again behind
@@ -86,7 +89,7 @@ pub(super) trait IdIndex: Send + Sync + Debug {
         is_pending: &dyn Fn(u64) -> bool,
     ) -> Result<Expired, IndexError>;
 
-    /// Forgets an id.
+    /// Forgets an id, whatever its bodies.
     ///
     /// # Errors
     /// As for [`IdIndex::add`].

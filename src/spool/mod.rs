@@ -43,6 +43,8 @@ mod shared;
 #[cfg(test)]
 mod simulation;
 mod state;
+#[cfg(test)]
+mod tests;
 mod waiters;
 
 use std::path::PathBuf;

@@ -28,7 +28,7 @@ use super::replies::ReplyBatches;
 use super::segments::Segment;
 use super::shared::{Inner, Shared};
 use super::state::{SegmentState, Unwritten};
-use crate::event::{EventId, SinkSet};
+use crate::event::SinkSet;
 use crate::log::index::BatchPlace;
 use crate::log::writer::{AppendError, Content, Placed, Writer};
 use crate::seeded::{self, Bug};

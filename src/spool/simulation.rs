@@ -6,7 +6,7 @@
 //! seed, and `HOOKFERRY_TEST_SEED` runs that one alone.
 
 mod bugs;
-mod events;
+pub(super) mod events;
 mod model;
 mod seen;
 mod world;

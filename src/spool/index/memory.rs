@@ -1,12 +1,9 @@
 //! The index of a spool that is kept in memory.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::Bound::{Excluded, Unbounded};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
-
-use super::{Entry, Expired, IdIndex, IndexError, Known, SLICE};
+use super::{Entry, Expired, IdIndex, IndexError, Known, MAX_BODIES, SLICE};
 use crate::event::EventId;
 
 /// An index that lives as long as the program.
@@ -17,16 +14,14 @@ pub(in crate::spool) struct MemoryIndex {
 }
 
 /// What ids are forgotten by, in this order: those with a time by it; then, behind `true` and the
-/// hour of their acceptance, those without.
-type Age = (bool, u32, EventId);
+/// hour of their acceptance, those without. The digest tells bodies of one id apart.
+type Age = (bool, u32, EventId, u64);
 
 #[derive(Debug, Default)]
 struct Ids {
     through: u64,
-    entries: HashMap<EventId, Entry>,
+    entries: BTreeMap<(EventId, u64), Entry>,
     ages: BTreeSet<Age>,
-    /// What the last slices of both kinds ended with, where they were full.
-    looked_at: [Option<Age>; 2],
     #[cfg(test)]
     refuses: bool,
 }
@@ -59,12 +54,8 @@ impl IdIndex for MemoryIndex {
         self.lock().through
     }
 
-    fn find(&self, id: EventId) -> Result<Option<Known>, IndexError> {
-        let ids = self.ids()?;
-        Ok(ids.entries.get(&id).map(|entry| Known {
-            digest: entry.digest,
-            sequence: entry.sequence,
-        }))
+    fn find(&self, id: EventId) -> Result<Vec<Known>, IndexError> {
+        Ok(self.ids()?.of(id).take(MAX_BODIES).collect())
     }
 
     fn add(&self, entries: &[Entry], through: u64) -> Result<u64, IndexError> {
@@ -73,78 +64,85 @@ impl IdIndex for MemoryIndex {
             ids.enter(entry);
         }
         ids.through = ids.through.max(through);
-        let too_many = (ids.ages.len() as u64).saturating_sub(self.max_ids);
+        let too_many = (ids.entries.len() as u64).saturating_sub(self.max_ids);
         for _ in 0..too_many {
-            if let Some((_, _, id)) = ids.ages.pop_first() {
-                ids.entries.remove(&id);
+            if let Some((_, _, id, digest)) = ids.ages.pop_first() {
+                ids.entries.remove(&(id, digest));
             }
         }
         Ok(too_many)
     }
 
-    /// The lock is let go of before `is_pending` is asked, which may wait for others.
+    /// Everything at once, because nothing is read for it; but the lock is let go of before
+    /// `is_pending` is asked, which may wait for others, and now and then for whoever looks up ids.
     fn expire(
         &self,
         before: EventId,
         hour: u32,
         is_pending: &dyn Fn(u64) -> bool,
     ) -> Result<Expired, IndexError> {
-        let (mut old, more) = self.ids()?.next_slice(before, hour);
+        let mut old = self.ids()?.older_than(before, hour);
         old.retain(|entry| !is_pending(entry.sequence));
-        let mut ids = self.ids()?;
-        for entry in old {
-            ids.remove(entry.id);
+        for slice in old.chunks(SLICE) {
+            let mut ids = self.ids()?;
+            slice.iter().for_each(|entry| ids.remove(entry));
         }
-        Ok(Expired { more })
+        Ok(Expired { more: false })
     }
 
     fn remove(&self, id: EventId) -> Result<(), IndexError> {
-        self.ids()?.remove(id);
+        let mut ids = self.ids()?;
+        let entries: Vec<Entry> = ids.entries_of(id).copied().collect();
+        entries.iter().for_each(|entry| ids.remove(entry));
         Ok(())
     }
 }
 
 impl Ids {
+    fn entries_of(&self, id: EventId) -> impl Iterator<Item = &Entry> {
+        let bodies = self.entries.range((id, 0)..=(id, u64::MAX));
+        bodies.map(|(_, entry)| entry)
+    }
+
+    fn of(&self, id: EventId) -> impl Iterator<Item = Known> {
+        self.entries_of(id).map(|entry| Known {
+            digest: entry.digest,
+            sequence: entry.sequence,
+        })
+    }
+
     fn enter(&mut self, entry: &Entry) {
-        let former = self.entries.get(&entry.id);
+        let former = self.entries.get(&(entry.id, entry.digest)).copied();
         if former.is_none_or(|former| former.sequence < entry.sequence) {
-            self.remove(entry.id);
-            self.entries.insert(entry.id, *entry);
+            former.iter().for_each(|former| self.remove(former));
+            self.entries.insert((entry.id, entry.digest), *entry);
             self.ages.insert(age(entry));
         }
     }
 
-    fn remove(&mut self, id: EventId) {
-        if let Some(entry) = self.entries.remove(&id) {
-            self.ages.remove(&age(&entry));
-        }
+    fn remove(&mut self, entry: &Entry) {
+        self.entries.remove(&(entry.id, entry.digest));
+        self.ages.remove(&age(entry));
     }
 
-    /// The entries that the next slice is about, and whether there may be more.
-    fn next_slice(&mut self, before: EventId, hour: u32) -> (Vec<Entry>, bool) {
-        let first = EventId::lower_bound(Timestamp::UNIX_EPOCH);
-        let kinds = [
-            ((false, 0, first), (false, 0, before)),
-            ((true, 0, first), (true, hour, first)),
-        ];
-        let mut old = Vec::new();
-        for (looked_at, (first, end)) in self.looked_at.iter_mut().zip(kinds) {
-            let after = looked_at.unwrap_or(first);
-            let ages = self.ages.range((Excluded(after), Unbounded));
-            let slice: Vec<_> = ages.take_while(|age| **age < end).take(SLICE).collect();
-            *looked_at = slice.get(SLICE - 1).map(|age| **age);
-            old.extend(slice.iter().filter_map(|(_, _, id)| self.entries.get(id)));
-        }
-        (old, self.looked_at.iter().any(Option::is_some))
+    fn older_than(&self, before: EventId, hour: u32) -> Vec<Entry> {
+        let smallest = EventId::from_bytes([0; 16]);
+        let timed = self.ages.range(..(false, 0, before, 0));
+        let untimed = (true, 0, smallest, 0)..(true, hour, smallest, 0);
+        let old = timed.chain(self.ages.range(untimed));
+        old.filter_map(|(_, _, id, digest)| self.entries.get(&(*id, *digest)))
+            .copied()
+            .collect()
     }
 }
 
 fn age(entry: &Entry) -> Age {
-    if entry.id.is_timed() {
-        (false, 0, entry.id)
+    let (is_untimed, hour) = if entry.id.is_timed() {
+        (false, 0)
     } else {
-        (true, entry.accepted_hour, entry.id)
-    }
+        (true, entry.accepted_hour)
+    };
+    (is_untimed, hour, entry.id, entry.digest)
 }
 
 /// What makes it the double of an index on a disk.

@@ -18,44 +18,31 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, Params, Transaction, params};
+use rusqlite::{Connection, Params, Row, params};
 
-use super::{Cause, Entry, Expired, IdIndex, IndexError, Known, SLICE};
+use super::{Entry, Expired, IdIndex, IndexError, Known, MAX_BODIES, SLICE};
 use crate::event::EventId;
 use file::Opened;
 
-const FIND: &str = "SELECT digest, sequence FROM ids WHERE id = ?1";
+const FIND: &str = "SELECT digest, sequence FROM ids WHERE id = ?1 LIMIT ?2";
 const ENTER: &str =
     "INSERT OR IGNORE INTO ids (id, digest, sequence, hour) VALUES (?1, ?2, ?3, ?4)";
 const RENEW: &str =
-    "UPDATE ids SET digest = ?2, sequence = ?3, hour = ?4 WHERE id = ?1 AND sequence < ?3";
+    "UPDATE ids SET sequence = ?3, hour = ?4 WHERE id = ?1 AND digest = ?2 AND sequence < ?3";
 const REMOVE: &str = "DELETE FROM ids WHERE id = ?1";
-const OLD_TIMED: &str =
-    "SELECT id, sequence, 0 FROM ids WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3";
-const OLD_UNTIMED: &str = "SELECT id, sequence, hour FROM ids WHERE (hour, id) > (?1, ?2) AND hour < ?3 ORDER BY hour, id LIMIT ?4";
-const FORGET_TIMED: &str = "DELETE FROM ids WHERE id IN (SELECT id FROM ids WHERE id >= x'000000000001' ORDER BY id LIMIT ?1)";
-const FORGET_UNTIMED: &str = "DELETE FROM ids WHERE id IN (SELECT id FROM ids WHERE hour IS NOT NULL ORDER BY hour, id LIMIT ?1)";
-const SET_STATE: &str = "UPDATE state SET through = ?1, ids = ?2";
-
-/// Every statement: what a file must understand to be ours.
-const STATEMENTS: [&str; 9] = [
-    FIND,
-    ENTER,
-    RENEW,
-    REMOVE,
-    OLD_TIMED,
-    OLD_UNTIMED,
-    FORGET_TIMED,
-    FORGET_UNTIMED,
-    SET_STATE,
-];
+const FORGET: &str = "DELETE FROM ids WHERE id = ?1 AND digest = ?2";
+const OLD_TIMED: &str = "SELECT id, digest, sequence, 0 FROM ids WHERE (id, digest) > (?1, ?2) AND id < ?3 ORDER BY id, digest LIMIT ?4";
+const OLD_UNTIMED: &str = "SELECT id, digest, sequence, hour FROM ids WHERE (hour, id, digest) > (?1, ?2, ?3) AND hour < ?4 ORDER BY hour, id, digest LIMIT ?5";
+const FORGET_TIMED: &str = "DELETE FROM ids WHERE (id, digest) IN (SELECT id, digest FROM ids WHERE id >= x'000000000001' ORDER BY id, digest LIMIT ?1)";
+const FORGET_UNTIMED: &str = "DELETE FROM ids WHERE (id, digest) IN (SELECT id, digest FROM ids WHERE hour IS NOT NULL ORDER BY hour, id, digest LIMIT ?1)";
+const COUNT: &str = "SELECT ids FROM state";
+const ENTERED: &str = "UPDATE state SET through = max(through, ?1), ids = ids + ?2";
+const FORGOTTEN: &str = "UPDATE state SET ids = ids - ?1";
 
 /// An id as the file has it.
 type Key = [u8; 16];
 /// Below it are the ids without a time.
 const FIRST_TIMED: Key = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-/// Nothing is above it.
-const LARGEST: Key = [0xff; 16];
 
 /// The index in a file.
 #[derive(Debug)]
@@ -67,27 +54,33 @@ pub(in crate::spool) struct SqliteIndex {
     through: AtomicU64,
     /// Whether the file was found damaged, and is not made anew yet.
     is_damaged: AtomicBool,
+    /// Both are missing while the file could not be opened or made.
+    reader: Mutex<Option<Reader>>,
+    writer: Mutex<Option<Writer>>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    connection: Connection,
     /// No id is larger.
-    newest: Mutex<Key>,
-    reader: Mutex<Option<Connection>>,
-    writer: Mutex<Writer>,
+    newest: Key,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Writer {
-    /// None while the file could not be opened or made.
-    connection: Option<Connection>,
-    state: State,
+    connection: Connection,
+    /// What the last slices of both kinds ended with, where they were full.
+    timed_after: Option<Old>,
+    untimed_after: Option<Old>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct State {
-    /// What the file says of itself.
-    through: u64,
-    ids: u64,
-    /// What the last slices of both kinds ended with, where they were full.
-    timed_after: Option<Key>,
-    untimed_after: Option<(u32, Key)>,
+/// A row that may be old enough to be forgotten.
+#[derive(Debug, Clone, Copy)]
+struct Old {
+    id: Key,
+    digest: i64,
+    sequence: u64,
+    hour: u32,
 }
 
 impl SqliteIndex {
@@ -102,12 +95,11 @@ impl SqliteIndex {
             max_ids,
             through: 0.into(),
             is_damaged: false.into(),
-            newest: LARGEST.into(),
             reader: None.into(),
-            writer: Writer::default().into(),
+            writer: None.into(),
         };
-        match Opened::at(&index.path, log_next_sequence) {
-            Ok(opened) => index.install(opened, &mut lock(&index.writer)),
+        match index.connect() {
+            Ok(writer) => *lock(&index.writer) = Some(writer),
             Err(error) => tracing::warn!(
                 path = %index.path.display(),
                 cause = error.source().map(tracing::field::display),
@@ -117,106 +109,108 @@ impl SqliteIndex {
         index
     }
 
-    fn install(&self, opened: Opened, writer: &mut Writer) {
-        self.through.store(opened.state.through, Ordering::Release);
-        *writer = Writer {
-            connection: Some(opened.writer),
-            state: opened.state,
+    /// Opens the file, or makes it anew where it was found damaged.
+    fn connect(&self) -> Result<Writer, IndexError> {
+        let opened = if self.is_damaged.load(Ordering::Acquire) {
+            Opened::anew(&self.path)?
+        } else {
+            Opened::at(&self.path, self.log_next_sequence)?
         };
-        let mut reader = lock(&self.reader);
-        *reader = Some(opened.reader);
-        *lock(&self.newest) = opened.newest;
         self.is_damaged.store(false, Ordering::Release);
+        self.through.store(opened.through, Ordering::Release);
+        *lock(&self.reader) = Some(opened.reader);
+        Ok(opened.writer)
     }
 
-    /// Runs a transaction, and makes the file anew where it, or a find before, shows that it must be.
+    /// Lets go of a file that was found damaged. A connection that closes removes files by their
+    /// names, so the new file must not be there before.
+    fn disconnect(&self, reader: &mut Option<Reader>) {
+        self.is_damaged.store(true, Ordering::Release);
+        self.through.store(0, Ordering::Release);
+        *reader = None;
+    }
+
+    /// Does the work, and makes the file anew where it, or a find before, shows that it must be.
     fn write<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>, &mut State) -> rusqlite::Result<T>,
+        work: impl FnOnce(&mut Writer) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
         let mut writer = lock(&self.writer);
-        if self.is_damaged.load(Ordering::Acquire) {
-            return Err(self.renew(&mut writer, "it could not be read".into()));
+        let was_damaged = self.is_damaged.load(Ordering::Acquire);
+        if writer.is_none() && !was_damaged {
+            *writer = Some(self.connect()?);
         }
-        if writer.connection.is_none() {
-            let opened = Opened::at(&self.path, self.log_next_sequence)?;
-            self.install(opened, &mut writer);
-        }
-        match writer.commit(work) {
-            Ok(done) => {
-                self.through.store(writer.state.through, Ordering::Release);
-                Ok(done)
+        let done = match writer.as_mut() {
+            Some(writer) if !was_damaged => work(writer),
+            _ => Err(IndexError::Damaged("it could not be read".into())),
+        };
+        if let Err(IndexError::Damaged(cause)) = &done {
+            if writer.take().is_some() {
+                file::warn(&self.path, cause);
             }
-            Err(IndexError::Damaged(cause)) => Err(self.renew(&mut writer, cause)),
-            Err(error) => Err(error),
+            self.disconnect(&mut lock(&self.reader));
+            *writer = Some(self.connect()?);
         }
+        done
     }
 
-    /// Makes the file anew and returns the error that says so, or the one that it could not be.
-    fn renew(&self, writer: &mut Writer, cause: Cause) -> IndexError {
-        if writer.connection.is_some() {
-            file::warn(&self.path, &cause);
-        }
-        self.is_damaged.store(true, Ordering::Release);
-        *lock(&self.newest) = LARGEST;
-        // Before the new file is there: a connection that closes removes files by their names.
-        drop(lock(&self.reader).take());
-        writer.connection = None;
-        match Opened::anew(&self.path) {
-            Ok(opened) => self.install(opened, writer),
-            Err(error) => return error,
-        }
-        IndexError::Damaged(cause)
+    /// Forgets rows, one statement for each.
+    fn forget<P: Params>(&self, sql: &str, rows: Vec<P>) -> Result<(), IndexError> {
+        self.write(|writer| {
+            let transaction = writer.connection.transaction()?;
+            let mut removed = 0;
+            for row in rows {
+                removed += execute(&transaction, sql, row)?;
+            }
+            execute(&transaction, FORGOTTEN, [removed])?;
+            Ok(transaction.commit()?)
+        })
     }
 }
 
 impl IdIndex for SqliteIndex {
     fn through(&self) -> u64 {
-        if self.is_damaged.load(Ordering::Acquire) {
-            return 0;
-        }
         self.through.load(Ordering::Acquire)
     }
 
-    fn find(&self, id: EventId) -> Result<Option<Known>, IndexError> {
-        if *id.as_bytes() > *lock(&self.newest) {
-            return Ok(None);
-        }
-        let reader = lock(&self.reader);
-        let Some(connection) = reader.as_ref() else {
-            return Err(IndexError::Unavailable("it is not open yet".into()));
+    fn find(&self, id: EventId) -> Result<Vec<Known>, IndexError> {
+        let mut reader = lock(&self.reader);
+        let found = match &*reader {
+            None => return Err(IndexError::Unavailable("it is not open yet".into())),
+            Some(reader) if *id.as_bytes() > reader.newest => return Ok(Vec::new()),
+            Some(reader) => look_up(&reader.connection, id).map_err(IndexError::from),
         };
-        let found = look_up(connection, id).map_err(IndexError::from);
         if matches!(found, Err(IndexError::Damaged(_))) {
-            // Under the reader's lock, so that it is not said of a new file.
-            self.is_damaged.store(true, Ordering::Release);
+            self.disconnect(&mut reader);
         }
         found
     }
 
     fn add(&self, entries: &[Entry], through: u64) -> Result<u64, IndexError> {
-        let newest = entries.iter().map(|entry| *entry.id.as_bytes()).max();
-        self.write(|transaction, state| {
-            if let Some(newest) = newest {
+        self.write(|writer| {
+            let newest = entries.iter().map(|entry| *entry.id.as_bytes()).max();
+            if let (Some(newest), Some(reader)) = (newest, &mut *lock(&self.reader)) {
                 // Before the commit, so that nothing that can be found is passed over.
-                let mut known_newest = lock(&self.newest);
-                *known_newest = newest.max(*known_newest);
+                reader.newest = newest.max(reader.newest);
             }
+            let transaction = writer.connection.transaction()?;
+            let mut new = 0;
             for entry in entries {
-                state.ids += u64::from(enter(transaction, entry)?);
+                new += enter(&transaction, entry)?;
             }
-            let too_many = state
-                .ids
-                .saturating_sub(self.max_ids)
-                .min((entries.len() + SLICE) as u64);
+            execute(&transaction, ENTERED, [through, new])?;
+            let ids: u64 = transaction.query_row(COUNT, [], |row| row.get(0))?;
+            let at_once = (entries.len() + SLICE) as u64;
+            let too_many = ids.saturating_sub(self.max_ids).min(at_once);
             let mut forgotten = 0;
             for oldest in [FORGET_TIMED, FORGET_UNTIMED] {
                 if forgotten < too_many {
-                    forgotten += execute(transaction, oldest, [too_many - forgotten])?;
+                    forgotten += execute(&transaction, oldest, [too_many - forgotten])?;
                 }
             }
-            state.ids = state.ids.saturating_sub(forgotten);
-            state.through = state.through.max(through);
+            execute(&transaction, FORGOTTEN, [forgotten])?;
+            transaction.commit()?;
+            self.through.fetch_max(through, Ordering::AcqRel);
             Ok(forgotten)
         })
     }
@@ -228,103 +222,81 @@ impl IdIndex for SqliteIndex {
         hour: u32,
         is_pending: &dyn Fn(u64) -> bool,
     ) -> Result<Expired, IndexError> {
-        let (mut old, more) =
-            self.write(|transaction, state| next_slice(transaction, state, before, hour))?;
-        old.retain(|(_, sequence, _)| !is_pending(*sequence));
+        let (mut old, more) = self.write(|writer| Ok(writer.next_slice(before, hour)?))?;
+        old.retain(|row| !is_pending(row.sequence));
         if !old.is_empty() {
-            self.write(|transaction, state| {
-                let mut old = old.iter();
-                old.try_for_each(|(id, ..)| forget(transaction, id, state))
-            })?;
+            let rows = old.into_iter().map(|row| (row.id, row.digest));
+            self.forget(FORGET, rows.collect())?;
         }
         Ok(Expired { more })
     }
 
     fn remove(&self, id: EventId) -> Result<(), IndexError> {
-        self.write(|transaction, state| forget(transaction, id.as_bytes(), state))
+        self.forget(REMOVE, vec![[*id.as_bytes()]])
     }
 }
 
 impl Writer {
-    fn commit<T>(
-        &mut self,
-        work: impl FnOnce(&Transaction<'_>, &mut State) -> rusqlite::Result<T>,
-    ) -> Result<T, IndexError> {
-        let Some(connection) = self.connection.as_mut() else {
-            return Err(IndexError::Unavailable("it is not open yet".into()));
+    /// The rows that the next slice is about, and whether there may be more.
+    fn next_slice(&mut self, before: EventId, hour: u32) -> rusqlite::Result<(Vec<Old>, bool)> {
+        let first = |id| Old {
+            id,
+            digest: 0,
+            sequence: 0,
+            hour: 0,
         };
-        let transaction = connection.transaction()?;
-        let mut state = self.state;
-        let done = work(&transaction, &mut state)?;
-        if (state.through, state.ids) != (self.state.through, self.state.ids) {
-            execute(&transaction, SET_STATE, [state.through, state.ids])?;
-        }
-        transaction.commit()?;
-        self.state = state;
-        Ok(done)
+        let after = self.timed_after.unwrap_or(first(FIRST_TIMED));
+        let range = params![after.id, after.digest, before.as_bytes(), SLICE];
+        let mut old = select(&self.connection, OLD_TIMED, range)?;
+        self.timed_after = old.get(SLICE - 1).copied();
+
+        let after = self.untimed_after.unwrap_or(first(Key::default()));
+        let range = params![after.hour, after.id, after.digest, hour, SLICE];
+        let untimed = select(&self.connection, OLD_UNTIMED, range)?;
+        self.untimed_after = untimed.get(SLICE - 1).copied();
+
+        old.extend(untimed);
+        let more = self.timed_after.is_some() || self.untimed_after.is_some();
+        Ok((old, more))
     }
 }
 
-fn look_up(connection: &Connection, id: EventId) -> rusqlite::Result<Option<Known>> {
-    let known = |row: &rusqlite::Row<'_>| {
+fn look_up(connection: &Connection, id: EventId) -> rusqlite::Result<Vec<Known>> {
+    let known = |row: &Row<'_>| {
         Ok(Known {
             digest: row.get::<_, i64>(0)?.cast_unsigned(),
             sequence: row.get(1)?,
         })
     };
     let mut statement = connection.prepare_cached(FIND)?;
-    statement.query_row([id.as_bytes()], known).optional()
+    let rows = statement.query_map(params![id.as_bytes(), MAX_BODIES], known)?;
+    rows.collect()
 }
 
-/// Enters an id; returns whether it is a new one.
-fn enter(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+fn select(connection: &Connection, sql: &str, range: impl Params) -> rusqlite::Result<Vec<Old>> {
+    let old = |row: &Row<'_>| {
+        Ok(Old {
+            id: row.get(0)?,
+            digest: row.get(1)?,
+            sequence: row.get(2)?,
+            hour: row.get(3)?,
+        })
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(range, old)?;
+    rows.collect()
+}
+
+/// Enters an id; returns how many rows are new.
+fn enter(connection: &Connection, entry: &Entry) -> rusqlite::Result<u64> {
     let hour = (!entry.id.is_timed()).then_some(entry.accepted_hour);
     let digest = entry.digest.cast_signed();
     let row = params![entry.id.as_bytes(), digest, entry.sequence, hour];
-    let is_new = execute(connection, ENTER, row)? == 1;
-    if !is_new {
+    let new = execute(connection, ENTER, row)?;
+    if new == 0 {
         execute(connection, RENEW, row)?;
     }
-    Ok(is_new)
-}
-
-fn forget(connection: &Connection, id: &Key, state: &mut State) -> rusqlite::Result<()> {
-    let removed = execute(connection, REMOVE, [id])?;
-    state.ids = state.ids.saturating_sub(removed);
-    Ok(())
-}
-
-/// An id that may be old enough to be forgotten, its sequence, and its hour.
-type Old = (Key, u64, u32);
-
-/// The ids that the next slice is about, and whether there may be more.
-fn next_slice(
-    connection: &Connection,
-    state: &mut State,
-    before: EventId,
-    hour: u32,
-) -> rusqlite::Result<(Vec<Old>, bool)> {
-    let after = state.timed_after.unwrap_or(FIRST_TIMED);
-    let range = params![after, before.as_bytes(), SLICE];
-    let mut old = select(connection, OLD_TIMED, range)?;
-    state.timed_after = old.get(SLICE - 1).map(|(id, ..)| *id);
-
-    let (after_hour, after) = state.untimed_after.unwrap_or_default();
-    let range = params![after_hour, after, hour, SLICE];
-    let untimed = select(connection, OLD_UNTIMED, range)?;
-    state.untimed_after = untimed.get(SLICE - 1).map(|(id, _, hour)| (*hour, *id));
-
-    old.extend(untimed);
-    Ok((
-        old,
-        state.timed_after.is_some() || state.untimed_after.is_some(),
-    ))
-}
-
-fn select(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<Vec<Old>> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    rows.collect()
+    Ok(new)
 }
 
 /// Returns how many rows it changed.

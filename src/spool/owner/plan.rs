@@ -1,19 +1,19 @@
 //! What is to become of the events of one group, decided before anything is written, and the answers
 //! once it is.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
 use super::{
-    Append, Appended, BatchPlace, Entry, EventId, Inner, LetterName, Milestone, Owner, Placed,
-    Record, ReplyBatches, SinkSet, SpoolUnavailable, items,
+    Append, Appended, BatchPlace, Entry, Inner, LetterName, Milestone, Owner, Placed, Record,
+    ReplyBatches, SinkSet, SpoolUnavailable, items,
 };
 use crate::event::Origin;
 use crate::seeded::{self, Bug};
 use crate::spool::Duplicates;
+use crate::spool::ids::KnownIds;
 use crate::spool::index::Known;
 
 /// The most events of one batch: a larger one would only make the first of them wait longer.
@@ -95,7 +95,7 @@ impl Owner {
         let shared = Arc::clone(&self.shared);
         let inner = shared.lock();
         let mut planned = Planned::default();
-        let mut known_here: HashMap<EventId, Known> = HashMap::new();
+        let mut known_here = KnownIds::default();
         let (mut events, mut bytes) = (inner.state.pending_events() + shared.letters.len(), 0);
         let mut sequence = self.writer.next_sequence();
         let most = usize::try_from(self.room.segment_bytes() / PART_OF_SEGMENT)
@@ -110,8 +110,7 @@ impl Owner {
                 break;
             }
             seeded::stumble(Bug::PanicInSpool, append.prepared.event().body());
-            let known = self.known(&inner, &append, &known_here);
-            let plan = match (self.verdict(&append, known), refusal) {
+            let plan = match (self.verdict(&inner, &append, &known_here), refusal) {
                 (Plan::New { .. }, Some(cause)) => Plan::Refused(cause),
                 (Plan::New { .. }, None) if events >= self.settings.limits.max_events => {
                     Plan::Refused(SpoolUnavailable::Full)
@@ -134,49 +133,40 @@ impl Owner {
         planned
     }
 
-    /// What is known of an event's id. A record that was lost does not count.
-    fn known(
-        &self,
-        inner: &Inner,
-        append: &Append,
-        here: &HashMap<EventId, Known>,
-    ) -> Option<Known> {
-        let id = append.prepared.prefix.id;
-        if append.requeued.is_some() {
-            return None;
-        }
-        if seeded::again(Bug::KeepIdOfFailedCommit, id.as_bytes()) {
-            let digest = append.prepared.prefix.digest;
-            return Some(Known {
-                digest,
-                sequence: 0,
-            });
-        }
-        let earlier = || {
-            self.ids
-                .find(id)
-                .filter(|known| !inner.state.is_lost(known.sequence))
-        };
-        here.get(&id).copied().or_else(earlier)
-    }
-
-    fn verdict(&self, append: &Append, known: Option<Known>) -> Plan {
+    /// An event is a duplicate of a record with its id and its body that was not lost; one that is
+    /// backfilled, of any record with its id.
+    fn verdict(&self, inner: &Inner, append: &Append, here: &KnownIds) -> Plan {
+        let (id, digest) = (append.prepared.prefix.id, append.prepared.prefix.digest);
         let new = |is_different| Plan::New {
             sequence: 0,
             is_different,
         };
-        let Some(known) = known else {
+        if append.requeued.is_some() {
             return new(false);
-        };
-        let is_backfill = append.prepared.event().origin() == Origin::Backfill;
-        if known.digest != append.prepared.prefix.digest && !is_backfill {
-            return new(true);
         }
+        if seeded::again(Bug::KeepIdOfFailedCommit, id.as_bytes()) {
+            return self.duplicate_of(0);
+        }
+        let is_backfill = append.prepared.event().origin() == Origin::Backfill;
+        let mut is_different = false;
+        let earlier = self.ids.find(id);
+        let earlier = earlier.filter(|known| !inner.state.is_lost(known.sequence));
+        for known in here.of(id).chain(earlier) {
+            if known.digest == digest || is_backfill {
+                return self.duplicate_of(known.sequence);
+            }
+            is_different = true;
+        }
+        new(is_different)
+    }
+
+    fn duplicate_of(&self, original: u64) -> Plan {
         match self.settings.limits.duplicates {
-            Duplicates::Suppress => Plan::Duplicate {
-                original: known.sequence,
+            Duplicates::Suppress => Plan::Duplicate { original },
+            Duplicates::Forward => Plan::New {
+                sequence: 0,
+                is_different: false,
             },
-            Duplicates::Forward => new(false),
         }
     }
 

@@ -17,7 +17,7 @@ const OBJECTS: usize = 6;
 pub(super) const EVENTS: usize = 120;
 
 /// An event's number and the version of its body.
-pub(super) type Key = (usize, usize);
+pub(in crate::spool) type Key = (usize, usize);
 
 /// Event `number` belongs to object `number % OBJECTS`.
 static POOL: LazyLock<Vec<[Arc<Event>; 2]>> = LazyLock::new(|| {
@@ -36,7 +36,7 @@ static NUMBERS: LazyLock<HashMap<EventId, usize>> = LazyLock::new(|| {
 });
 
 /// One version of an event.
-pub(super) fn event_of((number, version): Key) -> Arc<Event> {
+pub(in crate::spool) fn event_of((number, version): Key) -> Arc<Event> {
     Arc::clone(&POOL[number][version])
 }
 

@@ -38,15 +38,14 @@ pub(super) struct Row {
     is_certain: bool,
 }
 
-/// What is known of an event's id.
-#[derive(Debug, Clone, Copy, Default)]
-struct Id {
-    /// The version that was accepted last.
-    latest: Option<usize>,
+/// Whether the spool knows an event's id with one version of its body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Knowledge {
+    #[default]
+    Unknown,
     /// An attempt was made of which nobody knows the outcome.
-    is_doubtful: bool,
-    /// One version was requeued, and there is another.
-    is_mixed: bool,
+    Doubtful,
+    Known,
 }
 
 /// A record as a start finds it.
@@ -77,7 +76,7 @@ pub(super) struct Model {
     pub rows: BTreeMap<u64, Row>,
     /// What was sent for whom, at any time.
     offered: HashSet<(Key, Names)>,
-    ids: HashMap<usize, Id>,
+    ids: HashMap<usize, [Knowledge; 2]>,
     /// Letters that were perhaps requeued: nobody was answered.
     requeued: Vec<(u64, usize)>,
     /// The highest sequence that was seen.
@@ -127,18 +126,15 @@ impl Model {
 
     /// Nobody will hear what became of an event that was sent.
     pub fn doubt(&mut self, key: Key) {
-        self.ids.entry(key.0).or_default().is_doubtful = true;
+        let known = &mut self.ids.entry(key.0).or_default()[key.1];
+        if *known == Knowledge::Unknown {
+            *known = Knowledge::Doubtful;
+        }
     }
 
     /// Nobody will hear whether this letter was requeued.
     pub fn doubt_requeue(&mut self, letter: (u64, usize)) {
         self.requeued.push(letter);
-    }
-
-    /// A letter is requeued. A start takes the body of the newest record for the one accepted last.
-    pub fn offer_again(&mut self, key: Key, names: Names) {
-        self.offer(key, names);
-        self.ids.entry(key.0).or_default().is_mixed |= self.was_sent((key.0, 1 - key.1));
     }
 
     /// A letter was requeued: its event waits again under another sequence.
@@ -173,28 +169,44 @@ impl Model {
 
     /// Checks an answer against what was answered before, for events that were sent at the spool.
     pub fn answered(&mut self, key: Key, appended: Appended) -> Outcome {
-        let (number, version) = key;
-        let id = self.ids.entry(number).or_default();
         let may_be_lost = self.may_forget_ids || self.is_vague || !self.rotten.is_empty();
-        let is_certain = !id.is_doubtful && !id.is_mixed && !may_be_lost;
-        let known = match id.latest {
-            None => Appended::Accepted,
-            Some(latest) if latest != version => Appended::Different,
-            Some(_) if self.forwards => Appended::Accepted,
-            Some(_) => Appended::Duplicate,
-        };
+        let is_possible = self.possible(key).contains(&appended);
         check(
-            !is_certain || appended == known || appended == Appended::DeadLettered,
-            || format!("{key:?} was answered {appended:?} and is {known:?}"),
+            may_be_lost || is_possible || appended == Appended::DeadLettered,
+            || {
+                format!(
+                    "{key:?} was answered {appended:?} and is {:?}",
+                    self.ids.get(&key.0)
+                )
+            },
         )?;
-        id.latest = Some(version);
-        // Without a record of its own it says nothing of those that are in doubt.
-        id.is_doubtful &= appended == Appended::Duplicate;
+        self.ids.entry(key.0).or_default()[key.1] = Knowledge::Known;
         let mut same = self.rows.values().filter(|row| row.key == key);
         check(
             appended != Appended::Duplicate || same.any(|row| row.lost == 0),
             || format!("{key:?} was answered \"duplicate\" of an event that is nowhere"),
         )
+    }
+
+    /// What may be answered: a duplicate has the id and the body of a record.
+    fn possible(&self, (number, version): Key) -> Vec<Appended> {
+        use Knowledge::{Doubtful, Known, Unknown};
+        let known = self.ids.get(&number).copied().unwrap_or_default();
+        let again = if self.forwards {
+            Appended::Accepted
+        } else {
+            Appended::Duplicate
+        };
+        let first: &[Appended] = match known[1 - version] {
+            Unknown => &[Appended::Accepted],
+            Doubtful => &[Appended::Accepted, Appended::Different],
+            Known => &[Appended::Different],
+        };
+        match known[version] {
+            Unknown => first.to_vec(),
+            Doubtful => [first, &[again]].concat(),
+            Known => vec![again],
+        }
     }
 
     /// A sink is done with a record.

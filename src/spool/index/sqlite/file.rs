@@ -3,23 +3,21 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{FIND, Key, STATEMENTS, State};
+use super::{FIND, Key, Reader, Writer};
 use crate::spool::index::{Cause, IndexError};
 
-/// Marks a file as an index of event ids (`HFID`).
-const APPLICATION_ID: i64 = 0x4846_4944;
-/// The format of the tables.
-const VERSION: i64 = 1;
+/// Marks a file as an index of event ids (`HFI`) whose tables are of this format.
+const FORMAT: i64 = 0x4846_4902;
 
 /// The tables. Only ids without a time have an hour, and are in the index by it. No checksums: a
 /// changed byte can at worst have a second copy published.
 const SCHEMA: &str = "
-CREATE TABLE ids (id BLOB PRIMARY KEY, digest INTEGER NOT NULL, sequence INTEGER NOT NULL, hour INTEGER) WITHOUT ROWID;
+CREATE TABLE ids (id BLOB, digest INTEGER, sequence INTEGER NOT NULL, hour INTEGER, PRIMARY KEY (id, digest)) WITHOUT ROWID;
 CREATE INDEX untimed_by_hour ON ids (hour) WHERE hour IS NOT NULL;
 CREATE TABLE state (through INTEGER NOT NULL, ids INTEGER NOT NULL);
 INSERT INTO state (through, ids) VALUES (0, 0);
@@ -40,11 +38,10 @@ const READER_WAIT: Duration = Duration::from_millis(20);
 /// An open file.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub reader: Connection,
-    pub writer: Connection,
-    pub state: State,
-    /// No id is larger.
-    pub newest: Key,
+    pub reader: Reader,
+    pub writer: Writer,
+    /// What the file says of itself.
+    pub through: u64,
 }
 
 impl Opened {
@@ -67,16 +64,19 @@ impl Opened {
 
     fn existing(path: &Path, log_next_sequence: u64) -> Result<Self, IndexError> {
         let writer = connect(path)?;
-        check_format(&writer)?;
+        let format: i64 = writer.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        if format != FORMAT {
+            let why = "it is no index of event ids, or of another format";
+            return Err(IndexError::Damaged(why.into()));
+        }
         let opened = Self::prepare(path, writer)?;
-        if opened.state.through >= log_next_sequence.max(1) {
-            return Err(unfit("it belongs to another log"));
+        if opened.through >= log_next_sequence.max(1) {
+            return Err(IndexError::Damaged("it belongs to another log".into()));
         }
         // After a failed sync, reading shows what the disk has not got; moved into the file, it is
         // written again before anything is built upon it. Without room for that it waits.
-        let moved = opened
-            .writer
-            .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        let writer = &opened.writer.connection;
+        let moved = writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         match moved.map_err(IndexError::from) {
             Err(error @ (IndexError::Damaged(_) | IndexError::Unavailable(_))) => Err(error),
             _ => Ok(opened),
@@ -85,8 +85,8 @@ impl Opened {
 
     /// Makes a file in the place of whatever is there.
     pub fn anew(path: &Path) -> Result<Self, IndexError> {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            match fs::remove_file(beside(path, suffix)) {
+        for extension in ["db", "db-wal", "db-shm", "db-journal"] {
+            match fs::remove_file(path.with_extension(extension)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
             }
@@ -97,7 +97,7 @@ impl Opened {
         let writer = connect(path)?;
         // One transaction, so a file that was not finished is not ours and is made anew.
         writer.execute_batch(&format!(
-            "BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT"
+            "BEGIN; {SCHEMA} PRAGMA application_id = {FORMAT}; COMMIT"
         ))?;
         if let Some(folder) = path.parent() {
             File::open(folder)?.sync_all()?;
@@ -110,27 +110,24 @@ impl Opened {
         writer.pragma_update(None, "synchronous", "FULL")?;
         writer.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         writer.pragma_update(None, "journal_size_limit", MAX_LOG_BYTES)?;
-        for statement in STATEMENTS {
-            writer.prepare_cached(statement)?;
-        }
-        let state = writer.query_row("SELECT through, ids FROM state", [], |row| {
-            Ok(State {
-                through: row.get(0)?,
-                ids: row.get(1)?,
-                ..State::default()
-            })
-        })?;
-        let newest = "SELECT max(id) FROM ids";
-        let newest: Option<Key> = writer.query_row(newest, [], |row| row.get(0))?;
         let reader = connect(path)?;
         reader.pragma_update(None, "query_only", true)?;
         reader.busy_timeout(READER_WAIT)?;
         reader.prepare_cached(FIND)?;
+        let newest = "SELECT max(id) FROM ids";
+        let newest: Option<Key> = reader.query_row(newest, [], |row| row.get(0))?;
+        let through = "SELECT through FROM state";
         Ok(Self {
-            reader,
-            writer,
-            state,
-            newest: newest.unwrap_or_default(),
+            through: reader.query_row(through, [], |row| row.get(0))?,
+            reader: Reader {
+                connection: reader,
+                newest: newest.unwrap_or_default(),
+            },
+            writer: Writer {
+                connection: writer,
+                timed_after: None,
+                untimed_after: None,
+            },
         })
     }
 }
@@ -143,28 +140,6 @@ fn connect(path: &Path) -> Result<Connection, IndexError> {
     // A page whose cells make no sense is an error at once, not a guess.
     connection.pragma_update(None, "cell_size_check", true)?;
     Ok(connection)
-}
-
-fn check_format(connection: &Connection) -> Result<(), IndexError> {
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    if number("application_id")? != APPLICATION_ID {
-        return Err(unfit("it is no index of event ids"));
-    }
-    if number("user_version")? != VERSION {
-        return Err(unfit("it is of another format"));
-    }
-    Ok(())
-}
-
-/// The file with what SQLite puts behind its name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn unfit(why: &'static str) -> IndexError {
-    IndexError::Damaged(why.into())
 }
 
 /// Says that the file is made anew.

@@ -71,7 +71,7 @@ impl World {
             return;
         };
         Self::tell(|| format!("the letter {name} of {key:?} is requeued"));
-        self.model.offer_again(key, 1 << place);
+        self.model.offer(key, 1 << place);
         let letter_of = (name.sequence, place);
         let prepared = Prepared::again(&letter.record, sink);
         let answer = append(running, prepared, Milestone::Spooled, Some(name));

@@ -1,0 +1,126 @@
+//! What the spool answers to a delivery that comes again, on a real folder and across its index.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::command::{Appended, Milestone};
+use super::record::Prepared;
+use super::replies::Answer;
+use super::simulation::events::event_of;
+use super::*;
+use crate::event::{Event, SinkSet};
+use crate::route::Lane;
+
+/// Two bodies of one event.
+const A: (usize, usize) = (0, 0);
+const B: (usize, usize) = (0, 1);
+
+fn open(place: Place) -> Spool {
+    let limits = Limits {
+        max_events: 1_000,
+        max_bytes: 64 << 20,
+        duplicates: Duplicates::Suppress,
+        window: Duration::from_secs(86_400),
+    };
+    let metrics = Arc::new(Metrics::new().expect("no name twice"));
+    let sinks = [SinkName::parse("store").expect("a slug")];
+    let opened = Spool::open(Settings { place, limits }, &sinks, metrics);
+    opened.expect("it opens").0
+}
+
+fn enqueue(spool: &Spool, event: Arc<Event>) -> oneshot::Receiver<Answer> {
+    let sinks: SinkSet = spool.sinks().iter().map(|(sink, _)| *sink).collect();
+    let prepared = Prepared::of(event, Lane::Typed, sinks);
+    let answer = spool.enqueue(prepared, Milestone::Spooled, None);
+    answer.expect("it is open")
+}
+
+async fn send(spool: &Spool, event: Arc<Event>) -> Appended {
+    let answer = enqueue(spool, event).await;
+    answer.expect("an answer").expect("room")
+}
+
+async fn send_all(spool: &Spool, keys: &[(usize, usize)]) -> Vec<Appended> {
+    let mut answers = Vec::new();
+    for key in keys {
+        answers.push(send(spool, event_of(*key)).await);
+    }
+    answers
+}
+
+/// The event as if somebody had asked the provider for it.
+fn backfilled(key: (usize, usize)) -> Arc<Event> {
+    let event = event_of(key);
+    let mut json = serde_json::to_value(&*event).expect("JSON");
+    json["origin"] = "backfill".into();
+    let read: Event = serde_json::from_value(json).expect("an event");
+    Arc::new(read.with_body(event.body().clone()))
+}
+
+/// Waits until the index has the ids of everything that was written before.
+fn is_indexed(folder: &Path, through: u64) {
+    let connection = Connection::open(folder.join("ids.db")).expect("an index");
+    for _ in 0..1_000 {
+        let found = connection.query_row("SELECT through FROM state", [], |row| row.get(0));
+        if found.is_ok_and(|found: u64| found >= through) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the index is behind {through}");
+}
+
+#[tokio::test]
+async fn a_delivery_is_a_duplicate_of_any_body_that_its_id_came_with() {
+    use Appended::{Accepted, Different, Duplicate};
+    let folder = TempDir::new().expect("a folder");
+    let place = || Place::Folder(folder.path().join("spool"));
+    let spool = open(place());
+    let answers = send_all(&spool, &[A, B, A, B]).await;
+    assert_eq!(answers, [Accepted, Different, Duplicate, Duplicate]);
+    spool.close().await;
+
+    // From the log, and then from the index.
+    let spool = open(place());
+    assert_eq!(send_all(&spool, &[A, B, A]).await, [Duplicate; 3]);
+    is_indexed(&folder.path().join("spool"), 2);
+    assert_eq!(send_all(&spool, &[A, B, A]).await, [Duplicate; 3]);
+    // One body in the index alone, the other in memory.
+    assert_eq!(send_all(&spool, &[(1, 1)]).await, [Accepted]);
+    spool.close().await;
+    let spool = open(place());
+    is_indexed(&folder.path().join("spool"), 3);
+    let answers = send_all(&spool, &[(1, 0), (1, 1), (1, 0)]).await;
+    assert_eq!(answers, [Different, Duplicate, Duplicate]);
+    spool.close().await;
+}
+
+#[tokio::test]
+async fn the_bodies_of_one_group_are_told_apart() {
+    for place in [None, Some(TempDir::new().expect("a folder"))] {
+        let folder = place.as_ref().map(|it| it.path().join("spool"));
+        let spool = open(folder.map_or(Place::Memory, Place::Folder));
+        let answers = [A, B, A, B].map(|key| enqueue(&spool, event_of(key)));
+        let mut outcomes = Vec::new();
+        for answer in answers {
+            outcomes.push(answer.await.expect("an answer").expect("room"));
+        }
+        use Appended::{Accepted, Different, Duplicate};
+        assert_eq!(outcomes, [Accepted, Different, Duplicate, Duplicate]);
+        spool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn backfilled_events_compare_ids_alone() {
+    use Appended::{Accepted, Different, Duplicate};
+    let spool = open(Place::Memory);
+    assert_eq!(send(&spool, backfilled(A)).await, Accepted);
+    assert_eq!(send(&spool, backfilled(B)).await, Duplicate);
+    assert_eq!(send_all(&spool, &[B, A]).await, [Different, Duplicate]);
+    spool.close().await;
+}
