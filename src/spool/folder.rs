@@ -122,7 +122,8 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
     let letters = letters.map_err(|error| io_error(path, error))?;
     let (mut recovered, replayed) = read(&disk, names, &letters, path)?;
     // Letters may outlive their log: none of them is to be taken for one of a new event.
-    let behind_letters = letters.last_sequence().map_or(0, |last| last + 1);
+    let last_letter = letters.names_after(None, usize::MAX).pop();
+    let behind_letters = last_letter.map_or(0, |last| last.sequence + 1);
     let standing = &mut recovered.standing;
     standing.next_sequence = standing.next_sequence.max(behind_letters);
     for unfinished in &recovered.unfinished {
@@ -298,10 +299,9 @@ pub(super) fn look(path: &Path) -> Result<Shared, SpoolError> {
     is_no_file(path)?;
     let io = |error| io_error(path, error);
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk::existing(path).map_err(io)?);
-    let letters = match disk.folder(LETTERS) {
-        Ok(folder) => Letters::open(folder, false).map_err(io)?,
-        Err(_) => Letters::none(Arc::clone(&disk)),
-    };
+    let nothing = |_| -> Arc<dyn Disk> { Arc::new(MemoryDisk::default()) };
+    let letters = disk.folder(LETTERS).unwrap_or_else(nothing);
+    let letters = Letters::open(letters, false).map_err(io)?;
     let (recovered, replayed) = read(&disk, None, &letters, path)?;
     let segments = recovered.segments.values().map(|segment| segment.length);
     let spares = recovered.spares.iter().map(|spare| spare.length);

@@ -2,6 +2,7 @@
 //! by reading its folder and changing nothing. Lists are bounded in bytes and read no bodies unless
 //! they are asked for.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,11 +12,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::folder;
-use super::letters::{Letter, LetterError, LetterName};
+use super::letters::{DAMAGED, Letter, LetterName};
 use super::record::Record;
 use super::shared::Shared;
 use super::{Limits, SpoolError};
-use crate::event::{Content, Event, SinkSet};
+use crate::event::{Content, Event};
 use crate::name::SinkName;
 
 /// The most entries of one answer.
@@ -159,47 +160,34 @@ impl View {
     /// # Errors
     /// When the oldest events cannot be read.
     pub fn overview(&self) -> Result<Overview, InspectionError> {
-        let (sinks, lost, bytes, lost_records) = {
-            let inner = self.shared.lock();
-            let state = &inner.state;
-            let sinks: Vec<(SinkName, u64, Option<u64>)> = state
-                .sinks
-                .iter()
-                .map(|sink| {
-                    let pending = state.pending(sink.index);
-                    (sink.name.clone(), pending.count(), pending.first_from(0))
-                })
-                .collect();
-            (
-                sinks,
-                state.lost_totals.clone(),
-                state.live_bytes(),
-                state.lost_records,
-            )
-        };
-        let overview = |(sink, pending, first): (SinkName, u64, Option<u64>)| {
-            let oldest = first
-                .map(|first| self.records(&[first], 1, false))
-                .transpose()?;
-            let oldest = oldest.and_then(|records| records.into_iter().next());
-            Ok(SinkOverview {
-                pending,
-                dead_letters: self.shared.letters.count(&sink) as u64,
-                lost: lost.get(&sink).copied().unwrap_or(0),
-                oldest_received_at: oldest.map(|record| record.event().received_at()),
-                sink,
-            })
-        };
+        let inner = self.shared.lock();
+        let state = &inner.state;
+        let (mut sinks, mut oldest) = (Vec::new(), Vec::new());
+        for known in &state.sinks {
+            let pending = state.pending(known.index);
+            oldest.push(pending.first_from(0));
+            sinks.push(SinkOverview {
+                pending: pending.count(),
+                dead_letters: self.shared.letters.count(&known.name) as u64,
+                lost: state.lost_totals.get(&known.name).copied().unwrap_or(0),
+                oldest_received_at: None,
+                sink: known.name.clone(),
+            });
+        }
+        let (bytes, lost_records) = (state.live_bytes(), state.lost_records);
+        drop(inner);
+        for (sink, oldest) in sinks.iter_mut().zip(oldest) {
+            let records = self.records(oldest.as_slice(), 1, false)?;
+            let received_at = records.first().map(|record| record.event().received_at());
+            sink.oldest_received_at = received_at;
+        }
         Ok(Overview {
             bytes,
             file_bytes: self.shared.flags.file_bytes.load(Ordering::Relaxed),
             max_bytes: self.limits.map(|limits| limits.max_bytes),
             max_events: self.limits.map(|limits| limits.max_events),
             lost_records,
-            sinks: sinks
-                .into_iter()
-                .map(overview)
-                .collect::<Result<_, InspectionError>>()?,
+            sinks,
         })
     }
 
@@ -258,45 +246,23 @@ impl View {
         limit: usize,
         bodies: bool,
     ) -> Result<Vec<DeadLetter>, InspectionError> {
+        let (mut letters, mut bytes) = (Vec::new(), 0);
         let mut after = after.cloned();
-        loop {
-            let names = self
-                .shared
-                .letters
-                .names_after(after.as_ref(), limit.min(MAX_LISTED));
-            let Some(last) = names.last().cloned() else {
-                return Ok(Vec::new());
+        while letters.len() < limit.min(MAX_LISTED) && bytes < MAX_LISTED_BYTES {
+            let Some(name) = self.shared.letters.names_after(after.as_ref(), 1).pop() else {
+                break;
             };
-            let letters = self.letters(names, bodies)?;
-            if !letters.is_empty() {
-                return Ok(letters);
-            }
-            after = Some(last);
-        }
-    }
-
-    /// The letters of these names that are there, up to a number of bytes.
-    fn letters(
-        &self,
-        names: Vec<LetterName>,
-        bodies: bool,
-    ) -> Result<Vec<DeadLetter>, InspectionError> {
-        let mut letters = Vec::new();
-        let mut bytes = 0;
-        for name in names {
-            let letter = match self.shared.letters.read(&name) {
+            match self.letter(&name) {
                 Ok(letter) => {
                     bytes += letter.record.position().bytes as usize;
-                    described(&letter, bodies)
+                    letters.push(described(letter, bodies));
                 }
-                Err(LetterError::Missing) => continue,
-                Err(LetterError::Damaged) => undescribed(name),
-                Err(error) => return Err(letter_error(&name, &error)),
-            };
-            letters.push(letter);
-            if bytes >= MAX_LISTED_BYTES {
-                break;
+                // It may have left since it was listed.
+                Err(InspectionError::NotFound(_)) => {}
+                Err(InspectionError::Impossible(_)) => letters.push(undescribed(name.clone())),
+                Err(error) => return Err(error),
             }
+            after = Some(name);
         }
         Ok(letters)
     }
@@ -306,16 +272,23 @@ impl View {
     /// # Errors
     /// When there is none of this name.
     pub fn dead_letter(&self, name: &LetterName) -> Result<DeadLetter, InspectionError> {
-        match self.shared.letters.read(name) {
-            Ok(letter) => Ok(described(&letter, true)),
-            Err(LetterError::Damaged) => Ok(undescribed(name.clone())),
-            Err(error) => Err(letter_error(name, &error)),
+        match self.letter(name) {
+            Ok(letter) => Ok(described(letter, true)),
+            Err(InspectionError::Impossible(_)) => Ok(undescribed(name.clone())),
+            Err(error) => Err(error),
         }
     }
 
+    /// A dead letter as it lies on the disk; one that does not check is `Impossible`.
     pub(super) fn letter(&self, name: &LetterName) -> Result<Letter, InspectionError> {
         let read = self.shared.letters.read(name);
-        read.map_err(|error| letter_error(name, &error))
+        read.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => InspectionError::NotFound(format!("dead letter {name}")),
+            ErrorKind::InvalidData => {
+                InspectionError::Impossible(format!("dead letter {name}: {error}"))
+            }
+            _ => InspectionError::Unavailable(error.to_string()),
+        })
     }
 
     fn pending_after(&self, after: u64, limit: usize) -> Vec<u64> {
@@ -351,11 +324,9 @@ impl View {
     fn pending_event(&self, record: &Record, bodies: bool) -> Option<PendingEvent> {
         let sequence = record.position().sequence;
         let inner = self.shared.lock();
-        let waiting: SinkSet = inner.state.waiting_for(sequence);
-        let sinks: Vec<SinkName> = waiting
-            .iter()
-            .map(|sink| inner.state.name_of(sink))
-            .collect();
+        let waiting = inner.state.waiting_for(sequence);
+        let names = waiting.iter().map(|sink| inner.state.name_of(sink));
+        let sinks: Vec<SinkName> = names.collect();
         drop(inner);
         // It may have left since it was read.
         (!sinks.is_empty()).then(|| PendingEvent {
@@ -367,15 +338,16 @@ impl View {
     }
 }
 
-fn described(letter: &Letter, bodies: bool) -> DeadLetter {
+fn described(letter: Letter, bodies: bool) -> DeadLetter {
+    let event = letter.record.event();
     DeadLetter {
-        name: letter.name.clone(),
         sink: letter.name.sink.clone(),
-        reason: letter.reason.clone(),
-        detail: letter.detail.clone(),
+        name: letter.name,
+        reason: letter.reason,
+        detail: letter.detail,
         set_aside_at: Some(letter.set_aside_at),
-        event: Some(letter.record.event().clone()),
-        body: bodies.then(|| Body::of(letter.record.event().body())),
+        event: Some(event.clone()),
+        body: bodies.then(|| Body::of(event.body())),
     }
 }
 
@@ -385,18 +357,10 @@ fn undescribed(name: LetterName) -> DeadLetter {
         sink: name.sink.clone(),
         name,
         reason: "damaged".to_owned(),
-        detail: LetterError::Damaged.to_string(),
+        detail: DAMAGED.to_owned(),
         set_aside_at: None,
         event: None,
         body: None,
-    }
-}
-
-fn letter_error(name: &LetterName, error: &LetterError) -> InspectionError {
-    match error {
-        LetterError::Missing => InspectionError::NotFound(format!("dead letter {name}")),
-        LetterError::Damaged => InspectionError::Impossible(format!("dead letter {name}: {error}")),
-        LetterError::Io(error) => InspectionError::Unavailable(error.to_string()),
     }
 }
 

@@ -17,6 +17,9 @@ use crate::log::disk::{Disk, read_exact_at, write_all_at};
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
 
+/// What is said of a letter whose bytes are not what was written.
+pub(super) const DAMAGED: &str = "the dead letter does not check; look at its file, then drop it";
+
 const MAGIC: &[u8; 8] = b"HFletter";
 const VERSION: u64 = 1;
 /// Magic and checksum.
@@ -82,30 +85,6 @@ pub(super) struct Letter {
     pub record: Arc<Record>,
 }
 
-/// Why a letter cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LetterError {
-    /// There is none of this name.
-    #[error("there is no such dead letter")]
-    Missing,
-    /// Its bytes are not what was written.
-    #[error("the dead letter does not check; look at its file, then drop it")]
-    Damaged,
-    /// What the system says.
-    #[error(transparent)]
-    Io(io::Error),
-}
-
-impl From<io::Error> for LetterError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::Missing,
-            io::ErrorKind::UnexpectedEof => Self::Damaged,
-            _ => Self::Io(error),
-        }
-    }
-}
-
 /// The folder of the dead letters. Names and sizes are kept in memory, what they say on the disk.
 #[derive(Debug)]
 pub(super) struct Letters {
@@ -122,25 +101,16 @@ struct Known {
 }
 
 impl Known {
-    /// Takes one in; whether it is new.
-    fn insert(&mut self, name: LetterName, size: u64) -> bool {
-        let is_new = !self.remove(&name);
-        self.bytes += size;
-        *self.counts.entry(name.sink.clone()).or_default() += 1;
-        self.sizes.insert(name, size);
-        is_new
-    }
-
-    /// Takes one out; whether it was there.
-    fn remove(&mut self, name: &LetterName) -> bool {
-        let Some(size) = self.sizes.remove(name) else {
-            return false;
+    /// Takes one in, with its size, or out; whether it was there.
+    fn set(&mut self, name: LetterName, size: Option<u64>) -> bool {
+        let count = self.counts.entry(name.sink.clone()).or_default();
+        let former = match size {
+            Some(size) => self.sizes.insert(name, size),
+            None => self.sizes.remove(&name),
         };
-        self.bytes -= size;
-        if let Some(count) = self.counts.get_mut(&name.sink) {
-            *count -= 1;
-        }
-        true
+        *count = *count + usize::from(size.is_some()) - usize::from(former.is_some());
+        self.bytes = self.bytes + size.unwrap_or(0) - former.unwrap_or(0);
+        former.is_some()
     }
 }
 
@@ -157,7 +127,7 @@ impl Letters {
             }
             let name = file.strip_suffix(SUFFIX).and_then(|name| name.parse().ok());
             if let Some(name) = name {
-                known.insert(name, disk.open(&file)?.length()?);
+                known.set(name, Some(disk.open(&file)?.length()?));
             }
         }
         Ok(Self {
@@ -166,19 +136,11 @@ impl Letters {
         })
     }
 
-    /// No letters, in a folder that has none.
-    pub fn none(disk: Arc<dyn Disk>) -> Self {
-        Self {
-            disk,
-            known: Mutex::default(),
-        }
-    }
-
-    /// Writes a letter and returns once it is durable; whether it is new.
+    /// Writes a letter and returns once it is durable.
     ///
     /// # Errors
     /// What the system says. It may be there all the same, and writing it again makes no second one.
-    pub fn write(&self, letter: &Letter) -> io::Result<bool> {
+    pub fn write(&self, letter: &Letter) -> io::Result<()> {
         let bytes = letter.encode();
         let file_name = format!("{}{SUFFIX}", letter.name);
         let temporary = format!("{file_name}{TEMPORARY_SUFFIX}");
@@ -195,29 +157,29 @@ impl Letters {
             return Err(error);
         }
         let size = bytes.len() as u64;
-        Ok(self.lock().insert(letter.name.clone(), size))
+        self.lock().set(letter.name.clone(), Some(size));
+        Ok(())
     }
 
     /// Makes sure of a letter that was found: what a start sees need not be on the disk.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn write_again(&self, name: &LetterName) -> Result<(), LetterError> {
-        let letter = self.read(name)?;
-        self.write(&letter)?;
-        Ok(())
+    pub fn write_again(&self, name: &LetterName) -> io::Result<()> {
+        self.write(&self.read(name)?)
     }
 
     /// Reads one.
     ///
     /// # Errors
-    /// When it is not there or does not check.
-    pub fn read(&self, name: &LetterName) -> Result<Letter, LetterError> {
+    /// What the system says; [`io::ErrorKind::InvalidData`] where its bytes are not what was written.
+    pub fn read(&self, name: &LetterName) -> io::Result<Letter> {
         let file = self.disk.open(&format!("{name}{SUFFIX}"))?;
-        let length = usize::try_from(file.length()?).map_err(|_| LetterError::Damaged)?;
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, DAMAGED);
+        let length = usize::try_from(file.length()?).map_err(|_| damaged())?;
         let mut bytes = vec![0; length];
         read_exact_at(&*file, &mut bytes, 0)?;
-        Letter::decode(name, &bytes).ok_or(LetterError::Damaged)
+        Letter::decode(name, &bytes).ok_or_else(damaged)
     }
 
     /// Removes one, durably; whether it was there.
@@ -229,7 +191,7 @@ impl Letters {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => self.disk.sync_folder()?,
         }
-        Ok(self.lock().remove(name))
+        Ok(self.lock().set(name.clone(), None))
     }
 
     /// The names after one, in order, at most so many.
@@ -238,15 +200,6 @@ impl Letters {
         let after = after.map_or(Unbounded, Excluded);
         let names = known.sizes.range((after, Unbounded));
         names.take(limit).map(|(name, _)| name.clone()).collect()
-    }
-
-    /// The highest sequence of an event that was set aside.
-    pub fn last_sequence(&self) -> Option<u64> {
-        self.lock()
-            .sizes
-            .keys()
-            .next_back()
-            .map(|name| name.sequence)
     }
 
     /// How many there are for a sink.
@@ -280,10 +233,8 @@ impl Letter {
         put_bytes(&mut bytes, self.name.sink.as_str().as_bytes());
         put_bytes(&mut bytes, self.reason.as_bytes());
         put_bytes(&mut bytes, self.detail.as_bytes());
-        put(
-            &mut bytes,
-            self.set_aside_at.as_microsecond().cast_unsigned(),
-        );
+        let set_aside_at = self.set_aside_at.as_microsecond();
+        put(&mut bytes, set_aside_at.cast_unsigned());
         put_bytes(&mut bytes, &self.record.encode());
         let crc = crc32c::crc32c(&bytes[HEAD_BYTES..]);
         bytes[8..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
