@@ -28,6 +28,9 @@ const SLICE: usize = 512;
 /// changes the body of one event again and again makes nobody wait.
 const MAX_BODIES: usize = 64;
 
+/// Below it are the ids without a time.
+const FIRST_TIMED: [u8; 16] = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// An id to enter, with its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {

@@ -1,9 +1,9 @@
 //! The index of a spool that is kept in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Entry, Expired, IdIndex, IndexError, Known, MAX_BODIES, SLICE};
+use super::{Entry, Expired, FIRST_TIMED, IdIndex, IndexError, Known, MAX_BODIES, SLICE};
 use crate::event::EventId;
 
 /// An index that lives as long as the program.
@@ -13,15 +13,13 @@ pub(in crate::spool) struct MemoryIndex {
     ids: Mutex<Ids>,
 }
 
-/// What ids are forgotten by, in this order: those with a time by it; then, behind `true` and the
-/// hour of their acceptance, those without. The digest tells bodies of one id apart.
-type Age = (bool, u32, EventId, u64);
+/// An id and the digest of a body that it came with. Ids without a time are the first ones.
+type Key = (EventId, u64);
 
 #[derive(Debug, Default)]
 struct Ids {
     through: u64,
-    entries: BTreeMap<(EventId, u64), Entry>,
-    ages: BTreeSet<Age>,
+    entries: BTreeMap<Key, Entry>,
     #[cfg(test)]
     refuses: bool,
 }
@@ -55,22 +53,33 @@ impl IdIndex for MemoryIndex {
     }
 
     fn find(&self, id: EventId) -> Result<Vec<Known>, IndexError> {
-        Ok(self.ids()?.of(id).take(MAX_BODIES).collect())
+        let ids = self.ids()?;
+        let bodies = ids.entries.range((id, 0)..=(id, u64::MAX));
+        let known = bodies.map(|(_, entry)| Known {
+            digest: entry.digest,
+            sequence: entry.sequence,
+        });
+        Ok(known.take(MAX_BODIES).collect())
     }
 
     fn add(&self, entries: &[Entry], through: u64) -> Result<u64, IndexError> {
         let mut ids = self.ids()?;
         for entry in entries {
-            ids.enter(entry);
-        }
-        ids.through = ids.through.max(through);
-        let too_many = (ids.entries.len() as u64).saturating_sub(self.max_ids);
-        for _ in 0..too_many {
-            if let Some((_, _, id, digest)) = ids.ages.pop_first() {
-                ids.entries.remove(&(id, digest));
+            let known = ids
+                .entries
+                .entry((entry.id, entry.digest))
+                .or_insert(*entry);
+            if known.sequence < entry.sequence {
+                *known = *entry;
             }
         }
-        Ok(too_many)
+        ids.through = ids.through.max(through);
+        let max_ids = usize::try_from(self.max_ids).unwrap_or(usize::MAX);
+        let too_many = ids.entries.len().saturating_sub(max_ids);
+        for oldest in ids.oldest(too_many) {
+            ids.entries.remove(&oldest);
+        }
+        Ok(too_many as u64)
     }
 
     /// Everything at once, because nothing is read for it; but the lock is let go of before
@@ -85,64 +94,45 @@ impl IdIndex for MemoryIndex {
         old.retain(|entry| !is_pending(entry.sequence));
         for slice in old.chunks(SLICE) {
             let mut ids = self.ids()?;
-            slice.iter().for_each(|entry| ids.remove(entry));
+            for entry in slice {
+                ids.entries.remove(&(entry.id, entry.digest));
+            }
         }
         Ok(Expired { more: false })
     }
 
     fn remove(&self, id: EventId) -> Result<(), IndexError> {
         let mut ids = self.ids()?;
-        let entries: Vec<Entry> = ids.entries_of(id).copied().collect();
-        entries.iter().for_each(|entry| ids.remove(entry));
+        while let Some((&key, _)) = ids.entries.range((id, 0)..=(id, u64::MAX)).next() {
+            ids.entries.remove(&key);
+        }
         Ok(())
     }
 }
 
 impl Ids {
-    fn entries_of(&self, id: EventId) -> impl Iterator<Item = &Entry> {
-        let bodies = self.entries.range((id, 0)..=(id, u64::MAX));
-        bodies.map(|(_, entry)| entry)
-    }
-
-    fn of(&self, id: EventId) -> impl Iterator<Item = Known> {
-        self.entries_of(id).map(|entry| Known {
-            digest: entry.digest,
-            sequence: entry.sequence,
-        })
-    }
-
-    fn enter(&mut self, entry: &Entry) {
-        let former = self.entries.get(&(entry.id, entry.digest)).copied();
-        if former.is_none_or(|former| former.sequence < entry.sequence) {
-            former.iter().for_each(|former| self.remove(former));
-            self.entries.insert((entry.id, entry.digest), *entry);
-            self.ages.insert(age(entry));
+    /// So many that are forgotten first: those with a time by it, then the others by their hours.
+    fn oldest(&self, count: usize) -> Vec<Key> {
+        let first_timed = (EventId::from_bytes(FIRST_TIMED), 0);
+        let timed = self.entries.range(first_timed..).take(count);
+        let mut oldest: Vec<Key> = timed.map(|(key, _)| *key).collect();
+        if oldest.len() < count {
+            let untimed = self.entries.range(..first_timed);
+            let mut untimed: Vec<(&Key, &Entry)> = untimed.collect();
+            untimed.sort_by_key(|(_, entry)| entry.accepted_hour);
+            let untimed = untimed.into_iter().map(|(key, _)| *key);
+            oldest.extend(untimed.take(count - oldest.len()));
         }
+        oldest
     }
 
-    fn remove(&mut self, entry: &Entry) {
-        self.entries.remove(&(entry.id, entry.digest));
-        self.ages.remove(&age(entry));
-    }
-
+    /// Looks at all without a time, which are few: they are deliveries that could not be read.
     fn older_than(&self, before: EventId, hour: u32) -> Vec<Entry> {
-        let smallest = EventId::from_bytes([0; 16]);
-        let timed = self.ages.range(..(false, 0, before, 0));
-        let untimed = (true, 0, smallest, 0)..(true, hour, smallest, 0);
-        let old = timed.chain(self.ages.range(untimed));
-        old.filter_map(|(_, _, id, digest)| self.entries.get(&(*id, *digest)))
-            .copied()
-            .collect()
+        let all = self.entries.values();
+        let first = all.take_while(|entry| !entry.id.is_timed() || entry.id < before);
+        let old = first.filter(|entry| entry.id.is_timed() || entry.accepted_hour < hour);
+        old.copied().collect()
     }
-}
-
-fn age(entry: &Entry) -> Age {
-    let (is_untimed, hour) = if entry.id.is_timed() {
-        (false, 0)
-    } else {
-        (true, entry.accepted_hour)
-    };
-    (is_untimed, hour, entry.id, entry.digest)
 }
 
 /// What makes it the double of an index on a disk.
@@ -152,7 +142,6 @@ impl MemoryIndex {
     pub fn lose_after(&self, sequence: u64) {
         let mut ids = self.lock();
         ids.entries.retain(|_, entry| entry.sequence <= sequence);
-        ids.ages = ids.entries.values().map(age).collect();
         ids.through = ids.through.min(sequence);
     }
 

@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Params, Row, params};
 
-use super::{Entry, Expired, IdIndex, IndexError, Known, MAX_BODIES, SLICE};
+use super::{Entry, Expired, FIRST_TIMED, IdIndex, IndexError, Known, MAX_BODIES, SLICE};
 use crate::event::EventId;
 use file::Opened;
 
@@ -31,8 +31,8 @@ const RENEW: &str =
     "UPDATE ids SET sequence = ?3, hour = ?4 WHERE id = ?1 AND digest = ?2 AND sequence < ?3";
 const REMOVE: &str = "DELETE FROM ids WHERE id = ?1";
 const FORGET: &str = "DELETE FROM ids WHERE id = ?1 AND digest = ?2";
-const OLD_TIMED: &str = "SELECT id, digest, sequence, 0 FROM ids WHERE (id, digest) > (?1, ?2) AND id < ?3 ORDER BY id, digest LIMIT ?4";
-const OLD_UNTIMED: &str = "SELECT id, digest, sequence, hour FROM ids WHERE (hour, id, digest) > (?1, ?2, ?3) AND hour < ?4 ORDER BY hour, id, digest LIMIT ?5";
+const OLD_TIMED: &str = "SELECT id, digest, sequence, 0 FROM ids WHERE (id, digest) > (?2, ?3) AND id < ?4 ORDER BY id, digest LIMIT ?6";
+const OLD_UNTIMED: &str = "SELECT id, digest, sequence, hour FROM ids WHERE (hour, id, digest) > (?1, ?2, ?3) AND hour < ?5 ORDER BY hour, id, digest LIMIT ?6";
 const FORGET_TIMED: &str = "DELETE FROM ids WHERE (id, digest) IN (SELECT id, digest FROM ids WHERE id >= x'000000000001' ORDER BY id, digest LIMIT ?1)";
 const FORGET_UNTIMED: &str = "DELETE FROM ids WHERE (id, digest) IN (SELECT id, digest FROM ids WHERE hour IS NOT NULL ORDER BY hour, id, digest LIMIT ?1)";
 const COUNT: &str = "SELECT ids FROM state";
@@ -41,8 +41,9 @@ const FORGOTTEN: &str = "UPDATE state SET ids = ids - ?1";
 
 /// An id as the file has it.
 type Key = [u8; 16];
-/// Below it are the ids without a time.
-const FIRST_TIMED: Key = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// What of a row is asked for where it may be old enough to be forgotten: its key, its sequence, and
+/// its hour.
+type Old = (Key, i64, u64, u32);
 
 /// The index in a file.
 #[derive(Debug)]
@@ -70,17 +71,7 @@ struct Reader {
 struct Writer {
     connection: Connection,
     /// What the last slices of both kinds ended with, where they were full.
-    timed_after: Option<Old>,
-    untimed_after: Option<Old>,
-}
-
-/// A row that may be old enough to be forgotten.
-#[derive(Debug, Clone, Copy)]
-struct Old {
-    id: Key,
-    digest: i64,
-    sequence: u64,
-    hour: u32,
+    looked_at: [Option<Old>; 2],
 }
 
 impl SqliteIndex {
@@ -178,12 +169,17 @@ impl IdIndex for SqliteIndex {
         let found = match &*reader {
             None => return Err(IndexError::Unavailable("it is not open yet".into())),
             Some(reader) if *id.as_bytes() > reader.newest => return Ok(Vec::new()),
-            Some(reader) => look_up(&reader.connection, id).map_err(IndexError::from),
+            Some(reader) => select(&reader.connection, FIND, params![id.as_bytes(), MAX_BODIES]),
         };
+        let found = found.map_err(IndexError::from);
         if matches!(found, Err(IndexError::Damaged(_))) {
             self.disconnect(&mut reader);
         }
-        found
+        let known = |(digest, sequence): (i64, u64)| Known {
+            digest: digest.cast_unsigned(),
+            sequence,
+        };
+        Ok(found?.into_iter().map(known).collect())
     }
 
     fn add(&self, entries: &[Entry], through: u64) -> Result<u64, IndexError> {
@@ -223,9 +219,9 @@ impl IdIndex for SqliteIndex {
         is_pending: &dyn Fn(u64) -> bool,
     ) -> Result<Expired, IndexError> {
         let (mut old, more) = self.write(|writer| Ok(writer.next_slice(before, hour)?))?;
-        old.retain(|row| !is_pending(row.sequence));
+        old.retain(|(_, _, sequence, _)| !is_pending(*sequence));
         if !old.is_empty() {
-            let rows = old.into_iter().map(|row| (row.id, row.digest));
+            let rows = old.into_iter().map(|(id, digest, ..)| (id, digest));
             self.forget(FORGET, rows.collect())?;
         }
         Ok(Expired { more })
@@ -239,51 +235,25 @@ impl IdIndex for SqliteIndex {
 impl Writer {
     /// The rows that the next slice is about, and whether there may be more.
     fn next_slice(&mut self, before: EventId, hour: u32) -> rusqlite::Result<(Vec<Old>, bool)> {
-        let first = |id| Old {
-            id,
-            digest: 0,
-            sequence: 0,
-            hour: 0,
-        };
-        let after = self.timed_after.unwrap_or(first(FIRST_TIMED));
-        let range = params![after.id, after.digest, before.as_bytes(), SLICE];
-        let mut old = select(&self.connection, OLD_TIMED, range)?;
-        self.timed_after = old.get(SLICE - 1).copied();
-
-        let after = self.untimed_after.unwrap_or(first(Key::default()));
-        let range = params![after.hour, after.id, after.digest, hour, SLICE];
-        let untimed = select(&self.connection, OLD_UNTIMED, range)?;
-        self.untimed_after = untimed.get(SLICE - 1).copied();
-
-        old.extend(untimed);
-        let more = self.timed_after.is_some() || self.untimed_after.is_some();
-        Ok((old, more))
+        let kinds = [(OLD_TIMED, FIRST_TIMED), (OLD_UNTIMED, Key::default())];
+        let mut all = Vec::new();
+        for ((sql, first), looked_at) in kinds.into_iter().zip(&mut self.looked_at) {
+            let (id, digest, _, of_hour) = looked_at.unwrap_or((first, i64::MIN, 0, 0));
+            let range = params![of_hour, id, digest, before.as_bytes(), hour, SLICE];
+            let old: Vec<Old> = select(&self.connection, sql, range)?;
+            *looked_at = old.get(SLICE - 1).copied();
+            all.extend(old);
+        }
+        Ok((all, self.looked_at.iter().any(Option::is_some)))
     }
 }
 
-fn look_up(connection: &Connection, id: EventId) -> rusqlite::Result<Vec<Known>> {
-    let known = |row: &Row<'_>| {
-        Ok(Known {
-            digest: row.get::<_, i64>(0)?.cast_unsigned(),
-            sequence: row.get(1)?,
-        })
-    };
-    let mut statement = connection.prepare_cached(FIND)?;
-    let rows = statement.query_map(params![id.as_bytes(), MAX_BODIES], known)?;
-    rows.collect()
-}
-
-fn select(connection: &Connection, sql: &str, range: impl Params) -> rusqlite::Result<Vec<Old>> {
-    let old = |row: &Row<'_>| {
-        Ok(Old {
-            id: row.get(0)?,
-            digest: row.get(1)?,
-            sequence: row.get(2)?,
-            hour: row.get(3)?,
-        })
-    };
+fn select<T>(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<Vec<T>>
+where
+    T: for<'a> TryFrom<&'a Row<'a>, Error = rusqlite::Error>,
+{
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(range, old)?;
+    let rows = statement.query_map(params, |row| T::try_from(row))?;
     rows.collect()
 }
 

@@ -125,8 +125,7 @@ impl Opened {
             },
             writer: Writer {
                 connection: writer,
-                timed_after: None,
-                untimed_after: None,
+                looked_at: [None; 2],
             },
         })
     }
