@@ -2,6 +2,7 @@
 //! by reading its folder and changing nothing. Lists are bounded in bytes and read no bodies unless
 //! they are asked for.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -205,21 +206,17 @@ impl View {
         let mut after = after;
         loop {
             let sequences = self.pending_after(after, limit.min(MAX_LISTED));
-            let Some(last) = sequences.last().copied() else {
-                return Ok(Vec::new());
-            };
             let records = self.records(&sequences, MAX_LISTED_BYTES, bodies)?;
-            let events: Vec<PendingEvent> = records
+            let events = records
                 .iter()
-                .filter_map(|record| self.pending_event(record, bodies))
-                .collect();
-            if !events.is_empty() {
+                .filter_map(|it| self.pending_event(it, bodies));
+            let events: Vec<PendingEvent> = events.collect();
+            let Some(last) = sequences.last().filter(|_| events.is_empty()) else {
                 return Ok(events);
-            }
+            };
             // All of them have left since; those behind have not been read yet.
-            after = records
-                .last()
-                .map_or(last, |record| record.position().sequence);
+            let last_read = records.last().map(|record| record.position().sequence);
+            after = last_read.unwrap_or(*last);
         }
     }
 
@@ -252,14 +249,13 @@ impl View {
             let Some(name) = self.shared.letters.names_after(after.as_ref(), 1).pop() else {
                 break;
             };
-            match self.letter(&name) {
-                Ok(letter) => {
-                    bytes += letter.record.position().bytes as usize;
-                    letters.push(described(letter, bodies));
+            match self.described(&name, bodies) {
+                Ok((letter, size)) => {
+                    bytes += size;
+                    letters.push(letter);
                 }
-                // It may have left since it was listed.
+                // It has left since it was listed.
                 Err(InspectionError::NotFound(_)) => {}
-                Err(InspectionError::Impossible(_)) => letters.push(undescribed(name.clone())),
                 Err(error) => return Err(error),
             }
             after = Some(name);
@@ -272,11 +268,31 @@ impl View {
     /// # Errors
     /// When there is none of this name.
     pub fn dead_letter(&self, name: &LetterName) -> Result<DeadLetter, InspectionError> {
-        match self.letter(name) {
-            Ok(letter) => Ok(described(letter, true)),
-            Err(InspectionError::Impossible(_)) => Ok(undescribed(name.clone())),
-            Err(error) => Err(error),
-        }
+        Ok(self.described(name, true)?.0)
+    }
+
+    /// What a letter says, and the bytes of its record; of one that does not check, that it does not.
+    fn described(
+        &self,
+        name: &LetterName,
+        bodies: bool,
+    ) -> Result<(DeadLetter, usize), InspectionError> {
+        let letter = match self.letter(name) {
+            Err(InspectionError::Impossible(_)) => None,
+            letter => Some(letter?),
+        };
+        let event = letter.as_ref().map(|letter| letter.record.event());
+        let size = letter.as_ref().map(|letter| letter.record.position().bytes);
+        let described = DeadLetter {
+            name: name.clone(),
+            sink: name.sink.clone(),
+            event: event.cloned(),
+            body: event.filter(|_| bodies).map(|it| Body::of(it.body())),
+            set_aside_at: letter.as_ref().map(|letter| letter.set_aside_at),
+            reason: letter.as_ref().map_or("damaged", |it| &it.reason).into(),
+            detail: letter.as_ref().map_or(DAMAGED, |it| &it.detail).into(),
+        };
+        Ok((described, size.unwrap_or(0) as usize))
     }
 
     /// A dead letter as it lies on the disk; one that does not check is `Impossible`.
@@ -295,16 +311,11 @@ impl View {
         let inner = self.shared.lock();
         let state = &inner.state;
         let of_sinks = state.sinks.iter().flat_map(|sink| {
-            state
-                .pending(sink.index)
-                .iter_from(after.saturating_add(1))
-                .take(limit)
+            let pending = state.pending(sink.index);
+            pending.iter_from(after.saturating_add(1)).take(limit)
         });
-        let mut sequences: Vec<u64> = of_sinks.collect();
-        sequences.sort_unstable();
-        sequences.dedup();
-        sequences.truncate(limit);
-        sequences
+        let sequences: BTreeSet<u64> = of_sinks.collect();
+        sequences.into_iter().take(limit).collect()
     }
 
     fn records(
@@ -335,32 +346,6 @@ impl View {
             event: record.event().clone(),
             body: bodies.then(|| Body::of(record.event().body())),
         })
-    }
-}
-
-fn described(letter: Letter, bodies: bool) -> DeadLetter {
-    let event = letter.record.event();
-    DeadLetter {
-        sink: letter.name.sink.clone(),
-        name: letter.name,
-        reason: letter.reason,
-        detail: letter.detail,
-        set_aside_at: Some(letter.set_aside_at),
-        event: Some(event.clone()),
-        body: bodies.then(|| Body::of(event.body())),
-    }
-}
-
-/// A letter whose file does not check.
-fn undescribed(name: LetterName) -> DeadLetter {
-    DeadLetter {
-        sink: name.sink.clone(),
-        name,
-        reason: "damaged".to_owned(),
-        detail: DAMAGED.to_owned(),
-        set_aside_at: None,
-        event: None,
-        body: None,
     }
 }
 
