@@ -1,17 +1,13 @@
 //! A disk in memory, for a spool that is configured to live there: nothing on it outlives the
 //! process, so it has nothing to sync.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::io;
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{Disk, File};
-
-/// A file grows by blocks of this many bytes: large enough that a group commit touches few of them,
-/// small enough that a file with one event costs little.
-const BLOCK: usize = 64 * 1024;
 
 /// A folder in memory. A file's memory is freed once its name and its last handle are gone.
 #[derive(Debug, Default)]
@@ -44,7 +40,7 @@ impl Disk for MemoryDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let file = Arc::clone(self.names().files.entry(name.to_owned()).or_default());
-        file.empty();
+        *file.bytes_mut() = Vec::new();
         Ok(file)
     }
 
@@ -89,32 +85,17 @@ impl Disk for MemoryDisk {
     }
 }
 
-/// A file in memory.
+/// A file in memory: it grows as it is written, and what was left out in between is zeros.
 #[derive(Default)]
-struct MemoryFile {
-    contents: RwLock<Contents>,
-}
-
-#[derive(Default)]
-struct Contents {
-    length: u64,
-    /// By their number in the file; one that was never written is missing, and reads as zeros.
-    blocks: BTreeMap<u64, Box<[u8]>>,
-}
-
-/// The block that holds a byte of a file, and the byte's place in it.
-fn place(offset: u64) -> (u64, usize) {
-    let block = BLOCK as u64;
-    (offset / block, (offset % block) as usize)
-}
+struct MemoryFile(RwLock<Vec<u8>>);
 
 impl MemoryFile {
-    fn empty(&self) {
-        let mut contents = self
-            .contents
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *contents = Contents::default();
+    fn bytes(&self) -> RwLockReadGuard<'_, Vec<u8>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bytes_mut(&self) -> RwLockWriteGuard<'_, Vec<u8>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,49 +108,29 @@ impl Debug for MemoryFile {
 
 impl File for MemoryFile {
     fn length(&self) -> io::Result<u64> {
-        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(contents.length)
+        Ok(self.bytes().len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
-        let there = contents.length.saturating_sub(offset);
-        let count = usize::try_from(there).map_or(buffer.len(), |there| there.min(buffer.len()));
-        let mut done = 0;
-        while done < count {
-            let (number, start) = place(offset + done as u64);
-            let part = &mut buffer[done..count.min(done + BLOCK - start)];
-            match contents.blocks.get(&number) {
-                Some(block) => part.copy_from_slice(&block[start..start + part.len()]),
-                None => part.fill(0),
-            }
-            done += part.len();
-        }
+        let bytes = self.bytes();
+        let from = usize::try_from(offset).ok();
+        let there = from.and_then(|from| bytes.get(from..)).unwrap_or_default();
+        let count = there.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&there[..count]);
         Ok(count)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
-        let end = offset
-            .checked_add(data.len() as u64)
-            .ok_or(io::ErrorKind::FileTooLarge)?;
-        let mut contents = self
-            .contents
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut done = 0;
-        while done < data.len() {
-            let (number, start) = place(offset + done as u64);
-            let part = &data[done..data.len().min(done + BLOCK - start)];
-            let block = contents
-                .blocks
-                .entry(number)
-                .or_insert_with(|| vec![0; BLOCK].into_boxed_slice());
-            block[start..start + part.len()].copy_from_slice(part);
-            done += part.len();
+        let from = usize::try_from(offset).ok();
+        let end = from.and_then(|from| from.checked_add(data.len()));
+        let (Some(from), Some(end)) = (from, end) else {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
+        let mut bytes = self.bytes_mut();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
         }
-        if !data.is_empty() {
-            contents.length = contents.length.max(end);
-        }
+        bytes[from..end].copy_from_slice(data);
         Ok(data.len())
     }
 
@@ -187,6 +148,8 @@ impl File for MemoryFile {
 mod tests {
     use super::*;
     use crate::log::disk::{read_exact_at, write_all_at};
+
+    const BLOCK: usize = 64 * 1024;
 
     #[test]
     fn a_file_grows_as_it_is_written_and_holes_are_zeros() -> io::Result<()> {
