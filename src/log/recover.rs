@@ -10,10 +10,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::disk::{Disk, File, NamedFile};
+use super::disk::{Disk, File, NamedFile, read_up_to_end};
 use super::format::{BLOCK_BYTES, Header, HeaderError, Kind, SegmentEnd};
 use super::scan::{Batch, Scan, Segment, salt_of_heads};
-use super::segment::{Named, Spare, segment_name};
+use super::segment::{Named, Spare};
 use super::writer::{Standing, alignment};
 use crate::seeded::{self, Bug};
 
@@ -76,8 +76,6 @@ pub struct Scanned {
     pub bytes: Vec<u8>,
     /// What they say.
     pub scan: Scan,
-    /// What a later segment says of its end.
-    pub end: Option<SegmentEnd>,
 }
 
 /// The files of a log and where it ends.
@@ -134,7 +132,7 @@ impl Recovered {
         };
         Self::check_names(&*recovered.disk, known)?;
         recovered.list()?;
-        recovered.find_replay()?;
+        recovered.find_replay();
         Ok(recovered)
     }
 
@@ -153,17 +151,11 @@ impl Recovered {
     }
 
     /// Hands over each segment to be replayed, oldest first.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn scanned(&mut self, mut each: impl FnMut(&Scanned)) -> Result<(), RecoverError> {
+    pub fn scanned(&mut self, mut each: impl FnMut(&Scanned)) {
         for (number, end) in self.replay.clone() {
-            match self.newest.take_if(|newest| newest.number == number) {
-                Some(newest) => each(&newest),
-                None => each(&self.scan(number, end)?),
-            }
+            let newest = self.newest.take_if(|newest| newest.number == number);
+            each(&newest.unwrap_or_else(|| self.scan(number, end)));
         }
-        Ok(())
     }
 
     fn list(&mut self) -> Result<(), RecoverError> {
@@ -248,102 +240,80 @@ impl Recovered {
     }
 
     /// Goes back from the newest segment with a batch to the newest whole snapshot.
-    fn find_replay(&mut self) -> Result<(), RecoverError> {
-        let Some(newest) = self.find_newest()? else {
-            return Ok(());
+    fn find_replay(&mut self) {
+        // One with a batch that was acknowledged, or may have been.
+        let mut scanned = self.segments.keys().rev().map(|it| self.scan(*it, None));
+        let Some(mut this) = scanned.find(|it| !it.scan.batches.is_empty()) else {
+            return;
         };
-        self.note_end(&newest);
-        let mut next = Some((newest.number, newest.end));
-        let mut scanned = Some(newest);
-        while let Some((number, end)) = next {
-            let this = match scanned.take() {
-                Some(scanned) => scanned,
-                None => self.scan(number, end)?,
-            };
-            self.replay.insert(0, (number, end));
-            self.has_snapshot = this.scan.batches.iter().any(is_whole_snapshot);
-            let previous = previous_of(&this.scan);
-            if self.newest.is_none() {
-                self.newest = Some(this);
-            }
-            let is_there = |it: &SegmentEnd| self.segments.contains_key(&it.segment);
-            next = previous
-                .filter(|previous| !self.has_snapshot && is_there(previous))
-                .map(|previous| (previous.segment, Some(previous)));
+        self.note_end(&this);
+        let mut end = None;
+        loop {
+            self.replay.insert(0, (this.number, end));
+            self.has_snapshot = this.scan.batches.iter().any(|batch| {
+                batch.items.is_some() && batch.head.is_some_and(|head| head.is_snapshot)
+            });
+            end = previous_of(&this.scan)
+                .filter(|it| !self.has_snapshot && self.segments.contains_key(&it.segment));
+            self.newest.get_or_insert(this);
+            let Some(previous) = end else { return };
+            this = self.scan(previous.segment, end);
         }
-        Ok(())
     }
 
-    /// The newest segment that has a batch which was acknowledged, or may have been.
-    fn find_newest(&self) -> Result<Option<Scanned>, RecoverError> {
-        for number in self.segments.keys().rev() {
-            let scanned = self.scan(*number, None)?;
-            if !scanned.scan.batches.is_empty() {
-                return Ok(Some(scanned));
-            }
-        }
-        Ok(None)
-    }
-
-    fn scan(&self, number: u64, end: Option<SegmentEnd>) -> Result<Scanned, RecoverError> {
-        let segment = self.segments.get(&number).ok_or_else(|| RecoverError::Io {
-            name: segment_name(number),
-            error: io::ErrorKind::NotFound.into(),
-        })?;
-        let bytes = read_all(&*segment.file, segment.length);
-        let scan = segment.salt.map_or_else(Scan::default, |salt| {
-            Segment {
+    /// Reads one of the segments that are there.
+    fn scan(&self, number: u64, end: Option<SegmentEnd>) -> Scanned {
+        let file = &self.segments[&number];
+        let bytes = read_all(&*file.file, file.length);
+        let scan = file.salt.map(|salt| {
+            let segment = Segment {
                 bytes: &bytes,
                 number,
                 salt,
                 alignment: alignment(&*self.disk),
                 end,
-            }
-            .scan()
+            };
+            segment.scan()
         });
-        Ok(Scanned {
+        Scanned {
             number,
+            scan: scan.unwrap_or_default(),
             bytes,
-            scan,
-            end,
-        })
+        }
     }
 
-    /// Where the writer goes on behind the newest segment.
+    /// Where the writer goes on behind the newest segment. What is not proven is not in the
+    /// statement of its end: where it has records, they are copied, and its items are in the
+    /// snapshot that the statement comes with.
     fn note_end(&mut self, newest: &Scanned) {
-        let scan = &newest.scan;
-        let heads = scan.batches.iter().filter_map(|batch| batch.head);
-        let standing = &mut self.standing;
-        let numbers = heads.clone().map(|head| head.number).max();
-        standing.next_batch = numbers.unwrap_or(standing.next_batch) + 2;
-        let given = heads.clone().map(|head| head.next_sequence).max();
-        let tail = scan.tail();
-        let is_clean = scan.is_clean();
-        let proven = &scan.batches[..scan.batches.len() - usize::from(tail.is_some())];
+        let (scan, proven) = (&newest.scan, newest.scan.proven());
+        let heads = || scan.batches.iter().filter_map(|batch| batch.head);
         let previous = previous_of(scan);
-        let acknowledged = proven
-            .iter()
-            .rev()
-            .find_map(|batch| batch.head.map(|head| head.end_sequence()));
-        standing.acknowledged = acknowledged
+        let last = proven.iter().rev().find_map(|batch| batch.head);
+        let acknowledged = last
+            .map(|head| head.end_sequence())
             .or(previous.map(|end| end.next_sequence))
             .unwrap_or(1);
-        let skip = if is_clean { 0 } else { SKIPPED_SEQUENCES };
+        let given = heads().map(|head| head.next_sequence).max();
+        let is_closed = |batch: &Batch| batch.head.is_some_and(|head| head.count == 0);
+        let is_clean = !scan.is_torn && scan.batches.last().is_some_and(is_closed);
+        let skipped = if is_clean { 0 } else { SKIPPED_SEQUENCES };
+        let standing = &mut self.standing;
+        standing.acknowledged = acknowledged;
         standing.next_sequence = if seeded::is(Bug::ReuseSequences) {
-            standing.acknowledged
+            acknowledged
         } else {
-            given.unwrap_or(1).max(standing.acknowledged) + skip
+            given.unwrap_or(1).max(acknowledged) + skipped
         };
-        let first = scan.batches.iter().find_map(|batch| batch.head);
-        standing.ended = match (proven.last(), first) {
-            (Some(_), Some(first)) => Some(SegmentEnd {
-                segment: newest.number,
-                end: tail.map_or(scan.end, |tail| tail.offset),
-                first_sequence: first.segment_first,
-                next_sequence: standing.acknowledged,
-            }),
-            _ => previous,
-        };
+        let number = heads().map(|head| head.number).max();
+        standing.next_batch = number.unwrap_or(standing.next_batch) + 2;
+        let of_this = heads().next().map(|first| SegmentEnd {
+            segment: newest.number,
+            end: scan.tail().map_or(scan.end, |tail| tail.offset),
+            first_sequence: first.segment_first,
+            next_sequence: acknowledged,
+        });
+        standing.ended = of_this.filter(|_| !proven.is_empty()).or(previous);
     }
 }
 
@@ -352,35 +322,6 @@ fn names_in(disk: &dyn Disk) -> Result<Vec<String>, RecoverError> {
         name: "the folder".into(),
         error,
     })
-}
-
-impl Scan {
-    /// The last batch, where it has records and there is no evidence that it was acknowledged. If
-    /// they are copies alone, their sources are still there.
-    #[must_use]
-    pub fn tail(&self) -> Option<&Batch> {
-        self.batches
-            .last()
-            .filter(|last| !self.is_proven && (has_new_records(last) || !last.records.is_empty()))
-    }
-
-    /// Whether the log was closed: the last batch has no records, and nothing follows it.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        !self.is_torn
-            && self
-                .batches
-                .last()
-                .is_some_and(|last| !has_new_records(last))
-    }
-}
-
-fn has_new_records(batch: &Batch) -> bool {
-    batch.head.is_none_or(|head| head.count > 0)
-}
-
-fn is_whole_snapshot(batch: &Batch) -> bool {
-    batch.items.is_some() && batch.head.is_some_and(|head| head.is_snapshot)
 }
 
 /// What a segment's batches say of the one before.
@@ -399,46 +340,90 @@ pub fn read_all(file: &dyn File, length: u64) -> Vec<u8> {
     bytes
 }
 
-/// Reads a file from its start, in large pieces, and block by block where one of them fails: what a
+/// Reads a file from its start, in large pieces, and sector by sector where one of them fails: what a
 /// torn write left unreadable must not hide what was acknowledged beside it.
 fn read_what_can_be(file: &dyn File, bytes: &mut [u8]) {
     const PIECE: usize = 1 << 20;
-    for (index, piece) in bytes.chunks_mut(PIECE).enumerate() {
-        let offset = (index * PIECE) as u64;
-        if read_up_to_end(file, piece, offset).is_ok() {
-            continue;
-        }
-        for (index, block) in piece.chunks_mut(512).enumerate() {
-            read_patiently(file, block, offset + (index * 512) as u64);
+    const SECTOR: usize = 512;
+    for (offset, piece) in (0_u64..).step_by(PIECE).zip(bytes.chunks_mut(PIECE)) {
+        if read_up_to_end(file, piece, offset).is_err() {
+            for (offset, sector) in (offset..).step_by(SECTOR).zip(piece.chunks_mut(SECTOR)) {
+                read_patiently(file, sector, offset);
+            }
         }
     }
 }
 
-fn read_patiently(file: &dyn File, block: &mut [u8], offset: u64) {
+fn read_patiently(file: &dyn File, sector: &mut [u8], offset: u64) {
     for attempt in 1..=READ_ATTEMPTS {
-        match read_up_to_end(file, block, offset) {
-            Ok(()) => return,
+        sector.fill(0);
+        match read_up_to_end(file, sector, offset) {
+            Ok(_) => return,
             Err(_) if attempt < READ_ATTEMPTS => std::thread::sleep(READ_PAUSE),
             Err(error) => {
                 tracing::error!(%error, offset, "a sector of the log cannot be read");
-                block.fill(0);
+                sector.fill(0);
             }
         }
     }
 }
 
-fn read_up_to_end(file: &dyn File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match file.read_at(buffer, offset) {
-            Ok(0) => break,
-            Ok(count) => {
-                buffer = &mut buffer[count..];
-                offset += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+#[cfg(test)]
+mod tests {
+    use super::super::disk::simulated::{Call, Crash, Fault, SimulatedDisk};
+    use super::super::segment::SpareMaker;
+    use super::super::writer::{Content, Writer};
+    use super::*;
+
+    const SPARE_BYTES: u64 = 16 << 10;
+
+    fn look(disk: &SimulatedDisk) -> Recovered {
+        Recovered::look(Arc::new(disk.clone()), Kind::Spool, &[]).expect("a log's folder")
+    }
+
+    /// Goes on behind what was found, in a fresh segment.
+    fn write_on(disk: &SimulatedDisk, found: &Recovered) -> Writer {
+        let mut maker = SpareMaker::new(found.last_spare + 1, SPARE_BYTES);
+        let spare = std::iter::repeat_with(|| maker.step(disk).expect("nothing fails"))
+            .find_map(|spare| spare)
+            .expect("it is made at some time");
+        let disk = Arc::new(disk.clone());
+        let mut writer = Writer::new(disk, Kind::Spool, found.standing, vec![spare]);
+        writer.roll(BLOCK_BYTES).expect("there is a spare");
+        let snapshot = Content {
+            is_snapshot: true,
+            records: &[&[b"event"]],
+            ..Content::default()
+        };
+        writer.append(snapshot).expect("nothing fails");
+        writer
+    }
+
+    #[test]
+    fn a_batch_that_no_sync_has_proven_is_not_in_the_statement_whatever_it_holds() {
+        for seed in 0..20 {
+            let disk = SimulatedDisk::new(seed);
+            let mut writer = write_on(&disk, &look(&disk));
+            let acknowledged = writer.active_end();
+            disk.fail(1, &[Call::Sync], Fault::Broken);
+            writer.append(Content::default()).expect_err("its sync");
+
+            let disk = disk.crash(Crash::Process);
+            let found = look(&disk);
+            let tail = found.newest.as_ref().and_then(|newest| newest.scan.tail());
+            assert!(tail.is_some_and(|tail| tail.records.is_empty()));
+            assert_eq!(found.standing.ended, acknowledged, "seed {seed}");
+            let end = write_on(&disk, &found).active_end();
+            assert!(end.is_some_and(|end| end.segment == 2));
+
+            // What the cache alone had is gone, and nothing is missed.
+            let found = look(&disk.crash(Crash::Power));
+            let first = found.scan(1, acknowledged).scan;
+            assert!(!first.is_damaged && first.tail().is_none(), "seed {seed}");
+            assert_eq!(
+                found.newest.map(|it| previous_of(&it.scan)),
+                Some(acknowledged)
+            );
         }
     }
-    buffer.fill(0);
-    Ok(())
 }

@@ -6,10 +6,12 @@
 //! later segment that this one ended behind it. Without evidence it was torn: nobody was answered,
 //! and it is dropped.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::format::{
-    BLOCK_BYTES, Frame, HEAD_BYTES, Head, RECORD_ALIGNMENT, SegmentEnd, framed_length,
+    BLOCK_BYTES, Frame, HEAD_BYTES, Head, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, SegmentEnd,
+    framed_length,
 };
 use crate::seeded::{self, Bug};
 
@@ -54,6 +56,21 @@ pub struct Scan {
     pub end: u64,
 }
 
+impl Scan {
+    /// The last batch, where there is no evidence that it was acknowledged, nor that it is on the
+    /// disk. If its records are copies alone, their sources are still there.
+    #[must_use]
+    pub fn tail(&self) -> Option<&Batch> {
+        self.batches.last().filter(|_| !self.is_proven)
+    }
+
+    /// The batches before that one.
+    #[must_use]
+    pub fn proven(&self) -> &[Batch] {
+        &self.batches[..self.batches.len() - self.tail().iter().count()]
+    }
+}
+
 /// A segment's bytes, and what is known of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
@@ -67,14 +84,6 @@ pub struct Segment<'a> {
     pub alignment: usize,
     /// What a later segment says of its end.
     pub end: Option<SegmentEnd>,
-}
-
-/// What lies at an offset where a batch could begin.
-enum Found {
-    Whole(Batch),
-    /// A head with something damaged or torn behind it.
-    Broken(Head),
-    Nothing,
 }
 
 /// The salt of a segment whose header does not check: that of the newest head with its number.
@@ -95,34 +104,39 @@ impl Segment<'_> {
     #[must_use]
     pub fn scan(&self) -> Scan {
         let mut scan = Scan::default();
-        let mut at = BLOCK_BYTES;
-        let mut last: Option<Head> = None;
+        let (mut at, mut last) = (BLOCK_BYTES, None);
         while at < self.limit() {
-            let found = self.found_at(at, last);
-            let broken = match found {
-                Found::Whole(batch) => {
-                    last = batch.head;
-                    at = self.behind(&batch);
-                    scan.batches.push(batch);
-                    continue;
+            let head = self.head_at(at, last);
+            let mut batch = head.map(|head| self.batch(at, head));
+            let mut end = head.map_or(at, |head| self.behind(at, &head));
+            if batch.as_ref().is_none_or(|batch| !batch.is_whole) {
+                let later = self.next_head(at, head.or(last));
+                if !self.was_acknowledged(later) {
+                    scan.is_torn = head.is_some();
+                    break;
                 }
-                Found::Broken(head) => Some(head),
-                Found::Nothing => None,
-            };
-            let Some(batch) = self.salvage(at, broken, last) else {
-                scan.is_torn = broken.is_some();
-                break;
-            };
-            scan.is_damaged = true;
-            if let Some(head) = broken {
-                last = Some(head);
+                scan.is_damaged = true;
+                if head.is_none() {
+                    end = later.map_or(self.limit(), |(at, _)| at);
+                    let later = later.map(|(_, head)| head);
+                    batch = Some(self.headless(at..end, self.sequences_between(last, later)));
+                }
             }
-            at = self.end_of_damage(at, broken, last);
-            scan.batches.push(batch);
+            scan.batches.extend(batch);
+            last = head.or(last);
+            at = end;
         }
         scan.end = at as u64;
         scan.is_proven = self.end.is_some() || scan.is_torn;
         scan
+    }
+
+    /// Whether there is evidence that what does not check was acknowledged: a head behind it, or the
+    /// stated end.
+    fn was_acknowledged(&self, later: Option<(usize, Head)>) -> bool {
+        let is_evident = self.end.is_some() || later.is_some();
+        (is_evident || seeded::is(Bug::TakeTornEndForDamage))
+            && !seeded::is(Bug::TakeDamageForTornEnd)
     }
 
     /// Where to stop: nothing behind the stated end counts.
@@ -131,10 +145,9 @@ impl Segment<'_> {
         stated.map_or(self.bytes.len(), |end| end.min(self.bytes.len()))
     }
 
-    fn behind(&self, batch: &Batch) -> usize {
-        let length = batch.head.map_or(0, |head| head.length as usize);
-        let start = usize::try_from(batch.offset).expect("within the bytes");
-        (start + length).next_multiple_of(self.alignment)
+    /// Where the batch with this head ends, padding included.
+    fn behind(&self, at: usize, head: &Head) -> usize {
+        (at + head.length as usize).next_multiple_of(self.alignment)
     }
 
     /// The head at an offset, if it is one of this segment behind the last one.
@@ -145,154 +158,96 @@ impl Segment<'_> {
         (head.salt == self.salt && head.segment == self.number && fits && is_later).then_some(head)
     }
 
-    fn found_at(&self, at: usize, last: Option<Head>) -> Found {
-        let Some(head) = self.head_at(at, last) else {
-            return Found::Nothing;
+    /// The first head behind an offset, and where it is.
+    fn next_head(&self, at: usize, last: Option<Head>) -> Option<(usize, Head)> {
+        let mut places = (at + self.alignment..self.limit()).step_by(self.alignment);
+        places.find_map(|at| Some((at, self.head_at(at, last)?)))
+    }
+
+    /// What can be read of the batch with this head.
+    fn batch(&self, at: usize, head: Head) -> Batch {
+        let items = at + HEAD_BYTES..at + HEAD_BYTES + head.items_length as usize;
+        let records = items.end.next_multiple_of(RECORD_ALIGNMENT)..at + head.length as usize;
+        let items = Some(items).filter(|items| {
+            let bytes = self.bytes.get(items.clone());
+            bytes.is_some_and(|bytes| crc32c::crc32c(bytes) == head.items_crc)
+        });
+        let (records, are_whole) = self.records(records, head.end_sequence());
+        let is_whole = are_whole && items.is_some();
+        let lost = if is_whole {
+            Vec::new()
+        } else {
+            missing(head.first_sequence..head.end_sequence(), &records)
         };
-        let items = self.items(at, &head);
-        let region = records_at(at, &head)..at + head.length as usize;
-        let mut records = Vec::new();
-        let mut position = region.start;
-        while position < region.end {
-            let Some(frame) = Frame::decode(&self.bytes[position..region.end], self.salt) else {
-                return Found::Broken(head);
-            };
-            records.push(found(position, frame));
-            position += framed_length(frame.payload.len());
-        }
-        if items.is_none() {
-            return Found::Broken(head);
-        }
-        Found::Whole(Batch {
+        Batch {
             offset: at as u64,
             head: Some(head),
             items,
             records,
-            lost: Vec::new(),
-            is_whole: true,
-        })
-    }
-
-    fn items(&self, at: usize, head: &Head) -> Option<Range<usize>> {
-        let start = at + HEAD_BYTES;
-        let range = start..start + head.items_length as usize;
-        (crc32c::crc32c(self.bytes.get(range.clone())?) == head.items_crc).then_some(range)
-    }
-
-    /// What can be read of a batch that does not check at `at`, if there is evidence that it was
-    /// acknowledged.
-    fn salvage(&self, at: usize, broken: Option<Head>, last: Option<Head>) -> Option<Batch> {
-        let end = self.evidence_behind(at, broken, last)?;
-        if seeded::is(Bug::TakeDamageForTornEnd) {
-            return None;
-        }
-        let (first, next) = self.sequences_between(at, broken, last);
-        let region = at..end;
-        let records = self.sound_records(region, broken.as_ref(), at, next);
-        let is_there: std::collections::BTreeSet<u64> =
-            records.iter().map(|record| record.sequence).collect();
-        let lost = ranges((first..next).filter(|sequence| !is_there.contains(sequence)));
-        Some(Batch {
-            offset: at as u64,
-            head: broken,
-            items: broken.and_then(|head| self.items(at, &head)),
-            records,
             lost,
+            is_whole,
+        }
+    }
+
+    /// What can be read where a head is damaged, and perhaps those of several batches; new records
+    /// there had these sequences.
+    fn headless(&self, region: Range<usize>, sequences: Range<u64>) -> Batch {
+        let offset = region.start as u64;
+        let (records, _) = self.records(region, sequences.end);
+        Batch {
+            offset,
+            head: None,
+            items: None,
+            lost: missing(sequences, &records),
+            records,
             is_whole: false,
-        })
+        }
     }
 
-    /// Where the damage at `at` ends, if what is there was acknowledged.
-    fn evidence_behind(
-        &self,
-        at: usize,
-        broken: Option<Head>,
-        last: Option<Head>,
-    ) -> Option<usize> {
-        let limit = self.limit();
-        if self.end.is_none() {
-            let known = broken.or(last);
-            let from = at + self.alignment;
-            let later = (from..limit)
-                .step_by(self.alignment)
-                .find(|offset| self.head_at(*offset, known).is_some());
-            if later.is_none() && !seeded::is(Bug::TakeTornEndForDamage) {
-                return None;
-            }
-        }
-        Some(self.end_of_damage(at, broken, last))
-    }
-
-    /// With its head, a batch ends where that says; without, at the next head or the stated end.
-    fn end_of_damage(&self, at: usize, broken: Option<Head>, last: Option<Head>) -> usize {
-        if let Some(head) = broken {
-            return (at + head.length as usize).next_multiple_of(self.alignment);
-        }
-        let from = at + self.alignment;
-        (from..self.limit())
-            .step_by(self.alignment)
-            .find(|offset| self.head_at(*offset, last).is_some())
-            .unwrap_or(self.limit())
-    }
-
-    /// The sequences of the new records that the damage at `at` may hold.
-    fn sequences_between(&self, at: usize, broken: Option<Head>, last: Option<Head>) -> (u64, u64) {
-        if let Some(head) = broken {
-            return (head.first_sequence, head.end_sequence());
-        }
-        let behind = self.end_of_damage(at, broken, last);
-        let later = self.head_at(behind, last);
+    /// The sequences of new records between two heads, as far as they, or the stated end, tell.
+    fn sequences_between(&self, last: Option<Head>, later: Option<Head>) -> Range<u64> {
         let first = last
             .map(|last| last.next_sequence)
             .or(later.map(|head| head.segment_first))
-            .or(self.end.map(|end| end.first_sequence));
+            .or(self.end.map(|end| end.first_sequence))
+            .unwrap_or(0);
         let next = later
-            .filter(|_| behind < self.limit())
             .map(|head| head.previous_next)
             .or(self.end.map(|end| end.next_sequence));
-        match (first, next) {
-            (Some(first), Some(next)) if first <= next => (first, next),
-            (first, _) => (first.unwrap_or(0), first.unwrap_or(0)),
-        }
+        first..next.unwrap_or(first).max(first)
     }
 
-    /// Every sound record in a damaged region. Each begins at an 8-byte boundary and has a checksum
-    /// of its own, so a damaged length hides none of its neighbours.
-    fn sound_records(
-        &self,
-        region: Range<usize>,
-        head: Option<&Head>,
-        at: usize,
-        next: u64,
-    ) -> Vec<FoundRecord> {
-        let mut records = Vec::new();
-        let mut position = head.map_or(at, |head| records_at(at, head));
+    /// Every sound record in a region below a sequence, and whether they fill it. Each begins at an
+    /// 8-byte boundary and has a checksum of its own, so a damaged length hides none of its
+    /// neighbours.
+    fn records(&self, region: Range<usize>, next: u64) -> (Vec<FoundRecord>, bool) {
+        let (mut records, mut are_whole) = (Vec::new(), true);
+        let mut position = region.start;
         while position < region.end {
             let here = &self.bytes[position..region.end];
             let is_possible = Frame::claim(here)
                 .is_some_and(|(sequence, length)| sequence < next && length <= here.len());
-            match Frame::decode(here, self.salt).filter(|_| is_possible) {
-                Some(frame) => {
-                    records.push(found(position, frame));
-                    position += framed_length(frame.payload.len());
-                }
-                None => position += RECORD_ALIGNMENT,
+            let frame = is_possible.then(|| Frame::decode(here, self.salt));
+            if let Some(frame) = frame.flatten() {
+                let payload = position + RECORD_HEAD_BYTES;
+                records.push(FoundRecord {
+                    sequence: frame.sequence,
+                    payload: payload..payload + frame.payload.len(),
+                });
+                position += framed_length(frame.payload.len());
+            } else {
+                are_whole = false;
+                position += RECORD_ALIGNMENT;
             }
         }
-        records
+        (records, are_whole)
     }
 }
 
-fn records_at(at: usize, head: &Head) -> usize {
-    at + HEAD_BYTES + (head.items_length as usize).next_multiple_of(RECORD_ALIGNMENT)
-}
-
-fn found(position: usize, frame: Frame<'_>) -> FoundRecord {
-    let start = position + super::format::RECORD_HEAD_BYTES;
-    FoundRecord {
-        sequence: frame.sequence,
-        payload: start..start + frame.payload.len(),
-    }
+/// The sequences of which there is no record.
+fn missing(sequences: Range<u64>, records: &[FoundRecord]) -> Vec<Range<u64>> {
+    let there: BTreeSet<u64> = records.iter().map(|record| record.sequence).collect();
+    ranges(sequences.filter(|sequence| !there.contains(sequence)))
 }
 
 /// Rising numbers as ranges.

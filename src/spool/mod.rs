@@ -226,7 +226,7 @@ impl Spool {
         let limits = Arc::new(std::sync::Mutex::new(settings.limits));
         let (commands, inbox) = mpsc::channel();
         let opened = folder::open(&settings, sinks, metrics, commands.clone())?;
-        let (owner, maintenance, lock) = (opened.owner, opened.maintenance, opened.lock);
+        let (owner, maintenance, lock) = opened;
         let shared = Arc::clone(&owner.shared);
         let (alive, stopped) = Alive::new();
         let handle = Arc::new(());

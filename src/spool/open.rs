@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::SpoolError;
 use super::index::Entry;
-use super::items::{self, Item, SegmentItem};
+use super::items::{self, Item, SegmentItem, Snapshot};
 use super::letters::Letters;
 use super::owner::UnprovenTail;
 use super::record::{Prefix, Record};
@@ -14,8 +15,9 @@ use super::segments::Segment;
 use super::state::{KnownSink, SegmentState, State};
 use crate::event::{SinkIndex, SinkSet};
 use crate::log::index::BatchPlace;
-use crate::log::recover::{RecoverError, Recovered, Scanned};
-use crate::log::scan::Batch;
+use crate::log::recover::{Recovered, Scanned};
+use crate::log::scan::{Batch, ranges};
+use crate::log::segment::segment_name;
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
 
@@ -33,23 +35,10 @@ pub(super) struct Replayed {
     pub torn: u64,
 }
 
-/// Why the log cannot be replayed.
-#[derive(Debug)]
-pub(super) enum ReplayError {
-    Log(RecoverError),
-    /// The sinks that have numbers.
-    TooManySinks(String),
-}
-
-impl From<RecoverError> for ReplayError {
-    fn from(error: RecoverError) -> Self {
-        Self::Log(error)
-    }
-}
-
 /// The replay while it goes.
 struct Replay<'a> {
     state: State,
+    /// The configured sinks; none where somebody only looks.
     names: Option<&'a [SinkName]>,
     files: BTreeMap<u64, Arc<Segment>>,
     entries: Vec<(u64, Vec<Entry>)>,
@@ -57,38 +46,32 @@ struct Replay<'a> {
     missing: Vec<SegmentItem>,
     /// Sequences of damaged records, and the segment of each.
     damaged: Vec<(u64, Range<u64>)>,
-    /// No record below is new.
-    next: u64,
     has_snapshot: bool,
 }
 
 /// Replays the log.
 ///
 /// # Errors
-/// When a file cannot be read, or there are more sinks than a spool can number.
+/// When there are more sinks than a spool can number.
 pub(super) fn replay(
     recovered: &mut Recovered,
     names: Option<&[SinkName]>,
     letters: &Letters,
     alignment: usize,
-) -> Result<Replayed, ReplayError> {
-    let file = |(number, file): (&u64, &crate::log::recover::SegmentFile)| {
-        let salt = file.salt.unwrap_or(0);
-        let opened = Arc::clone(&file.file);
-        (
-            *number,
-            Arc::new(Segment::new(*number, salt, opened, file.length, alignment)),
-        )
-    };
+) -> Result<Replayed, SpoolError> {
+    let segments = recovered.segments.iter().map(|(number, it)| {
+        let (salt, file) = (it.salt.unwrap_or(0), Arc::clone(&it.file));
+        let segment = Segment::new(*number, salt, file, it.length, alignment);
+        (*number, Arc::new(segment))
+    });
     let mut replay = Replay {
         state: State::new(),
         names,
-        files: recovered.segments.iter().map(file).collect(),
+        files: segments.collect(),
         entries: Vec::new(),
         rescued: BTreeMap::new(),
         missing: Vec::new(),
         damaged: Vec::new(),
-        next: 0,
         has_snapshot: recovered.has_snapshot,
     };
     if !replay.has_snapshot && !recovered.replay.is_empty() {
@@ -101,7 +84,7 @@ pub(super) fn replay(
     recovered.scanned(|scanned| {
         torn += u64::from(scanned.scan.is_torn);
         tail = replay.segment(scanned);
-    })?;
+    });
     replay.number_sinks(letters, tail.as_ref())?;
     replay.settle_letters(letters, tail.as_mut());
     replay.declare_losses();
@@ -109,58 +92,51 @@ pub(super) fn replay(
 }
 
 impl Replay<'_> {
-    /// Replays one segment. Returns its last batch, where nobody knows whether it was acknowledged.
+    /// Replays one segment. Returns the new records of its last batch, where nobody knows whether it
+    /// was acknowledged; what else that batch says is true all the same.
     fn segment(&mut self, scanned: &Scanned) -> Option<UnprovenTail> {
-        let is_trusted = scanned.end.is_some() || seeded::is(Bug::DeliverUnprovenTail);
-        let unproven = scanned.scan.tail().filter(|_| !is_trusted);
+        let (number, scan) = (scanned.number, &scanned.scan);
+        let tail = scan
+            .tail()
+            .filter(|_| !seeded::is(Bug::DeliverUnprovenTail));
+        let proven = scan.batches.len() - usize::from(tail.is_some());
         let mut ids = Vec::new();
-        for (at, batch) in scanned.scan.batches.iter().enumerate() {
-            let is_tail = unproven.is_some_and(|tail| tail.offset == batch.offset);
-            let items = batch
-                .items
-                .clone()
-                .map(|range| items::decode(&scanned.bytes[range]));
-            let items = items.unwrap_or_default();
-            self.restore(&items);
-            self.have_segment(scanned.number);
-            if !is_tail {
-                self.records(scanned, batch, &mut ids);
-                self.damaged_records(scanned, at, &items);
-                self.note(scanned.number, batch);
+        let mut batches = scan.batches.iter().map(|batch| {
+            let items = batch.items.clone().map(|at| &scanned.bytes[at]);
+            items::decode(items.unwrap_or_default())
+        });
+        let mut items = batches.next().unwrap_or_default();
+        self.have_segment(number);
+        for (at, batch) in scan.batches.iter().enumerate() {
+            let next = batches.next().unwrap_or_default();
+            let sinks = runs_of(&items, &next);
+            for item in std::mem::replace(&mut items, next) {
+                match item {
+                    Item::Snapshot(snapshot) => self.restore(snapshot, number),
+                    item => self.state.apply(item),
+                }
             }
-            items.into_iter().for_each(|item| self.state.apply(item));
+            if at < proven {
+                self.records(scanned, batch, &mut ids);
+                self.damaged_records(number, batch, &sinks);
+            }
         }
-        self.have_segment(scanned.number);
-        self.entries.push((scanned.number, ids));
-        let end = unproven.map_or(scanned.scan.end, |tail| tail.offset);
-        if let Some(segment) = self.state.segments.get_mut(&scanned.number) {
+        self.entries.push((number, ids));
+        let end = tail.map_or(scan.end, |tail| tail.offset);
+        if let Some(segment) = self.state.segments.get_mut(&number) {
             segment.end = end;
-            segment.is_damaged |= scanned.scan.is_damaged;
+            segment.is_damaged |= scan.is_damaged;
+            segment.file.note_scan(&scan.batches[..proven], end);
         }
-        let tail = unproven.map(|batch| unproven_tail(scanned, batch));
-        tail.filter(|tail| !tail.records.is_empty())
+        tail.and_then(|batch| unproven_tail(&scanned.bytes, batch))
     }
 
-    fn restore(&mut self, items: &[Item]) {
-        let snapshots = items.iter().filter_map(|item| match item {
-            Item::Snapshot(snapshot) => Some(snapshot),
-            _ => None,
-        });
-        for snapshot in snapshots {
-            let files = &self.files;
-            let losses = std::mem::take(&mut self.state.unwritten.losses);
-            self.missing = self
-                .state
-                .restore(snapshot.clone(), |number| files.get(&number).cloned());
-            self.state.unwritten.losses = losses;
-            let next = self
-                .state
-                .segments
-                .values()
-                .map(|it| it.sequences.end)
-                .max();
-            self.next = self.next.max(next.unwrap_or(0));
-        }
+    /// The state is that of a snapshot, which does not know the segment it stands in.
+    fn restore(&mut self, snapshot: Snapshot, number: u64) {
+        let files = &self.files;
+        let file = |number| files.get(&number).cloned();
+        self.missing = self.state.restore(snapshot, file);
+        self.have_segment(number);
     }
 
     fn have_segment(&mut self, number: u64) {
@@ -173,17 +149,18 @@ impl Replay<'_> {
     }
 
     fn records(&mut self, scanned: &Scanned, batch: &Batch, ids: &mut Vec<Entry>) {
+        // Where the head is lost, what is not behind everything before is no new record.
+        let first = batch.head.map(|head| head.first_sequence);
+        let first = first.unwrap_or_else(|| self.state.end_sequence());
         for found in &batch.records {
             let payload = &scanned.bytes[found.payload.clone()];
             let Some(prefix) = Prefix::decode(payload) else {
                 continue;
             };
-            let first = batch.head.map_or(self.next, |head| head.first_sequence);
             let bytes = payload.len() as u64;
             if found.sequence >= first {
                 let sinks = self.owed(prefix.sinks);
                 self.state.add(found.sequence, sinks, bytes, scanned.number);
-                self.next = self.next.max(found.sequence + 1);
                 ids.push(prefix.entry(found.sequence));
             } else if let Some(head) = batch.head {
                 let place = BatchPlace {
@@ -201,40 +178,19 @@ impl Replay<'_> {
         }
     }
 
-    /// Records that were acknowledged and do not check: for whom they were is said by their batch,
-    /// or by the one behind it.
-    fn damaged_records(&mut self, scanned: &Scanned, at: usize, items: &[Item]) {
-        let batch = &scanned.scan.batches[at];
-        if batch.lost.is_empty() {
-            return;
-        }
-        let own = items.iter().find_map(|item| match item {
-            Item::Sinks(runs) => Some(runs.clone()),
-            _ => None,
-        });
-        let of_next = || {
-            let range = scanned.scan.batches.get(at + 1)?.items.clone()?;
-            let items = items::decode(&scanned.bytes[range]);
-            items.into_iter().find_map(|item| match item {
-                Item::PreviousSinks(runs) => Some(runs),
-                _ => None,
-            })
-        };
-        let runs = own.or_else(of_next).unwrap_or_default();
-        let first = batch.records.iter().map(|record| record.sequence).min();
-        let first_lost = batch.lost.first().map_or(0, |range| range.start);
-        let first = batch.head.map_or(
-            first.map_or(first_lost, |first| first.min(first_lost)),
-            |head| head.first_sequence,
-        );
+    /// Records that were acknowledged and do not check, and for whom the batch's records were.
+    fn damaged_records(&mut self, segment: u64, batch: &Batch, runs: &[(u64, SinkSet)]) {
+        let head = batch.head.map(|head| head.first_sequence);
+        let lost = batch.lost.first().map(|range| range.start);
+        let sound = batch.records.iter().map(|record| record.sequence);
+        let first = head.or(sound.chain(lost).min()).unwrap_or(0);
         for range in &batch.lost {
             for sequence in range.clone() {
-                let sinks = nth(&runs, sequence - first).unwrap_or_else(|| self.every_sink());
+                let sinks = nth(runs, sequence - first).unwrap_or_else(|| self.every_sink());
                 let sinks = self.owed(sinks);
-                self.state.add(sequence, sinks, 0, scanned.number);
+                self.state.add(sequence, sinks, 0, segment);
             }
-            self.next = self.next.max(range.end);
-            self.damaged.push((scanned.number, range.clone()));
+            self.damaged.push((segment, range.clone()));
         }
     }
 
@@ -251,60 +207,44 @@ impl Replay<'_> {
         }
     }
 
-    fn note(&self, number: u64, batch: &Batch) {
-        if let Some(head) = batch.head
-            && let Some(file) = self.files.get(&number)
-        {
-            file.note(BatchPlace::of(&head, batch.offset));
-        }
-    }
-
     /// Gives every configured sink its number, and those back that nothing is left for.
     fn number_sinks(
         &mut self,
         letters: &Letters,
         tail: Option<&UnprovenTail>,
-    ) -> Result<(), ReplayError> {
+    ) -> Result<(), SpoolError> {
         let Some(names) = self.names else {
             return Ok(());
         };
-        let state = &mut self.state;
-        let waits_in_tail = |sink| {
-            let mut runs = tail.iter().flat_map(|tail| &tail.sinks);
-            runs.any(|(_, sinks)| sinks.contains(sink))
-        };
-        for sink in &mut state.sinks {
+        let mut sinks = std::mem::take(&mut self.state.sinks);
+        sinks.retain_mut(|sink| {
             sink.is_configured = names.contains(&sink.name);
-        }
-        let waits: Vec<SinkIndex> = state
-            .sinks
-            .iter()
-            .filter(|sink| {
-                let is_needed =
-                    state.pending(sink.index).count() > 0 || letters.count(&sink.name) > 0;
-                sink.is_configured || is_needed || waits_in_tail(sink.index)
-            })
-            .map(|sink| sink.index)
-            .collect();
-        state.sinks.retain(|sink| waits.contains(&sink.index));
+            let mut of_tail = tail.iter().flat_map(|tail| &tail.sinks);
+            sink.is_configured
+                || self.state.pending(sink.index).count() > 0
+                || letters.count(&sink.name) > 0
+                || of_tail.any(|(_, sinks)| sinks.contains(sink.index))
+        });
         for name in names {
-            if state.sinks.iter().any(|sink| sink.name == *name) {
+            if sinks.iter().any(|sink| sink.name == *name) {
                 continue;
             }
-            let free = (0..SinkIndex::MAX)
-                .filter_map(SinkIndex::new)
-                .find(|index| state.sinks.iter().all(|sink| sink.index != *index));
-            let index = free.ok_or_else(|| {
-                let known: Vec<&str> = state.sinks.iter().map(|sink| sink.name.as_str()).collect();
-                ReplayError::TooManySinks(known.join(", "))
+            let is_free = |index: &SinkIndex| sinks.iter().all(|sink| sink.index != *index);
+            let index = SinkSet::from_bits(u32::MAX).iter().find(is_free);
+            let index = index.ok_or_else(|| {
+                let known: Vec<&str> = sinks.iter().map(|sink| sink.name.as_str()).collect();
+                SpoolError::TooManySinks {
+                    known: known.join(", "),
+                }
             })?;
-            state.sinks.push(KnownSink {
+            sinks.push(KnownSink {
                 index,
                 name: name.clone(),
                 is_configured: true,
             });
         }
-        state.sinks.sort_by_key(|sink| sink.index);
+        sinks.sort_by_key(|sink| sink.index);
+        self.state.sinks = sinks;
         Ok(())
     }
 
@@ -334,14 +274,11 @@ impl Replay<'_> {
 
     fn declare_losses(&mut self) {
         for missing in std::mem::take(&mut self.missing) {
-            let name = crate::log::segment::segment_name(missing.number);
-            let range = missing.sequences.clone();
-            let copies: Vec<u64> = self.state.copies_in(missing.number).collect();
-            let mut lost = crate::log::scan::ranges(copies.into_iter());
-            lost.push(range);
+            let mut lost = ranges(self.state.copies_in(missing.number));
+            lost.push(missing.sequences);
             if let Some(loss) = self.state.lose(missing.number, &lost) {
                 tracing::error!(
-                    segment = name,
+                    segment = segment_name(missing.number),
                     records = loss.records,
                     "a segment is missing, and with it records that wait"
                 );
@@ -354,49 +291,53 @@ impl Replay<'_> {
         }
     }
 
-    fn finish(self, tail: Option<UnprovenTail>, torn: u64) -> Replayed {
-        let is_dead = |(number, _): &(u64, Arc<Segment>)| !self.state.segments.contains_key(number);
-        let dead = self
-            .files
-            .into_iter()
-            .filter(is_dead)
-            .map(|(_, file)| file)
-            .collect();
-        let mut rescued = self.rescued;
-        rescued.retain(|sequence, _| self.state.is_pending(*sequence));
+    fn finish(mut self, tail: Option<UnprovenTail>, torn: u64) -> Replayed {
+        let state = self.state;
+        self.files
+            .retain(|number, _| !state.segments.contains_key(number));
+        self.rescued
+            .retain(|sequence, _| state.is_pending(*sequence));
         Replayed {
-            state: self.state,
+            state,
             entries: self.entries,
-            rescued,
+            rescued: self.rescued,
             tail,
-            dead,
+            dead: self.files.into_values().collect(),
             torn,
         }
     }
 }
 
-fn unproven_tail(scanned: &Scanned, batch: &Batch) -> UnprovenTail {
+/// The new records of a batch that is to be written anew; none where it has none.
+fn unproven_tail(bytes: &[u8], batch: &Batch) -> Option<UnprovenTail> {
     let first = batch.head.map_or(0, |head| head.first_sequence);
-    let new = batch
-        .records
-        .iter()
-        .filter(|record| record.sequence >= first);
+    let new = batch.records.iter().filter(|it| it.sequence >= first);
     let records: Vec<(u64, Vec<u8>)> = new
-        .map(|record| {
-            (
-                record.sequence,
-                scanned.bytes[record.payload.clone()].to_vec(),
-            )
-        })
+        .map(|it| (it.sequence, bytes[it.payload.clone()].to_vec()))
         .collect();
-    let sinks = records
-        .iter()
-        .filter_map(|(_, payload)| Prefix::decode(payload));
-    UnprovenTail {
-        sinks: items::runs_of_sinks(sinks.map(|prefix| prefix.sinks)),
+    let prefixes = records.iter().filter_map(|(_, it)| Prefix::decode(it));
+    let sinks = items::runs_of_sinks(prefixes.map(|prefix| prefix.sinks));
+    (!records.is_empty()).then(|| UnprovenTail {
+        sinks,
         records,
         settled: Vec::new(),
-    }
+    })
+}
+
+/// For whom the new records of a batch with these items were: it says so itself, and so does the one
+/// behind it.
+fn runs_of(own: &[Item], next: &[Item]) -> Vec<(u64, SinkSet)> {
+    let own = own.iter().find_map(|item| match item {
+        Item::Sinks(runs) => Some(runs),
+        _ => None,
+    });
+    let of_next = || {
+        next.iter().find_map(|item| match item {
+            Item::PreviousSinks(runs) => Some(runs),
+            _ => None,
+        })
+    };
+    own.or_else(of_next).cloned().unwrap_or_default()
 }
 
 /// The sinks of the record at a place within the runs.

@@ -223,6 +223,12 @@ impl State {
         !seeded::is(Bug::TrustLostIds) && self.lost.iter().any(|range| range.contains(&sequence))
     }
 
+    /// The sequence behind the last one of any segment.
+    pub fn end_sequence(&self) -> u64 {
+        let segments = self.segments.values();
+        segments.map(|it| it.sequences.end).max().unwrap_or(0)
+    }
+
     /// Where a record lies: the segment, and the batch if it is a copy.
     pub fn locate(&self, sequence: u64) -> Option<(u64, Option<BatchPlace>)> {
         if let Some((segment, place)) = self.moved.get(&sequence) {

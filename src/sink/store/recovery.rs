@@ -67,7 +67,7 @@ impl Recovery {
             if Some(it.number) == newest {
                 reading.take_newest(it.number, (&it.bytes, &it.scan), ended);
             }
-        })?;
+        });
         reading.take_older(newest);
         let (segments, (catalog, tail)) = (reading.segments.clone(), reading.finish());
         let is_left = |number: &u64| !catalog.segments.contains_key(number);

@@ -3,7 +3,6 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -14,7 +13,6 @@ use super::events::{EVENTS, Key, key_of};
 use super::model::{Found, LONG_WINDOW, Model, NAMES, Names, Outcome, Start, places};
 use super::seen::{Happening, Seen};
 use crate::event::{SinkIndex, SinkSet};
-use crate::log::disk::Disk as _;
 use crate::log::disk::simulated::{Crash, Faults, Random, SimulatedDisk};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
@@ -24,7 +22,6 @@ use crate::spool::folder::{Parts, assemble};
 use crate::spool::index::{IdIndex, MemoryIndex};
 use crate::spool::inspect::View;
 use crate::spool::jobs::WriteLetter;
-use crate::spool::letters::Letters;
 use crate::spool::maintenance::Maintenance;
 use crate::spool::owner::Owner;
 use crate::spool::record::Record;
@@ -248,22 +245,17 @@ impl World {
 
     fn try_start(&mut self) -> Result<Running, String> {
         let (commands, inbox) = mpsc::channel();
-        let disk = Arc::new(self.disk.clone());
-        let letters = disk.folder("letters").and_then(|folder| {
-            disk.sync_folder()?;
-            Letters::open(folder, true)
-        });
         let index = Arc::clone(&self.index);
         let names: Vec<SinkName> = places(self.configured).map(name_at).collect();
         let parts = Parts {
-            disk,
-            letters,
-            names: Some(&names),
+            disk: Arc::new(self.disk.clone()),
+            names: &names,
             metrics: metrics(),
-            path: Path::new("simulated"),
+            commands: commands.clone(),
+            segment_bytes: SEGMENT_BYTES,
             index: |_| -> Arc<dyn IdIndex> { index },
         };
-        let assembled = assemble(parts, &self.settings, commands.clone(), SEGMENT_BYTES);
+        let assembled = assemble(parts, &self.settings);
         let (owner, maintenance) = assembled.map_err(|error| error.to_string())?;
         let shared = Arc::clone(&owner.shared);
         let mut numbers = [None; NAMES.len()];
