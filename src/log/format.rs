@@ -238,7 +238,6 @@ const MAX_KEPT_BYTES: usize = 8 << 20;
 pub struct BatchBuffer {
     bytes: Vec<u8>,
     items_length: usize,
-    count: u32,
 }
 
 impl BatchBuffer {
@@ -249,18 +248,11 @@ impl BatchBuffer {
         self.bytes.resize(HEAD_BYTES, 0);
         self.bytes.extend_from_slice(items);
         self.items_length = items.len();
-        self.count = 0;
         self.align();
     }
 
-    /// Adds a record that has just been given its sequence.
+    /// Adds a record, or the copy of one.
     pub fn push(&mut self, salt: u64, sequence: u64, payload: &[&[u8]]) {
-        self.count += 1;
-        self.push_copy(salt, sequence, payload);
-    }
-
-    /// Adds the copy of a record.
-    pub fn push_copy(&mut self, salt: u64, sequence: u64, payload: &[&[u8]]) {
         let length: usize = payload.iter().map(|part| part.len()).sum();
         let length = u32::try_from(length).expect("bodies are far smaller");
         let crc = record_crc(salt, sequence, length, payload);
@@ -284,7 +276,6 @@ impl BatchBuffer {
     pub fn finish(&mut self, head: Head, alignment: usize) -> &[u8] {
         let head = Head {
             length: self.length(),
-            count: self.count,
             items_length: u32::try_from(self.items_length).expect("as above"),
             items_crc: crc32c::crc32c(&self.bytes[HEAD_BYTES..HEAD_BYTES + self.items_length]),
             ..head
@@ -448,12 +439,13 @@ mod tests {
         let mut buffer = BatchBuffer::default();
         for items in [&b""[..], b"item", b"12345678"] {
             buffer.begin(items);
-            buffer.push_copy(3, 7, &[b"old"]);
+            buffer.push(3, 7, &[b"old"]);
             buffer.push(3, 100, &[b"a", b"bc"]);
             buffer.push(3, 101, &[]);
             let payloads = [3, 3, 0].into_iter();
             let length = BatchBuffer::length_of(items.len(), payloads, BLOCK_BYTES);
-            let bytes = buffer.finish(head(), BLOCK_BYTES).to_vec();
+            let head_of_two = Head { count: 2, ..head() };
+            let bytes = buffer.finish(head_of_two, BLOCK_BYTES).to_vec();
             assert_eq!(bytes.len(), length);
             let read = Head::decode(&bytes).expect("a head");
             assert_eq!((read.count, read.end_sequence()), (2, 102));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::disk::{File, read_exact_at};
+use super::disk::{File, read_exact_at, read_up_to_end};
 use super::format::{
     BLOCK_BYTES, Frame, HEAD_BYTES, Head, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, framed_length,
 };
@@ -51,22 +51,15 @@ pub fn read_places(
     let mut places = Vec::new();
     let mut offset = range.start.max(BLOCK_BYTES as u64);
     while offset < range.end {
-        let head = read_head(file, offset)?;
-        let head = head
+        let mut bytes = [0; HEAD_BYTES];
+        read_up_to_end(file, &mut bytes, offset)?;
+        let head = Head::decode(&bytes)
             .filter(|head| head.salt == salt && head.segment == segment)
             .ok_or(ReadError::Damaged)?;
         places.push(BatchPlace::of(&head, offset));
         offset += (head.length as usize).next_multiple_of(alignment) as u64;
     }
     Ok(places)
-}
-
-fn read_head(file: &dyn File, offset: u64) -> Result<Option<Head>, ReadError> {
-    let mut bytes = [0; HEAD_BYTES];
-    match read_exact_at(file, &mut bytes, offset) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        other => Ok(other.map(|()| Head::decode(&bytes))?),
-    }
 }
 
 impl BatchPlace {

@@ -20,8 +20,9 @@
 //!    exactly. Without evidence it was *torn*: nobody was answered, and it is dropped.
 //! 3. What a start reads at the end need not be on the disk. The records of the last batch without
 //!    evidence are written anew, with their sequences, as the first batch of a fresh segment, which
-//!    also states that the old one ended before them; until its sync has returned nothing of them
-//!    is delivered, counted, or makes a duplicate.
+//!    also states that the old one ended before that batch, whatever it held: the state it led to is
+//!    in the snapshot. Until its sync has returned nothing of the records is delivered, counted, or
+//!    makes a duplicate.
 //! 4. A write or sync that fails ends the segment at its last acknowledged batch. The next batch goes
 //!    to a fresh segment; where its first batch fails as well, the same file is used again. Nothing
 //!    is copied, nothing is synced twice, and a sequence once written is never given again.

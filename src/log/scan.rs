@@ -290,7 +290,7 @@ mod tests {
                 is_snapshot: number == 1,
                 previous_next: first_sequence,
                 first_sequence,
-                count: 0,
+                count: payloads.len() as u32,
                 next_sequence: next,
                 items_length: 0,
                 items_crc: 0,

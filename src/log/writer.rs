@@ -265,7 +265,7 @@ impl Writer {
         let (salt, first) = (active.salt, self.standing.next_sequence);
         self.buffer.begin(content.items);
         for (sequence, payload) in content.copies {
-            self.buffer.push_copy(salt, *sequence, payload);
+            self.buffer.push(salt, *sequence, payload);
         }
         for (sequence, payload) in (first..).zip(content.records) {
             self.buffer.push(salt, sequence, payload);
@@ -310,7 +310,7 @@ impl Writer {
             is_snapshot,
             previous_next: self.standing.acknowledged,
             first_sequence: first,
-            count: 0,
+            count: u32::try_from(end - first).expect("each takes bytes of a batch"),
             next_sequence: next,
             items_length: 0,
             items_crc: 0,

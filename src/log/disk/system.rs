@@ -19,14 +19,16 @@ const FILE_MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct SystemDisk {
     path: PathBuf,
-    access: Access,
+    may_change: bool,
 }
 
-/// What may be done in a folder.
-#[derive(Debug, Clone, Copy)]
-enum Access {
-    Change,
-    Look,
+/// What is not to be changed is refused here, whatever the system would let us do.
+fn admit_change(may_change: bool) -> io::Result<()> {
+    if may_change {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
 }
 
 /// Makes the name of a folder durable.
@@ -52,7 +54,7 @@ impl SystemDisk {
             // somebody else's, and so was the making.
             Err(_) => drop(sync_parent(path)),
         }
-        Self::at(path.to_owned(), Access::Change)
+        Self::at(path.to_owned(), true)
     }
 
     /// Opens a folder that is there, to look at it: files are opened read-only, and every call that
@@ -61,15 +63,15 @@ impl SystemDisk {
     /// # Errors
     /// What the system says; [`io::ErrorKind::NotFound`] where there is no folder.
     pub fn existing(path: &Path) -> io::Result<Self> {
-        Self::at(path.to_owned(), Access::Look)
+        Self::at(path.to_owned(), false)
     }
 
-    fn at(path: PathBuf, access: Access) -> io::Result<Self> {
+    fn at(path: PathBuf, may_change: bool) -> io::Result<Self> {
         let folder = fs::File::open(&path)?;
         if !folder.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { path, access })
+        Ok(Self { path, may_change })
     }
 
     fn file(&self, name: &str, options: &OpenOptions) -> io::Result<Arc<dyn File>> {
@@ -78,17 +80,8 @@ impl SystemDisk {
         Ok(Arc::new(SystemFile {
             identity: (metadata.dev(), metadata.ino()),
             file,
-            access: self.access,
+            may_change: self.may_change,
         }))
-    }
-}
-
-impl Access {
-    fn change(self) -> io::Result<()> {
-        match self {
-            Self::Change => Ok(()),
-            Self::Look => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
-        }
     }
 }
 
@@ -105,39 +98,40 @@ impl Disk for SystemDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        self.access.change()?;
+        admit_change(self.may_change)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
         self.file(name, options.mode(FILE_MODE))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let write = matches!(self.access, Access::Change);
-        self.file(name, OpenOptions::new().read(true).write(write))
+        self.file(name, OpenOptions::new().read(true).write(self.may_change))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.access.change()?;
+        admit_change(self.may_change)?;
         fs::rename(self.path.join(from), self.path.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.access.change()?;
+        admit_change(self.may_change)?;
         fs::remove_file(self.path.join(name))
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        self.access.change()?;
+        admit_change(self.may_change)?;
         // By its name, because somebody may have made the folder anew.
         fs::File::open(&self.path)?.sync_all()
     }
 
     fn folder(&self, name: &str) -> io::Result<Arc<dyn Disk>> {
         let path = self.path.join(name);
-        Ok(Arc::new(match self.access {
-            Access::Change => Self::open(&path)?,
-            Access::Look => Self::existing(&path)?,
-        }))
+        let open = if self.may_change {
+            Self::open
+        } else {
+            Self::existing
+        };
+        Ok(Arc::new(open(&path)?))
     }
 
     fn is_named(&self, name: &str, file: &dyn File) -> io::Result<bool> {
@@ -158,7 +152,7 @@ impl Disk for SystemDisk {
 struct SystemFile {
     file: fs::File,
     identity: (u64, u64),
-    access: Access,
+    may_change: bool,
 }
 
 impl File for SystemFile {
@@ -171,12 +165,12 @@ impl File for SystemFile {
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
-        self.access.change()?;
+        admit_change(self.may_change)?;
         self.file.write_at(data, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.access.change()?;
+        admit_change(self.may_change)?;
         self.file.sync_data()
     }
 
