@@ -104,7 +104,6 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
     let index = (parts.index)(standing.next_sequence);
     let keeps_letters = settings.place != Place::Memory;
     let shared = Shared::new(replayed.state, letters, parts.metrics, keeps_letters);
-    shared.lock().rescued = replayed.rescued;
     count(&shared, replayed.torn);
     let shared = Arc::new(shared);
     let beginning = owner::Beginning {
@@ -264,7 +263,6 @@ pub(super) fn look(path: &Path) -> Result<Shared, SpoolError> {
     let shared = Shared::new(replayed.state, letters, Arc::new(metrics), true);
     shared.flags.file_bytes.store(file_bytes, Ordering::Relaxed);
     let mut inner = shared.lock();
-    inner.rescued = replayed.rescued;
     for (sequence, payload) in replayed.tail.into_iter().flat_map(|tail| tail.records) {
         inner.show_tail(sequence, &payload);
     }

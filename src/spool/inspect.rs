@@ -10,13 +10,14 @@ use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use jiff::Timestamp;
+use prometheus::IntGauge;
 use serde::{Deserialize, Serialize};
 
+use super::SpoolError;
 use super::folder;
 use super::letters::{DAMAGED, Letter, LetterName};
 use super::record::Record;
 use super::shared::Shared;
-use super::{Limits, SpoolError};
 use crate::event::{Content, Event};
 use crate::name::SinkName;
 
@@ -123,7 +124,6 @@ pub struct DeadLetter {
 #[derive(Debug, Clone)]
 pub struct View {
     shared: Arc<Shared>,
-    limits: Option<Limits>,
 }
 
 impl Body {
@@ -138,8 +138,8 @@ impl Body {
 }
 
 impl View {
-    pub(super) fn of(shared: Arc<Shared>, limits: Option<Limits>) -> Self {
-        Self { shared, limits }
+    pub(super) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
     /// Looks at the folder of a stopped bridge, and changes nothing in it. None where a bridge runs
@@ -153,7 +153,7 @@ impl View {
             return Ok(None);
         }
         let shared = Arc::new(folder::look(path)?);
-        Ok(Some(Self::of(shared, None)))
+        Ok(Some(Self::of(shared)))
     }
 
     /// The spool in numbers.
@@ -182,11 +182,13 @@ impl View {
             let received_at = records.first().map(|record| record.event().received_at());
             sink.oldest_received_at = received_at;
         }
+        // The owner shows its limits; where none runs, nobody does.
+        let limit = |shown: &IntGauge| u64::try_from(shown.get()).ok().filter(|it| *it > 0);
         Ok(Overview {
             bytes,
             file_bytes: self.shared.flags.file_bytes.load(Ordering::Relaxed),
-            max_bytes: self.limits.map(|limits| limits.max_bytes),
-            max_events: self.limits.map(|limits| limits.max_events),
+            max_bytes: limit(&self.shared.metrics.spool_max_bytes),
+            max_events: limit(&self.shared.metrics.spool_max_events),
             lost_records,
             sinks,
         })

@@ -48,12 +48,14 @@ mod tests;
 mod waiters;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use command::{Append, Command};
 pub use command::{Appended, Burial, Milestone, Settlement, SpoolUnavailable};
@@ -170,35 +172,13 @@ pub struct Spool {
     shared: Arc<Shared>,
     sinks: Arc<[(SinkIndex, SinkName)]>,
     callers: Option<Callers>,
-    limits: Arc<std::sync::Mutex<Limits>>,
     /// The owner ends when the last handle is gone.
     _handle: Arc<()>,
 }
 
-/// The end of the spool's threads: resolves when one of them has stopped, for whatever reason.
-pub type Stopped = oneshot::Receiver<()>;
-
-/// Held by both threads: the first that ends, even by a panic, tells the program, because the other
-/// one would wait for it for ever.
-#[derive(Debug, Clone)]
-struct Alive(Arc<std::sync::Mutex<Option<oneshot::Sender<()>>>>);
-
-impl Alive {
-    fn new() -> (Self, Stopped) {
-        let (sender, stopped) = oneshot::channel();
-        (Self(Arc::new(std::sync::Mutex::new(Some(sender)))), stopped)
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        let mut sender = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        drop(sender.take());
-    }
-}
+/// The end of the spool's threads: resolves when one of them has stopped, for whatever reason, even a
+/// panic. The other one would wait for it for ever, so the program must hear of the first.
+pub type Stopped = Pin<Box<WaitForCancellationFutureOwned>>;
 
 /// What was read of the records that were asked for.
 #[derive(Debug)]
@@ -223,17 +203,16 @@ impl Spool {
         sinks: &[SinkName],
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Stopped), SpoolError> {
-        let limits = Arc::new(std::sync::Mutex::new(settings.limits));
         let (commands, inbox) = mpsc::channel();
         let opened = folder::open(&settings, sinks, metrics, commands.clone())?;
         let (owner, maintenance, lock) = opened;
         let shared = Arc::clone(&owner.shared);
-        let (alive, stopped) = Alive::new();
+        let stopped = CancellationToken::new();
+        let [owner_alive, maintenance_alive] = [(); 2].map(|()| stopped.clone().drop_guard());
         let handle = Arc::new(());
         let handles = Arc::downgrade(&handle);
-        let also_alive = alive.clone();
         let maintain = move || {
-            let _alive = also_alive;
+            let _alive = maintenance_alive;
             maintenance.run();
         };
         let work = std::thread::Builder::new()
@@ -241,7 +220,7 @@ impl Spool {
             .spawn(maintain)
             .map_err(SpoolError::Thread)?;
         let write = move || {
-            let _alive = alive;
+            let _alive = owner_alive;
             owner.run(&inbox, &handles, || {
                 // A panic of it has been counted.
                 let _ = work.join();
@@ -261,10 +240,9 @@ impl Spool {
                 .map(|sink| (sink.index, sink.name))
                 .collect(),
             callers: None,
-            limits,
             _handle: handle,
         };
-        Ok((spool, stopped))
+        Ok((spool, Box::pin(stopped.cancelled_owned())))
     }
 
     /// A handle for the callers of one thread, whose appends are answered together: each thread that
@@ -479,10 +457,6 @@ impl Spool {
 
     /// Takes over other limits. What lies in the spool already stays, whatever they are.
     pub fn limit(&self, limits: Limits) {
-        *self
-            .limits
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = limits;
         // A spool that has ended takes in nothing any more.
         let _ = self.send(Command::Limit(limits));
     }
@@ -490,11 +464,7 @@ impl Spool {
     /// What an operator may see. Its methods read the disk: call them where blocking is allowed.
     #[must_use]
     pub fn view(&self) -> View {
-        let limits = *self
-            .limits
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        View::of(Arc::clone(&self.shared), Some(limits))
+        View::of(Arc::clone(&self.shared))
     }
 
     /// Drops every event that waits for `sink`. Only for a sink that no dispatcher serves. Returns

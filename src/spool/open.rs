@@ -10,7 +10,7 @@ use super::index::Entry;
 use super::items::{self, Item, SegmentItem, Snapshot};
 use super::letters::Letters;
 use super::owner::UnprovenTail;
-use super::record::{Prefix, Record};
+use super::record::Prefix;
 use super::segments::Segment;
 use super::state::{KnownSink, SegmentState, State};
 use crate::event::{SinkIndex, SinkSet};
@@ -27,8 +27,6 @@ pub(super) struct Replayed {
     pub state: State,
     /// Ids of the segments that were read, oldest first.
     pub entries: Vec<(u64, Vec<Entry>)>,
-    /// Sound records of damaged batches.
-    pub rescued: BTreeMap<u64, Arc<Record>>,
     pub tail: Option<UnprovenTail>,
     /// Segments in which nothing was acknowledged, or that are not needed any more.
     pub dead: Vec<Arc<Segment>>,
@@ -42,7 +40,6 @@ struct Replay<'a> {
     names: Option<&'a [SinkName]>,
     files: BTreeMap<u64, Arc<Segment>>,
     entries: Vec<(u64, Vec<Entry>)>,
-    rescued: BTreeMap<u64, Arc<Record>>,
     missing: Vec<SegmentItem>,
     /// Sequences of damaged records, and the segment of each.
     damaged: Vec<(u64, Range<u64>)>,
@@ -69,7 +66,6 @@ pub(super) fn replay(
         names,
         files: segments.collect(),
         entries: Vec::new(),
-        rescued: BTreeMap::new(),
         missing: Vec::new(),
         damaged: Vec::new(),
         has_snapshot: recovered.has_snapshot,
@@ -170,11 +166,6 @@ impl Replay<'_> {
                 self.state
                     .move_to(found.sequence, bytes, (scanned.number, place));
             }
-            if !batch.is_whole
-                && let Ok(record) = Record::decode(found.sequence, payload)
-            {
-                self.rescued.insert(found.sequence, Arc::new(record));
-            }
         }
     }
 
@@ -267,7 +258,7 @@ impl Replay<'_> {
             match in_tail {
                 _ if !is_durable => {}
                 Some(tail) => tail.settled.push((name.sequence, index)),
-                None => drop(self.state.leave(name.sequence, index, 0)),
+                None => _ = self.state.leave(name.sequence, index, 0),
             }
         }
     }
@@ -295,12 +286,9 @@ impl Replay<'_> {
         let state = self.state;
         self.files
             .retain(|number, _| !state.segments.contains_key(number));
-        self.rescued
-            .retain(|sequence, _| state.is_pending(*sequence));
         Replayed {
             state,
             entries: self.entries,
-            rescued: self.rescued,
             tail,
             dead: self.files.into_values().collect(),
             torn,

@@ -2,7 +2,6 @@
 //! Damage is found here, when what is sealed is read; a disk that does not answer is not damage.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::segments::Segment;
 use super::shared::{Inner, Shared};
 use crate::event::SinkIndex;
 use crate::log::index::{BatchPlace, BatchReader, ReadError};
-use crate::log::scan::Scan;
+use crate::log::scan::{Scan, ranges};
 
 /// So much of a record is read for a list: all of it but the body, mostly.
 const HEAD_BYTES: usize = 4096;
@@ -30,20 +29,9 @@ pub(super) enum Next {
     Nothing,
 }
 
-/// What became of a record in a damaged segment.
-#[derive(Debug)]
-enum Examined {
-    /// It is kept in memory.
-    Rescued(Arc<Record>),
-    /// Its batch is whole.
-    Sound,
-    /// It is lost, or nothing waits for it any more.
-    Lost,
-}
-
 /// Where a record lies.
-#[derive(Debug, Clone)]
-pub(super) struct Location {
+#[derive(Debug)]
+struct Location {
     segment: Arc<Segment>,
     place: Option<BatchPlace>,
     /// Where the segment's acknowledged batches end.
@@ -56,8 +44,8 @@ impl Inner {
         self.recent.get(sequence).or_else(rescued)
     }
 
-    /// Where a record lies that waits.
-    pub fn location(&self, sequence: u64) -> Option<Location> {
+    /// Where a record lies.
+    fn location(&self, sequence: u64) -> Option<Location> {
         let (number, place) = self.state.locate(sequence)?;
         let segment = self.state.segments.get(&number)?;
         Some(Location {
@@ -100,6 +88,9 @@ impl Shared {
     /// Reads records in the order of their sequences: at most so many bytes, but at least one
     /// record. What is damaged is declared lost and left out. Blocks.
     ///
+    /// Nothing behind a record that the disk does not give now is read for it: which object it is of
+    /// stands in the record alone, so any of those could be a later event of the same one.
+    ///
     /// # Errors
     /// When the disk does not give the first of them.
     pub fn read(
@@ -115,11 +106,7 @@ impl Shared {
                 Ok(Some(record)) => record,
                 Ok(None) => continue,
                 Err(error) if records.is_empty() => {
-                    let segment = self
-                        .lock()
-                        .state
-                        .locate(*sequence)
-                        .map(|(segment, _)| segment);
+                    let segment = self.lock().state.locate(*sequence).map(|(at, _)| at);
                     tracing::debug!(%error, sequence, segment, "a record cannot be read");
                     return Err(SpoolUnavailable::Unreadable);
                 }
@@ -178,77 +165,73 @@ impl Shared {
         &self,
         sequence: u64,
         cursor: &mut Option<Cursor>,
-    ) -> io::Result<Option<Arc<Record>>> {
-        let (cached, location) = {
+    ) -> Result<Option<Arc<Record>>, ReadError> {
+        match self.try_read(sequence, cursor) {
+            Err(ReadError::Damaged) => {
+                *cursor = None;
+                self.examine(sequence);
+                // What waits for it still is sound, and where it lies is known now.
+                self.try_read(sequence, cursor)
+            }
+            other => other,
+        }
+    }
+
+    fn try_read(
+        &self,
+        sequence: u64,
+        cursor: &mut Option<Cursor>,
+    ) -> Result<Option<Arc<Record>>, ReadError> {
+        let location = {
             let inner = self.lock();
-            (inner.cached(sequence).cloned(), inner.location(sequence))
+            if let Some(record) = inner.cached(sequence) {
+                return Ok(Some(Arc::clone(record)));
+            }
+            let location = inner.location(sequence);
+            location.filter(|_| inner.state.is_pending(sequence))
         };
         let Some(location) = location else {
-            return Ok(cached);
+            return Ok(None);
         };
-        if cached.is_some() {
-            return Ok(cached);
-        }
-        let mut payload = Cursor::read(cursor, sequence, &location);
-        if let Err(ReadError::Damaged) = payload {
-            *cursor = None;
-            match self.examine(&location.segment, sequence) {
-                Examined::Rescued(record) => return Ok(Some(record)),
-                Examined::Lost => return Ok(None),
-                // The damage is elsewhere, and where the batches lie is known now.
-                Examined::Sound => payload = Cursor::read(cursor, sequence, &location),
-            }
-        }
-        match payload {
-            Ok(payload) => Ok(self.decode(sequence, &payload, &location)),
-            Err(ReadError::Damaged) => Err(io::ErrorKind::InvalidData.into()),
-            Err(ReadError::Io(error)) => Err(error),
-        }
-    }
-
-    fn decode(&self, sequence: u64, payload: &[u8], at: &Location) -> Option<Arc<Record>> {
-        match Record::decode(sequence, payload) {
-            Ok(record) => Some(Arc::new(record)),
+        let payload = Cursor::read(cursor, sequence, &location)?;
+        match Record::decode(sequence, &payload) {
+            Ok(record) => Ok(Some(Arc::new(record))),
             Err(error) => {
                 tracing::error!(sequence, %error, "a record that checks cannot be decoded");
-                let lost = crate::log::scan::ranges(std::iter::once(sequence));
-                self.lock().declare_lost(at.segment.number, &lost);
-                None
+                let lost = ranges(std::iter::once(sequence));
+                self.lock().declare_lost(location.segment.number, &lost);
+                Ok(None)
             }
         }
     }
 
-    /// Reads a damaged segment whole. What is sound of what waits is kept in memory, because its
-    /// place may be lost; what is not is declared lost.
-    fn examine(&self, segment: &Arc<Segment>, sequence: u64) -> Examined {
-        let (end, sequences) = {
+    /// Reads the damaged segment of a record whole. What is sound of what waits is kept in memory,
+    /// because its place may be lost; what is not is declared lost.
+    fn examine(&self, sequence: u64) {
+        let found = {
             let inner = self.lock();
-            let Some(state) = inner.state.segments.get(&segment.number) else {
-                return Examined::Lost;
-            };
-            (state.end, state.sequences.clone())
+            let number = inner.state.locate(sequence).map(|(number, _)| number);
+            let segment = number.and_then(|number| inner.state.segments.get(&number));
+            segment.map(|it| (Arc::clone(&it.file), it.end, it.sequences.clone()))
+        };
+        let Some((segment, end, sequences)) = found else {
+            return;
         };
         let (bytes, scan) = segment.scan(end, &sequences);
         segment.note_scan(&scan.batches, end);
         let mut inner = self.lock();
-        let sound = rescue(&mut inner, segment.number, &bytes, &scan);
+        let sound = inner.rescue(segment.number, &bytes, &scan);
         let copies: Vec<u64> = inner.state.copies_in(segment.number).collect();
-        let mut here: Vec<u64> = sequences.chain(copies).collect();
-        here.sort_unstable();
-        let lost = crate::log::scan::ranges(here.into_iter().filter(|it| !sound.contains(it)));
+        let here = copies.into_iter().chain(sequences);
+        let lost = ranges(here.filter(|it| !sound.contains(it)));
         inner.declare_lost(segment.number, &lost);
-        match inner.rescued.get(&sequence) {
-            Some(record) => Examined::Rescued(Arc::clone(record)),
-            None if inner.state.is_pending(sequence) => Examined::Sound,
-            None => Examined::Lost,
-        }
     }
 }
 
 impl Inner {
     /// What waits of these sequences in this segment is lost: it is counted now, and the log is told
     /// with the next batch.
-    pub fn declare_lost(&mut self, segment: u64, sequences: &[Range<u64>]) {
+    fn declare_lost(&mut self, segment: u64, sequences: &[Range<u64>]) {
         let Some(loss) = self.state.lose(segment, sequences) else {
             return;
         };
@@ -258,36 +241,35 @@ impl Inner {
         loss.log();
         self.count(|update| update.lost(&loss));
     }
-}
 
-/// Keeps the sound records of damaged batches that still wait, and copies that lie among them.
-/// Returns the sequences of all sound records.
-fn rescue(inner: &mut Inner, segment: u64, bytes: &[u8], scan: &Scan) -> BTreeSet<u64> {
-    let mut sound = BTreeSet::new();
-    for batch in &scan.batches {
-        for found in &batch.records {
-            let is_here = || inner.state.locate(found.sequence).map(|(at, _)| at) == Some(segment);
-            if !inner.state.is_pending(found.sequence) || !is_here() {
+    /// Keeps the sound records of damaged batches that still wait, and copies that lie among them.
+    /// Returns the sequences of all sound records that wait.
+    fn rescue(&mut self, segment: u64, bytes: &[u8], scan: &Scan) -> BTreeSet<u64> {
+        let mut sound = BTreeSet::new();
+        let batches = scan.batches.iter();
+        for (batch, found) in batches.flat_map(|it| it.records.iter().map(move |found| (it, found)))
+        {
+            let sequence = found.sequence;
+            let is_here = self.state.locate(sequence).map(|(at, _)| at) == Some(segment);
+            if !is_here || !self.state.is_pending(sequence) {
                 continue;
             }
-            if batch.is_whole {
-                sound.insert(found.sequence);
-                continue;
+            if !batch.is_whole {
+                let payload = &bytes[found.payload.clone()];
+                let Ok(record) = Record::decode(sequence, payload) else {
+                    continue;
+                };
+                self.rescued.insert(sequence, Arc::new(record));
             }
-            let payload = &bytes[found.payload.clone()];
-            let Ok(record) = Record::decode(found.sequence, payload) else {
-                continue;
-            };
-            sound.insert(found.sequence);
-            inner.rescued.insert(found.sequence, Arc::new(record));
+            sound.insert(sequence);
         }
+        sound
     }
-    sound
 }
 
 /// A batch that is open, because the next record wanted is likely to lie in it.
 #[derive(Debug)]
-pub(super) struct Cursor {
+struct Cursor {
     segment: u64,
     offset: u64,
     /// No record up to this sequence comes any more.
@@ -297,7 +279,7 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// Reads the payload of a record.
-    pub fn read(
+    fn read(
         cursor: &mut Option<Self>,
         sequence: u64,
         location: &Location,
@@ -308,7 +290,7 @@ impl Cursor {
     }
 
     /// The first bytes of a record's payload and its whole length, unchecked.
-    pub fn peek(
+    fn peek(
         cursor: &mut Option<Self>,
         sequence: u64,
         location: &Location,
@@ -331,12 +313,8 @@ impl Cursor {
                 .place(sequence, location.end)?
                 .ok_or(ReadError::Damaged)?,
         };
-        let is_open = cursor.as_ref().is_some_and(|it| {
-            (it.segment, it.offset) == (segment.number, place.offset) && it.passed < sequence
-        });
-        if !is_open {
-            *cursor = None;
-        }
+        let of = (segment.number, place.offset);
+        cursor.take_if(|it| (it.segment, it.offset) != of || it.passed >= sequence);
         if cursor.is_none() {
             let file = Arc::clone(&segment.file);
             *cursor = Some(Self {

@@ -213,16 +213,14 @@ impl Shared {
 impl Inner {
     /// The event has left for this sink; whether it had not before.
     pub fn leave(&mut self, sequence: u64, sink: SinkIndex, bytes: u64) -> bool {
-        let Some(left) = self.state.leave(sequence, sink, bytes) else {
-            return false;
-        };
-        if left.is_last_configured {
+        let has_left = self.state.leave(sequence, sink, bytes);
+        if has_left && !self.state.is_pending_for_configured(sequence) {
             self.waiters.done(sequence);
+            if !self.state.is_pending(sequence) {
+                self.rescued.remove(&sequence);
+            }
         }
-        if left.is_last {
-            self.rescued.remove(&sequence);
-        }
-        true
+        has_left
     }
 
     /// Counts what the state has come to, as one change for a scrape.
@@ -258,8 +256,7 @@ impl Inner {
             let sinks: Vec<SinkIndex> = self.state.sinks.iter().map(|it| it.index).collect();
             for sink in sinks {
                 let runs = self.state.pending(sink).runs();
-                let progress = &mut self.state.unwritten.progress;
-                progress.entry(sink).or_default().extend(runs);
+                self.state.unwritten.note(sink, runs);
             }
         }
         std::mem::take(&mut self.state.unwritten)

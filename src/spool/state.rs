@@ -66,7 +66,7 @@ impl SegmentState {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Unwritten {
     /// Sequences that left, by sink.
-    pub progress: BTreeMap<SinkIndex, Vec<Range<u64>>>,
+    pub progress: BTreeMap<SinkIndex, Pending>,
     pub losses: Vec<Loss>,
 }
 
@@ -76,36 +76,28 @@ impl Unwritten {
     }
 
     /// Puts changes back that were not written after all.
-    pub fn put_back(&mut self, mut earlier: Self) {
-        std::mem::swap(self, &mut earlier);
-        for (sink, ranges) in earlier.progress {
-            self.progress.entry(sink).or_default().extend(ranges);
+    pub fn put_back(&mut self, earlier: Self) {
+        for (sink, sequences) in earlier.progress {
+            self.note(sink, sequences.runs());
         }
         self.losses.extend(earlier.losses);
     }
 
-    fn note(&mut self, sink: SinkIndex, sequence: u64) {
-        let ranges = self.progress.entry(sink).or_default();
-        match ranges.last_mut() {
-            Some(last) if last.end == sequence => last.end += 1,
-            _ => ranges.push(sequence..sequence + 1),
-        }
+    /// What has left for a sink.
+    fn left(&mut self, sink: SinkIndex) -> &mut Pending {
+        self.progress.entry(sink).or_default()
+    }
+
+    /// These have left for a sink.
+    pub fn note(&mut self, sink: SinkIndex, runs: Vec<Range<u64>>) {
+        let left = self.left(sink);
+        runs.into_iter().for_each(|run| left.insert_range(run));
     }
 
     /// The changes as items of a batch.
     pub fn items(&self) -> Vec<Item> {
-        let progress = self.progress.iter().map(|(sink, ranges)| {
-            let mut ranges = ranges.clone();
-            ranges.sort_by_key(|range| range.start);
-            let mut joined: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
-            for range in ranges {
-                match joined.last_mut() {
-                    Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-                    _ => joined.push(range),
-                }
-            }
-            Item::Progress(*sink, joined)
-        });
+        let progress = self.progress.iter();
+        let progress = progress.map(|(sink, sequences)| Item::Progress(*sink, sequences.runs()));
         progress
             .chain(self.losses.iter().cloned().map(Item::Loss))
             .collect()
@@ -132,15 +124,6 @@ pub(super) struct State {
     /// Dead letters that a record has taken the place of, and that are still to be removed.
     pub requeued: Vec<LetterName>,
     pub unwritten: Unwritten,
-}
-
-/// What became of an event that leaves for one sink.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Left {
-    /// Whether no sink waits for it any more.
-    pub is_last: bool,
-    /// Whether no configured sink does.
-    pub is_last_configured: bool,
 }
 
 impl State {
@@ -286,21 +269,16 @@ impl State {
         }
     }
 
-    /// An event has left for `sink`, unless it had before; the log is to be told.
-    pub fn leave(&mut self, sequence: u64, sink: SinkIndex, bytes: u64) -> Option<Left> {
+    /// An event has left for `sink`; whether it had not before. The log is to be told.
+    pub fn leave(&mut self, sequence: u64, sink: SinkIndex, bytes: u64) -> bool {
         if !self.pending[sink.number()].remove(sequence) {
-            return None;
+            return false;
         }
-        self.unwritten.note(sink, sequence);
-        let is_last = !self.is_pending(sequence);
-        if is_last {
+        self.unwritten.left(sink).insert(sequence);
+        if !self.is_pending(sequence) {
             self.let_go(sequence, bytes);
         }
-        let is_last_configured = !self.is_pending_for_configured(sequence);
-        Some(Left {
-            is_last,
-            is_last_configured,
-        })
+        true
     }
 
     /// Nothing waits for the record any more: its segment holds one less.
@@ -324,16 +302,11 @@ impl State {
         let runs = self.pending(sink).runs();
         let count = self.pending(sink).count();
         self.forget_ranges(sink, &runs);
-        self.unwritten
-            .progress
-            .entry(sink)
-            .or_default()
-            .extend(runs);
+        self.unwritten.note(sink, runs);
         count
     }
 
-    /// Takes ranges out for one sink. The average of their segment stands for the bytes of each,
-    /// because nobody has read how long they are.
+    /// Takes ranges out for one sink.
     fn forget_ranges(&mut self, sink: SinkIndex, ranges: &[Range<u64>]) {
         for range in ranges {
             if range.end - range.start > FEW_SEQUENCES {
@@ -343,34 +316,30 @@ impl State {
             let doomed: Vec<u64> = self.pending(sink).within(range.clone()).collect();
             for sequence in doomed {
                 self.pending[sink.number()].remove(sequence);
-                if !self.is_pending(sequence) {
-                    let average = self.average_bytes(sequence);
-                    self.let_go(sequence, average);
-                }
+                self.let_go_unread(sequence);
             }
         }
     }
 
-    fn average_bytes(&self, sequence: u64) -> u64 {
-        let segment = self
-            .locate(sequence)
-            .and_then(|(number, _)| self.segments.get(&number));
-        segment.map_or(0, |segment| segment.live_bytes / segment.live.max(1))
+    /// Lets go of a record, unless it waits. The average of its segment stands for its bytes, because
+    /// nobody has read how many it has.
+    fn let_go_unread(&mut self, sequence: u64) {
+        if self.is_pending(sequence) {
+            return;
+        }
+        let at = self.locate(sequence);
+        let segment = at.and_then(|(number, _)| self.segments.get(&number));
+        let average = segment.map_or(0, |it| it.live_bytes / it.live.max(1));
+        self.let_go(sequence, average);
     }
 
     /// Takes a long range out and counts anew what is left in the segments.
     fn forget_many(&mut self, sink: SinkIndex, range: &Range<u64>) {
         self.pending[sink.number()].remove_range(range.clone());
-        let moved: Vec<u64> = self
-            .moved
-            .range(range.clone())
-            .map(|(sequence, _)| *sequence)
-            .collect();
+        let moved = self.moved.range(range.clone());
+        let moved: Vec<u64> = moved.map(|(sequence, _)| *sequence).collect();
         for sequence in moved {
-            if !self.is_pending(sequence) {
-                let average = self.average_bytes(sequence);
-                self.let_go(sequence, average);
-            }
+            self.let_go_unread(sequence);
         }
         let pending = &self.pending;
         for (number, segment) in &mut self.segments {
@@ -405,29 +374,27 @@ impl State {
     pub fn lose(&mut self, segment: u64, sequences: &[Range<u64>]) -> Option<Loss> {
         // What lies in a segment that is missing has no place any more.
         let is_here = |sequence: &u64| self.locate(*sequence).is_none_or(|(at, _)| at == segment);
-        let of_sinks = self.sinks.iter().map(|sink| {
+        let (mut all, mut sinks) = (Pending::default(), Vec::new());
+        for sink in &self.sinks {
             let pending = self.pending(sink.index);
-            let within = sequences
-                .iter()
-                .flat_map(|range| pending.within(range.clone()));
-            (sink.clone(), within.filter(is_here).collect::<Vec<u64>>())
-        });
-        let of_sinks: Vec<(KnownSink, Vec<u64>)> = of_sinks.collect();
-        let mut all: Vec<u64> = of_sinks.iter().flat_map(|(_, lost)| lost.clone()).collect();
-        all.sort_unstable();
-        all.dedup();
-        if all.is_empty() {
+            let within = sequences.iter().flat_map(|it| pending.within(it.clone()));
+            let mut count = 0;
+            for sequence in within.filter(is_here) {
+                all.insert(sequence);
+                count += 1;
+            }
+            if count > 0 {
+                sinks.push((sink.index, sink.name.clone(), count));
+            }
+        }
+        if sinks.is_empty() {
             return None;
         }
         let loss = Loss {
             segment,
-            records: all.len() as u64,
-            sequences: crate::log::scan::ranges(all.into_iter()),
-            sinks: of_sinks
-                .into_iter()
-                .filter(|(_, lost)| !lost.is_empty())
-                .map(|(sink, lost)| (sink.index, sink.name, lost.len() as u64))
-                .collect(),
+            records: all.count(),
+            sequences: all.runs(),
+            sinks,
         };
         self.take_loss(&loss);
         self.unwritten.losses.push(loss.clone());

@@ -169,7 +169,13 @@ impl Owner {
         const OF_A_RANGE: usize = 8;
         const BESIDES: usize = 256;
         let inner = self.shared.lock();
-        let ranges: usize = inner.state.unwritten.progress.values().map(Vec::len).sum();
+        let ranges: usize = inner
+            .state
+            .unwritten
+            .progress
+            .values()
+            .map(|it| it.runs().len())
+            .sum();
         drop(inner);
         let shared = Arc::clone(&self.shared);
         let snapshot = move || {

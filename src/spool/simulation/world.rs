@@ -321,8 +321,8 @@ impl World {
             ..Start::default()
         };
         let sequences: Vec<u64> = running.waiting().into_keys().collect();
-        let has_rescued = !running.shared.lock().rescued.is_empty();
         let read = running.shared.read(&sequences, usize::MAX);
+        let has_rescued = !running.shared.lock().rescued.is_empty();
         let tail = running.owner.unproven();
         for name in running.shared.letters.names_after(None, usize::MAX) {
             let place = place_of(&name.sink);
@@ -562,7 +562,7 @@ impl World {
     /// What an operator sees is what waits.
     fn inspect(&mut self) {
         let Some(running) = &self.running else { return };
-        let view = View::of(Arc::clone(&running.shared), None);
+        let view = View::of(Arc::clone(&running.shared));
         let (Ok(overview), Ok(events)) = (view.overview(), view.pending(0, EVENTS, false)) else {
             return;
         };
