@@ -32,10 +32,20 @@ pub struct BatchPlace {
 pub enum ReadError {
     /// The disk does not give its bytes now; they may be there later.
     #[error("the disk cannot be read: {0}")]
-    Io(#[from] io::Error),
-    /// Its bytes were read, and are not what was written.
+    Io(io::Error),
+    /// Its bytes were read, and are not what was written, or the file ends before them.
     #[error("the record does not check")]
     Damaged,
+}
+
+impl From<io::Error> for ReadError {
+    /// A file that was cut off gets no longer by waiting.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Damaged,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// Walks over the heads of a segment from one offset to another.
