@@ -96,6 +96,12 @@ pub trait File: Send + Sync + Debug {
     /// What the system says.
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize>;
 
+    /// Cuts a longer file to this length. After a power failure either length may stand.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+
     /// Makes everything written durable (`fdatasync`). After an error nobody knows what is: it must
     /// not be called again to find out, because the pages that could not be written are gone.
     ///
@@ -134,6 +140,10 @@ impl File for NamedFile {
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
         self.disk.open(&self.name)?.write_at(data, offset)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.disk.open(&self.name)?.truncate(length)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub const SKIPPED_SEQUENCES: u64 = 4096;
 
 /// How often a block that cannot be read is tried again at a start, and the pause before.
 const READ_ATTEMPTS: u32 = 3;
+/// Pauses of one file at most: where very much of it cannot be read, a start goes on without.
+const MAX_READ_PAUSES: usize = 64;
 const READ_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 50 });
 
 /// Why a log cannot be opened.
@@ -59,12 +62,31 @@ pub enum RecoverError {
 /// A segment's file.
 #[derive(Debug, Clone)]
 pub struct SegmentFile {
+    /// The segment's number.
+    pub number: u64,
     /// The file, which is opened when it is read.
     pub file: Arc<dyn File>,
     /// Its length.
     pub length: u64,
-    /// Its salt; none where neither header nor heads have it.
-    pub salt: Option<u64>,
+    /// Its salt; 0 where neither header nor heads have it.
+    pub salt: u64,
+    /// The boundary at which batches begin.
+    pub alignment: usize,
+}
+
+impl SegmentFile {
+    /// What its bytes say, from the header on; `end` is what a later segment says of its end.
+    #[must_use]
+    pub fn scan(&self, bytes: &[u8], end: Option<SegmentEnd>) -> Scan {
+        Segment {
+            bytes,
+            number: self.number,
+            salt: self.salt,
+            alignment: self.alignment,
+            end,
+        }
+        .scan()
+    }
 }
 
 /// One scanned segment, for whoever makes a state of it.
@@ -76,6 +98,8 @@ pub struct Scanned {
     pub bytes: Vec<u8>,
     /// What they say.
     pub scan: Scan,
+    /// What a later segment says of its end.
+    pub end: Option<SegmentEnd>,
 }
 
 /// The files of a log and where it ends.
@@ -211,7 +235,8 @@ impl Recovered {
         let (file, length) = self.open(name)?;
         let mut block = vec![0; BLOCK_BYTES];
         read_what_can_be(&*file, &mut block);
-        let of_heads = || salt_of_heads(&read_all(&*file, length), number, alignment(&*self.disk));
+        let alignment = alignment(&*self.disk);
+        let of_heads = || salt_of_heads(&read_all(&*file, length), number, alignment);
         let (header, salt) = match Header::decode(&block, self.kind) {
             Ok(header) if header.segment == number => (Some(header), Some(header.salt)),
             Ok(_) | Err(HeaderError::Damaged) => (None, of_heads()),
@@ -236,7 +261,14 @@ impl Recovered {
         }
         // There may be very many: none stays open.
         let file = Arc::new(NamedFile::new(Arc::clone(&self.disk), name.to_owned()));
-        Ok((SegmentFile { file, length, salt }, header))
+        let segment = SegmentFile {
+            number,
+            file,
+            length,
+            salt: salt.unwrap_or(0),
+            alignment,
+        };
+        Ok((segment, header))
     }
 
     /// Goes back from the newest segment with a batch to the newest whole snapshot.
@@ -263,22 +295,13 @@ impl Recovered {
 
     /// Reads one of the segments that are there.
     fn scan(&self, number: u64, end: Option<SegmentEnd>) -> Scanned {
-        let file = &self.segments[&number];
-        let bytes = read_all(&*file.file, file.length);
-        let scan = file.salt.map(|salt| {
-            let segment = Segment {
-                bytes: &bytes,
-                number,
-                salt,
-                alignment: alignment(&*self.disk),
-                end,
-            };
-            segment.scan()
-        });
+        let segment = &self.segments[&number];
+        let bytes = read_all(&*segment.file, segment.length);
         Scanned {
             number,
-            scan: scan.unwrap_or_default(),
+            scan: segment.scan(&bytes, end),
             bytes,
+            end,
         }
     }
 
@@ -286,34 +309,22 @@ impl Recovered {
     /// statement of its end: where it has records, they are copied, and its items are in the
     /// snapshot that the statement comes with.
     fn note_end(&mut self, newest: &Scanned) {
-        let (scan, proven) = (&newest.scan, newest.scan.proven());
+        let scan = &newest.scan;
         let heads = || scan.batches.iter().filter_map(|batch| batch.head);
-        let previous = previous_of(scan);
-        let last = proven.iter().rev().find_map(|batch| batch.head);
-        let acknowledged = last
-            .map(|head| head.end_sequence())
-            .or(previous.map(|end| end.next_sequence))
-            .unwrap_or(1);
         let given = heads().map(|head| head.next_sequence).max();
         let is_closed = |batch: &Batch| batch.head.is_some_and(|head| head.count == 0);
         let is_clean = !scan.is_torn && scan.batches.last().is_some_and(is_closed);
         let skipped = if is_clean { 0 } else { SKIPPED_SEQUENCES };
         let standing = &mut self.standing;
-        standing.acknowledged = acknowledged;
+        standing.ended = scan.proven_end(newest.number).or(previous_of(scan));
+        standing.acknowledged = standing.ended.map_or(1, |end| end.next_sequence);
         standing.next_sequence = if seeded::is(Bug::ReuseSequences) {
-            acknowledged
+            standing.acknowledged
         } else {
-            given.unwrap_or(1).max(acknowledged) + skipped
+            given.unwrap_or(1).max(standing.acknowledged) + skipped
         };
         let number = heads().map(|head| head.number).max();
         standing.next_batch = number.unwrap_or(standing.next_batch) + 2;
-        let of_this = heads().next().map(|first| SegmentEnd {
-            segment: newest.number,
-            end: scan.tail().map_or(scan.end, |tail| tail.offset),
-            first_sequence: first.segment_first,
-            next_sequence: acknowledged,
-        });
-        standing.ended = of_this.filter(|_| !proven.is_empty()).or(previous);
     }
 }
 
@@ -345,24 +356,28 @@ pub fn read_all(file: &dyn File, length: u64) -> Vec<u8> {
 fn read_what_can_be(file: &dyn File, bytes: &mut [u8]) {
     const PIECE: usize = 1 << 20;
     const SECTOR: usize = 512;
+    let mut pauses = 0..MAX_READ_PAUSES;
     for (offset, piece) in (0_u64..).step_by(PIECE).zip(bytes.chunks_mut(PIECE)) {
         if read_up_to_end(file, piece, offset).is_err() {
             for (offset, sector) in (offset..).step_by(SECTOR).zip(piece.chunks_mut(SECTOR)) {
-                read_patiently(file, sector, offset);
+                read_patiently(file, sector, offset, &mut pauses);
             }
         }
     }
 }
 
-fn read_patiently(file: &dyn File, sector: &mut [u8], offset: u64) {
+fn read_patiently(file: &dyn File, sector: &mut [u8], offset: u64, pauses: &mut Range<usize>) {
     for attempt in 1..=READ_ATTEMPTS {
         sector.fill(0);
         match read_up_to_end(file, sector, offset) {
             Ok(_) => return,
-            Err(_) if attempt < READ_ATTEMPTS => std::thread::sleep(READ_PAUSE),
+            Err(_) if attempt < READ_ATTEMPTS && pauses.next().is_some() => {
+                std::thread::sleep(READ_PAUSE);
+            }
             Err(error) => {
                 tracing::error!(%error, offset, "a sector of the log cannot be read");
                 sector.fill(0);
+                return;
             }
         }
     }

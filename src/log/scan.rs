@@ -69,6 +69,20 @@ impl Scan {
     pub fn proven(&self) -> &[Batch] {
         &self.batches[..self.batches.len() - self.tail().iter().count()]
     }
+
+    /// Where they end in the segment of this number; none where there are none.
+    #[must_use]
+    pub fn proven_end(&self, segment: u64) -> Option<SegmentEnd> {
+        let first = self.batches.iter().find_map(|batch| batch.head)?;
+        let last = self.proven().iter().rev().find_map(|batch| batch.head);
+        let before = || first.previous.map_or(1, |end| end.next_sequence);
+        (!self.proven().is_empty()).then(|| SegmentEnd {
+            segment,
+            end: self.tail().map_or(self.end, |tail| tail.offset),
+            first_sequence: first.segment_first,
+            next_sequence: last.map_or_else(before, |head| head.end_sequence()),
+        })
+    }
 }
 
 /// A segment's bytes, and what is known of it.

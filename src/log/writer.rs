@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, File, NamedFile, is_full, write_all_at};
 use super::format::{BLOCK_BYTES, BatchBuffer, Head, Header, Kind, SegmentEnd};
+use super::recover::SegmentFile;
 use super::segment::{Spare, segment_name};
 use crate::seeded::{self, Bug};
 
@@ -155,6 +156,19 @@ impl Writer {
         let active = self.active.as_ref()?;
         let file = NamedFile::new(Arc::clone(&self.disk), active.name.clone());
         Some((active.number, Arc::new(file)))
+    }
+
+    /// The active segment's file, for reading it.
+    #[must_use]
+    pub fn active_file(&self) -> Option<SegmentFile> {
+        let (number, file) = self.active()?;
+        Some(SegmentFile {
+            number,
+            file,
+            length: self.active_bytes(),
+            salt: self.salt()?,
+            alignment: self.alignment,
+        })
     }
 
     /// Bytes of the active segment's file; a candidate's where there is no active segment.

@@ -57,8 +57,8 @@ pub(super) fn replay(
     alignment: usize,
 ) -> Result<Replayed, SpoolError> {
     let segments = recovered.segments.iter().map(|(number, it)| {
-        let (salt, file) = (it.salt.unwrap_or(0), Arc::clone(&it.file));
-        let segment = Segment::new(*number, salt, file, it.length, alignment);
+        let file = Arc::clone(&it.file);
+        let segment = Segment::new(*number, it.salt, file, it.length, alignment);
         (*number, Arc::new(segment))
     });
     let mut replay = Replay {

@@ -134,6 +134,12 @@ impl File for MemoryFile {
         Ok(data.len())
     }
 
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        self.bytes_mut().truncate(length);
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
@@ -170,6 +176,21 @@ mod tests {
         assert_eq!(file.read_at(&mut end, u64::MAX)?, 0);
         let error = file.write_at(b"x", u64::MAX).expect_err("no such place");
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_cut_off_is_zeros_when_the_file_grows_again() -> io::Result<()> {
+        let file = MemoryDisk::new().create("one")?;
+        write_all_at(&*file, &[1; 3 * BLOCK], 0)?;
+        let length = BLOCK as u64 + 10;
+        file.truncate(length)?;
+        assert_eq!(file.length()?, length);
+        write_all_at(&*file, &[2], 3 * BLOCK as u64)?;
+        let mut found = vec![3; 2 * BLOCK - 9];
+        read_exact_at(&*file, &mut found, length - 1)?;
+        assert_eq!(found[0], 1);
+        assert!(found[1..].iter().all(|byte| *byte == 0));
         Ok(())
     }
 

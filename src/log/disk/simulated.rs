@@ -106,11 +106,12 @@ pub(crate) enum Call {
     Length,
     Read,
     Write,
+    Truncate,
     Sync,
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::List,
         Self::Create,
         Self::Open,
@@ -122,6 +123,7 @@ impl Call {
         Self::Length,
         Self::Read,
         Self::Write,
+        Self::Truncate,
         Self::Sync,
     ];
 
@@ -129,7 +131,7 @@ impl Call {
     fn changes(self) -> bool {
         match self {
             Self::Create | Self::Rename | Self::Remove | Self::SyncFolder | Self::Folder => true,
-            Self::Write | Self::Sync => true,
+            Self::Write | Self::Truncate | Self::Sync => true,
             Self::List | Self::Open | Self::IsNamed | Self::Length | Self::Read => false,
         }
     }
@@ -330,12 +332,14 @@ impl Contents {
         }
     }
 
-    fn empty(&mut self) {
-        for index in 0..self.cache.len() {
-            self.changed.entry(index).or_default().unsynced.push(BLANK);
+    fn cut(&mut self, length: u64) {
+        let before = self.cache.len();
+        set_length(&mut self.cache, length);
+        for index in length as usize / SECTOR..before {
+            let left = sector(&self.cache, index);
+            self.changed.entry(index).or_default().unsynced.push(left);
         }
-        self.cache.clear();
-        self.change_length(0);
+        self.change_length(length);
     }
 
     fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -591,8 +595,8 @@ impl State {
         self.admit(call, what).map(drop)
     }
 
-    /// Admits a change of names. One that a crash interrupts may have happened.
-    fn admit_names(
+    /// Admits a change that happens whole or not at all. One that a crash interrupts may have happened.
+    fn admit_change(
         &mut self,
         call: Call,
         what: &str,
@@ -822,7 +826,7 @@ impl SimulatedDisk {
     pub(crate) fn subfolder(&self, name: &str) -> io::Result<Self> {
         let parent = self.id;
         self.live()?
-            .admit_names(Call::Folder, &self.path(name), |state| {
+            .admit_change(Call::Folder, &self.path(name), |state| {
                 if state.folder(parent).find(name).is_err() {
                     let id = state.new_id();
                     state.folder(id);
@@ -897,9 +901,9 @@ impl Disk for SimulatedDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut state = self.live()?;
-        state.admit_names(Call::Create, &self.path(name), |state| {
+        state.admit_change(Call::Create, &self.path(name), |state| {
             match state.folder(self.id).find(name) {
-                Ok(id) => state.find_file(id)?.empty(),
+                Ok(id) => state.find_file(id)?.cut(0),
                 Err(_) => {
                     let id = state.new_id();
                     state.files.insert(id, Contents::default());
@@ -922,7 +926,7 @@ impl Disk for SimulatedDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let what = format!("{} to {to}", self.path(from));
-        self.live()?.admit_names(Call::Rename, &what, |state| {
+        self.live()?.admit_change(Call::Rename, &what, |state| {
             let folder = state.folder(self.id);
             let id = folder.find(from)?;
             folder.change(id, Some(from), Some(to));
@@ -932,7 +936,7 @@ impl Disk for SimulatedDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let what = self.path(name);
-        self.live()?.admit_names(Call::Remove, &what, |state| {
+        self.live()?.admit_change(Call::Remove, &what, |state| {
             let id = state.folder(self.id).find(name)?;
             state.find_file(id)?;
             state.folder(self.id).change(id, Some(name), None);
@@ -1009,6 +1013,15 @@ impl File for SimulatedFile {
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
         let what = self.range(offset, data.len());
         self.live()?.write(self.id, &what, data, offset)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let what = self.range(length, 0);
+        let cut = |state: &mut State| {
+            state.find_file(self.id)?.cut(length);
+            Ok(())
+        };
+        self.live()?.admit_change(Call::Truncate, &what, cut)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -1207,6 +1220,23 @@ mod tests {
         })?;
         let possible = set(["one=-", "one=\0", "one=a", "one=b"]);
         assert!(all.is_subset(&possible) && all.len() >= 3, "{all:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_is_cut_may_keep_its_length_and_is_never_shorter() -> io::Result<()> {
+        let all = seen(|disk| {
+            let file = disk.create("one")?;
+            write_all_at(&*file, &[b'a'; 2 * SECTOR], 0)?;
+            file.sync()?;
+            disk.sync_folder()?;
+            file.truncate(SECTOR as u64 + 1)?;
+            assert_eq!(bytes(&disk, "one")?, [b'a'; SECTOR + 1]);
+            let left = bytes(&disk.crash(Crash::Power), "one")?;
+            assert_eq!(left[..=SECTOR], [b'a'; SECTOR + 1]);
+            Ok(left.len())
+        })?;
+        assert!(all.contains(&(SECTOR + 1)) && all.contains(&(2 * SECTOR)));
         Ok(())
     }
 
@@ -1449,7 +1479,7 @@ mod tests {
         let disk = SimulatedDisk::new(1);
         let file = synced(&disk, "one", b'1')?;
         disk.folder("letters")?;
-        let calls: [(Call, &dyn Fn() -> Option<i32>); 12] = [
+        let calls: [(Call, &dyn Fn() -> Option<i32>); 13] = [
             (Call::List, &|| code(disk.list())),
             (Call::Create, &|| code(disk.create("two"))),
             (Call::Open, &|| code(disk.open("one"))),
@@ -1461,6 +1491,7 @@ mod tests {
             (Call::Length, &|| code(file.length())),
             (Call::Read, &|| code(file.read_at(&mut [0], 0))),
             (Call::Write, &|| code(file.write_at(b"1", 0))),
+            (Call::Truncate, &|| code(file.truncate(0))),
             (Call::Sync, &|| code(file.sync())),
         ];
         for (call, make) in calls {

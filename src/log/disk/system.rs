@@ -169,6 +169,11 @@ impl File for SystemFile {
         self.file.write_at(data, offset)
     }
 
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        admit_change(self.may_change)?;
+        self.file.set_len(length)
+    }
+
     fn sync(&self) -> io::Result<()> {
         admit_change(self.may_change)?;
         self.file.sync_data()
@@ -221,6 +226,8 @@ mod tests {
         read_exact_at(&*again, &mut found, 4096)?;
         assert_eq!(&found, b"event");
         assert_eq!(again.read_at(&mut found, 5000)?, 0);
+        again.truncate(4098)?;
+        assert_eq!(file.read_at(&mut found, 4096)?, 2);
         disk.create("two")?;
         assert_eq!(again.length()?, 0);
         Ok(())
@@ -260,6 +267,7 @@ mod tests {
             disk.remove("one").err(),
             disk.sync_folder().err(),
             file.write_at(b"other", 0).err(),
+            file.truncate(0).err(),
             file.sync().err(),
         ];
         for error in refused {

@@ -6,6 +6,7 @@
 //! is still served: this log is a convenience, and the spool is the one with the promise.
 
 mod catalog;
+mod contents;
 mod log;
 mod owner;
 mod recovery;
@@ -110,11 +111,25 @@ pub enum StoreError {
     Thread(#[source] io::Error),
 }
 
+impl StoreError {
+    fn io(path: &Path, cause: io::Error) -> Self {
+        let path = path.into();
+        match cause.kind() {
+            io::ErrorKind::NotADirectory => Self::NoFolder { path },
+            _ => Self::Io { path, cause },
+        }
+    }
+
+    fn log(path: &Path, cause: RecoverError) -> Self {
+        let path = path.into();
+        Self::Unusable { path, cause }
+    }
+}
+
 /// The embedded sink.
 #[derive(Debug)]
 pub struct Store {
     settings: Settings,
-    path: PathBuf,
     orders: mpsc::Sender<Order>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -133,19 +148,14 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_with_clock(settings: Settings, clock: Clock) -> Result<Self, StoreError> {
+    pub fn open_with_clock(mut settings: Settings, clock: Clock) -> Result<Self, StoreError> {
         let path = std::path::absolute(&settings.path);
-        let path = path.map_err(|cause| StoreError::Io {
-            path: settings.path.clone(),
-            cause,
-        })?;
-        let (disk, lock) = claim(&path)?;
+        settings.path = path.map_err(|cause| StoreError::io(&settings.path, cause))?;
+        let path = &settings.path;
+        let (disk, lock) = claim(path)?;
         let limits = Limits::new(settings.retention, settings.max_size_bytes);
         let opened = Log::open(Arc::new(disk), limits);
-        let (log, shared) = opened.map_err(|cause| StoreError::Unusable {
-            path: path.clone(),
-            cause,
-        })?;
+        let (log, shared) = opened.map_err(|cause| StoreError::log(path, cause))?;
         let owner = Owner {
             path: path.clone(),
             lock,
@@ -165,7 +175,6 @@ impl Store {
             .map_err(StoreError::Thread)?;
         Ok(Self {
             settings,
-            path,
             orders,
             shared,
             thread: Mutex::new(Some(thread)),
@@ -178,29 +187,27 @@ impl Store {
         TopicLog::new(Arc::clone(&self.shared))
     }
 
-    async fn append(&self, row: Row) -> Result<(), PublishError> {
-        let (reply, written) = oneshot::channel();
-        let gone = || PublishError::Unavailable("the store is closed".into());
-        self.orders
-            .send(Order::Append(row, reply))
+    /// Gives the thread an order, and waits for the answer.
+    async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+        deadline: Duration,
+    ) -> Result<T, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            let sent = self.orders.send(order(reply)).await;
+            sent.map_err(|_| Unanswered::Closed)?;
+            answer.await.map_err(|_| Unanswered::Closed)
+        };
+        timeout(deadline, asked)
             .await
-            .map_err(|_| gone())?;
-        written.await.map_err(|_| gone())?
+            .unwrap_or(Err(Unanswered::Late))
     }
 
-    async fn probe(&self) -> Result<u64, String> {
-        let (reply, probed) = oneshot::channel();
-        let gone = || "the store is closed".to_owned();
-        let answer = timeout(CHECK_DEADLINE, async {
-            self.orders
-                .send(Order::Probe(reply))
-                .await
-                .map_err(|_| gone())?;
-            probed.await.map_err(|_| gone())?
-        });
-        answer
-            .await
-            .unwrap_or_else(|_| Err("the disk does not answer in time".into()))
+    /// Writes a row, or to the disk without one; answers once that is on the disk.
+    async fn append(&self, row: Option<Row>, deadline: Duration) -> Result<(), PublishError> {
+        let answer = self.ask(|reply| Order::Append(row, reply), deadline).await;
+        answer.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
     }
 
     /// Takes the ended thread's result: its last act was the answer, or a panic kept it from one.
@@ -210,11 +217,17 @@ impl Store {
             tracing::error!("The store's thread had panicked");
         }
     }
+}
 
-    fn is_running(&self) -> bool {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
+/// Why an order has no answer.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    /// The thread has ended.
+    #[error("the store is closed")]
+    Closed,
+    /// The deadline has passed.
+    #[error("the disk does not answer in time")]
+    Late,
 }
 
 #[async_trait]
@@ -227,12 +240,8 @@ impl Sink for Store {
                 detail: format!("the store takes messages of {MAX_MESSAGE_BYTES} bytes at most"),
             });
         }
-        match timeout(PUBLISH_DEADLINE, self.append(row)).await {
-            Ok(appended) => appended.map(|()| message.receipt()),
-            Err(_) => Err(PublishError::Unavailable(
-                "the disk does not answer in time".into(),
-            )),
-        }
+        let appended = self.append(Some(row), PUBLISH_DEADLINE).await;
+        appended.map(|()| message.receipt())
     }
 
     fn address(&self, message: &Message) -> String {
@@ -240,20 +249,20 @@ impl Sink for Store {
     }
 
     async fn check(&self, _: &Needs) -> Vec<Finding> {
-        let path = self.path.display();
-        let most = bytesize::ByteSize(self.settings.max_size_bytes);
-        let finding = match self.probe().await {
-            Ok(bytes) => Finding {
+        let path = self.settings.path.display();
+        let finding = match self.append(None, CHECK_DEADLINE).await {
+            Ok(()) => Finding {
                 severity: Severity::Good,
                 found: format!(
-                    "{path} is writable and holds {} of {most}",
-                    bytesize::ByteSize(bytes)
+                    "{path} is writable and holds {} of {}",
+                    bytesize::ByteSize(self.shared.catalog().used_bytes()),
+                    bytesize::ByteSize(self.settings.max_size_bytes)
                 ),
                 remedy: String::new(),
             },
-            Err(text) => Finding {
+            Err(error) => Finding {
                 severity: Severity::Error,
-                found: format!("{path} cannot be written: {text}"),
+                found: format!("{path} cannot be written: {error}"),
                 remedy: "make room on its disk, and let the bridge write to it".into(),
             },
         };
@@ -263,58 +272,33 @@ impl Sink for Store {
     fn health(&self) -> Health {
         let health = self.shared.health();
         Health {
-            connected: health.connected && self.is_running(),
+            // The thread holds the other end as long as it runs.
+            connected: health.connected && !self.orders.is_closed(),
             ..health
         }
     }
 
     async fn ended(&self) {
-        // The thread holds the other end as long as it runs.
         self.orders.closed().await;
     }
 
     async fn close(&self, deadline: Duration) {
-        let (done, closed) = oneshot::channel();
-        let in_time = timeout(deadline, async {
-            if self.orders.send(Order::Close(done)).await.is_ok() {
-                // An error means that the thread has ended before.
-                let _ = closed.await;
-            }
-        })
-        .await
-        .is_ok();
-        if in_time {
-            self.join();
-        } else {
+        if let Err(Unanswered::Late) = self.ask(Order::Close, deadline).await {
             tracing::warn!("The topic log was not closed in time; the next start makes up for it");
+        } else {
+            self.join();
         }
     }
 }
 
 /// Opens the folder and locks it. Nothing is made in a folder with files of something else.
 fn claim(path: &Path) -> Result<(SystemDisk, FolderLock), StoreError> {
-    let io = |cause: io::Error| match cause.kind() {
-        io::ErrorKind::NotADirectory => StoreError::NoFolder {
-            path: path.to_owned(),
-        },
-        _ => StoreError::Io {
-            path: path.to_owned(),
-            cause,
-        },
-    };
-    let disk = SystemDisk::open(path).map_err(io)?;
-    Recovered::check_names(&disk, &[LOCK_NAME]).map_err(|cause| match cause {
-        RecoverError::Io { error, .. } => io(error),
-        cause => StoreError::Unusable {
-            path: path.to_owned(),
-            cause,
-        },
+    let disk = SystemDisk::open(path).map_err(|cause| StoreError::io(path, cause))?;
+    let known = Recovered::check_names(&disk, &[LOCK_NAME]);
+    known.map_err(|cause| StoreError::log(path, cause))?;
+    let lock = FolderLock::take(path).map_err(|error| match error {
+        LockError::Held => StoreError::Held { path: path.into() },
+        LockError::Io(cause) => StoreError::io(path, cause),
     })?;
-    match FolderLock::take(path) {
-        Ok(lock) => Ok((disk, lock)),
-        Err(LockError::Held) => Err(StoreError::Held {
-            path: path.to_owned(),
-        }),
-        Err(LockError::Io(cause)) => Err(io(cause)),
-    }
+    Ok((disk, lock))
 }

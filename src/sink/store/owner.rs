@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::catalog::MAX_TOPICS;
-use super::log::{Appended, Log};
+use super::log::Log;
 use super::row::Row;
 use super::shared::Shared;
 use super::{Clock, MAX_GROUP_BYTES};
@@ -26,15 +26,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// What the thread is asked for.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Write a row, and answer once it is on the disk.
-    Append(Row, oneshot::Sender<Result<(), PublishError>>),
-    /// Write to the disk to see whether that works; the answer is the bytes in use.
-    Probe(oneshot::Sender<Result<u64, String>>),
+    /// Write a row, and answer once it is on the disk. Without one, write to the disk to see whether
+    /// that works.
+    Append(Option<Row>, oneshot::Sender<Result<(), PublishError>>),
     /// Give the folder back.
     Close(oneshot::Sender<()>),
 }
-
-type Waiting = (Row, oneshot::Sender<Result<(), PublishError>>);
 
 /// The owner of the log.
 #[derive(Debug)]
@@ -77,64 +74,47 @@ impl Owner {
         orders: &mut mpsc::Receiver<Order>,
     ) -> Option<oneshot::Sender<()>> {
         let max_bytes = self.log.max_group_bytes().min(MAX_GROUP_BYTES);
-        let mut group = Vec::new();
+        let (mut rows, mut replies) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         let mut next = Some(first);
         let mut closing = None;
         while let Some(order) = next {
             match order {
-                Order::Append(row, reply) => {
-                    seeded::stumble(Bug::PanicInStore, &row.body);
-                    bytes += row.bytes();
-                    group.push((row, reply));
+                Order::Append(Some(row), reply) if !self.shared.change().admit(&row.topic) => {
+                    let _ = reply.send(Err(PublishError::Unroutable(format!(
+                        "{} would be one topic more than the {MAX_TOPICS} a store keeps: use a topic template that names fewer",
+                        row.topic
+                    ))));
                 }
-                // The receiver may have given up; there is nobody else to tell.
-                Order::Probe(reply) => drop(reply.send(self.probe())),
+                Order::Append(row, reply) => {
+                    bytes += row.as_ref().map_or(0, Row::bytes);
+                    rows.extend(row);
+                    replies.push(reply);
+                }
                 Order::Close(done) => closing = Some(done),
             }
-            let full = closing.is_some() || group.len() >= MAX_GROUP || bytes >= max_bytes;
+            let full = closing.is_some() || replies.len() >= MAX_GROUP || bytes >= max_bytes;
             next = if full { None } else { orders.try_recv().ok() };
         }
-        if !group.is_empty() {
-            self.append(group);
+        if !replies.is_empty() {
+            let result = self.append(&rows);
+            for reply in replies {
+                // Whoever dropped the publish gave the message up; it is stored all the same.
+                let _ = reply.send(result.clone());
+            }
         }
         closing
     }
 
-    fn append(&mut self, group: Vec<Waiting>) {
-        let rows: Vec<&Row> = group.iter().map(|(row, _)| row).collect();
-        match self.log.append(&rows, self.now_ms()) {
-            Ok(outcomes) => self.confirm(group, &outcomes),
-            Err(error) => {
-                let error = PublishError::Unavailable(self.failed(&error));
-                for (_, reply) in group {
-                    let _ = reply.send(Err(error.clone()));
-                }
-            }
-        }
-    }
-
     /// Readers hear of the batch first, so that whoever gets a receipt can read the entry.
-    fn confirm(&self, group: Vec<Waiting>, outcomes: &[Appended]) {
-        self.shared.written();
-        for ((row, reply), outcome) in group.into_iter().zip(outcomes) {
-            let result = match outcome {
-                Appended::Stored => Ok(()),
-                Appended::TooManyTopics => Err(PublishError::Unroutable(format!(
-                    "{} would be one topic more than the {MAX_TOPICS} a store keeps: use a topic template that names fewer",
-                    row.topic
-                ))),
-            };
-            // Whoever dropped the publish gave the message up; it is stored all the same.
-            let _ = reply.send(result);
+    fn append(&mut self, rows: &[Row]) -> Result<(), PublishError> {
+        for row in rows {
+            seeded::stumble(Bug::PanicInStore, &row.body);
         }
-    }
-
-    fn probe(&mut self) -> Result<u64, String> {
-        let probed = self.log.probe(self.now_ms());
-        probed.map_err(|error| self.failed(&error))?;
+        let appended = self.log.append(rows, self.now_ms());
+        appended.map_err(|error| PublishError::Unavailable(self.failed(&error)))?;
         self.shared.written();
-        Ok(self.shared.catalog().used_bytes())
+        Ok(())
     }
 
     fn tick(&mut self) {
@@ -168,13 +148,13 @@ impl Owner {
         text
     }
 
-    fn close(self, mut orders: mpsc::Receiver<Order>, done: Option<oneshot::Sender<()>>) {
+    fn close(mut self, mut orders: mpsc::Receiver<Order>, done: Option<oneshot::Sender<()>>) {
         orders.close();
         // What still waits is dropped, and its publishers are told by that.
         while orders.try_recv().is_ok() {}
         let now_ms = self.now_ms();
         self.shared.close();
-        if let Err(error) = self.log.close(now_ms) {
+        if let Err(error) = self.log.tick(now_ms) {
             tracing::warn!(%error, "The topic log was not closed in order; the next start makes up for it");
         }
         drop(self.lock);

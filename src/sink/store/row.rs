@@ -20,6 +20,8 @@ pub(super) struct Row {
     fields: Vec<u8>,
     /// The body, as received.
     pub body: Bytes,
+    /// The position it was written with before, where a start found it.
+    pub position: Option<u64>,
 }
 
 /// Which message a record holds: what is needed to find it again.
@@ -56,7 +58,20 @@ impl Row {
             topic: message.address(topics),
             fields,
             body: message.body().clone(),
+            position: None,
         }
+    }
+
+    /// The row that is in a record.
+    pub fn again(payload: &[u8]) -> Option<Self> {
+        let mut from = Decoder(payload);
+        let place = Place::take(&mut from)?;
+        Some(Self {
+            topic: place.topic.to_owned(),
+            fields: from.0.to_owned(),
+            body: Bytes::new(),
+            position: Some(place.position),
+        })
     }
 
     /// What the row takes, in bytes, without the log's own structure.
@@ -64,18 +79,26 @@ impl Row {
         self.topic.len() + self.fields.len() + self.body.len()
     }
 
+    /// No record of it is longer: the topic's length, the position and the time take up to ten bytes
+    /// each.
+    pub fn max_record_bytes(&self) -> usize {
+        self.bytes() + 30
+    }
+
     /// The record's parts behind the encoded [`Place`].
-    pub fn parts(&self) -> [&[u8]; 2] {
-        [&self.fields, &self.body]
+    pub fn parts<'a>(&'a self, place: &'a [u8]) -> [&'a [u8]; 3] {
+        [place, &self.fields, &self.body]
     }
 }
 
 impl<'a> Place<'a> {
-    /// Appends it, as a record begins.
-    pub fn encode(&self, to: &mut Vec<u8>) {
-        put_bytes(to, self.topic.as_bytes());
-        put(to, self.position);
-        put(to, self.stored_ms);
+    /// The beginning of a record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Vec::with_capacity(self.topic.len() + 16);
+        put_bytes(&mut to, self.topic.as_bytes());
+        put(&mut to, self.position);
+        put(&mut to, self.stored_ms);
+        to
     }
 
     /// Reads the beginning of a record.
@@ -119,6 +142,7 @@ impl Row {
             topic: topic.into(),
             fields,
             body,
+            position: None,
         }
     }
 }
@@ -128,13 +152,12 @@ mod tests {
     use super::*;
 
     fn record() -> Vec<u8> {
-        let mut bytes = Vec::new();
         let place = Place {
             topic: "a.b",
             position: 300,
             stored_ms: 1_800_000_000_000,
         };
-        place.encode(&mut bytes);
+        let mut bytes = place.encode();
         put_bytes(&mut bytes, b"id");
         put_bytes(&mut bytes, b"key");
         put(&mut bytes, 2);
@@ -162,6 +185,9 @@ mod tests {
         assert_eq!(&entry.body[..], b"\xffbody");
         let place = Place::decode(&payload).expect("whole");
         assert_eq!((place.topic, place.stored_ms), ("a.b", 1_800_000_000_000));
+        let row = Row::again(&payload).expect("whole");
+        assert_eq!(row.position, Some(300));
+        assert_eq!(row.parts(&place.encode()).concat(), payload);
     }
 
     #[test]

@@ -1,29 +1,47 @@
-//! What the owner thread and the readers share: the catalog, the indexes that readers have built,
-//! and whether the disk takes what is written.
+//! What the owner thread and the readers share: the catalog, what readers have learnt of older
+//! segments, and whether the disk takes what is written.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch;
 
-use super::catalog::{Catalog, Found};
-use super::segment::{Index, Spot};
+use super::catalog::Catalog;
+use super::contents::{Contents, Spot};
+use super::segment::Segment;
+use crate::log::format::SegmentEnd;
 use crate::sink::Health;
 
-/// Indexes of older segments are kept up to so many bytes; a segment's takes some hundred KiB.
-const MAX_INDEX_BYTES: usize = 8 << 20;
+/// Where the messages lie is kept for so many older segments; it takes some hundred KiB for each.
+const MAX_READ: usize = 8;
+
+/// The next messages of a topic, which lie in one segment.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub segment: Arc<Segment>,
+    pub spots: Vec<Spot>,
+    /// The segment has none of the topic behind this position.
+    pub last: u64,
+}
 
 /// The state that the owner writes and the others read.
 #[derive(Debug)]
 pub(super) struct Shared {
     catalog: RwLock<Catalog>,
-    /// By segment; the one that was used last is last.
-    indexes: Mutex<Vec<(u64, Arc<Index>)>>,
-    changes: watch::Sender<()>,
-    closed: AtomicBool,
-    writable: AtomicBool,
-    recoveries: AtomicU64,
+    /// The segments that were read, by number; the one that was used last is last.
+    read: Mutex<Vec<(u64, Arc<Contents>)>>,
+    status: watch::Sender<Status>,
+}
+
+/// How the log is, told of with every batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Status {
+    /// The folder was given back.
+    is_closed: bool,
+    /// The last batch failed.
+    is_failing: bool,
+    /// How often batches failed before one did not.
+    recoveries: u64,
 }
 
 impl Shared {
@@ -31,11 +49,8 @@ impl Shared {
     pub fn new(catalog: Catalog) -> Self {
         Self {
             catalog: RwLock::new(catalog),
-            indexes: Mutex::default(),
-            changes: watch::Sender::new(()),
-            closed: AtomicBool::new(false),
-            writable: AtomicBool::new(true),
-            recoveries: AtomicU64::new(0),
+            read: Mutex::default(),
+            status: watch::Sender::new(Status::default()),
         }
     }
 
@@ -49,85 +64,92 @@ impl Shared {
         self.catalog.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the next messages of a topic lie in the segment that was found, at most `limit`.
-    pub fn spots(
-        &self,
-        found: &mut Found,
-        topic: &str,
-        after: u64,
-        limit: usize,
-    ) -> io::Result<Vec<Spot>> {
-        if let Some(spots) = found.spots.take() {
-            return Ok(spots);
+    /// Finds the first segment with messages of the topic after a position, and at most `limit` of
+    /// them.
+    pub fn find(&self, topic: &str, after: u64, limit: usize) -> io::Result<Option<Found>> {
+        let catalog = self.catalog();
+        let mut stretches = catalog.segments.values().filter_map(|held| {
+            let stretch = held.contents.topics.get(topic)?;
+            (stretch.last > after).then_some((held, stretch))
+        });
+        let Some((held, stretch)) = stretches.next() else {
+            return Ok(None);
+        };
+        let (end, known) = (held.end, !stretch.spots.is_empty());
+        let mut found = Found {
+            segment: Arc::clone(&held.segment),
+            spots: stretch.after(after, limit),
+            last: stretch.last,
+        };
+        drop(catalog);
+        if !known {
+            let contents = self.contents(&found.segment, end)?;
+            let stretch = contents.topics.get(topic);
+            found.spots = stretch.map_or_else(Vec::new, |it| it.after(after, limit));
         }
-        let index = self.index(found)?;
-        let spots = index.after(topic, after);
-        Ok(spots[..spots.len().min(limit)].to_vec())
+        Ok(Some(found))
     }
 
-    /// The index of a segment, which is built where it is not kept: by one reader at a time, because
-    /// others that wait want the same one as a rule.
-    pub fn index(&self, found: &Found) -> io::Result<Arc<Index>> {
-        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = found.segment.number;
-        let kept = indexes.iter().position(|(of, _)| *of == number);
-        let index = match kept {
-            Some(kept) => indexes.remove(kept).1,
-            None => Arc::new(found.segment.index(found.end)?),
+    /// The contents of a segment, which is read where they are not kept: by one reader at a time,
+    /// because others that wait want the same one as a rule.
+    fn contents(&self, segment: &Segment, end: SegmentEnd) -> io::Result<Arc<Contents>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = read.iter().position(|(of, _)| *of == end.segment);
+        let contents = match kept {
+            Some(kept) => read.remove(kept).1,
+            None => Arc::new(segment.read_contents(end)?),
         };
-        indexes.push((number, Arc::clone(&index)));
-        while indexes.len() > 1 && bytes(&indexes) > MAX_INDEX_BYTES {
-            indexes.remove(0);
+        read.push((end.segment, Arc::clone(&contents)));
+        if read.len() > MAX_READ {
+            read.remove(0);
         }
-        Ok(index)
+        Ok(contents)
     }
 
     /// A batch is on the disk, and in the catalog.
     pub fn written(&self) {
-        if !self.writable.swap(true, Ordering::Relaxed) {
-            self.recoveries.fetch_add(1, Ordering::Relaxed);
-            tracing::info!("The topic log is written again");
-        }
-        self.changes.send_replace(());
+        self.status.send_modify(|status| {
+            if std::mem::take(&mut status.is_failing) {
+                status.recoveries += 1;
+                tracing::info!("The topic log is written again");
+            }
+        });
     }
 
     /// A batch failed.
     pub fn failed(&self, text: &str) {
-        if self.writable.swap(false, Ordering::Relaxed) {
-            tracing::error!(
-                error = text,
-                "The topic log cannot be written; nothing is confirmed until it works again"
-            );
-        }
+        self.status.send_modify(|status| {
+            if !std::mem::replace(&mut status.is_failing, true) {
+                tracing::error!(
+                    error = text,
+                    "The topic log cannot be written; nothing is confirmed until it works again"
+                );
+            }
+        });
     }
 
     /// The folder was given back.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        self.writable.store(false, Ordering::Relaxed);
-        self.changes.send_replace(());
+        self.status.send_modify(|status| status.is_closed = true);
     }
 
     /// Whether the folder was given back.
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.status.borrow().is_closed
     }
 
-    /// Tells of every change from now on.
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
+    /// Tells of every batch from now on.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
     }
 
     /// Connected means that the last batch worked.
     pub fn health(&self) -> Health {
+        let status = *self.status.borrow();
         Health {
-            connected: self.writable.load(Ordering::Relaxed),
-            reconnects: self.recoveries.load(Ordering::Relaxed),
+            connected: !status.is_failing && !status.is_closed,
+            reconnects: status.recoveries,
             ..Health::default()
         }
     }
-}
-
-fn bytes(indexes: &[(u64, Arc<Index>)]) -> usize {
-    indexes.iter().map(|(_, index)| index.bytes()).sum()
 }

@@ -1,206 +1,172 @@
-//! What the items of a batch say: every topic with the position it goes on with, and what is in the
-//! segment before. So a start learns what each segment holds from the one behind it, and reads only
-//! the newest one whole.
+//! The items of a segment's first batch, and of every batch without messages: each topic with the
+//! position it goes on with, and what is in the segments before. So a start learns all of it from
+//! the newest segment.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::catalog::{Catalog, Held};
+use super::contents::{Contents, Stretch};
+use super::segment::Segment;
 use crate::log::codec::{Decoder, put, put_bytes};
 use crate::log::format::SegmentEnd;
 
-/// The positions of one topic that lie in one segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stretch {
-    pub first: u64,
-    pub last: u64,
-    /// How many they are: positions whose batch failed are missing.
-    pub count: u64,
-}
-
-/// What is in a segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Summary {
-    pub end: SegmentEnd,
-    /// When the oldest and the newest of its messages were stored.
-    pub stored_ms: (u64, u64),
-    pub topics: BTreeMap<Arc<str>, Stretch>,
-}
-
-impl Summary {
-    /// Nothing yet.
-    pub fn new(end: SegmentEnd) -> Self {
-        Self {
-            end,
-            stored_ms: (u64::MAX, 0),
-            topics: BTreeMap::new(),
-        }
-    }
-
-    /// One more message is in it.
-    pub fn add(&mut self, topic: &Arc<str>, position: u64, stored_ms: u64) {
-        let (oldest, newest) = self.stored_ms;
-        self.stored_ms = (oldest.min(stored_ms), newest.max(stored_ms));
-        let stretch = self.topics.entry(Arc::clone(topic)).or_insert(Stretch {
-            first: position,
-            last: position,
-            count: 0,
-        });
-        stretch.first = stretch.first.min(position);
-        stretch.last = stretch.last.max(position);
-        stretch.count += 1;
-    }
-}
-
-/// The store before a batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Snapshot {
-    /// Each topic, by name, and the position it goes on with.
-    pub topics: Vec<(Arc<str>, u64)>,
-    /// The segment before this one.
-    pub previous: Option<Summary>,
-    /// A segment whose messages are all in this batch as well; 0 where there is none.
-    pub carried: u64,
-}
-
-impl Snapshot {
-    /// The items.
-    pub fn encode(&self) -> Vec<u8> {
+impl Catalog {
+    /// The items, with the segments before this one.
+    pub fn encode(&self, before: u64) -> Vec<u8> {
         let mut to = Vec::new();
-        put(&mut to, self.carried);
         put(&mut to, self.topics.len() as u64);
-        for (name, next) in &self.topics {
+        for (name, topic) in &self.topics {
             put_bytes(&mut to, name.as_bytes());
-            put(&mut to, *next);
+            put(&mut to, topic.next);
         }
-        let Some(previous) = &self.previous else {
-            return to;
-        };
-        let end = previous.end;
-        let (oldest, newest) = previous.stored_ms;
+        let segments = self.segments.range(..before);
+        put(&mut to, segments.clone().count() as u64);
+        for (_, held) in segments {
+            self.encode_segment(held, &mut to);
+        }
+        to
+    }
+
+    fn encode_segment(&self, Held { end, contents, .. }: &Held, to: &mut Vec<u8>) {
         for number in [
             end.segment,
             end.end,
             end.first_sequence,
             end.next_sequence,
-            oldest,
-            newest,
+            contents.oldest_ms,
+            contents.newest_ms,
+            contents.topics.len() as u64,
         ] {
-            put(&mut to, number);
+            put(to, number);
         }
-        let place = |name: &Arc<str>| self.topics.binary_search_by(|(known, _)| known.cmp(name));
-        let known = previous
-            .topics
-            .iter()
-            .filter_map(|(name, it)| Some((place(name).ok()?, it)));
-        let known: Vec<(usize, &Stretch)> = known.collect();
-        put(&mut to, known.len() as u64);
-        for (place, stretch) in known {
-            put(&mut to, place as u64);
-            put(&mut to, stretch.first);
-            put(&mut to, stretch.last - stretch.first);
-            put(&mut to, stretch.count);
+        for (index, name) in self.topics.keys().enumerate() {
+            if let Some(stretch) = contents.topics.get(name) {
+                put(to, index as u64);
+                put(to, stretch.first);
+                put(to, stretch.last - stretch.first);
+                put(to, stretch.count);
+            }
         }
-        to
     }
 
-    /// Reads what was encoded.
-    pub fn decode(items: &[u8]) -> Option<Self> {
+    /// Takes in what items say, but for segments that are known better; `find` gives those that are
+    /// still there.
+    pub fn restore(
+        &mut self,
+        items: &[u8],
+        find: impl Fn(u64) -> Option<Arc<Segment>>,
+    ) -> Option<()> {
         let mut from = Decoder(items);
-        let carried = from.number()?;
-        let topics: Vec<(Arc<str>, u64)> =
-            from.list(|from| Some((from.text()?.into(), from.number()?)))?;
-        let previous = if from.is_empty() {
-            None
-        } else {
-            Some(summary(&mut from, &topics)?)
-        };
-        Some(Self {
-            topics,
-            previous,
-            carried,
-        })
+        let names = from.list(|from| Some(self.reach(from.text()?, from.number()?)))?;
+        for (end, contents) in from.list(|from| decode_segment(from, &names))? {
+            if let Some(segment) = find(end.segment) {
+                let held = self.segments.entry(end.segment);
+                held.or_insert_with(|| Held::new(segment, end, contents));
+            }
+        }
+        Some(())
     }
 }
 
-fn summary(from: &mut Decoder<'_>, topics: &[(Arc<str>, u64)]) -> Option<Summary> {
+fn decode_segment(from: &mut Decoder<'_>, names: &[Arc<str>]) -> Option<(SegmentEnd, Contents)> {
     let end = SegmentEnd {
         segment: from.number()?,
         end: from.number()?,
         first_sequence: from.number()?,
         next_sequence: from.number()?,
     };
-    let stored_ms = (from.number()?, from.number()?);
-    let stretches = from.list(|from| {
-        let (name, _) = topics.get(from.small::<usize>()?)?;
+    let (oldest_ms, newest_ms) = (from.number()?, from.number()?);
+    let topics = from.list(|from| {
+        let name = names.get(from.small::<usize>()?)?;
         let first = from.number()?;
-        let last = first.checked_add(from.number()?)?;
-        let count = from.number()?;
-        Some((Arc::clone(name), Stretch { first, last, count }))
+        let stretch = Stretch {
+            first,
+            last: first.checked_add(from.number()?)?,
+            count: from.number()?,
+            spots: Vec::new(),
+        };
+        Some((Arc::clone(name), stretch))
     })?;
-    Some(Summary {
-        end,
-        stored_ms,
-        topics: stretches.into_iter().collect(),
-    })
+    let contents = Contents {
+        oldest_ms,
+        newest_ms,
+        topics: topics.into_iter().collect(),
+    };
+    Some((end, contents))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::contents::Spot;
+    use super::super::row::Place;
     use super::*;
+    use crate::log::disk::{Disk, MemoryDisk};
+    use crate::log::recover::SegmentFile;
 
-    fn whole() -> Snapshot {
-        let mut previous = Summary::new(SegmentEnd {
-            segment: 7,
-            end: 1 << 20,
-            first_sequence: 90,
-            next_sequence: 200,
-        });
-        let topics: Vec<(Arc<str>, u64)> =
-            vec![("a".into(), 5), ("b".into(), 1), ("é".into(), 300)];
-        previous.add(&topics[2].0, 200, 1000);
-        previous.add(&topics[2].0, 299, 1001);
-        previous.add(&topics[0].0, 4, 900);
-        Snapshot {
-            topics,
-            previous: Some(previous),
-            carried: 3,
+    fn segment(number: u64) -> Arc<Segment> {
+        Arc::new(Segment::new(SegmentFile {
+            number,
+            file: MemoryDisk::new().create("file").expect("in memory"),
+            length: 1 << 20,
+            salt: 1,
+            alignment: 8,
+        }))
+    }
+
+    fn whole() -> Catalog {
+        let mut catalog = Catalog::default();
+        catalog.reach("b", 5);
+        for number in [3, 7, 8] {
+            let end = SegmentEnd {
+                segment: number,
+                end: 1 << 16,
+                first_sequence: 90,
+                next_sequence: 200,
+            };
+            catalog.hold(Held::new(segment(number), end, Contents::new(0)));
+            for (topic, position) in [("é", 200 * number), ("é", 200 * number + 99), ("a", number)]
+            {
+                let place = Place {
+                    topic,
+                    position,
+                    stored_ms: 1000 + position,
+                };
+                let spot = Spot {
+                    position,
+                    at: 8192,
+                    length: 10,
+                };
+                catalog.add(number, place, spot);
+            }
         }
+        catalog.forget_spots();
+        catalog
     }
 
     #[test]
-    fn it_comes_back_as_it_was() {
-        let shorter = Snapshot {
-            previous: None,
-            ..whole()
-        };
-        for snapshot in [Snapshot::default(), shorter, whole()] {
-            assert_eq!(Snapshot::decode(&snapshot.encode()), Some(snapshot));
-        }
-        let summary = whole().previous.expect("given");
-        assert_eq!(summary.stored_ms, (900, 1001));
+    fn it_comes_back_as_it_was_but_for_segments_that_are_gone() {
+        let mut found = Catalog::default();
+        let items = whole().encode(8);
+        let restored = found.restore(&items, |number| (number != 3).then(|| segment(number)));
+        assert_eq!(restored, Some(()));
+        assert_eq!(found.segments.keys().collect::<Vec<_>>(), [&7]);
+        let (held, expected) = (&found.segments[&7], &whole().segments[&7]);
         assert_eq!(
-            summary.topics["é"],
-            Stretch {
-                first: 200,
-                last: 299,
-                count: 2
-            }
+            (held.end, &held.contents),
+            (expected.end, &expected.contents)
         );
+        assert_eq!(found.give("a"), 9);
+        assert_eq!(found.give("b"), 5);
+        assert_eq!(found.give("é"), 1700);
+        assert_eq!(found.give("new"), 1);
     }
 
     #[test]
     fn what_is_cut_off_is_none() {
-        let (bytes, end) = (
-            whole().encode(),
-            Snapshot {
-                previous: None,
-                ..whole()
-            }
-            .encode()
-            .len(),
-        );
-        for length in (0..bytes.len()).filter(|length| *length != end) {
-            assert_eq!(Snapshot::decode(&bytes[..length]), None, "{length}");
+        let items = whole().encode(u64::MAX);
+        for length in 0..items.len() {
+            let restored = Catalog::default().restore(&items[..length], |_| None);
+            assert_eq!(restored, None, "{length}");
         }
     }
 }

@@ -121,7 +121,7 @@ impl TopicLog {
     ) -> Result<Vec<Entry>, ReadError> {
         let deadline = Instant::now() + wait.min(MAX_WAIT);
         // Subscribed before the first look, so that no batch falls between look and wait.
-        let mut changes = self.shared.changes();
+        let mut status = self.shared.status();
         let mut looked_at = after;
         loop {
             let last = self.last_position(topic, after, wait)?;
@@ -134,7 +134,7 @@ impl TopicLog {
                 looked_at = last;
             }
             // The sender lives in what this handle holds, so only the deadline can end the wait.
-            if timeout_at(deadline, changes.changed()).await.is_err() {
+            if timeout_at(deadline, status.changed()).await.is_err() {
                 return Ok(Vec::new());
             }
         }
@@ -185,17 +185,15 @@ pub(super) fn entries(
     let mut entries = Vec::new();
     let mut bytes = 0;
     loop {
-        let found = shared.catalog().find(topic, after, limit);
-        let Some(mut found) = found else {
+        let Some(found) = shared.find(topic, after, limit)? else {
             return Ok(entries);
         };
-        let spots = shared.spots(&mut found, topic, after, limit)?;
-        let is_all = spots.len() < limit;
-        for spot in spots {
+        let is_all = found.spots.len() < limit;
+        for spot in found.spots {
             after = spot.position;
             let payload = found.segment.read(spot)?;
             if let Some(entry) = payload.as_ref().and_then(row::entry) {
-                bytes += spot.length as usize;
+                bytes += spot.length;
                 entries.push(entry);
             }
             if entries.len() >= limit || bytes >= MAX_ANSWER_BYTES {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::world::SEGMENT_BYTES;
 use crate::event::{Event, EventId};
 use crate::name::SourceName;
 use crate::source::{Inbound, ONE_CODEX, Secret, Source};
@@ -63,8 +64,13 @@ fn source() -> Source {
 }
 
 fn event(source: &Source, number: usize, version: usize) -> Event {
-    // Sizes from a sector or two to more than a block, so that batches have all shapes.
-    let filler = "x".repeat([1, 300, 900, 5000][number % 4]);
+    // Sizes from a sector or two to more than a block, so that batches have all shapes, and a few
+    // that need a segment of their own.
+    let size = match number % 40 {
+        7 => usize::try_from(SEGMENT_BYTES).expect("small"),
+        _ => [1, 300, 900, 5000][number % 4],
+    };
+    let filler = "x".repeat(size);
     let body = format!(
         "{{\"api_version\":\"v1\",\"event_type\":\"sample.uploaded\",\"object_type\":\"sample\",\
          \"triggered_at\":\"2026-03-02T09:{:02}:{:02}.184121Z\",\

@@ -64,8 +64,8 @@ impl Happening {
         match self {
             Self::SegmentKept | Self::DamageRescued | Self::RecordLost => plan == Plan::Rot,
             Self::LetterRefused | Self::DiskFull | Self::IdsNotEntered => plan == Plan::Faults,
-            // Where a disk is not full, these are rare.
-            Self::SegmentRemoved | Self::SnapshotForced => plan == Plan::Faults,
+            // Where a disk is not full, it is rare.
+            Self::SnapshotForced => plan == Plan::Faults,
             Self::SinkTakenOutThatOwes | Self::NumberGivenAgain | Self::SinkDropped => {
                 plan != Plan::Rot
             }

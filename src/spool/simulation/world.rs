@@ -32,7 +32,7 @@ use crate::spool::{Duplicates, Limits, Place, Settings};
 mod chaos;
 mod sending;
 
-const SEGMENT_BYTES: u64 = 48 << 10;
+pub(super) const SEGMENT_BYTES: u64 = 48 << 10;
 const STEPS: usize = 80;
 /// So many steps without anything new and everything is done.
 const QUIET: usize = 400;

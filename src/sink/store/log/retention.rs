@@ -1,11 +1,11 @@
 //! What keeps the files within bounds: segments that are too old or too much are dropped, their
-//! files become spares or go, and spares are made where none is left.
+//! files become spares or go, files with little in them are cut, and spares are made where none is
+//! left.
 
 use std::io;
 use std::sync::Arc;
 
-use super::super::segment::Segment;
-use super::Log;
+use super::{Held, Log, Segment};
 use crate::log::format::BLOCK_BYTES;
 use crate::log::segment::{SpareMaker, recycle, segment_name};
 
@@ -16,14 +16,17 @@ pub(super) const MAX_SPARES: usize = 1;
 #[derive(Debug)]
 pub(super) struct Leftover {
     segment: Arc<Segment>,
+    bytes: u64,
     /// The file's name, which an attempt that failed may have changed.
     name: String,
 }
 
 impl Leftover {
-    pub fn new(segment: Arc<Segment>) -> Self {
+    /// Of a segment whose file has so many bytes.
+    pub fn new(segment: Arc<Segment>, bytes: u64) -> Self {
         Self {
-            name: segment_name(segment.number),
+            name: segment_name(segment.file.number),
+            bytes,
             segment,
         }
     }
@@ -35,19 +38,16 @@ impl Log {
     /// # Errors
     /// What the system says.
     pub fn tend(&mut self, now_ms: u64) -> io::Result<bool> {
-        if self.recycle_one()? {
-            return Ok(true);
-        }
         let needed = if self.needs_spare() {
             self.limits.segment_bytes
         } else {
             0
         };
-        if self.drop_one(needed, now_ms) {
+        if self.recycle_one()? || self.cut_one()? || self.drop_one(needed, now_ms) {
             return Ok(true);
         }
         if needed > 0 {
-            let mut maker = self.maker.take().unwrap_or_else(|| self.new_maker(needed));
+            let mut maker = self.take_maker(needed);
             match maker.step(&*self.disk)? {
                 Some(spare) => self.writer.add_spare(spare),
                 None => self.maker = Some(maker),
@@ -56,53 +56,91 @@ impl Log {
         Ok(needed > 0)
     }
 
-    /// Whether the next segment is far enough away to do without a spare.
+    /// Whether the next segment is near and there is no spare for it.
     fn needs_spare(&self) -> bool {
         let end = self.writer.active_end().map_or(u64::MAX, |end| end.end);
         self.writer.spares().is_empty() && end > self.writer.active_bytes() / 2
     }
 
-    fn new_maker(&mut self, length: u64) -> SpareMaker {
-        self.last_spare += 1;
-        SpareMaker::new(self.last_spare, length)
+    /// Goes on with a spare of at least this length, or begins one.
+    fn take_maker(&mut self, length: u64) -> SpareMaker {
+        let begun = self.maker.take_if(|maker| maker.length() >= length);
+        begun.unwrap_or_else(|| {
+            self.last_spare += 1;
+            SpareMaker::new(self.last_spare, length)
+        })
     }
 
-    /// Drops one segment, if one is to go and the file of the one before is out of the way.
+    /// Makes a spare at once, because a batch of so many bytes waits for it.
+    pub(super) fn make_spare(&mut self, bytes: usize, now_ms: u64) -> io::Result<()> {
+        let needed = (BLOCK_BYTES + bytes.next_multiple_of(BLOCK_BYTES)) as u64;
+        let length = needed.max(self.limits.segment_bytes);
+        while self.recycle_one()? || self.drop_one(length, now_ms) {}
+        if (self.writer.spares().iter()).any(|spare| spare.length >= needed) {
+            return Ok(());
+        }
+        let mut maker = self.take_maker(length);
+        loop {
+            if let Some(spare) = maker.step(&*self.disk)? {
+                self.writer.add_spare(spare);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Drops the oldest segment, if it is to go and the file of the one before is out of the way.
     fn drop_one(&mut self, needed: u64, now_ms: u64) -> bool {
         if !self.leftovers.is_empty() {
             return false;
         }
         let is_too_much = self.file_bytes() + needed > self.limits.max_size_bytes;
         let horizon = now_ms.saturating_sub(self.limits.retention_ms);
-        let dropped = self.shared.change().take_droppable(horizon, is_too_much);
-        let is_dropped = dropped.is_some();
-        self.leftovers
-            .extend(dropped.map(|held| Leftover::new(held.segment)));
-        is_dropped
+        let dropped = self.shared.change().drop_oldest(horizon, is_too_much);
+        let leftover = |held: Held| Leftover::new(held.segment, held.file_bytes);
+        self.leftovers.extend(dropped.map(leftover));
+        !self.leftovers.is_empty()
     }
 
     /// Bytes of all files.
     fn file_bytes(&self) -> u64 {
         let catalog = self.shared.catalog();
-        let active = self.writer.active().map(|(number, _)| number);
-        let is_counted = active.is_some_and(|number| catalog.segments.contains_key(&number));
-        let active = if is_counted {
-            0
-        } else {
-            self.writer.active_bytes()
-        };
-        let spares = self.writer.spares().iter().map(|spare| spare.length);
-        let leftovers = self
-            .leftovers
+        let active = self.writer.active_end().map(|end| end.segment);
+        let older = catalog
+            .segments
             .iter()
-            .map(|leftover| leftover.segment.length);
-        catalog.file_bytes() + active + spares.chain(leftovers).sum::<u64>()
+            .filter(|(number, _)| Some(**number) != active);
+        let older = older.map(|(_, held)| held.file_bytes);
+        let spares = self.writer.spares().iter().map(|spare| spare.length);
+        let leftovers = self.leftovers.iter().map(|leftover| leftover.bytes);
+        self.writer.active_bytes() + older.chain(spares).chain(leftovers).sum::<u64>()
+    }
+
+    /// Cuts the file of a segment before the active one that uses less than half of it; whether
+    /// there was one. Only then, because a synced batch says already where that segment ends.
+    fn cut_one(&mut self) -> io::Result<bool> {
+        let Some(active) = self.writer.active_end() else {
+            return Ok(false);
+        };
+        let catalog = self.shared.catalog();
+        let mut older = catalog.segments.range(..active.segment);
+        let sparse = older.find(|(_, held)| held.end.end < held.file_bytes / 2);
+        let Some((number, end, segment)) =
+            sparse.map(|(number, held)| (*number, held.end.end, Arc::clone(&held.segment)))
+        else {
+            return Ok(false);
+        };
+        drop(catalog);
+        segment.file.file.truncate(end)?;
+        if let Some(held) = self.shared.change().segments.get_mut(&number) {
+            held.file_bytes = end;
+        }
+        Ok(true)
     }
 
     /// Makes a spare of a file that is not needed any more, or removes it; whether there was one that
     /// nobody reads. Files are opened by their names, so one that is read must keep its own.
     fn recycle_one(&mut self) -> io::Result<bool> {
-        if self.is_carried || !self.tail.is_empty() {
+        if !self.tail.is_empty() {
             return Ok(false);
         }
         // Nobody new can come to hold it.
@@ -110,16 +148,14 @@ impl Log {
         let Some(at) = self.leftovers.iter().position(is_unread) else {
             return Ok(false);
         };
-        let length = self.leftovers[at].segment.length;
-        let is_wanted =
-            length == self.limits.segment_bytes && self.writer.spares().len() < MAX_SPARES;
-        let name = &mut self.leftovers[at].name;
-        let freed = if is_wanted {
-            self.last_spare += 1;
-            recycle(&*self.disk, name, self.last_spare, length).map(Some)
-        } else {
-            self.disk.remove(name).map(|()| None)
-        };
+        let Leftover { bytes, name, .. } = &mut self.leftovers[at];
+        let freed =
+            if *bytes == self.limits.segment_bytes && self.writer.spares().len() < MAX_SPARES {
+                self.last_spare += 1;
+                recycle(&*self.disk, name, self.last_spare, *bytes).map(Some)
+            } else {
+                self.disk.remove(name).map(|()| None)
+            };
         match freed {
             Ok(Some(spare)) => self.writer.add_spare(spare),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -128,28 +164,5 @@ impl Log {
         }
         self.leftovers.swap_remove(at);
         Ok(true)
-    }
-
-    /// Makes a spare at once, because a batch waits for it.
-    pub(super) fn make_spare(&mut self, bytes: usize, now_ms: u64) -> io::Result<()> {
-        let needed = (BLOCK_BYTES + bytes.next_multiple_of(BLOCK_BYTES)) as u64;
-        let length = needed.max(self.limits.segment_bytes);
-        while self.recycle_one()? || self.drop_one(length, now_ms) {}
-        if self
-            .writer
-            .spares()
-            .iter()
-            .any(|spare| spare.length >= needed)
-        {
-            return Ok(());
-        }
-        let begun = self.maker.take_if(|maker| maker.length() >= length);
-        let mut maker = begun.unwrap_or_else(|| self.new_maker(length));
-        loop {
-            if let Some(spare) = maker.step(&*self.disk)? {
-                self.writer.add_spare(spare);
-                return Ok(());
-            }
-        }
     }
 }

@@ -1,0 +1,68 @@
+//! Which messages a segment holds, by topic. Where they lie in the file is known of the segment that
+//! is written to, and of those that were read not long ago.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where a message lies in its segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub position: u64,
+    /// Where the record begins in the file.
+    pub at: u64,
+    /// The payload's length.
+    pub length: usize,
+}
+
+/// The messages of one topic in one segment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub first: u64,
+    pub last: u64,
+    /// How many they are: positions whose batch failed are missing.
+    pub count: u64,
+    /// Where they lie, in order; empty where that is not known.
+    pub spots: Vec<Spot>,
+}
+
+impl Stretch {
+    /// Where the first messages after a position lie, at most `limit` of them.
+    pub fn after(&self, position: u64, limit: usize) -> Vec<Spot> {
+        let start = self.spots.partition_point(|spot| spot.position <= position);
+        self.spots[start..].iter().take(limit).copied().collect()
+    }
+}
+
+/// The messages in one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// When the oldest of them was stored; far away where there is none.
+    pub oldest_ms: u64,
+    /// When the newest of them was stored; where there is none, when the newest before was.
+    pub newest_ms: u64,
+    pub topics: BTreeMap<Arc<str>, Stretch>,
+}
+
+impl Contents {
+    /// None yet.
+    pub fn new(newest_ms: u64) -> Self {
+        Self {
+            oldest_ms: u64::MAX,
+            newest_ms,
+            topics: BTreeMap::new(),
+        }
+    }
+
+    /// One more message, which lies behind all others.
+    pub fn add(&mut self, topic: Arc<str>, stored_ms: u64, spot: Spot) {
+        self.oldest_ms = self.oldest_ms.min(stored_ms);
+        self.newest_ms = self.newest_ms.max(stored_ms);
+        let stretch = self.topics.entry(topic).or_default();
+        if stretch.count == 0 {
+            stretch.first = spot.position;
+        }
+        stretch.last = spot.position;
+        stretch.count += 1;
+        stretch.spots.push(spot);
+    }
+}
