@@ -157,11 +157,7 @@ fn find_ids(shared: &Shared, index: &Arc<dyn IdIndex>, read: Vec<(u64, Vec<Entry
     let is_lacking = |(number, segment): &(&u64, &SegmentState)| {
         segment.sequences.end > through + 1 && read.iter().all(|(it, _)| it != *number)
     };
-    let rebuild = |(_, segment): (&u64, &SegmentState)| Rebuild {
-        segment: Arc::clone(&segment.file),
-        end: segment.end,
-        sequences: segment.sequences.clone(),
-    };
+    let rebuild = |(_, segment): (&u64, &SegmentState)| Rebuild::of(segment);
     let mut later: Vec<Rebuild> = {
         let inner = shared.lock();
         let segments = inner.state.segments.iter();

@@ -9,6 +9,7 @@ use super::command::{Burial, Reply, SpoolUnavailable};
 use super::index::Entry;
 use super::letters::LetterName;
 use super::segments::Segment;
+use super::state::SegmentState;
 
 /// How soon work is tried again that could not be done.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -46,6 +47,16 @@ pub(super) struct Rebuild {
     pub segment: Arc<Segment>,
     pub end: u64,
     pub sequences: Range<u64>,
+}
+
+impl Rebuild {
+    pub fn of(segment: &SegmentState) -> Self {
+        Self {
+            segment: Arc::clone(&segment.file),
+            end: segment.end,
+            sequences: segment.sequences.clone(),
+        }
+    }
 }
 
 /// The work that waits.

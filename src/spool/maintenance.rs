@@ -2,6 +2,7 @@
 //! recycling, and copies of what still waits in sparse segments. Each [`Maintenance::step`] is one
 //! piece of work, bounded in bytes.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::command::{Command, Done, NoSpare, SpoolUnavailable};
-use super::index::IdIndex;
-use super::jobs::{Recyclable, ToIndex, WriteLetter};
+use super::index::{IdIndex, IndexError};
+use super::jobs::{Rebuild, Recyclable, ToIndex, WriteLetter};
 use super::letters::{Letter, LetterName, progress_comes_first};
 use super::open::ids_of;
 use super::record::{Record, hour};
@@ -36,6 +37,8 @@ pub(super) struct Maintenance {
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
     index: Arc<dyn IdIndex>,
+    /// What the index was complete through when it was looked at last.
+    indexed_through: u64,
     done: Sender<Command>,
     maker: Option<SpareMaker>,
     /// Whether the log says already that no spare can be made.
@@ -78,6 +81,7 @@ impl Maintenance {
         Self {
             shared,
             disk,
+            indexed_through: index.through(),
             index,
             done,
             maker: None,
@@ -108,6 +112,7 @@ impl Maintenance {
             || self.remove_letter()
             || self.recycle()
             || self.drop_kept()
+            || self.begin_index_anew()
             || self.rebuild_index()
             || self.enter_ids()
             || self.read_copies()
@@ -290,19 +295,42 @@ impl Maintenance {
         true
     }
 
-    /// Ids of sealed segments that the index lacks, one segment at a time.
+    /// An index that was found damaged is made anew: what the segments have of its ids is entered
+    /// again.
+    fn begin_index_anew(&mut self) -> bool {
+        let through = self.index.through();
+        if through >= std::mem::replace(&mut self.indexed_through, through) {
+            return false;
+        }
+        let inner = self.shared.lock();
+        let segments = inner.state.segments.values();
+        let rebuild: VecDeque<Rebuild> = segments.map(Rebuild::of).collect();
+        drop(inner);
+        self.shared.jobs.lock().rebuild = rebuild;
+        true
+    }
+
+    /// Ids of segments that the index lacks, one segment at a time.
     fn rebuild_index(&mut self) -> bool {
         let Some(rebuild) = self.shared.jobs.lock().rebuild.pop_front() else {
             return false;
         };
         let entries = ids_of(&rebuild.segment, rebuild.end, &rebuild.sequences);
         let through = rebuild.sequences.end.saturating_sub(1);
-        if let Err(error) = self.index.add(&entries, through) {
-            tracing::warn!(%error, "ids cannot be entered into their index; another copy of their events would be published");
-            self.shared
-                .metrics
-                .spool_forgotten_ids_total
-                .inc_by(entries.len() as u64);
+        match self.index.add(&entries, through) {
+            Ok(_) => {}
+            // It is made anew with that, and takes them the next time.
+            Err(IndexError::Damaged(_)) => {
+                self.shared.jobs.lock().rebuild.push_front(rebuild);
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "ids cannot be entered into their index; another copy of their events would be published");
+                self.shared
+                    .metrics
+                    .spool_forgotten_ids_total
+                    .inc_by(entries.len() as u64);
+            }
         }
         true
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 use super::command::{Appended, Milestone};
@@ -63,10 +63,14 @@ fn backfilled(key: (usize, usize)) -> Arc<Event> {
 
 /// Waits until the index has the ids of everything that was written before.
 fn is_indexed(folder: &Path, through: u64) {
-    let connection = Connection::open(folder.join("ids.db")).expect("an index");
     for _ in 0..1_000 {
-        let found = connection.query_row("SELECT through FROM state", [], |row| row.get(0));
-        if found.is_ok_and(|found: u64| found >= through) {
+        // It may be another file each time, or none.
+        let opened =
+            Connection::open_with_flags(folder.join("ids.db"), OpenFlags::SQLITE_OPEN_READ_WRITE);
+        let found = opened.and_then(|index| {
+            index.query_row("SELECT through FROM state", [], |row| row.get::<_, u64>(0))
+        });
+        if found.is_ok_and(|found| found >= through) {
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -96,6 +100,27 @@ async fn a_delivery_is_a_duplicate_of_any_body_that_its_id_came_with() {
     is_indexed(&folder.path().join("spool"), 3);
     let answers = send_all(&spool, &[(1, 0), (1, 1), (1, 0)]).await;
     assert_eq!(answers, [Different, Duplicate, Duplicate]);
+    spool.close().await;
+}
+
+#[tokio::test]
+async fn an_index_that_is_damaged_while_the_spool_runs_is_made_anew_from_its_segments() {
+    use Appended::{Accepted, Different, Duplicate};
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("spool");
+    let spool = open(Place::Folder(path.clone()));
+    let answers = send_all(&spool, &[A, B]).await;
+    assert_eq!(answers, [Accepted, Different]);
+    spool.close().await;
+    let spool = open(Place::Folder(path.clone()));
+    is_indexed(&path, 2);
+
+    let index = path.join("ids.db");
+    let junk = vec![0xa5; std::fs::read(&index).expect("a file").len()];
+    std::fs::write(&index, junk).expect("overwritten");
+    assert_eq!(send_all(&spool, &[A]).await, [Accepted]);
+    is_indexed(&path, 2);
+    assert_eq!(send_all(&spool, &[B, A]).await, [Duplicate; 2]);
     spool.close().await;
 }
 
