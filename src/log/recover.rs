@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +23,9 @@ pub const SKIPPED_SEQUENCES: u64 = 4096;
 
 /// How often a block that cannot be read is tried again at a start, and the pause before.
 const READ_ATTEMPTS: u32 = 3;
-/// Pauses of one file at most: where very much of it cannot be read, a start goes on without.
-const MAX_READ_PAUSES: usize = 64;
+/// Where so many sectors of a file cannot be read, the rest is not tried: a start must not take hours
+/// on a disk that is gone.
+const MAX_UNREADABLE: usize = 128;
 const READ_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 50 });
 
 /// Why a log cannot be opened.
@@ -356,31 +356,40 @@ pub fn read_all(file: &dyn File, length: u64) -> Vec<u8> {
 fn read_what_can_be(file: &dyn File, bytes: &mut [u8]) {
     const PIECE: usize = 1 << 20;
     const SECTOR: usize = 512;
-    let mut pauses = 0..MAX_READ_PAUSES;
+    let mut unreadable = 0;
     for (offset, piece) in (0_u64..).step_by(PIECE).zip(bytes.chunks_mut(PIECE)) {
+        if unreadable >= MAX_UNREADABLE {
+            break;
+        }
         if read_up_to_end(file, piece, offset).is_err() {
             for (offset, sector) in (offset..).step_by(SECTOR).zip(piece.chunks_mut(SECTOR)) {
-                read_patiently(file, sector, offset, &mut pauses);
+                let is_hopeless = unreadable >= MAX_UNREADABLE;
+                if is_hopeless || !read_patiently(file, sector, offset) {
+                    sector.fill(0);
+                    unreadable += 1;
+                }
             }
         }
+    }
+    if unreadable > 0 {
+        tracing::error!(
+            sectors = unreadable,
+            bytes = bytes.len(),
+            "sectors of a file of the log cannot be read"
+        );
     }
 }
 
-fn read_patiently(file: &dyn File, sector: &mut [u8], offset: u64, pauses: &mut Range<usize>) {
-    for attempt in 1..=READ_ATTEMPTS {
+/// Whether a sector could be read.
+fn read_patiently(file: &dyn File, sector: &mut [u8], offset: u64) -> bool {
+    (1..=READ_ATTEMPTS).any(|attempt| {
         sector.fill(0);
-        match read_up_to_end(file, sector, offset) {
-            Ok(_) => return,
-            Err(_) if attempt < READ_ATTEMPTS && pauses.next().is_some() => {
-                std::thread::sleep(READ_PAUSE);
-            }
-            Err(error) => {
-                tracing::error!(%error, offset, "a sector of the log cannot be read");
-                sector.fill(0);
-                return;
-            }
+        let is_read = read_up_to_end(file, sector, offset).is_ok();
+        if !is_read && attempt < READ_ATTEMPTS {
+            std::thread::sleep(READ_PAUSE);
         }
-    }
+        is_read
+    })
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub(super) struct Held {
     pub segment: Arc<Segment>,
     /// Bytes of its file, which may be cut once nothing more comes into it.
     pub file_bytes: u64,
+    /// Whether that was tried.
+    pub is_cut: bool,
     pub end: SegmentEnd,
     pub contents: Contents,
 }
@@ -38,6 +40,7 @@ impl Held {
     pub fn new(segment: Arc<Segment>, end: SegmentEnd, contents: Contents) -> Self {
         Self {
             file_bytes: segment.file.length,
+            is_cut: false,
             segment,
             end,
             contents,
@@ -75,7 +78,7 @@ impl Catalog {
 
     /// Gives the next position of a topic.
     pub fn give(&mut self, topic: &str) -> u64 {
-        let position = self.topics.get(topic).map_or(1, |topic| topic.next);
+        let position = self.next_position(topic);
         self.reach(topic, position + 1);
         position
     }
@@ -90,17 +93,10 @@ impl Catalog {
 
     /// Takes in the segment that comes next. Nothing more comes into the ones before.
     pub fn hold(&mut self, held: Held) {
-        self.forget_spots();
-        self.segments.insert(held.end.segment, held);
-    }
-
-    /// Where the messages lie in the segments so far is not kept in memory any more.
-    pub fn forget_spots(&mut self) {
-        for held in self.segments.values_mut() {
-            for stretch in held.contents.topics.values_mut() {
-                stretch.spots = Vec::new();
-            }
+        if let Some(mut last) = self.segments.last_entry() {
+            last.get_mut().contents.forget_spots();
         }
+        self.segments.insert(held.end.segment, held);
     }
 
     /// A message is in the log.
@@ -118,6 +114,11 @@ impl Catalog {
     pub fn last_position(&self, topic: &str) -> Option<u64> {
         let last = self.topics.get(topic)?.last;
         (last > 0).then_some(last)
+    }
+
+    /// The position that the next message of a topic will have.
+    pub fn next_position(&self, topic: &str) -> u64 {
+        self.topics.get(topic).map_or(1, |topic| topic.next)
     }
 
     /// Every topic that ever had a message, by name.

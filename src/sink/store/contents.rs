@@ -53,6 +53,13 @@ impl Contents {
         }
     }
 
+    /// Where the messages lie is not kept any more.
+    pub fn forget_spots(&mut self) {
+        for stretch in self.topics.values_mut() {
+            stretch.spots = Vec::new();
+        }
+    }
+
     /// One more message, which lies behind all others.
     pub fn add(&mut self, topic: Arc<str>, stored_ms: u64, spot: Spot) {
         self.oldest_ms = self.oldest_ms.min(stored_ms);

@@ -29,6 +29,10 @@ const LEAST_SEGMENTS: u64 = 4;
 /// A segment is begun at least so many times in the span of retention.
 const SEGMENTS_OF_RETENTION: u64 = 8;
 
+/// A snapshot that is no larger stands in each batch without messages too: it is then on the disk
+/// more than once.
+const MAX_REPEATED_BYTES: usize = 4 << 10;
+
 /// How long and how much the log keeps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -73,7 +77,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens the log, or makes a new one. Nothing is written before [`Log::tick`].
+    /// Opens the log, or makes a new one. No batch is written before [`Log::tick`].
     ///
     /// # Errors
     /// When the folder is not a store's, or is one that this program must not touch.
@@ -95,6 +99,7 @@ impl Log {
             let _ = disk.remove(&name);
         }
         let stored = catalog.segments.values().map(|it| it.contents.newest_ms);
+        let is_empty = leftovers.is_empty();
         let log = Self {
             limits,
             writer: Writer::new(Arc::clone(&disk), Kind::Store, recovered.standing, spares),
@@ -104,13 +109,14 @@ impl Log {
                 .into_iter()
                 .map(|segment| {
                     let bytes = segment.file.length;
-                    Leftover::new(segment, bytes)
+                    Leftover::new(segment, bytes, true)
                 })
                 .collect(),
             maker: None,
             last_spare: recovered.last_spare,
             stored_ms: stored.max().unwrap_or(0),
-            is_open: false,
+            // Until a batch says it again, the positions may stand in what was left over alone.
+            is_open: !is_empty,
             shared: Arc::new(Shared::new(catalog)),
         };
         let shared = Arc::clone(&log.shared);
@@ -176,8 +182,8 @@ impl Log {
     }
 
     /// Goes on in the next segment where a batch with these rows does not fit into this one. The
-    /// answer is the batch's items: a snapshot in a segment's first batch and in one without rows,
-    /// otherwise nothing.
+    /// answer is the batch's items: a snapshot in a segment's first batch, a small one in a batch
+    /// without rows too, otherwise nothing.
     fn make_room(&mut self, rows: &[Row], now_ms: u64) -> Result<Vec<u8>, AppendError> {
         self.is_open = true;
         let bytes = |items: &[u8]| {
@@ -186,10 +192,13 @@ impl Log {
         };
         let active = self.writer.active_end().map(|end| end.segment);
         if let Some(active) = active.filter(|_| !self.is_aged(now_ms)) {
-            let items = match rows {
+            let mut items = match rows {
                 [] => self.shared.catalog().encode(active),
                 _ => Vec::new(),
             };
+            if items.len() > MAX_REPEATED_BYTES {
+                items.clear();
+            }
             if self.writer.fits(bytes(&items)) {
                 return Ok(items);
             }
@@ -198,7 +207,7 @@ impl Log {
         let bytes = bytes(&items);
         loop {
             match self.writer.roll(bytes) {
-                Err(AppendError::NoSpare) => self.make_spare(bytes, now_ms)?,
+                Err(AppendError::NoSpare) => self.make_spare(bytes, items.len(), now_ms)?,
                 other => return other.map(|()| items),
             }
         }

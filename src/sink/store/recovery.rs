@@ -22,7 +22,8 @@ pub(super) struct Recovery {
     /// The last batch, where nobody knows whether it was confirmed: not to be shown before it has been
     /// written anew.
     pub tail: Vec<Row>,
-    /// Segments that hold nothing; not to be overwritten before the tail is somewhere else.
+    /// Segments that are not in the catalog. The tail may be in them, and the only snapshot, so they
+    /// are not to be overwritten before both are written anew.
     pub leftovers: Vec<Arc<Segment>>,
 }
 
@@ -147,11 +148,11 @@ impl Reading {
             );
         }
         self.catalog.settle(self.lost);
-        self.catalog.forget_spots();
         let segments = &mut self.catalog.segments;
         let newest = segments.values().map(|held| held.contents.newest_ms).max();
         // One of which nothing can be read stays as long as if its messages were the newest.
         for held in segments.values_mut() {
+            held.contents.forget_spots();
             if held.contents.topics.is_empty() {
                 held.contents.newest_ms = newest.unwrap_or(0);
             }

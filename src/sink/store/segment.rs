@@ -20,6 +20,14 @@ pub(super) struct Segment {
     is_damaged: AtomicBool,
 }
 
+/// Whether somebody has removed the file, or cut it off: no more of it is there later either.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+    )
+}
+
 impl Segment {
     /// The segment in this file.
     pub fn new(file: SegmentFile) -> Self {
@@ -33,7 +41,14 @@ impl Segment {
     pub fn read_contents(&self, end: SegmentEnd) -> io::Result<Contents> {
         let length = end.end.min(self.file.length);
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        read_up_to_end(&*self.file.file, &mut bytes, 0)?;
+        match read_up_to_end(&*self.file.file, &mut bytes, 0) {
+            Ok(_) => {}
+            Err(error) if is_gone(&error) => {
+                self.note_damage();
+                return Ok(Contents::new(0));
+            }
+            Err(error) => return Err(error),
+        }
         let scan = self.file.scan(&bytes, Some(end));
         if scan.is_damaged {
             self.note_damage();
@@ -48,8 +63,12 @@ impl Segment {
     /// The record at a spot; none where it does not check.
     pub fn read(&self, spot: Spot) -> io::Result<Option<Bytes>> {
         let mut bytes = vec![0; RECORD_HEAD_BYTES + spot.length];
-        read_exact_at(&*self.file.file, &mut bytes, spot.at)?;
-        if Frame::decode(&bytes, self.file.salt).is_none() {
+        let is_sound = match read_exact_at(&*self.file.file, &mut bytes, spot.at) {
+            Ok(()) => Frame::decode(&bytes, self.file.salt).is_some(),
+            Err(error) if is_gone(&error) => false,
+            Err(error) => return Err(error),
+        };
+        if !is_sound {
             self.note_damage();
             return Ok(None);
         }

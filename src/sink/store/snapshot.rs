@@ -139,7 +139,9 @@ mod tests {
                 catalog.add(number, place, spot);
             }
         }
-        catalog.forget_spots();
+        for held in catalog.segments.values_mut() {
+            held.contents.forget_spots();
+        }
         catalog
     }
 

@@ -370,6 +370,15 @@ fn retention_by_age_empties_an_idle_store_and_positions_never_come_back() {
     );
     assert_eq!(log.tick(9_000_000).ok(), Some(false));
     drop(log);
+    // Starts that nobody publishes after, the first of them for a moment.
+    for start in 0..3 {
+        let (mut log, _) = open(&disk, 1000);
+        tend(&mut log, 9_000_000);
+        if start > 0 {
+            log.tick(9_000_000).expect("written");
+            tend(&mut log, 9_000_000);
+        }
+    }
     let (mut log, shared) = open(&disk, 1000);
     assert!(append(&mut log, &rows("a", 8..9, 10), 9_000_000));
     assert_eq!(positions(&shared, "a"), [9]);

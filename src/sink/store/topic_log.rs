@@ -145,9 +145,11 @@ impl TopicLog {
         if self.shared.is_closed() {
             return Err(ReadError::Closed);
         }
-        match self.shared.catalog().last_position(topic) {
+        let catalog = self.shared.catalog();
+        match catalog.last_position(topic) {
             None if wait.is_zero() => Err(ReadError::UnknownTopic),
-            last if last.unwrap_or(0) < after => Err(ReadError::Ahead {
+            // What a start has found at the end cannot be read yet, but was given its positions.
+            last if catalog.next_position(topic) <= after => Err(ReadError::Ahead {
                 last: last.unwrap_or(0),
             }),
             last => Ok(last.unwrap_or(0)),
@@ -185,8 +187,10 @@ pub(super) fn entries(
     let mut entries = Vec::new();
     let mut bytes = 0;
     loop {
-        let Some(found) = shared.find(topic, after, limit)? else {
-            return Ok(entries);
+        let found = match shared.find(topic, after, limit) {
+            Ok(Some(found)) => found,
+            Err(error) if entries.is_empty() => return Err(error),
+            Ok(None) | Err(_) => return Ok(entries),
         };
         let is_all = found.spots.len() < limit;
         for spot in found.spots {

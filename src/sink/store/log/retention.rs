@@ -19,12 +19,16 @@ pub(super) struct Leftover {
     bytes: u64,
     /// The file's name, which an attempt that failed may have changed.
     name: String,
+    /// Whether a start has found it: the tail may be in it, and the only snapshot, until both are
+    /// written anew.
+    is_found: bool,
 }
 
 impl Leftover {
     /// Of a segment whose file has so many bytes.
-    pub fn new(segment: Arc<Segment>, bytes: u64) -> Self {
+    pub fn new(segment: Arc<Segment>, bytes: u64, is_found: bool) -> Self {
         Self {
+            is_found,
             name: segment_name(segment.file.number),
             bytes,
             segment,
@@ -43,7 +47,9 @@ impl Log {
         } else {
             0
         };
-        if self.recycle_one()? || self.cut_one()? || self.drop_one(needed, now_ms) {
+        // What cannot be done to one file keeps nothing else from being done.
+        let recycled = self.recycle_one();
+        if matches!(recycled, Ok(true)) || self.cut_one() || self.drop_one(needed, now_ms) {
             return Ok(true);
         }
         if needed > 0 {
@@ -53,7 +59,7 @@ impl Log {
                 None => self.maker = Some(maker),
             }
         }
-        Ok(needed > 0)
+        recycled.map(|_| needed > 0)
     }
 
     /// Whether the next segment is near and there is no spare for it.
@@ -71,11 +77,22 @@ impl Log {
         })
     }
 
-    /// Makes a spare at once, because a batch of so many bytes waits for it.
-    pub(super) fn make_spare(&mut self, bytes: usize, now_ms: u64) -> io::Result<()> {
+    /// Makes a spare at once, because a batch of so many bytes waits for it. Behind a large snapshot
+    /// there is room for messages, or the next batch would need another segment, and another snapshot.
+    pub(super) fn make_spare(
+        &mut self,
+        bytes: usize,
+        snapshot: usize,
+        now_ms: u64,
+    ) -> io::Result<()> {
         let needed = (BLOCK_BYTES + bytes.next_multiple_of(BLOCK_BYTES)) as u64;
-        let length = needed.max(self.limits.segment_bytes);
-        while self.recycle_one()? || self.drop_one(length, now_ms) {}
+        let segment = self.limits.segment_bytes;
+        let length = if snapshot as u64 > segment / 2 {
+            needed + segment
+        } else {
+            needed.max(segment)
+        };
+        while self.recycle_one().unwrap_or(false) || self.drop_one(length, now_ms) {}
         if (self.writer.spares().iter()).any(|spare| spare.length >= needed) {
             return Ok(());
         }
@@ -90,15 +107,16 @@ impl Log {
 
     /// Drops the oldest segment, if it is to go and the file of the one before is out of the way.
     fn drop_one(&mut self, needed: u64, now_ms: u64) -> bool {
-        if !self.leftovers.is_empty() {
+        if self.leftovers.iter().any(|leftover| !leftover.is_found) {
             return false;
         }
         let is_too_much = self.file_bytes() + needed > self.limits.max_size_bytes;
         let horizon = now_ms.saturating_sub(self.limits.retention_ms);
         let dropped = self.shared.change().drop_oldest(horizon, is_too_much);
-        let leftover = |held: Held| Leftover::new(held.segment, held.file_bytes);
+        let leftover = |held: Held| Leftover::new(held.segment, held.file_bytes, false);
+        let before = self.leftovers.len();
         self.leftovers.extend(dropped.map(leftover));
-        !self.leftovers.is_empty()
+        self.leftovers.len() > before
     }
 
     /// Bytes of all files.
@@ -117,35 +135,37 @@ impl Log {
 
     /// Cuts the file of a segment before the active one that uses less than half of it; whether
     /// there was one. Only then, because a synced batch says already where that segment ends.
-    fn cut_one(&mut self) -> io::Result<bool> {
+    fn cut_one(&mut self) -> bool {
         let Some(active) = self.writer.active_end() else {
-            return Ok(false);
+            return false;
         };
-        let catalog = self.shared.catalog();
-        let mut older = catalog.segments.range(..active.segment);
-        let sparse = older.find(|(_, held)| held.end.end < held.file_bytes / 2);
-        let Some((number, end, segment)) =
-            sparse.map(|(number, held)| (*number, held.end.end, Arc::clone(&held.segment)))
-        else {
-            return Ok(false);
+        let mut catalog = self.shared.change();
+        let mut older = catalog.segments.range_mut(..active.segment);
+        let is_sparse = |held: &Held| !held.is_cut && held.end.end < held.file_bytes / 2;
+        let Some((_, held)) = older.find(|(_, held)| is_sparse(held)) else {
+            return false;
         };
-        drop(catalog);
-        segment.file.file.truncate(end)?;
-        if let Some(held) = self.shared.change().segments.get_mut(&number) {
-            held.file_bytes = end;
+        held.is_cut = true;
+        match held.segment.file.file.truncate(held.end.end) {
+            Ok(()) => held.file_bytes = held.end.end,
+            Err(error) => tracing::warn!(
+                %error,
+                segment = held.end.segment,
+                "The file of a segment of the topic log cannot be cut to what it holds"
+            ),
         }
-        Ok(true)
+        true
     }
 
     /// Makes a spare of a file that is not needed any more, or removes it; whether there was one that
     /// nobody reads. Files are opened by their names, so one that is read must keep its own.
     fn recycle_one(&mut self) -> io::Result<bool> {
-        if !self.tail.is_empty() {
-            return Ok(false);
-        }
+        let is_written = self.tail.is_empty() && self.writer.active_end().is_some();
         // Nobody new can come to hold it.
-        let is_unread = |leftover: &Leftover| Arc::strong_count(&leftover.segment) == 1;
-        let Some(at) = self.leftovers.iter().position(is_unread) else {
+        let is_free = |leftover: &Leftover| {
+            (is_written || !leftover.is_found) && Arc::strong_count(&leftover.segment) == 1
+        };
+        let Some(at) = self.leftovers.iter().position(is_free) else {
             return Ok(false);
         };
         let Leftover { bytes, name, .. } = &mut self.leftovers[at];
