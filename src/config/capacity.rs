@@ -5,13 +5,16 @@ use super::named::Named;
 use super::problem::Problems;
 use super::settings::{IngressSettings, SinkKind, SinkSettings};
 use super::spool::SpoolPlace;
-use crate::log::segment::segment_bytes;
+use crate::log::segment::{MIN_SEGMENT_BYTES, segment_bytes};
+use crate::spool::Place;
 
 /// What a record or message may have besides the body, in bytes: identifiers, headers, block sizes.
 const BESIDES_BODY_BYTES: u64 = 64 << 10;
-/// Segments that a log has besides the file of a record that fits into none: the active one, the one
+/// Segments that a log has besides the files of records that fit into none: the active one, the one
 /// before it, and the spares that are made ahead.
 const OTHER_SEGMENTS: u64 = 4;
+/// Such files at once: the next one is made before the last one can go.
+const LARGE_RECORDS: u64 = 2;
 
 /// Notes each bound that the largest body does not fit into.
 pub(super) fn check(
@@ -26,7 +29,7 @@ pub(super) fn check(
             problems.add(
                 key,
                 format!(
-                    "a delivery may have {} bytes (ingress.max_body), and one of that size would not fit",
+                    "a delivery may have {} bytes (ingress.max_body), for which this is too little",
                     ingress.max_body_bytes
                 ),
                 format!(
@@ -36,12 +39,12 @@ pub(super) fn check(
             );
         }
     };
-    let log = |bound: u64| OTHER_SEGMENTS * segment_bytes(bound) + largest;
-    check(
-        "spool.max_size".into(),
-        spool.max_bytes,
-        log(spool.max_bytes),
-    );
+    let segment = match spool.place {
+        Place::Folder(_) => segment_bytes,
+        Place::Memory => |_| MIN_SEGMENT_BYTES,
+    };
+    let least = least_log(spool.max_bytes, largest, segment);
+    check("spool.max_size".into(), spool.max_bytes, least);
     for sink in &sinks.read {
         match &sink.kind {
             SinkKind::Kafka(kafka) => {
@@ -49,10 +52,22 @@ pub(super) fn check(
                 check(key, kafka.max_queued_bytes, largest);
             }
             SinkKind::Store(store) => {
-                let (key, bound) = (format!("sink.{}.max_size", sink.name), store.max_size_bytes);
-                check(key, bound, log(bound));
+                let bound = store.max_size_bytes;
+                let least = least_log(bound, largest, segment_bytes);
+                check(format!("sink.{}.max_size", sink.name), bound, least);
             }
             SinkKind::RabbitMq(_) => {}
         }
     }
+}
+
+/// What a log must be allowed to have for records of this size, where less than that is allowed: its
+/// segments grow with what it may have.
+fn least_log(bound: u64, largest: u64, segment_bytes: fn(u64) -> u64) -> u64 {
+    let needed = |bound| OTHER_SEGMENTS * segment_bytes(bound) + LARGE_RECORDS * largest;
+    let mut least = bound;
+    while needed(least) > least {
+        least = needed(least);
+    }
+    least
 }

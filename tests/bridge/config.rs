@@ -175,18 +175,15 @@ async fn a_bound_that_the_largest_body_does_not_fit_into_is_refused_with_the_lea
         setup.sinks[0].1.push_str(line);
         setup
     };
-    let spool = Setup::store().spool("max_size = \"20543KiB\"");
-    let store = sink(Setup::store(), "max_size = \"20543KiB\"\n");
-    let kafka = sink(
-        Setup::kafka("127.0.0.1:1"),
-        "max_queued_bytes = \"16MiB\"\n",
-    );
+    let spool = Setup::store().spool("max_size = \"22015KiB\"");
+    let store = sink(Setup::store(), "max_size = \"22015KiB\"\n");
+    let kafka = sink(Setup::kafka("127.0.0.1:1"), "max_queued_bytes = \"8MiB\"\n");
     for (setup, section, key, least) in [
-        (spool, "spool", "max_size", "20544KiB"),
-        (store, "sink", "max_size", "20544KiB"),
-        (kafka, "sink", "max_queued_bytes", "16448KiB"),
+        (spool, "spool", "max_size", "22016KiB"),
+        (store, "sink", "max_size", "22016KiB"),
+        (kafka, "sink", "max_queued_bytes", "8256KiB"),
     ] {
-        let setup = setup.ingress("max_body = \"16MiB\"");
+        let setup = setup.ingress("max_body = \"8MiB\"");
         let key = match section {
             "sink" => format!("sink.{}.{key}", setup.sinks[0].0),
             section => format!("{section}.{key}"),

@@ -106,7 +106,7 @@ async fn a_spool_full_of_bytes_refuses_too() {
 async fn the_smallest_spool_for_a_body_takes_one_after_the_other() {
     let setup = Setup::store()
         .ingress("max_body = \"8MiB\"")
-        .spool("max_size = \"12352KiB\"");
+        .spool("max_size = \"22016KiB\"");
     let bridge = setup.start().await;
     for number in 0..6 {
         let mut body = event("sample.uploaded", &format!("large{number}")).into_bytes();
