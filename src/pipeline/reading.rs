@@ -65,6 +65,8 @@ pub(super) struct Reading {
     /// New events have been read up to here.
     through: u64,
     fetching: Option<Fetching>,
+    /// So many events were asked for.
+    asked: usize,
     /// When new events are asked for again, at the earliest.
     fetch_at: Instant,
     fetch_retry: Retry,
@@ -84,6 +86,7 @@ impl Reading {
             spool,
             through: 0,
             fetching: None,
+            asked: 0,
             fetch_at: Instant::now(),
             fetch_retry: Retry::new(schedule),
             again: Again::default(),
@@ -172,6 +175,7 @@ impl Reading {
 
     fn fetch(&mut self, events: usize) {
         self.load_next = true;
+        self.asked = events;
         let (spool, sink, after) = (self.spool.clone(), self.sink, self.through);
         let fetch_at = self.fetch_at.into();
         let fetching = async move {
@@ -189,7 +193,7 @@ impl Reading {
         match fetched {
             Ok(records) => {
                 self.fetch_retry.worked();
-                if records.len() < MANY {
+                if records.len() < MANY.min(self.asked) {
                     self.fetch_at = Instant::now() + GATHERING;
                 }
                 let sequences = records.iter().map(|record| record.position().sequence);
