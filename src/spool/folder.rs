@@ -10,10 +10,9 @@ use std::time::Instant;
 use super::command::Command;
 use super::ids::Ids;
 use super::index::{Entry, IdIndex, MemoryIndex, SqliteIndex};
-use super::jobs::Rebuild;
 use super::letters::Letters;
 use super::maintenance::{self, Maintenance};
-use super::open::{Replayed, ids_of, replay};
+use super::open::{Replayed, replay};
 use super::owner::{self, Owner};
 use super::shared::Shared;
 use super::state::SegmentState;
@@ -104,7 +103,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
     let index = (parts.index)(standing.next_sequence);
     let keeps_letters = settings.place != Place::Memory;
     let shared = Shared::new(replayed.state, letters, parts.metrics, keeps_letters);
-    count(&shared, replayed.torn);
+    count(&shared, replayed.torn, replayed.tail.is_some());
     let shared = Arc::new(shared);
     let beginning = owner::Beginning {
         shared: Arc::clone(&shared),
@@ -157,17 +156,15 @@ fn find_ids(shared: &Shared, index: &Arc<dyn IdIndex>, read: Vec<(u64, Vec<Entry
     let is_lacking = |(number, segment): &(&u64, &SegmentState)| {
         segment.sequences.end > through + 1 && read.iter().all(|(it, _)| it != *number)
     };
-    let rebuild = |(_, segment): (&u64, &SegmentState)| Rebuild::of(segment);
-    let mut later: Vec<Rebuild> = {
+    let mut later: Vec<u64> = {
         let inner = shared.lock();
         let segments = inner.state.segments.iter();
-        segments.filter(is_lacking).map(rebuild).collect()
+        segments.filter(is_lacking).map(|(it, _)| *it).collect()
     };
     let now = later.split_off(later.len().saturating_sub(SEGMENTS_AT_ONCE));
-    let now = now.into_iter().map(|it| {
-        let entries = ids_of(&it.segment, it.end, &it.sequences);
-        (it.segment.number, entries)
-    });
+    let now = now
+        .into_iter()
+        .filter_map(|it| Some((it, shared.ids_of(it)?.0)));
     for (segment, entries) in now.chain(read) {
         for entry in entries.into_iter().filter(|it| it.sequence > through) {
             ids.add(segment, entry);
@@ -183,8 +180,9 @@ fn find_ids(shared: &Shared, index: &Arc<dyn IdIndex>, read: Vec<(u64, Vec<Entry
     ids
 }
 
-/// Counts what was found, and has letters removed whose place a record has taken.
-fn count(shared: &Shared, torn: u64) {
+/// Counts what was found, and has letters removed whose place a record has taken. Where there is a
+/// tail, that record may be in it: they are removed once it is written.
+fn count(shared: &Shared, torn: u64, has_tail: bool) {
     shared.metrics.spool_torn_batches_total.inc_by(torn);
     if torn > 0 {
         tracing::info!(
@@ -193,9 +191,10 @@ fn count(shared: &Shared, torn: u64) {
     }
     let mut inner = shared.lock();
     inner.count(|update| update.recovered());
-    let requeued = inner.state.requeued.clone();
     drop(inner);
-    shared.jobs.add(|work| work.removals.extend(requeued));
+    if !has_tail {
+        shared.remove_requeued();
+    }
     shared.show_letters();
 }
 

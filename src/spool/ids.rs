@@ -157,9 +157,15 @@ impl Ids {
 
     /// An event of which nothing was kept: the next copy is a new one.
     pub fn forget(&mut self, id: EventId) {
-        self.recent.0.retain(|(known, _), _| *known != id);
+        let bodies: Vec<Known> = self.recent.of(id).collect();
+        for known in bodies {
+            self.recent.0.remove(&(id, known.digest));
+        }
         for of in &mut self.segments {
-            Arc::make_mut(&mut of.entries).retain(|entry| entry.id != id);
+            let entries = Arc::make_mut(&mut of.entries);
+            let before = entries.len();
+            entries.retain(|entry| entry.id != id);
+            self.entries -= before - entries.len();
         }
         // An index that cannot be written only keeps what it has.
         let _ = self.index.remove(id);

@@ -1,7 +1,6 @@
 //! What waits for the maintenance thread: everything that an answer must not wait for.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use super::command::{Burial, Reply, SpoolUnavailable};
 use super::index::Entry;
 use super::letters::LetterName;
 use super::segments::Segment;
-use super::state::SegmentState;
 
 /// How soon work is tried again that could not be done.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -31,6 +29,8 @@ pub(super) struct Recyclable {
     pub is_damaged: bool,
     /// Whether another spare is wanted.
     pub is_wanted: bool,
+    /// Whether it could not be done before.
+    pub has_failed: bool,
 }
 
 /// Ids that go into the index.
@@ -39,24 +39,6 @@ pub(super) struct ToIndex {
     pub entries: Arc<Vec<Entry>>,
     /// The index is complete through this sequence then.
     pub through: u64,
-}
-
-/// A sealed segment whose ids the index lacks.
-#[derive(Debug)]
-pub(super) struct Rebuild {
-    pub segment: Arc<Segment>,
-    pub end: u64,
-    pub sequences: Range<u64>,
-}
-
-impl Rebuild {
-    pub fn of(segment: &SegmentState) -> Self {
-        Self {
-            segment: Arc::clone(&segment.file),
-            end: segment.end,
-            sequences: segment.sequences.clone(),
-        }
-    }
 }
 
 /// The work that waits.
@@ -68,8 +50,8 @@ pub(super) struct Work {
     pub removals: VecDeque<LetterName>,
     pub recyclable: VecDeque<Recyclable>,
     pub to_index: Option<ToIndex>,
-    /// Oldest first; before anything else goes into the index.
-    pub rebuild: VecDeque<Rebuild>,
+    /// Segments whose ids the index lacks, oldest first; before anything else goes into the index.
+    pub rebuild: VecDeque<u64>,
     /// Read what still waits in this sparse segment.
     pub copies: Option<u64>,
     /// Forget old ids.

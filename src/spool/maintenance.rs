@@ -2,7 +2,6 @@
 //! recycling, and copies of what still waits in sparse segments. Each [`Maintenance::step`] is one
 //! piece of work, bounded in bytes.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -11,10 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::command::{Command, Done, NoSpare, SpoolUnavailable};
-use super::index::{IdIndex, IndexError};
-use super::jobs::{Rebuild, Recyclable, ToIndex, WriteLetter};
+use super::index::IdIndex;
+use super::jobs::{Recyclable, ToIndex, WriteLetter};
 use super::letters::{Letter, LetterName, progress_comes_first};
-use super::open::ids_of;
 use super::record::{Record, hour};
 use super::shared::Shared;
 use crate::event::EventId;
@@ -39,10 +37,14 @@ pub(super) struct Maintenance {
     index: Arc<dyn IdIndex>,
     /// What the index was complete through when it was looked at last.
     indexed_through: u64,
+    /// Whether the log says already that the index cannot be made anew.
+    cannot_rebuild: bool,
     done: Sender<Command>,
     maker: Option<SpareMaker>,
     /// Whether the log says already that no spare can be made.
     has_said_so: bool,
+    /// Whether the log says already that a requeued letter cannot be removed.
+    cannot_remove: bool,
     /// Whether the log says already that a segment cannot be recycled.
     cannot_recycle: bool,
     last_spare: u64,
@@ -82,10 +84,12 @@ impl Maintenance {
             shared,
             disk,
             indexed_through: index.through(),
+            cannot_rebuild: false,
             index,
             done,
             maker: None,
             has_said_so: false,
+            cannot_remove: false,
             cannot_recycle: false,
             last_spare,
             kept,
@@ -218,11 +222,16 @@ impl Maintenance {
                 self.shared.lock().state.requeued.retain(|it| *it != name);
                 self.shared.show_letters();
             }
-            // The next start removes it: the record that took its place says so.
+            // Until it is gone, each snapshot says that a record has taken its place.
             Err(error) => {
-                tracing::warn!(%error, letter = %name, "a requeued dead letter cannot be removed now")
+                if !std::mem::replace(&mut self.cannot_remove, true) {
+                    tracing::warn!(%error, letter = %name, "a requeued dead letter cannot be removed; it is tried again");
+                }
+                self.shared.jobs.lock().removals.push_back(name);
+                return false;
             }
         }
+        self.cannot_remove = false;
         true
     }
 
@@ -249,6 +258,7 @@ impl Maintenance {
                 if !std::mem::replace(&mut self.cannot_recycle, true) {
                     tracing::warn!(%error, file = recyclable.name, "the file of a segment cannot be used again or removed; it counts against max_size, and it is tried again");
                 }
+                recyclable.has_failed = true;
                 self.shared.jobs.lock().recyclable.push_back(recyclable);
                 return false;
             }
@@ -302,41 +312,50 @@ impl Maintenance {
         if through >= std::mem::replace(&mut self.indexed_through, through) {
             return false;
         }
-        let inner = self.shared.lock();
-        let segments = inner.state.segments.values();
-        let rebuild: VecDeque<Rebuild> = segments.map(Rebuild::of).collect();
-        drop(inner);
-        self.shared.jobs.lock().rebuild = rebuild;
+        let segments = self.shared.lock().state.segments.keys().copied().collect();
+        self.shared.jobs.lock().rebuild = segments;
         true
     }
 
     /// Ids of segments that the index lacks, one segment at a time.
     fn rebuild_index(&mut self) -> bool {
-        let Some(rebuild) = self.shared.jobs.lock().rebuild.pop_front() else {
+        let Some(segment) = self.shared.jobs.lock().rebuild.pop_front() else {
             return false;
         };
-        let entries = ids_of(&rebuild.segment, rebuild.end, &rebuild.sequences);
-        let through = rebuild.sequences.end.saturating_sub(1);
-        match self.index.add(&entries, through) {
-            Ok(_) => {}
-            // It is made anew with that, and takes them the next time.
-            Err(IndexError::Damaged(_)) => {
-                self.shared.jobs.lock().rebuild.push_front(rebuild);
-                return false;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "ids cannot be entered into their index; another copy of their events would be published");
-                self.shared
-                    .metrics
-                    .spool_forgotten_ids_total
-                    .inc_by(entries.len() as u64);
-            }
+        // One that is gone meanwhile has taken its ids along.
+        let Some((entries, through)) = self.shared.ids_of(segment) else {
+            return true;
+        };
+        let Err(error) = self.index.add(&entries, through) else {
+            self.cannot_rebuild = false;
+            return true;
+        };
+        // A damaged one is made anew with that, and takes them the next time.
+        if !std::mem::replace(&mut self.cannot_rebuild, true) {
+            tracing::warn!(%error, "ids cannot be entered into their index, and it is tried again; until then another copy of their events would be published");
         }
-        true
+        let waits = {
+            let mut work = self.shared.jobs.lock();
+            work.rebuild.push_front(segment);
+            work.to_index.take().is_some()
+        };
+        if waits {
+            self.tell(Done::NotIndexed);
+        }
+        false
     }
 
+    /// Ids of the segment that was written last, behind those of all others.
     fn enter_ids(&mut self) -> bool {
-        let Some(ToIndex { entries, through }) = self.shared.jobs.lock().to_index.take() else {
+        let next = {
+            let mut work = self.shared.jobs.lock();
+            if work.rebuild.is_empty() {
+                work.to_index.take()
+            } else {
+                None
+            }
+        };
+        let Some(ToIndex { entries, through }) = next else {
             return false;
         };
         match self.index.add(&entries, through) {

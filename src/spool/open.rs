@@ -12,6 +12,7 @@ use super::letters::Letters;
 use super::owner::UnprovenTail;
 use super::record::Prefix;
 use super::segments::Segment;
+use super::shared::Shared;
 use super::state::{KnownSink, SegmentState, State};
 use crate::event::{SinkIndex, SinkSet};
 use crate::log::index::BatchPlace;
@@ -339,15 +340,22 @@ fn nth(runs: &[(u64, SinkSet)], mut place: u64) -> Option<SinkSet> {
     None
 }
 
-/// The ids of a sealed segment that the index does not have.
-pub(super) fn ids_of(segment: &Segment, end: u64, sequences: &Range<u64>) -> Vec<Entry> {
-    let (bytes, scan) = segment.scan(end, sequences);
-    let records = scan.batches.iter().flat_map(|batch| &batch.records);
-    records
-        .filter(|record| sequences.contains(&record.sequence))
-        .filter_map(|record| {
-            let prefix = Prefix::decode(&bytes[record.payload.clone()])?;
-            Some(prefix.entry(record.sequence))
-        })
-        .collect()
+impl Shared {
+    /// The ids of a segment's records, and the sequence that they reach to; none where it is gone.
+    pub fn ids_of(&self, segment: u64) -> Option<(Vec<Entry>, u64)> {
+        let (file, end, sequences) = {
+            let inner = self.lock();
+            let found = inner.state.segments.get(&segment)?;
+            (Arc::clone(&found.file), found.end, found.sequences.clone())
+        };
+        let (bytes, scan) = file.scan(end, &sequences);
+        let records = scan.batches.iter().flat_map(|batch| &batch.records);
+        let entries = records
+            .filter(|record| sequences.contains(&record.sequence))
+            .filter_map(|record| {
+                let prefix = Prefix::decode(&bytes[record.payload.clone()])?;
+                Some(prefix.entry(record.sequence))
+            });
+        Some((entries.collect(), sequences.end.saturating_sub(1)))
+    }
 }

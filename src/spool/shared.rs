@@ -177,6 +177,12 @@ impl Shared {
         self.show_letters();
     }
 
+    /// Has the letters removed whose place a record has taken.
+    pub fn remove_requeued(&self) {
+        let requeued = self.lock().state.requeued.clone();
+        self.jobs.add(|work| work.removals.extend(requeued));
+    }
+
     /// Drops everything that waits for a sink; how many events that were.
     pub fn drop_all(&self, sink: SinkIndex) -> u64 {
         let mut inner = self.lock();

@@ -378,11 +378,12 @@ impl State {
         for sink in &self.sinks {
             let pending = self.pending(sink.index);
             let within = sequences.iter().flat_map(|it| pending.within(it.clone()));
-            let mut count = 0;
+            let mut mine = Pending::default();
             for sequence in within.filter(is_here) {
                 all.insert(sequence);
-                count += 1;
+                mine.insert(sequence);
             }
+            let count = mine.count();
             if count > 0 {
                 sinks.push((sink.index, sink.name.clone(), count));
             }

@@ -43,6 +43,14 @@ impl Planned {
         self.0.iter().filter(is_new).map(|(append, _)| append)
     }
 
+    /// The lowest sequence of the new events.
+    fn first_new(&self) -> Option<u64> {
+        self.0.iter().find_map(|(_, plan)| match plan {
+            Plan::New { sequence, .. } => Some(*sequence),
+            _ => None,
+        })
+    }
+
     /// Whether nothing of it is to be written.
     pub fn is_empty(&self) -> bool {
         self.new_ones().next().is_none()
@@ -122,8 +130,11 @@ impl Owner {
                 (plan, _) => plan,
             };
             if let Plan::New { .. } = plan {
-                let digest = append.prepared.prefix.digest;
-                known_here.insert(append.prepared.prefix.id, Known { digest, sequence });
+                // One that is requeued owes a single sink: a delivery is no duplicate of it.
+                if append.requeued.is_none() {
+                    let digest = append.prepared.prefix.digest;
+                    known_here.insert(append.prepared.prefix.id, Known { digest, sequence });
+                }
                 sequence += 1;
                 events += 1;
                 bytes += size;
@@ -141,8 +152,13 @@ impl Owner {
             sequence: 0,
             is_different,
         };
-        if append.requeued.is_some() {
-            return new(false);
+        if let Some(letter) = &append.requeued {
+            let is_done = inner.state.requeued.contains(letter);
+            return if is_done {
+                Plan::Duplicate { original: 0 }
+            } else {
+                new(false)
+            };
         }
         if seeded::again(Bug::KeepIdOfFailedCommit, id.as_bytes()) {
             return self.duplicate_of(0);
@@ -177,10 +193,17 @@ impl Owner {
         }
     }
 
-    /// A group was not written: what was to be new is refused, and duplicates are what they are.
+    /// A group was not written: what was to be new is refused, and so are the copies of it in the
+    /// same group. Duplicates of earlier events are what they are.
     pub(super) fn refuse(&mut self, mut planned: Planned, cause: SpoolUnavailable) {
+        let first = planned.first_new();
         for (_, plan) in &mut planned.0 {
-            if let Plan::New { .. } = plan {
+            let is_refused = match plan {
+                Plan::New { .. } => true,
+                Plan::Duplicate { original } => first.is_some_and(|first| *original >= first),
+                Plan::Refused(_) => false,
+            };
+            if is_refused {
                 *plan = if seeded::is(Bug::AcknowledgeBeforeCommit) {
                     Plan::Duplicate { original: 0 }
                 } else {
@@ -226,6 +249,7 @@ impl Owner {
                         self.add(&mut inner, placed, &record, entry);
                     }
                     written.push((record, requeued.is_some()));
+                    inner.state.requeued.extend(requeued);
                     let appended = if is_different {
                         Appended::Different
                     } else {

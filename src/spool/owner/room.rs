@@ -158,6 +158,7 @@ impl Room {
                 segment,
                 is_damaged,
                 is_wanted,
+                has_failed: false,
             });
         });
     }
@@ -191,9 +192,13 @@ impl Owner {
     }
 
     /// Whether the next batch should be a snapshot although the segment has room: it frees segments,
-    /// and there is no other way to a spare.
+    /// and there is no other way to a file that is wanted.
     pub(super) fn is_snapshot_wanted(&self) -> bool {
-        if self.writer.spares().len() >= SPARES_AHEAD || self.room.recycling > 0 {
+        let is_under_way = || {
+            let work = self.shared.jobs.lock();
+            work.recyclable.iter().any(|it| !it.has_failed)
+        };
+        if !self.room.is_stuck() || is_under_way() {
             return false;
         }
         let inner = self.shared.lock();
@@ -202,7 +207,7 @@ impl Owner {
         let is_free = segments.any(|(number, segment)| {
             segment.done_with.is_some() && Some(*number) != active && !self.ids.holds(*number)
         });
-        is_free && self.room.is_stuck() && active.is_some()
+        is_free && active.is_some()
     }
 
     /// Asks for the files that are made ahead, and for the work that frees others.

@@ -54,6 +54,7 @@ impl Owner {
         self.previous_sinks = tail.sinks;
         self.is_unproven = true;
         self.announce(inner, records.into_iter(), Some(placed));
+        self.shared.remove_requeued();
     }
 
     /// The tail's items are a snapshot; what the log does not know yet is in it.

@@ -5,7 +5,8 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use super::super::events::{Key, event_of, key_of};
 use super::super::model::Names;
 use super::super::seen::Happening;
-use super::{Attempt, Requeue, Running, World, place_of};
+use super::{Attempt, Plan, Requeue, Running, World, place_of};
+use crate::log::disk::simulated::{Call, Fault};
 use crate::route::Lane;
 use crate::spool::command::{Append, Appended, Command, Milestone, SpoolUnavailable};
 use crate::spool::letters::LetterName;
@@ -91,6 +92,8 @@ impl World {
         for mut requeue in std::mem::take(&mut self.requeues) {
             match requeue.answer.try_recv() {
                 Err(TryRecvError::Empty) => self.requeues.push(requeue),
+                // A record has taken its place before, and the letter is about to go.
+                Ok(Ok(Appended::Duplicate)) => {}
                 Ok(Ok(_)) => answered.push(Answered {
                     key: requeue.key,
                     names: 1 << requeue.letter.1,
@@ -243,4 +246,27 @@ fn append(
     };
     running.owner.take(Command::Append(Box::new(append)));
     answer
+}
+
+#[test]
+fn copies_in_one_group_that_is_not_written_are_all_refused() {
+    let mut world = World::new(1, Plan::Faults);
+    world.start();
+    for _ in 0..10 {
+        world.maintain();
+        world.turn();
+    }
+    let running = world.running.as_mut().expect("nothing fails");
+    let sinks = running.sinks_of(world.configured);
+    let mut send = || {
+        let prepared = Prepared::of(event_of((0, 0)), Lane::Typed, sinks);
+        append(running, prepared, Milestone::Spooled, None)
+    };
+    let answers = [send(), send(), send()];
+    world.disk.fail(1, &[Call::Sync], Fault::Broken);
+    running.owner.step(world.now);
+    for mut answer in answers {
+        let answer = answer.try_recv().expect("an answer");
+        assert!(answer.is_err(), "{answer:?}");
+    }
 }
