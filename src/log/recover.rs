@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,8 @@ pub const SKIPPED_SEQUENCES: u64 = 4096;
 
 /// How often a block that cannot be read is tried again at a start, and the pause before.
 const READ_ATTEMPTS: u32 = 3;
-/// Where so many sectors of a file cannot be read, the rest is not tried: a start must not take hours
-/// on a disk that is gone.
-const MAX_UNREADABLE: usize = 128;
+/// Pauses for one file at most: where very much of it cannot be read, the rest is tried once.
+const MAX_READ_PAUSES: usize = 128;
 const READ_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 50 });
 
 /// Why a log cannot be opened.
@@ -356,15 +356,11 @@ pub fn read_all(file: &dyn File, length: u64) -> Vec<u8> {
 fn read_what_can_be(file: &dyn File, bytes: &mut [u8]) {
     const PIECE: usize = 1 << 20;
     const SECTOR: usize = 512;
-    let mut unreadable = 0;
+    let (mut unreadable, mut pauses) = (0, 0..MAX_READ_PAUSES);
     for (offset, piece) in (0_u64..).step_by(PIECE).zip(bytes.chunks_mut(PIECE)) {
-        if unreadable >= MAX_UNREADABLE {
-            break;
-        }
         if read_up_to_end(file, piece, offset).is_err() {
             for (offset, sector) in (offset..).step_by(SECTOR).zip(piece.chunks_mut(SECTOR)) {
-                let is_hopeless = unreadable >= MAX_UNREADABLE;
-                if is_hopeless || !read_patiently(file, sector, offset) {
+                if !read_patiently(file, sector, offset, &mut pauses) {
                     sector.fill(0);
                     unreadable += 1;
                 }
@@ -380,15 +376,22 @@ fn read_what_can_be(file: &dyn File, bytes: &mut [u8]) {
     }
 }
 
-/// Whether a sector could be read.
-fn read_patiently(file: &dyn File, sector: &mut [u8], offset: u64) -> bool {
+/// Whether a sector could be read, at least when it was tried again after a pause.
+fn read_patiently(
+    file: &dyn File,
+    sector: &mut [u8],
+    offset: u64,
+    pauses: &mut Range<usize>,
+) -> bool {
     (1..=READ_ATTEMPTS).any(|attempt| {
-        sector.fill(0);
-        let is_read = read_up_to_end(file, sector, offset).is_ok();
-        if !is_read && attempt < READ_ATTEMPTS {
+        if attempt > 1 {
+            if pauses.next().is_none() {
+                return false;
+            }
             std::thread::sleep(READ_PAUSE);
         }
-        is_read
+        sector.fill(0);
+        read_up_to_end(file, sector, offset).is_ok()
     })
 }
 
