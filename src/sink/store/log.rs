@@ -204,10 +204,14 @@ impl Log {
             }
         }
         let items = self.shared.catalog().encode(u64::MAX);
-        let bytes = bytes(&items);
+        // Behind a large snapshot there is room for messages, or the next batch would need another
+        // segment, and another snapshot.
+        let segment = usize::try_from(self.limits.segment_bytes).unwrap_or(usize::MAX);
+        let is_large = items.len() > segment / 2;
+        let bytes = bytes(&items) + if is_large { segment } else { 0 };
         loop {
             match self.writer.roll(bytes) {
-                Err(AppendError::NoSpare) => self.make_spare(bytes, items.len(), now_ms)?,
+                Err(AppendError::NoSpare) => self.make_spare(bytes, now_ms)?,
                 other => return other.map(|()| items),
             }
         }

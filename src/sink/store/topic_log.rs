@@ -195,7 +195,11 @@ pub(super) fn entries(
         let is_all = found.spots.len() < limit;
         for spot in found.spots {
             after = spot.position;
-            let payload = found.segment.read(spot)?;
+            let payload = match found.segment.read(spot) {
+                Ok(payload) => payload,
+                Err(error) if entries.is_empty() => return Err(error),
+                Err(_) => return Ok(entries),
+            };
             if let Some(entry) = payload.as_ref().and_then(row::entry) {
                 bytes += spot.length;
                 entries.push(entry);

@@ -22,6 +22,8 @@ pub(super) struct Leftover {
     /// Whether a start has found it: the tail may be in it, and the only snapshot, until both are
     /// written anew.
     is_found: bool,
+    /// Whether it could not be done away with before.
+    has_failed: bool,
 }
 
 impl Leftover {
@@ -29,6 +31,7 @@ impl Leftover {
     pub fn new(segment: Arc<Segment>, bytes: u64, is_found: bool) -> Self {
         Self {
             is_found,
+            has_failed: false,
             name: segment_name(segment.file.number),
             bytes,
             segment,
@@ -59,7 +62,10 @@ impl Log {
                 None => self.maker = Some(maker),
             }
         }
-        recycled.map(|_| needed > 0)
+        match recycled {
+            Err(error) if needed == 0 => Err(error),
+            _ => Ok(needed > 0),
+        }
     }
 
     /// Whether the next segment is near and there is no spare for it.
@@ -77,21 +83,10 @@ impl Log {
         })
     }
 
-    /// Makes a spare at once, because a batch of so many bytes waits for it. Behind a large snapshot
-    /// there is room for messages, or the next batch would need another segment, and another snapshot.
-    pub(super) fn make_spare(
-        &mut self,
-        bytes: usize,
-        snapshot: usize,
-        now_ms: u64,
-    ) -> io::Result<()> {
+    /// Makes a spare at once, because a batch of so many bytes waits for it.
+    pub(super) fn make_spare(&mut self, bytes: usize, now_ms: u64) -> io::Result<()> {
         let needed = (BLOCK_BYTES + bytes.next_multiple_of(BLOCK_BYTES)) as u64;
-        let segment = self.limits.segment_bytes;
-        let length = if snapshot as u64 > segment / 2 {
-            needed + segment
-        } else {
-            needed.max(segment)
-        };
+        let length = needed.max(self.limits.segment_bytes);
         while self.recycle_one().unwrap_or(false) || self.drop_one(length, now_ms) {}
         if (self.writer.spares().iter()).any(|spare| spare.length >= needed) {
             return Ok(());
@@ -107,7 +102,8 @@ impl Log {
 
     /// Drops the oldest segment, if it is to go and the file of the one before is out of the way.
     fn drop_one(&mut self, needed: u64, now_ms: u64) -> bool {
-        if self.leftovers.iter().any(|leftover| !leftover.is_found) {
+        let is_in_the_way = |leftover: &Leftover| !leftover.is_found && !leftover.has_failed;
+        if self.leftovers.iter().any(is_in_the_way) {
             return false;
         }
         let is_too_much = self.file_bytes() + needed > self.limits.max_size_bytes;
@@ -139,18 +135,28 @@ impl Log {
         let Some(active) = self.writer.active_end() else {
             return false;
         };
-        let mut catalog = self.shared.change();
-        let mut older = catalog.segments.range_mut(..active.segment);
-        let is_sparse = |held: &Held| !held.is_cut && held.end.end < held.file_bytes / 2;
-        let Some((_, held)) = older.find(|(_, held)| is_sparse(held)) else {
+        let sparse = {
+            let mut catalog = self.shared.change();
+            let mut older = catalog.segments.range_mut(..active.segment);
+            let is_sparse = |held: &Held| !held.is_cut && held.end.end < held.file_bytes / 2;
+            let sparse = older.find(|(_, held)| is_sparse(held));
+            sparse.map(|(_, held)| {
+                held.is_cut = true;
+                (held.end, Arc::clone(&held.segment))
+            })
+        };
+        let Some((end, segment)) = sparse else {
             return false;
         };
-        held.is_cut = true;
-        match held.segment.file.file.truncate(held.end.end) {
-            Ok(()) => held.file_bytes = held.end.end,
+        match segment.file.file.truncate(end.end) {
+            Ok(()) => {
+                if let Some(held) = self.shared.change().segments.get_mut(&end.segment) {
+                    held.file_bytes = end.end;
+                }
+            }
             Err(error) => tracing::warn!(
                 %error,
-                segment = held.end.segment,
+                segment = end.segment,
                 "The file of a segment of the topic log cannot be cut to what it holds"
             ),
         }
@@ -178,11 +184,17 @@ impl Log {
             };
         match freed {
             Ok(Some(spare)) => self.writer.add_spare(spare),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // The others have their turn first.
+                let mut leftover = self.leftovers.remove(at);
+                leftover.has_failed = true;
+                self.leftovers.push(leftover);
+                return Err(error);
+            }
             // Before the next one goes: what is dropped must not come back with a hole behind it.
             Ok(None) | Err(_) => self.disk.sync_folder()?,
         }
-        self.leftovers.swap_remove(at);
+        self.leftovers.remove(at);
         Ok(true)
     }
 }
