@@ -322,11 +322,15 @@ impl Maintenance {
         let Some(segment) = self.shared.jobs.lock().rebuild.pop_front() else {
             return false;
         };
-        // One that is gone meanwhile has taken its ids along.
-        let Some((entries, through)) = self.shared.ids_of(segment) else {
-            return true;
-        };
-        let Err(error) = self.index.add(&entries, through) else {
+        // Whether it can be written is found out before a segment is read for it.
+        let added = self.index.add(&[], 0).and_then(|_| {
+            // One that is gone meanwhile has taken its ids along.
+            let found = self.shared.ids_of(segment);
+            found.map_or(Ok(0), |(entries, through)| {
+                self.index.add(&entries, through)
+            })
+        });
+        let Err(error) = added else {
             self.cannot_rebuild = false;
             return true;
         };

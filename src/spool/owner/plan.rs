@@ -51,6 +51,19 @@ impl Planned {
         })
     }
 
+    /// Where a letter is requeued a second time, the first record takes its place.
+    fn requeue_of(&self, append: &Append) -> Option<Plan> {
+        let letter = append.requeued.as_ref()?;
+        self.0.iter().find_map(|(earlier, plan)| match plan {
+            Plan::New { sequence, .. } if earlier.requeued.as_ref() == Some(letter) => {
+                Some(Plan::Duplicate {
+                    original: *sequence,
+                })
+            }
+            _ => None,
+        })
+    }
+
     /// Whether nothing of it is to be written.
     pub fn is_empty(&self) -> bool {
         self.new_ones().next().is_none()
@@ -118,7 +131,10 @@ impl Owner {
                 break;
             }
             seeded::stumble(Bug::PanicInSpool, append.prepared.event().body());
-            let plan = match (self.verdict(&inner, &append, &known_here), refusal) {
+            let verdict = planned
+                .requeue_of(&append)
+                .unwrap_or_else(|| self.verdict(&inner, &append, &known_here));
+            let plan = match (verdict, refusal) {
                 (Plan::New { .. }, Some(cause)) => Plan::Refused(cause),
                 (Plan::New { .. }, None) if events >= self.settings.limits.max_events => {
                     Plan::Refused(SpoolUnavailable::Full)
@@ -153,7 +169,8 @@ impl Owner {
             is_different,
         };
         if let Some(letter) = &append.requeued {
-            let is_done = inner.state.requeued.contains(letter);
+            // What the unproven tail says of a letter may be in the cache alone.
+            let is_done = self.tail.is_none() && inner.state.requeued.contains(letter);
             return if is_done {
                 Plan::Duplicate { original: 0 }
             } else {
