@@ -183,7 +183,13 @@ impl Owner {
         let is_backfill = append.prepared.event().origin() == Origin::Backfill;
         let mut is_different = false;
         let earlier = self.ids.find(id);
-        let earlier = earlier.filter(|known| !inner.state.is_lost(known.sequence));
+        // Nothing that is in the unproven tail makes a duplicate, whatever the index knows of it.
+        let tail = self.tail.as_ref().and_then(|tail| tail.records.first());
+        let is_certain = |known: &Known| {
+            !inner.state.is_lost(known.sequence)
+                && tail.is_none_or(|(first, _)| known.sequence < *first)
+        };
+        let earlier = earlier.filter(is_certain);
         for known in here.of(id).chain(earlier) {
             if known.digest == digest || is_backfill {
                 return self.duplicate_of(known.sequence);
