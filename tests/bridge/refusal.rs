@@ -123,6 +123,23 @@ async fn the_smallest_spool_for_a_body_takes_one_after_the_other() {
     }
 }
 
+/// Each life leaves a segment behind, and none is long enough to fill one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_that_is_killed_again_and_again_does_not_fill_its_spool() {
+    let setup = Setup::store().spool("max_size = \"8MiB\"");
+    for number in 0..12 {
+        let bridge = setup.start().await;
+        let body = event("sample.uploaded", &format!("life{number}"));
+        let post = Post::signed(&setup.source, body);
+        eventually("it is accepted", async || {
+            let answer = bridge.post(&post).await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+        bridge.kill();
+    }
+}
+
 /// Nor does a spool in memory take whatever comes: it has the same bounds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_spool_in_memory_refuses_too() {

@@ -18,6 +18,9 @@ use crate::spool::{Place, Settings};
 const SPARES_AHEAD: usize = 2;
 /// The pause after the first attempt at a spare that failed.
 const FIRST_SPARE_PAUSE: Duration = Duration::from_millis(20);
+/// So many segments that could be used again are many: a bridge that is started again and again leaves
+/// one each time.
+const MANY_FREE: usize = 4;
 /// Recycled spares beyond so many are removed.
 const MAX_SPARES: usize = 8;
 
@@ -192,22 +195,23 @@ impl Owner {
     }
 
     /// Whether the next batch should be a snapshot although the segment has room: it frees segments,
-    /// and there is no other way to a file that is wanted.
+    /// of which there are many, or without which there is no way to a file that is wanted. It takes
+    /// two: the first says that nothing in them is waited for, and the second does without them.
     pub(super) fn is_snapshot_wanted(&self) -> bool {
         let is_under_way = || {
             let work = self.shared.jobs.lock();
             work.recyclable.iter().any(|it| !it.has_failed)
         };
-        if !self.room.is_stuck() || is_under_way() {
+        if is_under_way() {
             return false;
         }
+        let last = self.writer.last_end().map(|end| end.segment);
         let inner = self.shared.lock();
-        let active = self.writer.active().map(|(number, _)| number);
-        let mut segments = inner.state.segments.iter();
-        let is_free = segments.any(|(number, segment)| {
-            segment.done_with.is_some() && Some(*number) != active && !self.ids.holds(*number)
+        let segments = inner.state.segments.iter();
+        let free = segments.filter(|(number, segment)| {
+            segment.live == 0 && Some(**number) != last && !self.ids.holds(**number)
         });
-        is_free && active.is_some()
+        free.count() >= if self.room.is_stuck() { 1 } else { MANY_FREE }
     }
 
     /// Asks for the files that are made ahead, and for the work that frees others.
