@@ -215,6 +215,7 @@ impl Owner {
         if self.tail.is_some() && self.may_try(now) {
             self.write_tail(now);
         }
+        self.free_segments(now);
         let is_due = now.saturating_duration_since(self.ticked_at) >= TICK;
         if self.queue.is_empty() {
             self.write_copies(now);
@@ -260,6 +261,18 @@ impl Owner {
         if now.saturating_duration_since(self.expired_at) >= EXPIRE_PAUSE {
             self.expired_at = now;
             self.shared.jobs.add(|work| work.expire = true);
+        }
+    }
+
+    /// Where no file is to be had, segments are let go of at once: a life of less than a second must
+    /// not leave more of them behind than it found.
+    fn free_segments(&mut self, now: Instant) {
+        if !self.room.is_stuck() || self.tail.is_some() || !self.may_try(now) {
+            return;
+        }
+        self.want_copies();
+        if self.writer.active().is_none() || self.is_snapshot_wanted() {
+            self.write_without_records(now);
         }
     }
 
