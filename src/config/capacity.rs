@@ -5,8 +5,7 @@ use super::named::Named;
 use super::problem::Problems;
 use super::settings::{IngressSettings, SinkKind, SinkSettings};
 use super::spool::SpoolPlace;
-use crate::log::segment::{MIN_SEGMENT_BYTES, segment_bytes};
-use crate::spool::Place;
+use crate::log::segment::segment_bytes;
 
 /// What a record or message may have besides the body, in bytes: identifiers, headers, block sizes.
 const BESIDES_BODY_BYTES: u64 = 64 << 10;
@@ -39,10 +38,7 @@ pub(super) fn check(
             );
         }
     };
-    let segment = match spool.place {
-        Place::Folder(_) => segment_bytes,
-        Place::Memory => |_| MIN_SEGMENT_BYTES,
-    };
+    let segment = |bound| spool.place.segment_bytes(bound);
     let least = least_log(spool.max_bytes, largest, segment);
     check("spool.max_size".into(), spool.max_bytes, least);
     for sink in &sinks.read {
@@ -63,7 +59,7 @@ pub(super) fn check(
 
 /// What a log must be allowed to have for records of this size, where less than that is allowed: its
 /// segments grow with what it may have.
-fn least_log(bound: u64, largest: u64, segment_bytes: fn(u64) -> u64) -> u64 {
+fn least_log(bound: u64, largest: u64, segment_bytes: impl Fn(u64) -> u64) -> u64 {
     let needed = |bound| OTHER_SEGMENTS * segment_bytes(bound) + LARGE_RECORDS * largest;
     let mut least = bound;
     while needed(least) > least {

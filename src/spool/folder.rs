@@ -21,7 +21,7 @@ use crate::log::disk::{Disk, MemoryDisk, SystemDisk};
 use crate::log::format::Kind;
 use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
 use crate::log::recover::{RecoverError, Recovered};
-use crate::log::writer::{Writer, alignment};
+use crate::log::writer::Writer;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 
@@ -55,7 +55,7 @@ pub(super) fn open(
         names,
         metrics,
         commands,
-        segment_bytes: owner::segment_bytes_of(settings),
+        segment_bytes: settings.place.segment_bytes(settings.limits.max_bytes),
         index: |next| -> Arc<dyn IdIndex> {
             match &settings.place {
                 Place::Folder(path) => Arc::new(SqliteIndex::open(path.join(IDS), next, MAX_IDS)),
@@ -97,8 +97,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
     }
     let mut standing = recovered.standing;
     // Letters may outlive their log: none of them is to be taken for one of a new event.
-    let last_letter = letters.names_after(None, usize::MAX).pop();
-    let behind_letters = last_letter.map_or(0, |last| last.sequence + 1);
+    let behind_letters = letters.last_sequence().map_or(0, |last| last + 1);
     standing.next_sequence = standing.next_sequence.max(behind_letters);
     let index = (parts.index)(standing.next_sequence);
     let keeps_letters = settings.place != Place::Memory;
@@ -144,7 +143,7 @@ fn read(
 ) -> Result<(Recovered, Replayed), SpoolError> {
     let recovered = Recovered::look(Arc::clone(disk), Kind::Spool, &KNOWN);
     let mut recovered = recovered.map_err(|error| log_error(path, error))?;
-    let replayed = replay(&mut recovered, names, letters, alignment(&**disk))?;
+    let replayed = replay(&mut recovered, names, letters)?;
     Ok((recovered, replayed))
 }
 

@@ -202,6 +202,13 @@ impl Letters {
         names.take(limit).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The highest sequence that one of them is of.
+    pub fn last_sequence(&self) -> Option<u64> {
+        let known = self.lock();
+        let last = known.sizes.last_key_value();
+        last.map(|(name, _)| name.sequence)
+    }
+
     /// How many there are for a sink.
     pub fn count(&self, sink: &SinkName) -> usize {
         self.lock().counts.get(sink).copied().unwrap_or(0)

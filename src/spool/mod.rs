@@ -72,6 +72,7 @@ use shared::Shared;
 
 use crate::event::SinkIndex;
 use crate::log::recover::RecoverError;
+use crate::log::segment::{MIN_SEGMENT_BYTES, segment_bytes};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::route::Routed;
@@ -110,6 +111,17 @@ pub enum Place {
     Folder(PathBuf),
     /// In memory: only for `acknowledge = "delivered"`, where the broker is the durable place.
     Memory,
+}
+
+impl Place {
+    /// The bytes of a segment of a spool here that may have so many.
+    #[must_use]
+    pub fn segment_bytes(&self, max_bytes: u64) -> u64 {
+        match self {
+            Self::Folder(_) => segment_bytes(max_bytes),
+            Self::Memory => MIN_SEGMENT_BYTES,
+        }
+    }
 }
 
 /// What happens to an event that was accepted before.

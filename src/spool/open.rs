@@ -55,13 +55,11 @@ pub(super) fn replay(
     recovered: &mut Recovered,
     names: Option<&[SinkName]>,
     letters: &Letters,
-    alignment: usize,
 ) -> Result<Replayed, SpoolError> {
-    let segments = recovered.segments.iter().map(|(number, it)| {
-        let file = Arc::clone(&it.file);
-        let segment = Segment::new(*number, it.salt, file, it.length, alignment);
-        (*number, Arc::new(segment))
-    });
+    let segments = recovered
+        .segments
+        .iter()
+        .map(|(number, it)| (*number, Arc::new(Segment::new(it.clone()))));
     let mut replay = Replay {
         state: State::new(),
         names,

@@ -34,7 +34,6 @@ use crate::log::writer::{AppendError, Content, Placed, Writer};
 use crate::seeded::{self, Bug};
 use plan::Planned;
 use room::Room;
-pub(super) use room::segment_bytes_of;
 pub(super) use tail::UnprovenTail;
 
 /// How long progress may wait for a batch to ride in, and how often a disk that fails is tried.
@@ -468,10 +467,8 @@ impl Owner {
         let mut inner = shared.lock();
         if !inner.state.segments.contains_key(&placed.segment) {
             self.ids.seal();
-            if let (Some((number, file)), Some(salt)) = (self.writer.active(), self.writer.salt()) {
-                let length = self.writer.active_bytes();
-                let alignment = self.writer.alignment();
-                let file = Arc::new(Segment::new(number, salt, file, length, alignment));
+            if let Some(file) = self.writer.active_file() {
+                let (number, file) = (file.number, Arc::new(Segment::new(file)));
                 inner.state.add_segment(number, SegmentState::new(file));
             }
         }

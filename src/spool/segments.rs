@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::log::disk::File;
 use crate::log::format::SegmentEnd;
 use crate::log::index::{BatchPlace, ReadError, read_places};
-use crate::log::recover::read_all;
+use crate::log::recover::{SegmentFile, read_all};
 use crate::log::scan::{Batch, Scan, Segment as SegmentBytes};
 
 /// An open segment.
@@ -30,13 +30,13 @@ struct Places {
 }
 
 impl Segment {
-    pub fn new(number: u64, salt: u64, file: Arc<dyn File>, length: u64, alignment: usize) -> Self {
+    pub fn new(file: SegmentFile) -> Self {
         Self {
-            number,
-            salt,
-            file,
-            length,
-            alignment,
+            number: file.number,
+            salt: file.salt,
+            length: file.length,
+            alignment: file.alignment,
+            file: file.file,
             places: Mutex::default(),
         }
     }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::{AppendError, Done, NoSpare, Owner, SpoolUnavailable, ToIndex, Writer};
 use crate::log::format::{BLOCK_BYTES, BatchBuffer, HEAD_BYTES};
-use crate::log::segment::{MIN_SEGMENT_BYTES, Spare, segment_bytes, segment_name};
+use crate::log::segment::{MIN_SEGMENT_BYTES, Spare, segment_name};
+use crate::spool::Settings;
 use crate::spool::jobs::Recyclable;
 use crate::spool::segments::Segment;
 use crate::spool::shared::Shared;
-use crate::spool::{Place, Settings};
 
 /// Spares that are made ahead: one to be written to, one that stays.
 const SPARES_AHEAD: usize = 2;
@@ -23,14 +23,6 @@ const FIRST_SPARE_PAUSE: Duration = Duration::from_millis(20);
 const MANY_FREE: usize = 4;
 /// Recycled spares beyond so many are removed.
 const MAX_SPARES: usize = 8;
-
-/// The size of a segment of a spool with these settings.
-pub(in crate::spool) fn segment_bytes_of(settings: &Settings) -> u64 {
-    match settings.place {
-        Place::Folder(_) => segment_bytes(settings.limits.max_bytes),
-        Place::Memory => MIN_SEGMENT_BYTES,
-    }
-}
 
 /// What is known of the files.
 #[derive(Debug)]
@@ -55,7 +47,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// `segment_bytes` is the size of a segment: see [`segment_bytes_of`].
+    /// `segment_bytes` is the size of a segment: see [`crate::spool::Place::segment_bytes`].
     pub fn new(settings: &Settings, kept_bytes: u64, segment_bytes: u64) -> Self {
         let max_bytes = settings.limits.max_bytes;
         Self {
