@@ -5,7 +5,7 @@
 //! so where there is no evidence that it was acknowledged, its records are handed over apart, to be
 //! written anew before anything is made of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::disk::{Disk, File, NamedFile, read_up_to_end};
 use super::format::{BLOCK_BYTES, Header, HeaderError, Kind, SegmentEnd};
 use super::scan::{Batch, Scan, Segment, salt_of_heads};
-use super::segment::{Named, Spare};
+use super::segment::{Named, Spare, segment_name};
 use super::writer::{Standing, alignment};
 use crate::seeded::{self, Bug};
 
@@ -122,6 +122,12 @@ pub struct Recovered {
     pub last_spare: u64,
     /// Where the writer goes on.
     pub standing: Standing,
+    /// Segments of which neither header nor batch can be read: what they hold is not known, so their
+    /// files are not to be used again.
+    pub unreadable: BTreeSet<u64>,
+    /// Whether the log ends in a batch that was begun and not acknowledged. What it proves may be in
+    /// the cache alone, so another batch has to say it as well.
+    pub is_torn: bool,
     kind: Kind,
     disk: Arc<dyn Disk>,
     /// The segment that was scanned last, which is the one replayed last.
@@ -150,6 +156,8 @@ impl Recovered {
                 next_sequence: 1,
                 ended: None,
             },
+            unreadable: BTreeSet::new(),
+            is_torn: false,
             kind,
             disk,
             newest: None,
@@ -183,15 +191,14 @@ impl Recovered {
     }
 
     fn list(&mut self) -> Result<(), RecoverError> {
-        let mut log = None;
+        let mut logs = BTreeMap::new();
         for name in names_in(&*self.disk)? {
             match Named::parse(&name) {
                 Named::Segment(number) => {
                     let (segment, header) = self.open_segment(&name, number)?;
-                    if let Some(header) = header
-                        && *log.get_or_insert(header.log) != header.log
-                    {
-                        return Err(RecoverError::OtherLog(name));
+                    logs.extend(header.map(|header| (number, header.log)));
+                    if segment.salt == 0 {
+                        self.unreadable.insert(number);
                     }
                     self.segments.insert(number, segment);
                     self.standing.next_segment = self.standing.next_segment.max(number + 1);
@@ -212,8 +219,22 @@ impl Recovered {
         }
         self.spares.sort_by(|a, b| a.name.cmp(&b.name));
         self.kept.sort_unstable();
-        self.standing.log = log.unwrap_or_else(rand::random);
+        self.standing.log = self.log_of(logs)?.unwrap_or_else(rand::random);
         Ok(())
+    }
+
+    /// The log that the segments' headers name. A start that could not read a header has begun a log of
+    /// its own, if no batch was there either; so only what holds batches can be of another log.
+    fn log_of(&self, mut logs: BTreeMap<u64, u64>) -> Result<Option<u64>, RecoverError> {
+        let newest = logs.values().next_back().copied();
+        if logs.values().any(|log| Some(*log) != newest) {
+            logs.retain(|number, _| !self.scan(*number, None).scan.batches.is_empty());
+        }
+        let first = logs.values().next().copied();
+        match logs.iter().find(|(_, log)| Some(**log) != first) {
+            Some((number, _)) => Err(RecoverError::OtherLog(segment_name(*number))),
+            None => Ok(first.or(newest)),
+        }
     }
 
     fn open(&self, name: &str) -> Result<(Arc<dyn File>, u64), RecoverError> {
@@ -256,7 +277,8 @@ impl Recovered {
         if header.is_none() {
             tracing::error!(
                 segment = name,
-                "the header of a segment does not check; its number and salt are taken from its batches"
+                is_kept = salt.is_none(),
+                "the header of a segment does not check: its number and salt are taken from its batches, and where none is whole either, its file is kept"
             );
         }
         // There may be very many: none stays open.
@@ -310,11 +332,11 @@ impl Recovered {
     /// snapshot that the statement comes with.
     fn note_end(&mut self, newest: &Scanned) {
         let scan = &newest.scan;
-        let heads = || scan.batches.iter().filter_map(|batch| batch.head);
-        let given = heads().map(|head| head.next_sequence).max();
+        let given = scan.heads().map(|head| head.next_sequence).max();
         let is_closed = |batch: &Batch| batch.head.is_some_and(|head| head.count == 0);
-        let is_clean = !scan.is_torn && scan.batches.last().is_some_and(is_closed);
+        let is_clean = scan.torn.is_none() && scan.batches.last().is_some_and(is_closed);
         let skipped = if is_clean { 0 } else { SKIPPED_SEQUENCES };
+        self.is_torn = scan.torn.is_some();
         let standing = &mut self.standing;
         standing.ended = scan.proven_end(newest.number).or(previous_of(scan));
         standing.acknowledged = standing.ended.map_or(1, |end| end.next_sequence);
@@ -323,7 +345,7 @@ impl Recovered {
         } else {
             given.unwrap_or(1).max(standing.acknowledged) + skipped
         };
-        let number = heads().map(|head| head.number).max();
+        let number = scan.heads().map(|head| head.number).max();
         standing.next_batch = number.unwrap_or(standing.next_batch) + 2;
     }
 }
@@ -337,10 +359,7 @@ fn names_in(disk: &dyn Disk) -> Result<Vec<String>, RecoverError> {
 
 /// What a segment's batches say of the one before.
 fn previous_of(scan: &Scan) -> Option<SegmentEnd> {
-    scan.batches
-        .iter()
-        .find_map(|batch| batch.head.map(|head| head.previous))
-        .flatten()
+    scan.heads().next().and_then(|head| head.previous)
 }
 
 /// All bytes of a file; zeros where they cannot be read.

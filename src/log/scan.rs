@@ -48,8 +48,8 @@ pub struct Scan {
     pub batches: Vec<Batch>,
     /// Whether something of what was acknowledged does not check.
     pub is_damaged: bool,
-    /// Whether the segment ends in a batch that was begun and never acknowledged.
-    pub is_torn: bool,
+    /// The head of a batch that was begun behind the last one and never acknowledged.
+    pub torn: Option<Head>,
     /// Whether there is evidence that the last batch was acknowledged.
     pub is_proven: bool,
     /// Where the last batch ends.
@@ -57,6 +57,12 @@ pub struct Scan {
 }
 
 impl Scan {
+    /// Every head that is whole, in order.
+    pub fn heads(&self) -> impl Iterator<Item = Head> {
+        let of_batches = self.batches.iter().filter_map(|batch| batch.head);
+        of_batches.chain(self.torn)
+    }
+
     /// The last batch, where there is no evidence that it was acknowledged, nor that it is on the
     /// disk. If its records are copies alone, their sources are still there.
     #[must_use]
@@ -73,14 +79,19 @@ impl Scan {
     /// Where they end in the segment of this number; none where there are none.
     #[must_use]
     pub fn proven_end(&self, segment: u64) -> Option<SegmentEnd> {
-        let first = self.batches.iter().find_map(|batch| batch.head)?;
+        let first = self.heads().next()?;
         let last = self.proven().iter().rev().find_map(|batch| batch.head);
+        let of_last = last.map(|head| head.end_sequence());
         let before = || first.previous.map_or(1, |end| end.next_sequence);
         (!self.proven().is_empty()).then(|| SegmentEnd {
             segment,
             end: self.tail().map_or(self.end, |tail| tail.offset),
             first_sequence: first.segment_first,
-            next_sequence: last.map_or_else(before, |head| head.end_sequence()),
+            next_sequence: self
+                .torn
+                .map(|head| head.previous_next)
+                .max(of_last)
+                .unwrap_or_else(before),
         })
     }
 }
@@ -126,7 +137,7 @@ impl Segment<'_> {
             if batch.as_ref().is_none_or(|batch| !batch.is_whole) {
                 let later = self.next_head(at, head.or(last));
                 if !self.was_acknowledged(later) {
-                    scan.is_torn = head.is_some();
+                    scan.torn = head;
                     break;
                 }
                 scan.is_damaged = true;
@@ -141,7 +152,7 @@ impl Segment<'_> {
             at = end;
         }
         scan.end = at as u64;
-        scan.is_proven = self.end.is_some() || scan.is_torn;
+        scan.is_proven = self.end.is_some() || scan.torn.is_some();
         scan
     }
 
@@ -343,7 +354,7 @@ mod tests {
         let found = scan(&segment(&[&[10, 5000], &[], &[100]]));
         assert_eq!(sequences(&found), [1, 2, 3]);
         assert_eq!(
-            (found.is_damaged, found.is_torn, found.is_proven),
+            (found.is_damaged, found.torn.is_some(), found.is_proven),
             (false, false, false)
         );
         assert_eq!(found.end, 5 * BLOCK_BYTES as u64);
@@ -357,13 +368,13 @@ mod tests {
         let found = scan(&bytes);
         assert_eq!(sequences(&found), [1]);
         assert_eq!(
-            (found.is_torn, found.is_proven, found.is_damaged),
+            (found.torn.is_some(), found.is_proven, found.is_damaged),
             (true, true, false)
         );
         bytes[2 * BLOCK_BYTES + 10] ^= 1;
         let found = scan(&bytes);
         assert_eq!(
-            (found.is_torn, found.is_proven, found.is_damaged),
+            (found.torn.is_some(), found.is_proven, found.is_damaged),
             (false, false, false)
         );
     }
@@ -431,7 +442,7 @@ mod tests {
             end: None,
         }
         .scan();
-        assert!(found.batches.is_empty() && !found.is_torn && !found.is_damaged);
+        assert!(found.batches.is_empty() && found.torn.is_none() && !found.is_damaged);
         assert_eq!(salt_of_heads(&bytes, NUMBER, BLOCK_BYTES), Some(SALT));
         assert_eq!(salt_of_heads(&bytes, NUMBER + 1, BLOCK_BYTES), None);
     }

@@ -110,6 +110,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
         ids: find_ids(&shared, &index, replayed.entries),
         writer: Writer::new(Arc::clone(&disk), Kind::Spool, standing, recovered.spares),
         tail: replayed.tail,
+        is_unproven: recovered.is_torn,
         dead: replayed.dead,
         kept_bytes: recovered.kept.iter().map(|(_, bytes)| bytes).sum(),
         segment_bytes,

@@ -27,6 +27,8 @@ pub(super) struct Recyclable {
     pub name: String,
     /// Whether it is to be kept under another name.
     pub is_damaged: bool,
+    /// The bytes of its file when it was let go of; it may have been cut since.
+    pub bytes: u64,
     /// Whether another spare is wanted.
     pub is_wanted: bool,
     /// Whether it could not be done before.
@@ -44,6 +46,8 @@ pub(super) struct ToIndex {
 /// The work that waits.
 #[derive(Debug, Default)]
 pub(super) struct Work {
+    /// Segments whose files are to be cut, and where.
+    pub cuts: VecDeque<(Arc<Segment>, u64)>,
     /// The length of a spare that is wanted.
     pub spare: Option<u64>,
     pub letters: VecDeque<WriteLetter>,
@@ -96,7 +100,8 @@ impl Jobs {
 impl Work {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.spare.is_none()
+        self.cuts.is_empty()
+            && self.spare.is_none()
             && self.letters.is_empty()
             && self.removals.is_empty()
             && self.recyclable.is_empty()

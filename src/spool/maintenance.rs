@@ -17,7 +17,7 @@ use super::record::{Record, hour};
 use super::shared::Shared;
 use crate::event::EventId;
 use crate::log::disk::{Disk, is_full};
-use crate::log::segment::{SpareMaker, kept_name, recycle};
+use crate::log::segment::{SpareMaker, kept_name, recycle, segment_name};
 use crate::seeded::{self, Bug};
 
 /// Damaged segments that are kept; beyond it the oldest goes.
@@ -111,7 +111,8 @@ impl Maintenance {
 
     /// Does one piece of work; whether there was any.
     pub fn step(&mut self) -> bool {
-        self.make_spare()
+        self.cut_segment()
+            || self.make_spare()
             || self.write_letter()
             || self.remove_letter()
             || self.recycle()
@@ -126,6 +127,21 @@ impl Maintenance {
     fn tell(&self, done: Done) {
         // The owner may have ended.
         let _ = self.done.send(Command::Done(done));
+    }
+
+    /// Cuts the file of a segment that a start left with little in it.
+    fn cut_segment(&mut self) -> bool {
+        let Some((segment, end)) = self.shared.jobs.lock().cuts.pop_front() else {
+            return false;
+        };
+        if let Err(error) = segment.cut(end) {
+            tracing::warn!(
+                %error,
+                file = segment_name(segment.number),
+                "the file of a segment cannot be cut to what it holds; all of it counts against max_size"
+            );
+        }
+        true
     }
 
     fn make_spare(&mut self) -> bool {
@@ -252,7 +268,7 @@ impl Maintenance {
             Ok(done) => done,
             // Somebody has removed the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Done::Removed(recyclable.segment.length)
+                Done::Removed(recyclable.bytes)
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.cannot_recycle, true) {
@@ -269,7 +285,7 @@ impl Maintenance {
     }
 
     fn try_recycle(&mut self, recyclable: &mut Recyclable) -> io::Result<Done> {
-        let (number, length) = (recyclable.segment.number, recyclable.segment.length);
+        let (number, length) = (recyclable.segment.number, recyclable.bytes);
         if recyclable.is_damaged {
             let kept = kept_name(number);
             if recyclable.name != kept {
@@ -280,7 +296,8 @@ impl Maintenance {
             self.kept.push((number, length));
             return Ok(Done::Kept(length));
         }
-        if !recyclable.is_wanted || length > self.segment_bytes {
+        let is_cut = recyclable.segment.length() < length;
+        if !recyclable.is_wanted || is_cut || length > self.segment_bytes {
             self.disk.remove(&recyclable.name)?;
             self.disk.sync_folder()?;
             return Ok(Done::Removed(length));

@@ -1,7 +1,7 @@
 //! Opening: what the log's last batches add up to. Reading alone; the first thing that is written
 //! is the first batch of a fresh segment, by the owner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -29,8 +29,9 @@ pub(super) struct Replayed {
     /// Ids of the segments that were read, oldest first.
     pub entries: Vec<(u64, Vec<Entry>)>,
     pub tail: Option<UnprovenTail>,
-    /// Segments in which nothing was acknowledged, or that are not needed any more.
-    pub dead: Vec<Arc<Segment>>,
+    /// Segments in which nothing was acknowledged, or that are not needed any more, and whether they
+    /// are to be kept all the same.
+    pub dead: Vec<(Arc<Segment>, bool)>,
     pub torn: u64,
 }
 
@@ -77,13 +78,13 @@ pub(super) fn replay(
     }
     let (mut tail, mut torn) = (None, 0);
     recovered.scanned(|scanned| {
-        torn += u64::from(scanned.scan.is_torn);
+        torn += u64::from(scanned.scan.torn.is_some());
         tail = replay.segment(scanned);
     });
     replay.number_sinks(letters, tail.as_ref())?;
     replay.settle_letters(letters, tail.as_mut());
     replay.declare_losses();
-    Ok(replay.finish(tail, torn))
+    Ok(replay.finish(tail, torn, &recovered.unreadable))
 }
 
 impl Replay<'_> {
@@ -281,15 +282,16 @@ impl Replay<'_> {
         }
     }
 
-    fn finish(mut self, tail: Option<UnprovenTail>, torn: u64) -> Replayed {
+    fn finish(self, tail: Option<UnprovenTail>, torn: u64, kept: &BTreeSet<u64>) -> Replayed {
         let state = self.state;
-        self.files
-            .retain(|number, _| !state.segments.contains_key(number));
+        let dead = self.files.into_iter();
+        let dead = dead.filter(|(number, _)| !state.segments.contains_key(number));
+        let dead = dead.map(|(number, file)| (file, kept.contains(&number)));
         Replayed {
+            dead: dead.collect(),
             state,
             entries: self.entries,
             tail,
-            dead: self.files.into_values().collect(),
             torn,
         }
     }

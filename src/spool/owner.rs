@@ -54,8 +54,9 @@ pub(super) struct Owner {
     ids: Ids,
     tail: Option<UnprovenTail>,
     queue: VecDeque<Append>,
-    /// Segments in which nothing was ever acknowledged, to be recycled once a batch is.
-    dead: Vec<Arc<Segment>>,
+    /// Segments in which nothing was ever acknowledged, to be recycled once a batch is, and whether they
+    /// are kept for an operator.
+    dead: Vec<(Arc<Segment>, bool)>,
     /// The sinks of the last batch's records.
     previous_sinks: Vec<(u64, SinkSet)>,
     /// Whether a later batch is still to show that the last one was acknowledged.
@@ -85,7 +86,9 @@ pub(super) struct Beginning {
     pub writer: Writer,
     pub ids: Ids,
     pub tail: Option<UnprovenTail>,
-    pub dead: Vec<Arc<Segment>>,
+    /// Whether another batch has to say that the last one was acknowledged.
+    pub is_unproven: bool,
+    pub dead: Vec<(Arc<Segment>, bool)>,
     /// Bytes of files that are neither segments nor spares nor letters.
     pub kept_bytes: u64,
     pub segment_bytes: u64,
@@ -99,6 +102,7 @@ impl Owner {
             writer,
             ids,
             tail,
+            is_unproven,
             dead,
             kept_bytes,
             segment_bytes,
@@ -113,7 +117,7 @@ impl Owner {
             queue: VecDeque::new(),
             dead,
             previous_sinks: Vec::new(),
-            is_unproven: false,
+            is_unproven,
             failures: 0,
             retry_at: None,
             ticked_at: now,
@@ -482,6 +486,20 @@ impl Owner {
         }
         if is_snapshot {
             self.recycle(&mut inner, batch, before, placed.segment);
+            self.cut(&inner, placed.segment);
+        }
+    }
+
+    /// The files of segments that ended early, as those of short lives do, are cut to what is in them:
+    /// a synced batch says now where each of them ends.
+    fn cut(&self, inner: &Inner, active: u64) {
+        let before = inner.state.segments.range(..active);
+        let ended_early = before.filter(|(_, it)| !it.is_damaged && it.end < it.file.length() / 2);
+        let cuts: Vec<(Arc<Segment>, u64)> = ended_early
+            .map(|(_, it)| (Arc::clone(&it.file), it.end))
+            .collect();
+        if !cuts.is_empty() {
+            self.shared.jobs.add(|work| work.cuts.extend(cuts));
         }
     }
 
@@ -508,7 +526,7 @@ impl Owner {
         }
         for dead in std::mem::take(&mut self.dead) {
             self.room
-                .recycle(&self.shared, (dead, false), self.writer.spares().len());
+                .recycle(&self.shared, dead, self.writer.spares().len());
         }
     }
 

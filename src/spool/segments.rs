@@ -1,7 +1,9 @@
 //! A segment as readers see it: the open file, and where its batches lie. Whoever reads holds it,
 //! and it is not recycled meanwhile.
 
+use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::log::disk::File;
@@ -16,7 +18,7 @@ pub(super) struct Segment {
     pub number: u64,
     pub salt: u64,
     pub file: Arc<dyn File>,
-    pub length: u64,
+    length: AtomicU64,
     alignment: usize,
     places: Mutex<Places>,
 }
@@ -34,11 +36,27 @@ impl Segment {
         Self {
             number: file.number,
             salt: file.salt,
-            length: file.length,
+            length: AtomicU64::new(file.length),
             alignment: file.alignment,
             file: file.file,
             places: Mutex::default(),
         }
+    }
+
+    /// The bytes of its file.
+    pub fn length(&self) -> u64 {
+        self.length.load(Ordering::Relaxed)
+    }
+
+    /// Cuts its file to what it holds, durably: a spare may be made in the room of it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn cut(&self, end: u64) -> io::Result<()> {
+        self.file.truncate(end)?;
+        self.file.sync()?;
+        self.length.store(end, Ordering::Relaxed);
+        Ok(())
     }
 
     /// A batch was written or found here.
@@ -77,7 +95,7 @@ impl Segment {
 
     /// Reads the whole segment, for what is sound of it.
     pub fn scan(&self, end: u64, sequences: &Range<u64>) -> (Vec<u8>, Scan) {
-        let bytes = read_all(&*self.file, self.length);
+        let bytes = read_all(&*self.file, self.length());
         let scan = SegmentBytes {
             bytes: &bytes,
             number: self.number,

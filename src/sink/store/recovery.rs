@@ -56,7 +56,9 @@ impl Recovery {
             tail,
             ..
         } = reading;
-        segments.retain(|number, _| !catalog.segments.contains_key(number));
+        segments.retain(|number, _| {
+            !catalog.segments.contains_key(number) && !recovered.unreadable.contains(number)
+        });
         Ok(Self {
             recovered,
             catalog,

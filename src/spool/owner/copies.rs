@@ -27,7 +27,7 @@ impl Owner {
         let rescued = rescued.and_then(|sequence| inner.state.locate(*sequence));
         let sparse = inner.state.segments.iter().filter(|(number, segment)| {
             segment.live > 0
-                && segment.live_bytes * SPARSE_PART < segment.file.length
+                && segment.live_bytes * SPARSE_PART < segment.file.length()
                 && Some(**number) != active
         });
         let sparsest = sparse.min_by_key(|(_, segment)| segment.live_bytes);

@@ -144,14 +144,17 @@ impl Room {
         (segment, is_damaged): (Arc<Segment>, bool),
         spares: usize,
     ) {
-        let is_wanted = spares + self.recycling < MAX_SPARES;
-        self.recycling_bytes += segment.length;
+        // One that was cut makes no spare.
+        let bytes = segment.length();
+        let is_wanted = spares + self.recycling < MAX_SPARES && bytes >= self.length;
+        self.recycling_bytes += bytes;
         self.recycling += 1;
         shared.jobs.add(|work| {
             work.recyclable.push_back(Recyclable {
                 name: segment_name(segment.number),
                 segment,
                 is_damaged,
+                bytes,
                 is_wanted,
                 has_failed: false,
             });
@@ -350,7 +353,7 @@ impl Owner {
             .state
             .segments
             .values()
-            .map(|segment| segment.file.length)
+            .map(|segment| segment.file.length())
             .sum();
         let active = self.writer.active().map_or(0, |(number, _)| number);
         let is_counted = inner.state.segments.contains_key(&active);
@@ -361,7 +364,7 @@ impl Owner {
             self.writer.active_bytes()
         };
         let spares: u64 = self.writer.spares().iter().map(|spare| spare.length).sum();
-        let dead: u64 = self.dead.iter().map(|segment| segment.length).sum();
+        let dead: u64 = self.dead.iter().map(|(segment, _)| segment.length()).sum();
         let others = self.room.kept_bytes + self.room.recycling_bytes + self.shared.letters.bytes();
         segments + active + spares + dead + others
     }

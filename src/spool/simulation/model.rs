@@ -32,6 +32,8 @@ pub(super) struct Row {
     pub was_buried: Names,
     /// It was lost for these.
     pub lost: Names,
+    /// It was lost, and done with for these, which a crash may have undone before.
+    perhaps_lost: Names,
     /// A start has found it and has not written it anew.
     pub in_tail: bool,
     /// It is durable. One that was only found in a tail is not.
@@ -77,6 +79,8 @@ pub(super) struct Model {
     /// What was sent for whom, at any time.
     offered: HashSet<(Key, Names)>,
     ids: HashMap<usize, [Knowledge; 2]>,
+    /// Events of which both versions were under way at once: nobody knows which was first.
+    raced: HashSet<usize>,
     /// Letters that were perhaps requeued: nobody was answered.
     requeued: Vec<(u64, usize)>,
     /// The highest sequence that was seen.
@@ -124,6 +128,11 @@ impl Model {
         self.offered.iter().any(|(sent, _)| *sent == key)
     }
 
+    /// Both versions of an event are under way at once.
+    pub fn race(&mut self, key: Key) {
+        self.raced.insert(key.0);
+    }
+
     /// Nobody will hear what became of an event that was sent.
     pub fn doubt(&mut self, key: Key) {
         let known = &mut self.ids.entry(key.0).or_default()[key.1];
@@ -160,6 +169,7 @@ impl Model {
             buried: 0,
             was_buried: 0,
             lost: 0,
+            perhaps_lost: 0,
             in_tail: false,
             is_certain: true,
         };
@@ -167,12 +177,27 @@ impl Model {
         Ok(())
     }
 
+    /// An event has a record of its own that nobody has been answered for: it was no duplicate.
+    pub fn recorded(&mut self, key: Key) -> Outcome {
+        let possible = self.possible(key);
+        let is_new = |it: &Appended| matches!(it, Appended::Accepted | Appended::Different);
+        check(self.may_forget() || possible.iter().any(is_new), || {
+            format!("{key:?} has a second record")
+        })?;
+        self.ids.entry(key.0).or_default()[key.1] = Knowledge::Known;
+        Ok(())
+    }
+
+    /// Whether an id may be unknown although it was accepted.
+    fn may_forget(&self) -> bool {
+        self.may_forget_ids || self.is_vague || !self.rotten.is_empty()
+    }
+
     /// Checks an answer against what was answered before, for events that were sent at the spool.
     pub fn answered(&mut self, key: Key, appended: Appended) -> Outcome {
-        let may_be_lost = self.may_forget_ids || self.is_vague || !self.rotten.is_empty();
         let is_possible = self.possible(key).contains(&appended);
         check(
-            may_be_lost || is_possible || appended == Appended::DeadLettered,
+            self.may_forget() || is_possible || appended == Appended::DeadLettered,
             || {
                 format!(
                     "{key:?} was answered {appended:?} and is {:?}",
@@ -198,6 +223,7 @@ impl Model {
             Appended::Duplicate
         };
         let first: &[Appended] = match known[1 - version] {
+            _ if self.raced.contains(&number) => &[Appended::Accepted, Appended::Different],
             Unknown => &[Appended::Accepted],
             Doubtful => &[Appended::Accepted, Appended::Different],
             Known => &[Appended::Different],
@@ -296,6 +322,9 @@ impl Model {
             let now = found.map_or(0, |found| found.waits);
             row.in_tail = found.is_some_and(|found| found.in_tail);
             row.is_certain |= !row.in_tail;
+            if is_lost(*sequence) {
+                row.perhaps_lost |= row.doubtful & !row.waits;
+            }
             for place in places(row.waits & !now) {
                 let (bit, has_letter) = (1 << place, start.letters.contains(&(*sequence, place)));
                 if has_letter {
@@ -368,13 +397,17 @@ impl Model {
         Ok(())
     }
 
-    /// Every loss is counted, once.
+    /// Every loss is counted, once; one that a crash has brought back may be.
     fn check_losses(&self, start: &Start) -> Outcome {
         for (place, counted) in start.lost_totals.iter().enumerate() {
-            let rows = self.rows.values();
-            let lost = rows.filter(|row| row.lost & (1 << place) != 0).count() as u64;
+            let count = |which: fn(&Row) -> Names| {
+                let rows = self.rows.values();
+                rows.filter(|row| which(row) & (1 << place) != 0).count() as u64
+            };
+            let lost = count(|row| row.lost);
+            let at_most = lost + count(|row| row.perhaps_lost);
             check(
-                *counted == lost || (self.is_vague && *counted >= lost),
+                (lost..=at_most).contains(counted) || (self.is_vague && *counted >= lost),
                 || {
                     format!(
                         "{lost} were lost for {} and {counted} counted",

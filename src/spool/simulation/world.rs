@@ -233,6 +233,7 @@ impl World {
                     self.power();
                 }
                 Err(text) => {
+                    Self::tell(|| text.clone());
                     // A start that fails for a fault is tried again, as by systemd.
                     let outcome = format!("a start failed: {text}");
                     self.must((self.plan == Plan::Faults).then_some(()).ok_or(outcome));

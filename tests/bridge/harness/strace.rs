@@ -3,9 +3,15 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::Bridge;
 use crate::eventually::eventually;
+
+/// strace reads the list of threads once when it attaches: it misses a thread that one not yet
+/// traced starts meanwhile, and has to attach again.
+const ONE_ATTEMPT: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What is done to which calls: `CALL:WHAT` in strace's words, on these files only.
 #[derive(Debug, Clone)]
@@ -63,6 +69,21 @@ impl Injection {
 
     /// Injects into a running bridge, from now on.
     pub async fn attach(&self, bridge: &Bridge) -> Strace {
+        eventually("every thread is traced", async || {
+            let strace = self.attach_once(bridge);
+            let began = Instant::now();
+            while began.elapsed() < ONE_ATTEMPT {
+                if is_traced(bridge.pid()) {
+                    return Some(strace);
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            None
+        })
+        .await
+    }
+
+    fn attach_once(&self, bridge: &Bridge) -> Strace {
         let mut command = self.command();
         let strace = command
             .args(["-p", &bridge.pid().to_string()])
@@ -71,10 +92,6 @@ impl Injection {
             .stderr(Stdio::null())
             .spawn()
             .expect("strace is there");
-        eventually("every thread is traced", async || {
-            is_traced(bridge.pid()).then_some(())
-        })
-        .await;
         Strace(strace)
     }
 }

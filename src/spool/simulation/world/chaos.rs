@@ -46,8 +46,12 @@ impl World {
     }
 
     fn send(&mut self) {
+        let mut number = self.random.index(EVENTS);
         for _ in 0..=self.random.below(6) {
-            let number = self.random.index(EVENTS);
+            // Else it is another copy of the last one.
+            if self.random.chance(0.8) {
+                number = self.random.index(EVENTS);
+            }
             let version = usize::from(self.random.chance(0.1));
             let names = match self.random.below(3) {
                 0 => self.some_of(self.configured),
@@ -202,7 +206,11 @@ impl World {
         }
         let (number, salt, end) = segments[self.random.index(segments.len())];
         let name = segment_name(number);
-        let offset = self.random.below(end / 512) * 512 + self.random.below(512);
+        let mut offset = self.random.below(end / 512) * 512 + self.random.below(512);
+        if self.model.is_vague {
+            // A file without its header's first bytes and without a head is nobody's: it is refused.
+            offset = offset.max(BLOCK_BYTES as u64);
+        }
         let length = 1 + self.random.below(16);
         Self::tell(|| format!("{name} rots at {offset} for {length}"));
         self.note_rot(&name, salt, end, offset..offset + length);
@@ -221,6 +229,8 @@ impl World {
         }
         let rot = rot.start as usize..rot.end as usize;
         let touches = |range: Range<usize>| range.start < rot.end && rot.start < range.end;
+        // What a start has found behind the end is not known to be on the disk.
+        self.model.is_vague |= rot.end > bytes.len();
         let mut at = BLOCK_BYTES;
         while at < bytes.len() {
             let Some(head) = Head::decode(&bytes[at..]) else {

@@ -8,10 +8,14 @@ use super::super::seen::Happening;
 use super::{Attempt, Plan, Requeue, Running, World, place_of};
 use crate::log::disk::simulated::{Call, Fault};
 use crate::route::Lane;
+use crate::spool::Duplicates;
 use crate::spool::command::{Append, Appended, Command, Milestone, SpoolUnavailable};
 use crate::spool::letters::LetterName;
 use crate::spool::record::Prepared;
 use crate::spool::replies::{Answer, Caller};
+
+/// So many copies of an event are under way at once.
+const COPIES: usize = 3;
 
 /// An answer in the order in which it was asked for.
 struct Answered {
@@ -23,13 +27,12 @@ struct Answered {
 
 impl World {
     pub(super) fn send_one(&mut self, key: Key, names: Names, awaits_delivery: bool) {
+        if names == 0 || !self.may_send_copy(key, awaits_delivery) {
+            return;
+        }
         let Some(running) = &mut self.running else {
             return;
         };
-        // One at a time of each event, so that the answers say what they are about.
-        if names == 0 || self.attempts.iter().any(|it| it.key.0 == key.0) {
-            return;
-        }
         self.model.offer(key, names);
         let sinks = running.sinks_of(names);
         let milestone = if awaits_delivery {
@@ -46,6 +49,21 @@ impl World {
             sequence: None,
             answer,
         });
+    }
+
+    /// Some copies of an event may be under way at once. Where each has a record of its own, all wait
+    /// for the same: else nothing tells whose record is whose.
+    fn may_send_copy(&mut self, key: Key, awaits_delivery: bool) -> bool {
+        let copies = self.attempts.iter().filter(|it| it.key.0 == key.0);
+        let copies: Vec<&Attempt> = copies.collect();
+        let are_apart = self.settings.limits.duplicates == Duplicates::Suppress
+            || copies
+                .iter()
+                .all(|it| it.awaits_delivery == awaits_delivery);
+        if copies.iter().any(|copy| copy.key != key) {
+            self.model.race(key);
+        }
+        are_apart && copies.len() < COPIES
     }
 
     /// An operator requeues any letter.
@@ -163,6 +181,8 @@ impl World {
                 }
             } else if let Some(attempt) = waits {
                 attempt.sequence = Some(sequence);
+                let outcome = self.model.recorded(attempt.key);
+                self.must(outcome);
             } else {
                 self.must(Err(format!("{sequence} is {key:?}, which nobody sent")));
             }
@@ -200,7 +220,10 @@ impl World {
             Appended::Accepted => {}
         }
         Self::tell(|| format!("{:?} is answered {appended:?}", attempt.key));
-        let outcome = self.model.answered(attempt.key, appended);
+        let outcome = match attempt.sequence {
+            Some(_) if appended != Appended::Duplicate => Ok(()),
+            _ => self.model.answered(attempt.key, appended),
+        };
         self.must(outcome);
         if !attempt.awaits_delivery {
             return;
