@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::log::disk::File;
-use crate::log::format::SegmentEnd;
+use crate::log::disk::{File, read_exact_at};
+use crate::log::format::{BLOCK_BYTES, Header, Kind, SegmentEnd};
 use crate::log::index::{BatchPlace, ReadError, read_places};
 use crate::log::recover::{SegmentFile, read_all};
 use crate::log::scan::{Batch, Scan, Segment as SegmentBytes};
@@ -51,8 +51,15 @@ impl Segment {
     /// Cuts its file to what it holds, durably: a spare may be made in the room of it.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, and when somebody has put another file in its place.
     pub fn cut(&self, end: u64) -> io::Result<()> {
+        let mut block = [0; BLOCK_BYTES];
+        read_exact_at(&*self.file, &mut block, 0)?;
+        let header = Header::decode(&block, Kind::Spool);
+        if !header.is_ok_and(|it| (it.segment, it.salt) == (self.number, self.salt)) {
+            let text = "it has not the segment's header any more";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         self.file.truncate(end)?;
         self.file.sync()?;
         self.length.store(end, Ordering::Relaxed);
