@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::kafka::KafkaFile;
 use super::rabbitmq::RabbitMqFile;
+use super::spool::LEAST_SPOOL_BYTES;
 use super::store::StoreFile;
 use super::trace::TraceFile;
 use super::value::{SecretReference, Size, Span};
@@ -40,16 +41,16 @@ pub enum DuplicatesFile {
 pub struct TopFile {
     /// When a delivery is answered 200: "spooled" (default: the event is on the disk) or "delivered" (the broker has confirmed it).
     pub acknowledge: Option<Acknowledge>,
-    /// How long a delivery may wait for that before it is answered 503 (default "10s").
-    pub acknowledge_timeout: Option<Span>,
+    /// How long a delivery may wait for that before it is answered 503, at least "100ms" (default "10s").
+    pub acknowledge_timeout: Option<Span<100>>,
     /// What happens to an event that was accepted before: "suppress" (default) or "forward".
     pub duplicates: Option<DuplicatesFile>,
-    /// How long after its own time an event is remembered (default "24h").
-    pub duplicate_window: Option<Span>,
-    /// How long stopping may take (default "10s").
-    pub shutdown_timeout: Option<Span>,
+    /// How long after its own time an event is remembered, at least "1m" (default "24h").
+    pub duplicate_window: Option<Span<60_000>>,
+    /// How long stopping may take, at least "1s" (default "10s").
+    pub shutdown_timeout: Option<Span<1000>>,
     /// How often to look whether this file, or one that it names, has changed; what two looks in a row have found is taken over as at a SIGHUP. At least "1s" (default: never).
-    pub reload_interval: Option<Span>,
+    pub reload_interval: Option<Span<1000>>,
 }
 
 /// Where a client's address stands.
@@ -70,14 +71,14 @@ pub enum OriginFile {
 pub struct IngressFile {
     /// Where webhooks are received (default "0.0.0.0:8080").
     pub listen: Option<SocketAddr>,
-    /// The largest body taken (default "1MiB").
-    pub max_body: Option<Size>,
-    /// How long a request's head may take (default "5s").
-    pub head_timeout: Option<Span>,
-    /// How long a request's body may take (default "10s").
-    pub body_timeout: Option<Span>,
-    /// How long an idle connection is kept (default "75s").
-    pub keep_alive: Option<Span>,
+    /// The largest body taken, at least "1KiB" (default "1MiB").
+    pub max_body: Option<Size<1024>>,
+    /// How long a request's head may take, at least "100ms" (default "5s").
+    pub head_timeout: Option<Span<100>>,
+    /// How long a request's body may take, at least "100ms" (default "10s").
+    pub body_timeout: Option<Span<100>>,
+    /// How long an idle connection is kept, at least "100ms" (default "75s").
+    pub keep_alive: Option<Span<100>>,
     /// The most connections at once (default 10000).
     pub max_connections: Option<usize>,
     /// Threads that receive (default: one per processor).
@@ -141,7 +142,7 @@ pub struct SpoolFile {
     /// The most events and dead letters it holds (default 1000000); beyond it deliveries are answered 503.
     pub max_events: Option<u64>,
     /// The most bytes its files may have, those of dead letters and what is kept after damage included; at least "8MiB" (default "4GiB"). Beyond it deliveries are answered 503.
-    pub max_size: Option<Size>,
+    pub max_size: Option<Size<LEAST_SPOOL_BYTES>>,
 }
 
 /// How logs are written.
@@ -172,8 +173,8 @@ pub struct SourceFile {
     pub provider: Option<String>,
     /// The secrets its deliveries may be signed with, 1 to 4; several during a rotation.
     pub secrets: Option<Vec<SecretReference>>,
-    /// How far a signature's timestamp may be from now, on both sides (default "300s").
-    pub tolerance: Option<Span>,
+    /// How far a signature's timestamp may be from now, on both sides; at least "1s" (default "300s").
+    pub tolerance: Option<Span<1000>>,
     /// The event types with topics of their own (default: those the provider documents); all others go to the catch-all.
     pub event_types: Option<Vec<String>>,
     /// The CloudEvents `source` of its events (default: the provider's address).

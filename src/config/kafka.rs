@@ -36,7 +36,7 @@ pub struct KafkaFile {
     /// `none`, `gzip`, `snappy`, `lz4` or `zstd`. Default: `none`, which every consumer reads.
     pub compression: Option<String>,
     /// How long a message may wait for others to share its request, at most `1s`. Default: `10ms`: with many partitions, less makes librdkafka poll without a pause.
-    pub linger: Option<Span>,
+    pub linger: Option<Span<0>>,
     /// How long a publish may take before it is tried again, `1s` to `5m`. Default: `10s`.
     pub publish_timeout: Option<Span>,
     /// The most messages the client holds in memory. Default: 20000.
@@ -147,8 +147,8 @@ impl KafkaFile {
     fn take_times(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
         let second = Duration::from_secs(1);
         let mut span =
-            |key: &str, value: Option<Span>, range: [Duration; 2], place: &mut Duration| {
-                let Some(Span(value)) = value else { return };
+            |key: &str, value: Option<Duration>, range: [Duration; 2], place: &mut Duration| {
+                let Some(value) = value else { return };
                 *place = value;
                 let [least, most] =
                     range.map(|limit| humantime::format_duration(limit).to_string());
@@ -163,14 +163,14 @@ impl KafkaFile {
             };
         span(
             "linger",
-            self.linger,
+            self.linger.map(|span| span.0),
             [Duration::ZERO, second],
             &mut settings.linger,
         );
         let timeouts = [second, second * 300];
         span(
             "publish_timeout",
-            self.publish_timeout,
+            self.publish_timeout.map(|span| span.0),
             timeouts,
             &mut settings.publish_timeout,
         );

@@ -37,11 +37,11 @@ pub(super) fn ingress(mut table: Table, problems: &mut Problems) -> IngressSetti
         };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let max_body = file.max_body.map_or(1 << 20, |size| size.0);
-    if !(1..=64 << 20).contains(&max_body) {
+    if max_body > 64 << 20 {
         problems.add(
             "ingress.max_body",
-            format!("{max_body} bytes is out of range"),
-            "give 1B to 64MiB",
+            format!("{max_body} bytes is too much"),
+            "give at most \"64MiB\"",
         );
     }
     IngressSettings {

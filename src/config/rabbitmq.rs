@@ -8,16 +8,20 @@ use serde::Deserialize;
 
 use super::problem::Problems;
 use super::tls::{self, Files};
-use super::value::{SecretReference, Size, Span};
+use super::value::{SecretReference, Size, Span, span};
 use crate::route::{Template, Templates};
 use crate::sink::Tls;
-use crate::sink::rabbitmq::{self, Address, Queue, Settings};
+use crate::sink::rabbitmq::{self, Address, AddressError, Queue, Settings};
 
 const DEFAULT_CHANNELS: usize = 4;
 const DEFAULT_BATCH: usize = 256;
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
-/// RabbitMQ's own default up to version 3.13, `max_message_size`; later ones default to 16 MiB.
-const DEFAULT_MESSAGE_BYTES: u64 = 128 * 1024 * 1024;
+const DEFAULT_DEADLINE_SECONDS: u64 = 10;
+const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
+/// What RabbitMQ takes from version 4.0 on (`max_message_size`); 3.x takes 128 MiB, and so this too.
+const DEFAULT_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
+/// What to do about a password that ends the URL too early.
+const UNESCAPED: &str = "name the password under `password` and take it out of the URL, or \
+                         percent-encode it there (/ is %2F, # is %23, ? is %3F, @ is %40)";
 /// AMQP 0-9-1: names are short strings.
 const MOST_NAME_BYTES: usize = 255;
 
@@ -58,15 +62,18 @@ pub struct RabbitMqFile {
     pub channels: Option<usize>,
     /// The most messages in flight on one channel. Default: `256`.
     pub max_batch: Option<usize>,
-    /// How long a batch may wait for its confirms before the connection is made anew. Default: `"10s"`.
-    pub publish_timeout: Option<Span>,
-    /// How long connecting and logging in may take. Default: `"10s"`.
-    pub connect_timeout: Option<Span>,
-    /// How often the connection shows that it lives, in whole seconds. Default: `"10s"`.
-    pub heartbeat: Option<Span>,
-    /// The largest body the broker takes (its `max_message_size`); larger ones become dead letters
-    /// without being sent. Default: `"128MiB"`.
-    pub max_message_size: Option<Size>,
+    /// How long a batch may wait for its confirms before the connection is made anew; at least
+    /// `"100ms"`. Default: `"10s"`.
+    pub publish_timeout: Option<Span<100>>,
+    /// How long connecting and logging in may take, at least `"100ms"`; where the name has several
+    /// addresses, each gets its share. Default: `"10s"`.
+    pub connect_timeout: Option<Span<100>>,
+    /// How often the connection shows that it lives, in whole seconds, at least `"1s"`. Default:
+    /// `"10s"`.
+    pub heartbeat: Option<Span<1000>>,
+    /// The largest body the broker takes (its `max_message_size`), at least `"1KiB"`; larger ones
+    /// become dead letters without being sent. Default: `"16MiB"`.
+    pub max_message_size: Option<Size<1024>>,
 }
 
 /// A queue for consumers.
@@ -92,9 +99,9 @@ impl RabbitMqFile {
         let queues = section.queues(self.queue.unwrap_or_default());
         let channels = section.count("channels", self.channels, DEFAULT_CHANNELS, 64);
         let max_batch = section.count("max_batch", self.max_batch, DEFAULT_BATCH, 10_000);
-        let publish_timeout = section.span("publish_timeout", self.publish_timeout, 1);
-        let connect_timeout = section.span("connect_timeout", self.connect_timeout, 1);
-        let heartbeat = section.span("heartbeat", self.heartbeat, 1_000);
+        let publish_timeout = section.span("publish_timeout", self.publish_timeout);
+        let connect_timeout = section.span("connect_timeout", self.connect_timeout);
+        let heartbeat = section.span("heartbeat", self.heartbeat);
         Some(Settings {
             address: address?,
             tls: tls?,
@@ -130,16 +137,21 @@ impl Section<'_> {
     }
 
     fn address(&mut self, file: &RabbitMqFile) -> Option<Address> {
-        let remedy = "write it as \"amqp://user@host:5672/vhost\", or with amqps:// for TLS";
+        let form = "write it as \"amqp://user@host:5672/vhost\", or with amqps:// for TLS";
         let url = self
             .problems
-            .require(&self.key("url"), file.url.as_deref(), remedy);
+            .require(&self.key("url"), file.url.as_deref(), form);
         let password = file.password.as_ref().map(|reference| {
             let remedy = "name a readable `file` or a variable under `env` that holds the password";
             self.problems
                 .take(&self.key("password"), reference.read(), remedy)
         });
-        let mut address: Address = self.problems.take(&self.key("url"), url?.parse(), remedy)?;
+        let parsed: Result<Address, AddressError> = url?.parse();
+        let remedy = match parsed {
+            Err(AddressError::Unescaped) => UNESCAPED,
+            _ => form,
+        };
+        let mut address = self.problems.take(&self.key("url"), parsed, remedy)?;
         if let Some(username) = &file.username {
             if address.has_user() {
                 self.wrong("username", "the URL names a user too", "name the user once");
@@ -300,17 +312,17 @@ impl Section<'_> {
         None
     }
 
-    fn span(&mut self, name: &str, value: Option<Span>, least_millis: u64) -> Option<Duration> {
-        let value = value.map_or(DEFAULT_DEADLINE, |span| span.0);
-        let (least, most) = (
-            Duration::from_millis(least_millis),
-            Duration::from_secs(3600),
-        );
-        if (least..=most).contains(&value) {
+    fn span<const LEAST_MS: u64>(
+        &mut self,
+        name: &str,
+        value: Option<Span<LEAST_MS>>,
+    ) -> Option<Duration> {
+        let value = span(value, DEFAULT_DEADLINE_SECONDS);
+        if value <= LONGEST_DEADLINE {
             return Some(value);
         }
-        let found = format!("{value:?} is not between {least:?} and {most:?}");
-        self.wrong(name, found, "the default is \"10s\"");
+        let found = format!("{} is too long", humantime::format_duration(value));
+        self.wrong(name, found, "give at most \"1h\"; the default is \"10s\"");
         None
     }
 }

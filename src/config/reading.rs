@@ -2,7 +2,6 @@
 //! the sections are held against each other.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use toml::Table;
 
@@ -11,7 +10,7 @@ use super::named::{named, take_table};
 use super::paths::Writable;
 use super::problem::Problems;
 use super::settings::{LogSettings, Settings};
-use super::value::{Span, span};
+use super::value::span;
 use super::written::Written;
 use super::{capacity, listeners, paths, routes, section, sinks, sources, spool, trace};
 use crate::spool::Milestone;
@@ -58,7 +57,7 @@ pub(super) fn settings(
         milestone,
         acknowledge_timeout: span(top.acknowledge_timeout, 10),
         shutdown_timeout: span(top.shutdown_timeout, 10),
-        reload_interval: reload_interval(top.reload_interval, problems),
+        reload_interval: top.reload_interval.map(|span| span.0),
         ingress,
         admin,
         spool: spool::settings(place, &top),
@@ -69,19 +68,6 @@ pub(super) fn settings(
         routes,
         written,
     })
-}
-
-/// Less than a second would keep a disk busy for a change that nobody makes as often.
-fn reload_interval(given: Option<Span>, problems: &mut Problems) -> Option<Duration> {
-    let interval = given?.0;
-    if interval < Duration::from_secs(1) {
-        problems.add(
-            "reload_interval",
-            format!("{} is too often", humantime::format_duration(interval)),
-            "give at least \"1s\", or leave the key out and send SIGHUP",
-        );
-    }
-    Some(interval)
 }
 
 /// Reads the operators' listener alone.

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::problem::Problems;
+use super::value::TOO_LITTLE;
 
 /// Reads the table at `path`. What is wrong is noted; what is right is in the result.
 pub fn read<T: DeserializeOwned + JsonSchema + Default>(
@@ -75,6 +76,8 @@ fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a str> {
 fn remedy(message: &str) -> &'static str {
     if message.contains("unknown field") {
         "remove the key or correct its name"
+    } else if message.contains(TOO_LITTLE) {
+        "raise it, or leave the key out for its default"
     } else {
         "give the value in the form the key takes; `hookferry config example` shows each"
     }
@@ -100,17 +103,19 @@ mod tests {
         listen: Option<std::net::SocketAddr>,
         max_body: Option<Size>,
         timeout: Option<Span>,
+        patience: Option<Span<1000>>,
     }
 
     #[test]
     fn every_mistake_is_noted_with_its_path_and_the_rest_is_read() {
         let table =
-            "listen = \"nowhere\"\nmax_bdy = \"1MiB\"\nmax_body = 5\ntimeout = \"3s\"\nzzzzzz = 1"
+            "listen = \"nowhere\"\nmax_bdy = \"1MiB\"\nmax_body = 5\ntimeout = \"3s\"\npatience = \"0s\"\nzzzzzz = 1"
                 .parse()
                 .expect("TOML");
         let mut problems = Problems::default();
         let section: Section = read("ingress", table, &mut problems);
         assert_eq!((section.listen, section.max_body), (None, None));
+        assert_eq!(section.patience, None);
         assert_eq!(
             section.timeout,
             Some(Span(std::time::Duration::from_secs(3)))
@@ -126,12 +131,19 @@ mod tests {
                 "ingress.listen",
                 "ingress.max_bdy",
                 "ingress.max_body",
+                "ingress.patience",
                 "ingress.zzzzzz"
             ],
             "{problems}"
         );
         assert!(
             problems.to_string().contains("did you mean `max_body`?"),
+            "{problems}"
+        );
+        assert!(
+            problems
+                .to_string()
+                .contains("raise it, or leave the key out"),
             "{problems}"
         );
     }

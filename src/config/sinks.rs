@@ -70,10 +70,10 @@ fn pace(path: &str, file: &SinkFile, problems: &mut Problems) -> Pace {
             .map_or(Duration::from_millis(100), |span| span.0),
         longest: span(file.retry_delay_max, 10),
     };
-    if schedule.first.is_zero() || schedule.first > schedule.longest {
+    if schedule.first > schedule.longest {
         problems.add(
             join(path, "retry_delay"),
-            "it is not between 1ms and retry_delay_max",
+            "it is longer than retry_delay_max",
             "leave both out for 100ms and 10s",
         );
     }

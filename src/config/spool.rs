@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::file::{DuplicatesFile, SpoolFile, TopFile};
 use super::problem::Problems;
 use super::section;
-use super::value::{Size, span};
+use super::value::span;
 use crate::spool::{self, Duplicates, Limits, Milestone, Place};
 
 /// How large the spool's files may become unless the file says otherwise, in bytes.
@@ -15,7 +15,7 @@ const DEFAULT_MAX_SIZE_BYTES: u64 = 4 << 30;
 
 /// The least size: four segments of 1 MiB, which is the smallest there is, and as much again for
 /// spare ones, dead letters, and what is kept after damage.
-const LEAST_MAX_SIZE_BYTES: u64 = 8 << 20;
+pub(super) const LEAST_SPOOL_BYTES: u64 = 8 << 20;
 
 /// The spool's place and bounds.
 pub(super) struct SpoolPlace {
@@ -75,7 +75,7 @@ pub(super) fn place(
     SpoolPlace {
         place,
         max_events,
-        max_bytes: max_bytes(file.max_size, problems),
+        max_bytes: file.max_size.map_or(DEFAULT_MAX_SIZE_BYTES, |size| size.0),
     }
 }
 
@@ -95,18 +95,6 @@ fn check_memory(file: &SpoolFile, milestone: Milestone, problems: &mut Problems)
             "remove the path, or in_memory",
         );
     }
-}
-
-fn max_bytes(size: Option<Size>, problems: &mut Problems) -> u64 {
-    let bytes = size.map_or(DEFAULT_MAX_SIZE_BYTES, |size| size.0);
-    if bytes < LEAST_MAX_SIZE_BYTES {
-        problems.add(
-            "spool.max_size",
-            "this bounds the spool's files, and is less than the fewest of them take",
-            "give at least \"8MiB\"",
-        );
-    }
-    bytes
 }
 
 /// Its place and bounds, and what it is told about duplicates.

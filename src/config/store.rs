@@ -23,7 +23,7 @@ const DEFAULT_MAX_SIZE_BYTES: u64 = 1 << 30;
 const LEAST_MAX_SIZE_BYTES: u64 = 16 << 20;
 
 /// The least retention, for the same reason.
-const LEAST_RETENTION: Duration = Duration::from_secs(60);
+const LEAST_RETENTION_MS: u64 = 60_000;
 
 /// A store: a durable topic log in a folder of the bridge, read over HTTP.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -43,10 +43,10 @@ pub struct StoreFile {
     pub quarantine_topic: Option<String>,
     /// Events older than this are deleted, an eighth of this span at a time; at least `"1m"`.
     /// Default: `"7d"`.
-    pub retention: Option<Span>,
+    pub retention: Option<Span<LEAST_RETENTION_MS>>,
     /// Beyond this size of all files the oldest events are deleted, a sixteenth or at most 16 MiB at
     /// a time; at least `"16MiB"`. Default: `"1GiB"`.
-    pub max_size: Option<Size>,
+    pub max_size: Option<Size<LEAST_MAX_SIZE_BYTES>>,
 }
 
 impl StoreFile {
@@ -72,8 +72,6 @@ impl StoreFile {
             self.quarantine_topic,
             "{source}.quarantine",
         );
-        let retention = retention(self.retention, path, problems);
-        let max_size_bytes = max_size_bytes(self.max_size, path, problems);
         Some(Settings {
             path: folder?,
             topics: Templates {
@@ -81,45 +79,21 @@ impl StoreFile {
                 other: other?,
                 quarantine: quarantine?,
             },
-            retention: retention?,
-            max_size_bytes: max_size_bytes?,
+            retention: self.retention.map_or(DEFAULT_RETENTION, |span| span.0),
+            max_size_bytes: self.max_size.map_or(DEFAULT_MAX_SIZE_BYTES, |size| size.0),
         })
     }
-}
-
-fn retention(span: Option<Span>, path: &str, problems: &mut Problems) -> Option<Duration> {
-    let retention = span.map_or(DEFAULT_RETENTION, |span| span.0);
-    if retention >= LEAST_RETENTION {
-        return Some(retention);
-    }
-    problems.add(
-        format!("{path}.retention"),
-        "events would be deleted before anyone can read them",
-        "keep them for at least \"1m\"",
-    );
-    None
-}
-
-fn max_size_bytes(size: Option<Size>, path: &str, problems: &mut Problems) -> Option<u64> {
-    let bytes = size.map_or(DEFAULT_MAX_SIZE_BYTES, |size| size.0);
-    if bytes >= LEAST_MAX_SIZE_BYTES {
-        return Some(bytes);
-    }
-    problems.add(
-        format!("{path}.max_size"),
-        "events would be deleted before anyone can read them",
-        "give it at least \"16MiB\"",
-    );
-    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::section;
 
     fn read(text: &str) -> (Option<Settings>, String) {
-        let file: StoreFile = toml::from_str(text).expect("well-formed");
         let mut problems = Problems::default();
+        let table = text.parse().expect("TOML");
+        let file: StoreFile = section::read("sink.local", table, &mut problems);
         let settings = file.settings("sink.local", &mut problems);
         (settings, problems.to_string())
     }

@@ -10,57 +10,89 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A span of time such as `"250ms"`, `"10s"`, `"24h"` or `"30d"`.
+/// A span of time such as `"250ms"`, `"10s"`, `"24h"` or `"30d"`, of at least so many milliseconds.
+/// Where a key names no least it is more than nothing: a guard that lasts no time is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub Duration);
+pub struct Span<const LEAST_MS: u64 = 1>(pub(super) Duration);
 
-impl<'de> Deserialize<'de> for Span {
+impl<const LEAST_MS: u64> Span<LEAST_MS> {
+    fn least() -> humantime::FormattedDuration {
+        humantime::format_duration(Duration::from_millis(LEAST_MS))
+    }
+}
+
+impl<'de, const LEAST_MS: u64> Deserialize<'de> for Span<LEAST_MS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         let error = |_| {
-            serde::de::Error::custom(format!(
+            D::Error::custom(format!(
                 "{text:?} is not a span of time such as \"250ms\", \"10s\" or \"24h\""
             ))
         };
-        humantime::parse_duration(&text).map(Self).map_err(error)
+        let span = humantime::parse_duration(&text).map_err(error)?;
+        if span < Duration::from_millis(LEAST_MS) {
+            return Err(too_little(&text, Self::least()));
+        }
+        Ok(Self(span))
     }
 }
 
-impl JsonSchema for Span {
+impl<const LEAST_MS: u64> JsonSchema for Span<LEAST_MS> {
     fn schema_name() -> Cow<'static, str> {
-        "Span".into()
+        format!("SpanOfAtLeast{}", Self::least()).into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "a span of time", "examples": ["250ms", "10s", "24h", "30d"] })
+        let description = format!("a span of time, at least {}", Self::least());
+        json_schema!({ "type": "string", "description": description, "examples": ["250ms", "10s", "24h", "30d"] })
     }
 }
 
-/// A size such as `"64KiB"` or `"1GiB"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size(pub u64);
+/// The words by which a value that is too little is known.
+pub(super) const TOO_LITTLE: &str = "is too little";
 
-impl<'de> Deserialize<'de> for Size {
+fn too_little<E: Error>(text: &str, least: impl fmt::Display) -> E {
+    E::custom(format!("{text:?} {TOO_LITTLE}: the least is \"{least}\""))
+}
+
+/// A size such as `"64KiB"` or `"1GiB"`, of at least so many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size<const LEAST_BYTES: u64 = 1>(pub(super) u64);
+
+impl<'de, const LEAST_BYTES: u64> Deserialize<'de> for Size<LEAST_BYTES> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         let error = |_| {
-            serde::de::Error::custom(format!(
+            D::Error::custom(format!(
                 "{text:?} is not a size such as \"64KiB\", \"1MiB\" or \"10GiB\""
             ))
         };
-        text.parse::<bytesize::ByteSize>()
-            .map(|size| Self(size.as_u64()))
-            .map_err(error)
+        let size: bytesize::ByteSize = text.parse().map_err(error)?;
+        if size.as_u64() < LEAST_BYTES {
+            return Err(too_little(&text, in_units(LEAST_BYTES)));
+        }
+        Ok(Self(size.as_u64()))
     }
 }
 
-impl JsonSchema for Size {
+impl<const LEAST_BYTES: u64> JsonSchema for Size<LEAST_BYTES> {
     fn schema_name() -> Cow<'static, str> {
-        "Size".into()
+        format!("SizeOfAtLeast{}", in_units(LEAST_BYTES)).into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "a number of bytes", "examples": ["64KiB", "1MiB", "10GiB"] })
+        let description = format!("a number of bytes, at least {}", in_units(LEAST_BYTES));
+        json_schema!({ "type": "string", "description": description, "examples": ["64KiB", "1MiB", "10GiB"] })
+    }
+}
+
+/// A size as the file writes it, in the largest unit that needs no fraction.
+fn in_units(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = |(shift, _): &(u32, &str)| bytes > 0 && bytes.trailing_zeros() >= *shift;
+    match units.into_iter().find(whole) {
+        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
+        None => format!("{bytes}B"),
     }
 }
 
@@ -155,6 +187,57 @@ impl SecretReference {
 }
 
 /// The span that was given, or so many seconds.
-pub(super) fn span(given: Option<Span>, default_seconds: u64) -> Duration {
+pub(super) fn span<const LEAST_MS: u64>(
+    given: Option<Span<LEAST_MS>>,
+    default_seconds: u64,
+) -> Duration {
     given.map_or(Duration::from_secs(default_seconds), |span| span.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::value::{Error, StrDeserializer};
+
+    use super::*;
+
+    fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, String> {
+        T::deserialize(StrDeserializer::<Error>::new(text)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_less_than_the_least_is_refused_with_the_least() {
+        let second = Duration::from_secs(1);
+        assert_eq!(read::<Span<1000>>("1s"), Ok(Span(second)));
+        assert_eq!(read::<Span<0>>("0s"), Ok(Span(Duration::ZERO)));
+        assert_eq!(read::<Size<1024>>("1KiB"), Ok(Size(1024)));
+        for (error, least) in [
+            (read::<Span<1000>>("999ms").err(), "\"1s\""),
+            (read::<Span<60_000>>("0s").err(), "\"1m\""),
+            (read::<Span>("0s").err(), "\"1ms\""),
+            (read::<Span>("999us").err(), "\"1ms\""),
+            (read::<Size<1024>>("1023B").err(), "\"1KiB\""),
+            (read::<Size<{ 8 << 20 }>>("8191KiB").err(), "\"8MiB\""),
+            (read::<Size>("0B").err(), "\"1B\""),
+        ] {
+            let error = error.expect("too little");
+            assert!(
+                error.contains(TOO_LITTLE) && error.ends_with(least),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_size_is_written_in_the_largest_unit_that_needs_no_fraction() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1 << 10, "1KiB"),
+            (1536, "1536B"),
+            (16 << 20, "16MiB"),
+            (3 << 30, "3GiB"),
+        ] {
+            assert_eq!(in_units(bytes), text);
+        }
+    }
 }

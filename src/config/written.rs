@@ -145,11 +145,11 @@ fn is_same(old: Option<&Value>, new: Option<&Value>) -> bool {
         return false;
     };
     let is = |equal: Option<bool>| equal == Some(true);
-    is(read::<Span>(old)
-        .zip(read::<Span>(new))
+    is(read::<Span<0>>(old)
+        .zip(read::<Span<0>>(new))
         .map(|(a, b)| a == b))
-        || is(read::<Size>(old)
-            .zip(read::<Size>(new))
+        || is(read::<Size<0>>(old)
+            .zip(read::<Size<0>>(new))
             .map(|(a, b)| a == b))
 }
 

@@ -168,6 +168,79 @@ async fn a_spool_too_small_for_its_files_is_refused_with_the_least_size() {
     assert!(said.contains("8MiB"), "{said}");
 }
 
+/// Each of these would switch a guard off, refuse everything, or make a dead letter of everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_disarm_are_refused_with_the_least_that_does_not() {
+    let spans =
+        |keys: &[&str]| -> String { keys.iter().map(|key| format!("{key} = \"0s\"\n")).collect() };
+    let top = [
+        "acknowledge_timeout",
+        "duplicate_window",
+        "shutdown_timeout",
+        "reload_interval",
+    ];
+    let ingress = ["head_timeout", "body_timeout", "keep_alive"];
+    let rabbit = [
+        "publish_timeout",
+        "connect_timeout",
+        "heartbeat",
+        "retry_delay",
+        "retry_delay_max",
+    ];
+    let mut setup = Setup::store()
+        .top(&spans(&top))
+        .ingress(&(spans(&ingress) + "max_body = \"0B\"\n"))
+        .spool("max_size = \"0B\"\n")
+        .source_keys("tolerance = \"0s\"\nuri = \"\"\nevent_types = [\"other\", \"quarantine\"]\n");
+    setup.sinks[0].1 += &(spans(&["retention"]) + "max_size = \"0B\"\n");
+    let keys = "type = \"rabbitmq\"\nurl = \"amqp://mq\"\nmax_message_size = \"0B\"\n";
+    setup
+        .sinks
+        .push(("mq".to_owned(), keys.to_owned() + &spans(&rabbit)));
+    let said = refused(&setup, &setup.text()).await;
+    let of = |section: &str, keys: &[&str]| -> Vec<String> {
+        keys.iter().map(|key| format!("{section}{key}")).collect()
+    };
+    let least = [
+        of("", &top),
+        of("ingress.", &ingress),
+        of("sink.mq.", &rabbit),
+        of("ingress.", &["max_body"]),
+        of("spool.", &["max_size"]),
+        of("sink.store.", &["retention", "max_size"]),
+        of("sink.mq.", &["max_message_size"]),
+        of(&format!("source.{}.", setup.source), &["tolerance"]),
+    ]
+    .concat();
+    for key in &least {
+        let line = said
+            .lines()
+            .find(|line| line.starts_with(&format!("{key}: ")));
+        let line = line.unwrap_or_else(|| panic!("{key} is not named in:\n{said}"));
+        assert!(line.contains("the least is \""), "{line}");
+    }
+    let source = format!("source.{}", setup.source);
+    let others = ["uri", "event_types[0]", "event_types[1]"].map(|key| format!("{source}.{key}"));
+    assert_named(&said, &others.each_ref().map(String::as_str));
+}
+
+/// Half of it would be a host, a port or a virtual host, and printed; the login would be `guest`'s.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_ends_the_url_is_refused_and_not_printed() {
+    for password in ["4711/AbC", "4711#AbC", "4711?AbC"] {
+        let setup = Setup::rabbitmq(&format!("amqp://somebody:{password}@mq:5672/events"));
+        let said = refused(&setup, &setup.text()).await;
+        assert_named(&said, &["sink.rabbitmq.url"]);
+        assert!(
+            said.contains("%2F") && said.contains("`password`"),
+            "{said}"
+        );
+        for part in ["4711", "AbC", "somebody"] {
+            assert!(!said.contains(part), "{part} is in {said}");
+        }
+    }
+}
+
 /// What would be refused or hold its sink up for ever is refused at the start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_that_the_largest_body_does_not_fit_into_is_refused_with_the_least_one() {

@@ -137,7 +137,10 @@ async fn a_bad_file_keeps_the_old_configuration_and_says_so() {
         ),
         // Half of this could be taken over, and is not.
         (
-            good.replace("[ingress]", "[ingress]\nmax_body = \"1B\"\nallow = [\"x\"]"),
+            good.replace(
+                "[ingress]",
+                "[ingress]\nmax_body = \"1KiB\"\nallow = [\"x\"]",
+            ),
             "ingress.allow[0]",
             "write it as",
         ),
@@ -292,11 +295,13 @@ async fn no_valid_delivery_is_turned_away_while_everything_changes() {
 async fn limits_are_taken_over() {
     let setup = Setup::store();
     let bridge = setup.start().await;
-    let body = event("sample.uploaded", "a");
+    let note = format!("\"note\":\"{}", "x".repeat(1024));
+    let body = event("sample.uploaded", "a").replace("\"note\":\"", &note);
+    assert!(body.len() > 1024, "{body}");
     let post = || Post::signed(&setup.source, body.as_str());
     assert_eq!(bridge.post(&post()).await.status, 200);
     for (old, new, status) in [
-        ("[ingress]", "[ingress]\nmax_body = \"100B\"", 413),
+        ("[ingress]", "[ingress]\nmax_body = \"1KiB\"", 413),
         ("[ingress]", "[ingress]\nallow = [\"192.0.2.1\"]", 403),
         ("[spool]", "[spool]\nmax_events = 7", 200),
         ("[log]", "[log]\nfilter = \"error\"", 200),
@@ -348,9 +353,14 @@ async fn a_pause_ends_with_the_delay_it_was_made_of() {
         .accepted(&setup.source, event("sample.uploaded", "a"))
         .await;
     bridge.shows("sink_paused", &[], 1.0).await;
-    proxy.restore();
     rewrite(&setup, slow, "retry_delay_max = \"500ms\"");
     bridge.reload(true).await;
+    let tried = [("result", "unavailable")];
+    let before = bridge.metrics().await.sum("publish_attempts_total", &tried);
+    bridge
+        .counts("publish_attempts_total", &tried, before + 2.0)
+        .await;
+    proxy.restore();
     queue.has(&bridge, &setup.source, &[id]).await;
     bridge.shows("config_restart_required", &[], 0.0).await;
 }

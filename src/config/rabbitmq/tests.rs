@@ -1,9 +1,11 @@
 use super::*;
 use crate::config::certificate::tests::{CLIENT, CLIENT_KEY, ENCRYPTED_KEY, OTHER_KEY, written};
+use crate::config::section;
 
 fn read(text: &str) -> (Option<Settings>, Vec<String>) {
-    let file: RabbitMqFile = toml::from_str(text).expect("known keys");
     let mut problems = Problems::default();
+    let table = text.parse().expect("TOML");
+    let file: RabbitMqFile = section::read("sink.mq", table, &mut problems);
     let settings = file.settings("sink.mq", &mut problems);
     (settings, problems.iter().map(ToString::to_string).collect())
 }
@@ -30,7 +32,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
     );
     assert_eq!((settings.channels, settings.max_batch), (4, 256));
     assert_eq!(settings.publish_timeout, Duration::from_secs(10));
-    assert_eq!(settings.max_message_bytes, 134_217_728);
+    assert_eq!(settings.max_message_bytes, 16_777_216);
     assert!(settings.declare && settings.queues.is_empty());
 }
 
@@ -63,6 +65,35 @@ fn all_problems_are_noted_at_once_each_with_its_key_path() {
         );
     }
     assert_eq!(paths.len(), 11, "{paths:?}");
+}
+
+#[test]
+fn no_guard_can_be_switched_off_by_a_value_that_is_too_little() {
+    for (value, key) in [
+        ("0s", "publish_timeout"),
+        ("99ms", "connect_timeout"),
+        ("999ms", "heartbeat"),
+        ("0B", "max_message_size"),
+        ("1023B", "max_message_size"),
+        ("61m", "publish_timeout"),
+    ] {
+        let text = format!("url = \"amqp://mq\"\n{key} = \"{value}\"");
+        assert_eq!(wrong(&text), [format!("sink.mq.{key}")], "{text}");
+    }
+}
+
+#[test]
+fn a_password_that_is_not_escaped_is_refused_with_the_hint_and_never_repeated() {
+    for password in ["4711/AbC", "12#x", "1?x", "a/b", "#", "a@b/c"] {
+        let (settings, problems) = read(&format!("url = \"amqp://bridge:{password}@mq:5672/v\""));
+        assert!(settings.is_none(), "{password}");
+        let [problem] = &problems[..] else {
+            panic!("{password}: {problems:?}");
+        };
+        assert!(problem.starts_with("sink.mq.url: "), "{problem}");
+        assert!(problem.contains("`password`") && problem.contains("%2F"));
+        assert!(!problem.contains("4711") && !problem.contains("AbC"));
+    }
 }
 
 #[test]

@@ -95,6 +95,11 @@ pub enum AddressError {
     /// Another scheme, or none.
     #[error("it does not begin with `amqp://` or `amqps://`")]
     Scheme,
+    /// A character of the user or the password was taken for the end of it.
+    #[error(
+        "there is an `@` behind the host, or a `#`: probably of a password that is not escaped"
+    )]
+    Unescaped,
     /// Nothing between the scheme and the port.
     #[error("it names no host")]
     Host,
@@ -111,7 +116,13 @@ impl FromStr for Address {
             .strip_prefix("amqp://")
             .or_else(|| text.strip_prefix("amqps://"))
             .ok_or(AddressError::Scheme)?;
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, behind) = rest.split_at(end);
+        // Or half of a password would be a host, a port or a virtual host, which are printed, and the
+        // login would be that of `guest`.
+        if behind.contains(['@', '#']) {
+            return Err(AddressError::Unescaped);
+        }
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(user), host),
             None => (None, authority),
@@ -184,6 +195,11 @@ impl Address {
         self.uri.query.auth_mechanism == Some(lapin::uri::SASLMechanism::External)
     }
 
+    /// The name or address of the broker's host, and its port.
+    pub(super) fn host(&self) -> (&str, u16) {
+        (&self.uri.authority.host, self.uri.authority.port)
+    }
+
     /// What lapin connects to.
     pub(super) fn uri(&self, heartbeat: Duration) -> AMQPUri {
         let mut uri = self.uri.clone();
@@ -246,6 +262,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_escaped_in_a_password_or_a_virtual_host_is_taken() {
+        let address: Address = "amqp://u:4711%2FAbC%23%40@mq/a%40b".parse().expect("a URL");
+        assert_eq!(address.uri.authority.userinfo.password, "4711/AbC#@");
+        assert_eq!(address.to_string(), "amqp://u@mq:5672, virtual host a@b");
+    }
+
+    #[test]
     fn what_is_no_address_is_refused_without_repeating_it() {
         for (text, error) in [
             ("", AddressError::Scheme),
@@ -254,6 +277,11 @@ mod tests {
             ("amqp://", AddressError::Host),
             ("amqp://u:hush@", AddressError::Host),
             ("amqp://u:hush@:5672", AddressError::Host),
+            ("amqp://u:4711/hush@mq/v", AddressError::Unescaped),
+            ("amqp://u:12#hush@mq/v", AddressError::Unescaped),
+            ("amqp://u:12?hush@mq/v", AddressError::Unescaped),
+            ("amqp://u:/hush@mq/v", AddressError::Unescaped),
+            ("amqp://mq/v#hush", AddressError::Unescaped),
             ("amqp://u:hush@mq:port", AddressError::Malformed),
             ("amqp://u:hush@mq?heartbeat=x", AddressError::Malformed),
         ] {

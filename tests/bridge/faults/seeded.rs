@@ -151,10 +151,12 @@ async fn two_events_of_one_object_on_their_way_at_once_are_caught() {
     caught("bypass-gate", a_backlog_in_an_outage, &["inversions"]).await;
 }
 
-/// Every message is larger than the broker takes.
+/// Every routing key is longer than AMQP allows.
 async fn refusals(program: Program) -> Verdict {
     let mut setup = Setup::rabbitmq(&amqp_url());
-    setup.sinks[0].1.push_str("max_message_size = \"100B\"\n");
+    let long = "x".repeat(250);
+    let key = format!("routing_key = \"{long}.{{object_id}}\"\n");
+    setup.sinks[0].1.push_str(&key);
     let mut outlet = Outlet::rabbitmq(&setup).await;
     let bridge = setup.start_as(program).await;
     let load = Load::start(&Target::new(bridge.ingress), &setup.source, 3, 2);
