@@ -13,6 +13,9 @@ use crate::name::{EventType, SourceName};
 use crate::source::{MAX_SECRETS, PROVIDERS, Provider, Secret, Source};
 
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
+/// The labels and topics of events whose type is not listed, and of those that were not understood.
+/// A listed type of that name would be counted and delivered among them.
+const TAKEN_TYPES: [&str; 2] = ["other", "quarantine"];
 
 /// Reads one source; none where something is wrong with it.
 pub(super) fn source(name: &str, table: Table, problems: &mut Problems) -> Option<SourceSettings> {
@@ -23,6 +26,7 @@ pub(super) fn source(name: &str, table: Table, problems: &mut Problems) -> Optio
     let provider = provider(&path, file.provider.as_deref(), problems);
     let secrets = secrets(&path, &file, problems);
     let event_types = event_types(&path, &file, provider, problems);
+    check_uri(&path, file.uri.as_deref(), problems);
     let rate_limit = match file.rate_limit.map(NonZeroU32::new) {
         Some(None) => {
             problems.add(
@@ -117,11 +121,70 @@ fn event_types(
             .collect();
     };
     let parse = |(index, text): (usize, &String)| {
-        problems.take(
-            &format!("{path}[{index}]"),
-            EventType::parse(text),
-            "correct the event type",
-        )
+        let at = format!("{path}[{index}]");
+        if TAKEN_TYPES.contains(&text.as_str()) {
+            let found = format!("{text:?} is the name of the bridge's own catch-all");
+            let remedy = "leave it out: events of that type go to the catch-all of unlisted types";
+            problems.add(at, found, remedy);
+            return None;
+        }
+        problems.take(&at, EventType::parse(text), "correct the event type")
     };
     named.iter().enumerate().filter_map(parse).collect()
+}
+
+/// CloudEvents 1.0: `source` is a URI reference and not empty. A consumer's library refuses an event
+/// without one.
+fn check_uri(path: &str, uri: Option<&str>, problems: &mut Problems) {
+    let found = match uri {
+        Some("") => "it is empty, and every CloudEvent has a source",
+        Some(uri) if uri.chars().any(|c| c.is_whitespace() || c.is_control()) => {
+            "there is white space or a control character in it, which no URI has"
+        }
+        _ => return,
+    };
+    let remedy = "write a URI such as \"https://app.onecodex.com\", or leave the key out";
+    problems.add(join(path, "uri"), found, remedy);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a source that has these keys besides those it needs.
+    fn problems_of(keys: &str) -> Vec<String> {
+        let text = format!("provider = \"onecodex\"\nsecrets = [{{ env = \"PATH\" }}]\n{keys}");
+        let mut problems = Problems::default();
+        let read = source("a", text.parse().expect("TOML"), &mut problems);
+        assert_eq!(read.is_none(), !problems.is_empty());
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_uri_is_not_empty_and_has_no_white_space() {
+        assert_eq!(problems_of("uri = \"urn:lab:1\""), [""; 0]);
+        for uri in ["", " ", "https://lab /", "a\\nb"] {
+            let problems = problems_of(&format!("uri = \"{uri}\""));
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with("source.a.uri: "), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_the_catch_alls_are_no_event_types() {
+        assert_eq!(problems_of("event_types = [\"other.sample\"]"), [""; 0]);
+        let problems = problems_of("event_types = [\"x\", \"other\", \"quarantine\"]");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        for (problem, at) in problems.iter().zip([1, 2]) {
+            let path = format!("source.a.event_types[{at}]: ");
+            assert!(problem.starts_with(&path) && problem.contains("leave it out"));
+        }
+    }
+
+    #[test]
+    fn a_tolerance_of_nothing_is_refused() {
+        let problems = problems_of("tolerance = \"0s\"");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("source.a.tolerance: "));
+    }
 }
