@@ -10,7 +10,7 @@ use hookferry::sink::rabbitmq::{Address, Queue, RabbitMq, Settings, follow};
 use hookferry::sink::{Message, PublishError, RefusalReason, Seen, Severity, Sink, Tls};
 use lapin::ExchangeKind;
 use lapin::message::BasicGetMessage;
-use lapin::options::QueueDeleteOptions;
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::eventually::eventually;
@@ -489,6 +489,108 @@ async fn an_exchange_of_another_type_shows_in_the_check() {
     assert_eq!(findings[1].severity, Severity::Good, "{findings:?}");
     close(sink).await;
     observer.delete_exchange(&name).await;
+}
+
+/// Where an exchange sends what nothing takes is its operator's affair.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_with_arguments_of_its_own_is_as_good_as_any() {
+    let (name, observer) = (unique("alternate"), Observer::new().await);
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "alternate-exchange".into(),
+        AMQPValue::LongString("amq.fanout".into()),
+    );
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    observer
+        .channel
+        .exchange_declare(
+            name.as_str().into(),
+            ExchangeKind::Topic,
+            options,
+            arguments,
+        )
+        .await
+        .expect("declared");
+    observer
+        .queue(&name, &name, "#", FieldTable::default())
+        .await;
+    let sender = Sender::new(&name);
+    for declare in [true, false] {
+        let settings = Settings {
+            declare,
+            ..settings(&broker_url())
+        };
+        let sink = RabbitMq::new(settings, sender.needs());
+        connected(&sink).await;
+        let findings = sink.check(&sender.needs()).await;
+        assert_eq!(findings[1].severity, Severity::Good, "{findings:?}");
+        assert!(findings[1].found.contains(&name), "{findings:?}");
+        let message = sender.event("sample.uploaded", &declare.to_string());
+        sink.publish(&message).await.expect("confirmed");
+        assert_eq!(observer.ids(&name).await, [message.id().to_string()]);
+        close(sink).await;
+    }
+    observer.remove(&name).await;
+}
+
+/// Made by somebody else, of another kind or with arguments of its own: its consumers get their
+/// messages all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_there_is_bound_as_it_is_and_its_kind_is_said() {
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let limited = [
+        ("x-queue-type", text("quorum")),
+        ("x-max-length", AMQPValue::LongInt(1000)),
+    ];
+    let cases = [
+        (
+            Vec::new(),
+            Severity::Warning,
+            "is not a durable quorum queue",
+        ),
+        (limited.to_vec(), Severity::Good, "arguments of its own"),
+        (
+            vec![("x-queue-type", text("quorum"))],
+            Severity::Good,
+            "is there",
+        ),
+    ];
+    for (given, severity, words) in cases {
+        let (name, observer) = (unique("queue"), Observer::new().await);
+        let mut arguments = FieldTable::default();
+        for (key, value) in given {
+            arguments.insert(key.into(), value);
+        }
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        observer
+            .channel
+            .queue_declare(name.as_str().into(), options, arguments)
+            .await
+            .expect("declared");
+        let sender = Sender::new(&name);
+        let mut settings = settings(&broker_url());
+        settings.queues = vec![Queue {
+            name: name.clone(),
+            exchange: None,
+            binding: "#".to_owned(),
+        }];
+        let sink = RabbitMq::new(settings, sender.needs());
+        connected(&sink).await;
+        let findings = sink.check(&sender.needs()).await;
+        assert_eq!(findings[2].severity, severity, "{findings:?}");
+        assert!(findings[2].found.contains(words), "{findings:?}");
+        let message = sender.event("sample.uploaded", "a");
+        sink.publish(&message).await.expect("bound");
+        assert_eq!(observer.ids(&name).await, [message.id().to_string()]);
+        close(sink).await;
+        observer.remove(&name).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,10 @@
 
 use super::connection::{Connection, ConnectionError, NotConnected};
 use super::settings::Settings;
-use super::topology::{declare_exchange, find_exchange, find_queue, needed};
-use crate::sink::{Finding, Needs, Severity};
+use super::topology::{
+    declare_exchange, declare_queue, find_exchange, find_queue, has_own_arguments, needed,
+};
+use crate::sink::{Finding, Needs, Severity, Stage};
 
 /// All there is to find.
 pub(super) async fn check(settings: &Settings, needs: &Needs) -> Vec<Finding> {
@@ -39,7 +41,29 @@ fn unreachable(settings: &Settings, error: &NotConnected) -> Finding {
             "the broker does not let us in at {}: {error}",
             settings.address
         ),
-        remedy: "check the URL, the network, the credentials and the virtual host".to_owned(),
+        remedy: remedy(error).to_owned(),
+    }
+}
+
+/// What to do about a broker that cannot be reached, by how far it went.
+fn remedy(failure: &NotConnected) -> &'static str {
+    match failure.stage {
+        Stage::Lookup => "correct the host in `url`, or let this machine look it up",
+        Stage::Connect => {
+            "check the host and the port in `url`, that the broker listens there, and the firewalls \
+             in between"
+        }
+        Stage::Tls => {
+            "check that the port speaks TLS, the authority in `ca_file`, the name in the broker's \
+             certificate, and the client certificate where the broker wants one"
+        }
+        _ if failure.error.is_over_limit() => {
+            "let the broker take one connection more, or look again while the bridge does not run"
+        }
+        _ => {
+            "check the user, the password and the virtual host, and that the port speaks AMQP: TLS \
+             has another one"
+        }
     }
 }
 
@@ -68,19 +92,49 @@ async fn exchange_finding(connection: &Connection, settings: &Settings, exchange
                          to configure it"
                     .to_owned(),
             },
-            Err(error) => Finding {
-                severity: Severity::Error,
-                found: format!("exchange {exchange} is not a durable topic exchange: {error}"),
-                remedy: "delete it and let it be declared again, or configure another `exchange`"
-                    .to_owned(),
-            },
+            Err(error) => other_exchange(exchange, settings.declare, &error),
         },
     }
 }
 
+/// An exchange that is there, and is not what a sink publishes to.
+fn other_exchange(exchange: &str, declare: bool, error: &ConnectionError) -> Finding {
+    let (severity, what) = match error.differs_in().as_deref() {
+        Some("auto_delete") => (Severity::Warning, "goes with its last binding"),
+        Some("internal") => (Severity::Error, "takes nothing from clients"),
+        _ => (Severity::Error, "is not a durable topic exchange"),
+    };
+    let remedy = if declare {
+        "delete it and let it be declared again, or configure another `exchange`"
+    } else {
+        "make it anew as a durable topic exchange, or configure another `exchange`"
+    };
+    Finding {
+        severity,
+        found: format!("exchange {exchange} {what}: {error}"),
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// Whether the queue is there, and of what it is made: see [`exchange_finding`].
 async fn queue_finding(connection: &Connection, settings: &Settings, queue: &str) -> Finding {
     match find_queue(connection, queue).await {
-        Ok(()) => good(format!("queue {queue} is there")),
+        Ok(()) => match declare_queue(connection, queue).await {
+            Err(error) if has_own_arguments(&error) => {
+                good(format!("queue {queue} is there, with arguments of its own"))
+            }
+            Err(error) if error.differs_in().is_some() => Finding {
+                severity: Severity::Warning,
+                found: format!(
+                    "queue {queue} is there, but is not a durable quorum queue, and is used as it is: {error}"
+                ),
+                remedy: "let its consumers empty it, delete it, and let it be declared again as a \
+                         durable quorum queue, which survives the loss of a broker"
+                    .to_owned(),
+            },
+            // Passively declared it is there; who may not configure it is shown no more of it.
+            Ok(()) | Err(_) => good(format!("queue {queue} is there")),
+        },
         Err(error) if is_missing(&error) && settings.declare => good(format!(
             "queue {queue} is not there yet and will be declared"
         )),

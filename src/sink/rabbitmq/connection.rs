@@ -1,7 +1,8 @@
 //! One connection to the broker: opened within a deadline, and cut when its owner lets go of it.
 
+use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lapin::tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
@@ -14,6 +15,17 @@ use super::lifeline::Lifeline;
 use super::settings::Settings;
 use crate::crypto;
 use crate::sink::{Identity, Stage, Tls};
+
+/// AMQP's number for a login that is refused.
+const ACCESS_REFUSED: u16 = 403;
+/// AMQP's number for what differs from what is there.
+const PRECONDITION_FAILED: u16 = 406;
+/// AMQP's number for what a user may not do, such as connect once more.
+const NOT_ALLOWED: u16 = 530;
+/// After an attempt at an address has ended, so that it ends by its own words.
+const GRACE: Duration = Duration::from_secs(1);
+/// A name with very many addresses must not leave too little time to the first ones.
+const MOST_SHARES: usize = 4;
 
 /// Why the broker could not be reached, or did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +51,22 @@ impl ConnectionError {
             },
             Self::Deadline(_) | Self::Unwelcome(_) => None,
         }
+    }
+
+    /// The property of an exchange or a queue that is there in which it differs from what was
+    /// declared. The broker names only the first one, and looks at `type`, `durable` and
+    /// `auto_delete` before the arguments.
+    pub(super) fn differs_in(&self) -> Option<String> {
+        let said = self.to_string();
+        let (_, behind) = said.split_once("inequivalent arg '")?;
+        let (property, _) = behind.split_once('\'')?;
+        (self.reply_code() == Some(PRECONDITION_FAILED)).then(|| property.to_owned())
+    }
+
+    /// Whether the broker would let us in were there fewer connections: of the user, of the virtual
+    /// host, or of the node. It looks at that after the password.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.reply_code() == Some(NOT_ALLOWED) && self.to_string().contains("connection limit")
     }
 
     /// Whether the connection itself broke.
@@ -74,10 +102,47 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects and logs in.
+    /// Connects and logs in. Each address of the name gets its share of the time, so that one that
+    /// answers nothing, or hangs, does not keep us from the others.
     pub async fn open(settings: &Settings) -> Result<Self, NotConnected> {
-        let (reached, stage) = watch::channel(Stage::Lookup);
-        let opened = Self::open_telling(settings, reached).await;
+        let began = Instant::now();
+        let addresses = look_up(settings).await.map_err(|error| NotConnected {
+            stage: Stage::Lookup,
+            error,
+        })?;
+        let mut furthest: Option<NotConnected> = None;
+        for (index, address) in addresses.iter().enumerate() {
+            let left = settings.connect_timeout.saturating_sub(began.elapsed());
+            let share = share(left, addresses.len() - index);
+            match Self::open_at(settings, *address, share).await {
+                Ok(connection) => return Ok(connection),
+                Err(failure) => {
+                    // All addresses know the same users.
+                    let is_final = failure.error.reply_code() == Some(ACCESS_REFUSED);
+                    let failures = furthest.into_iter().chain([failure]);
+                    furthest = failures.max_by_key(|failure| failure.stage);
+                    if is_final {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(furthest.unwrap_or_else(no_address))
+    }
+
+    /// Connects to one address and logs in.
+    async fn open_at(
+        settings: &Settings,
+        address: SocketAddr,
+        share: Duration,
+    ) -> Result<Self, NotConnected> {
+        let (reached, stage) = watch::channel(Stage::Connect);
+        let opening = Self::open_telling(settings, (address, share), reached);
+        let opened = match tokio::time::timeout(share, opening).await {
+            Ok(opened) => opened,
+            // By the key that an operator knows: how it was shared out differs from time to time.
+            Err(_) => Err(ConnectionError::Deadline(settings.connect_timeout)),
+        };
         opened.map_err(|error| {
             let stage = *stage.borrow();
             // With TLS 1.3 a broker refuses our certificate only when we believe to be through; one
@@ -94,21 +159,21 @@ impl Connection {
     /// Connects, and tells how far it has got.
     async fn open_telling(
         settings: &Settings,
+        (address, share): (SocketAddr, Duration),
         reached: watch::Sender<Stage>,
     ) -> Result<Self, ConnectionError> {
         let lifeline = Lifeline::default();
         let hold = lifeline.hold();
         let tls = owned(&settings.tls);
-        let deadline = settings.connect_timeout;
         let runtime = lapin::runtime::default_runtime()?;
         let reactor = runtime.clone();
         let connect = async move |uri: AMQPUri, _| {
-            let addresses: Vec<SocketAddr> =
-                tokio::net::lookup_host((uri.authority.host.as_str(), uri.authority.port))
-                    .await?
-                    .collect();
-            reached.send_replace(Stage::Connect);
-            let stream = AsyncTcpStream::connect(&reactor, addresses).await?;
+            // The thread that lapin has made for the connection must not outlive the attempt for the
+            // minutes that the system goes on trying.
+            let connecting = AsyncTcpStream::connect(&reactor, address);
+            let stream = tokio::time::timeout(share + GRACE, connecting)
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             if let AsyncTcpStream::Plain(socket) = &stream {
                 hold.take(socket.get_ref())?;
             }
@@ -129,8 +194,8 @@ impl Connection {
             ConnectionProperties::default().with_connection_name("hookferry".into()),
         );
         Ok(Self {
-            amqp: within(deadline, opening).await?,
-            deadline,
+            amqp: opening.await?,
+            deadline: settings.connect_timeout,
             _lifeline: lifeline,
         })
     }
@@ -156,6 +221,26 @@ impl Connection {
             // Whatever comes of it, dropping the lifeline closes the socket.
             let _ = within(deadline, self.amqp.close(200, "goodbye".into())).await;
         }
+    }
+}
+
+/// The addresses of the broker's name.
+async fn look_up(settings: &Settings) -> Result<Vec<SocketAddr>, ConnectionError> {
+    let (host, port) = settings.address.host();
+    let looking = async { Ok(tokio::net::lookup_host((host, port)).await?.collect()) };
+    within(settings.connect_timeout, looking).await
+}
+
+/// What each of so many addresses gets of the time that is left.
+fn share(left: Duration, addresses: usize) -> Duration {
+    left / u32::try_from(addresses.clamp(1, MOST_SHARES)).unwrap_or(1)
+}
+
+fn no_address() -> NotConnected {
+    let error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    NotConnected {
+        stage: Stage::Lookup,
+        error: lapin::Error::from(error).into(),
     }
 }
 
@@ -210,5 +295,53 @@ fn owned(tls: &Tls) -> OwnedTLSConfig {
             key: bytes(&identity.key.pem),
         }),
         cert_chain: tls.authorities.as_ref().map(|file| file.pem.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+
+    fn said_by_broker(code: u16, text: &str) -> ConnectionError {
+        let error = AMQPError::from_id(code, text.into()).expect("one of AMQP's numbers");
+        ConnectionError::Broker(ErrorKind::ProtocolError(error).into())
+    }
+
+    #[test]
+    fn every_address_gets_a_share_and_the_last_one_all_that_is_left() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(share(ten, 1), ten);
+        assert_eq!(share(ten, 2), ten / 2);
+        assert_eq!(share(ten, 100), ten / 4);
+        assert_eq!(share(Duration::ZERO, 2), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_differs_is_read_off_the_brokers_words() {
+        let text = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received the value 'quorum' of type 'longstr' but current is none";
+        let error = said_by_broker(406, text);
+        assert_eq!(error.differs_in().as_deref(), Some("x-queue-type"));
+        for (code, text) in [
+            (403, "ACCESS_REFUSED - inequivalent arg 'type'"),
+            (406, "PRECONDITION_FAILED - unknown delivery tag 1"),
+        ] {
+            assert_eq!(said_by_broker(code, text).differs_in(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_limit_of_connections_is_one() {
+        for text in [
+            "NOT_ALLOWED - connection refused for user 'bridge': user connection limit (1) is reached",
+            "NOT_ALLOWED - access to vhost '/' refused for user 'bridge': connection limit (1) is reached",
+            "NOT_ALLOWED - connection refused: node connection limit (1) is reached",
+        ] {
+            assert!(said_by_broker(530, text).is_over_limit(), "{text}");
+        }
+        let none = "NOT_ALLOWED - vhost events not found";
+        assert!(!said_by_broker(530, none).is_over_limit());
+        assert!(!ConnectionError::Deadline(Duration::ZERO).is_over_limit());
     }
 }

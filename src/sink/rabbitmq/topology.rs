@@ -134,19 +134,47 @@ pub(super) async fn set_up(
         )?;
     }
     for queue in &settings.queues {
-        let result = if settings.declare {
-            declare_queue(connection, queue, &sources_of(queue, &exchanges)).await
-        } else {
-            find_queue(connection, &queue.name).await
-        };
-        note(
-            &mut wrong,
-            connection,
-            &format!("queue {}", queue.name),
-            result,
-        )?;
+        for result in set_up_queue(connection, settings.declare, queue, &exchanges).await {
+            note(
+                &mut wrong,
+                connection,
+                &format!("queue {}", queue.name),
+                result,
+            )?;
+        }
     }
     Ok(wrong)
+}
+
+/// Makes the queue and binds it, or finds it: what each step came to.
+async fn set_up_queue(
+    connection: &Connection,
+    declare: bool,
+    queue: &Queue,
+    exchanges: &[String],
+) -> Vec<Result<(), ConnectionError>> {
+    if !declare {
+        return vec![find_queue(connection, &queue.name).await];
+    }
+    let declared = declare_queue(connection, &queue.name).await;
+    // One of another kind, or one that we may not make, is bound as it is.
+    let is_there = declared.is_ok() || find_queue(connection, &queue.name).await.is_ok();
+    let mut results = Vec::new();
+    if !declared.as_ref().is_err_and(has_own_arguments) {
+        results.push(declared);
+    }
+    if is_there {
+        results.push(bind_queue(connection, queue, &sources_of(queue, exchanges)).await);
+    }
+    results
+}
+
+/// Whether what was declared is there and differs in arguments alone. They are the operator's own
+/// affair: where messages go that nothing takes, how many a queue holds.
+pub(super) fn has_own_arguments(error: &ConnectionError) -> bool {
+    const OURS: [&str; 5] = ["type", "durable", "auto_delete", "internal", "x-queue-type"];
+    let property = error.differs_in();
+    property.is_some_and(|property| !OURS.contains(&property.as_str()))
 }
 
 /// A refusal is noted; a connection that is gone or silent is an error.
@@ -178,7 +206,7 @@ pub(super) async fn ensure_exchange(
     }
 }
 
-/// Makes a durable topic exchange; one that is there with the same properties is left alone.
+/// Makes a durable topic exchange; one that is there is left alone, whatever arguments it has.
 pub(super) async fn declare_exchange(
     connection: &Connection,
     exchange: &str,
@@ -187,7 +215,10 @@ pub(super) async fn declare_exchange(
         durable: true,
         ..ExchangeDeclareOptions::default()
     };
-    exchange_declare(connection, exchange, options).await
+    match exchange_declare(connection, exchange, options).await {
+        Err(error) if has_own_arguments(&error) => Ok(()),
+        result => result,
+    }
 }
 
 /// Whether an exchange of that name is there, of whatever type.
@@ -220,11 +251,10 @@ async fn exchange_declare(
     close(connection, &channel).await
 }
 
-/// Makes a durable quorum queue with its bindings.
-async fn declare_queue(
+/// Makes a durable quorum queue; one that is there is left alone.
+pub(super) async fn declare_queue(
     connection: &Connection,
-    queue: &Queue,
-    exchanges: &[&str],
+    queue: &str,
 ) -> Result<(), ConnectionError> {
     let channel = connection.channel().await?;
     let options = QueueDeclareOptions {
@@ -236,8 +266,18 @@ async fn declare_queue(
         "x-queue-type".into(),
         AMQPValue::LongString("quorum".into()),
     );
-    let declaring = channel.queue_declare(short(&queue.name), options, arguments);
+    let declaring = channel.queue_declare(short(queue), options, arguments);
     within(connection.deadline(), declaring).await?;
+    close(connection, &channel).await
+}
+
+/// Binds a queue, whatever it is made of.
+async fn bind_queue(
+    connection: &Connection,
+    queue: &Queue,
+    exchanges: &[&str],
+) -> Result<(), ConnectionError> {
+    let channel = connection.channel().await?;
     for exchange in exchanges {
         let binding = channel.queue_bind(
             short(&queue.name),

@@ -166,6 +166,13 @@ impl Names {
         std::fs::write(&self.hosts, format!("{address} {name}\n")).expect("writable");
     }
 
+    /// The same of a name with several addresses, in this order.
+    pub fn point_to_all(&self, name: &str, addresses: &[&str]) {
+        let line = |address: &&str| format!("{address} {name}\n");
+        let lines: String = addresses.iter().map(line).collect();
+        std::fs::write(&self.hosts, lines).expect("writable");
+    }
+
     /// What the bridge is started through.
     pub fn command(&self) -> Vec<String> {
         mounted([
