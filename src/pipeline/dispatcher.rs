@@ -93,6 +93,8 @@ pub struct Dispatcher {
     backoff: Backoff,
     paused_at: Option<Instant>,
     paused_until: Option<Instant>,
+    /// Changes when the sink takes messages again; what changed before the last publish is seen.
+    recoveries: watch::Receiver<u64>,
 }
 
 impl Dispatcher {
@@ -126,6 +128,7 @@ impl Dispatcher {
             objects: Objects::default(),
             gate: Gate::default(),
             ready: VecDeque::new(),
+            recoveries: sink.recoveries(),
             publishing: Publishing::to(sink),
             window: Window::of(pace.max_in_flight),
             burying: FuturesUnordered::new(),
@@ -181,6 +184,8 @@ impl Dispatcher {
             // First, or a dispatcher that is busy without a pause would be taken for one that is stuck.
             () = self.asked.answer() => {}
             Ok(()) = self.wanted.changed() => self.change_pace(),
+            // There is nothing more to wait for.
+            Ok(()) = self.recoveries.changed(), if self.paused_until.is_some() => self.paused_until = None,
             attempts = self.publishing.ended(STEP_ATTEMPTS), if !self.publishing.is_empty() => self.ended(attempts),
             Some((record, result)) = self.burying.next(), if !self.burying.is_empty() => self.buried(&record, result)?,
             read = self.reading.next() => self.take_in(read?),
@@ -233,6 +238,7 @@ impl Dispatcher {
             && let Some(record) = self.ready.pop_front()
         {
             if self.is_admitted(&record, now) {
+                self.recoveries.mark_unchanged();
                 self.publishing.start(record);
                 may_start -= 1;
             }

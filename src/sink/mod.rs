@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 pub use message::{Attribute, Message, Receipt};
 pub use tls::{CertificateFile, Identity, PrivateKey, Tls};
@@ -195,6 +196,12 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     /// Looks at the sink with an operator's eyes: is it reachable, is everything there that the
     /// given source and event types need, is it durable.
     async fn check(&self, needs: &Needs) -> Vec<Finding>;
+
+    /// A number that changes whenever the sink takes messages again after it took none: whoever
+    /// waits out a failure then need not wait any longer. It never changes where a sink cannot tell.
+    fn recoveries(&self) -> watch::Receiver<u64> {
+        watch::Sender::default().subscribe()
+    }
 
     /// The connection's state now.
     fn health(&self) -> Health;

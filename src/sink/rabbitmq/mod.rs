@@ -173,6 +173,10 @@ impl Sink for RabbitMq {
         check::check(&self.settings(), needs).await
     }
 
+    fn recoveries(&self) -> watch::Receiver<u64> {
+        self.queue.openings()
+    }
+
     fn health(&self) -> Health {
         self.health.borrow().clone()
     }

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::sink::{Message, PublishError, Receipt};
 
@@ -62,6 +62,8 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     ready: Notify,
     capacity: usize,
+    /// How often the gate has been opened.
+    openings: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl Queue {
             inner: Mutex::new(inner),
             ready: Notify::new(),
             capacity,
+            openings: watch::Sender::new(0),
         }
     }
 
@@ -142,7 +145,14 @@ impl Queue {
 
     /// Opens the gate.
     pub fn open(&self) {
-        self.lock().shut = None;
+        if self.lock().shut.take().is_some() {
+            self.openings.send_modify(|openings| *openings += 1);
+        }
+    }
+
+    /// Changes whenever the gate is opened.
+    pub fn openings(&self) -> watch::Receiver<u64> {
+        self.openings.subscribe()
     }
 
     /// Shuts the gate and gives back what waits, all for the same reason.

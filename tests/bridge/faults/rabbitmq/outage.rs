@@ -43,6 +43,27 @@ async fn row_04_rabbitmq_is_restarted_and_killed_under_load() {
         .write(&verdict);
 }
 
+/// The pause between two tries is for a broker that is away. It ends when there is a connection again,
+/// however long it was to last.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_04_a_new_connection_ends_the_pause() {
+    let (proxy, url) = proxied().await;
+    let mut setup = Setup::rabbitmq(&url).and_store();
+    let patient = "retry_delay = \"10m\"\nretry_delay_max = \"10m\"";
+    let keys = &mut setup.sinks[0].1;
+    *keys = keys.replace("retry_delay_max = \"500ms\"", patient);
+    assert!(keys.contains(patient), "{keys}");
+    let outlet = Outlet::rabbitmq(&setup).await;
+    let scene = Scene::begin(setup, outlet).await;
+    proxy.cut();
+    scene.shows("sink_connected", 0.0).await;
+    scene.is_paused().await;
+    scene.goes_on(50).await;
+    proxy.restore();
+    scene.recovers().await;
+    scene.ends_well(Copies::InDoubt).await;
+}
+
 /// The broker takes what is published and its confirms never come back: after the deadline the
 /// events go out again, with their ids.
 #[tokio::test(flavor = "multi_thread")]
