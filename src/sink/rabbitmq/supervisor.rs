@@ -5,6 +5,10 @@
 //! publish does the first take no more batches; it ends when those it has are confirmed. So nothing
 //! is in doubt, and credentials that do not work change nothing but the log and the metrics. At most
 //! one message of an object is outstanding, so two connections cannot change an order.
+//!
+//! Where the broker allows no second connection, the first one ends beforehand, and what comes in
+//! between waits in the queue. The broker looks at the password before it counts connections, so
+//! wrong credentials do not cost us the old ones.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,12 +57,37 @@ enum End {
     Lost(String),
     /// Another one takes its place.
     Renewed(Box<Session>),
+    /// Another one is to take its place, and the broker allows only one of them.
+    Yields,
+}
+
+/// What follows on a session.
+enum Next {
+    Session(Box<Session>),
+    /// None can be made while this one is there.
+    AfterThisOne,
+}
+
+/// What became of a session and those that took its place.
+enum Served {
+    /// The sink is closed.
+    Stopped,
+    /// The connection is gone, and why.
+    Lost(String),
+    /// The connection was closed to make place for the next one.
+    Yielded,
 }
 
 /// Why there is no session.
 enum Failure {
     Unconnected(NotConnected),
     Unready(ConnectionError),
+}
+
+impl Failure {
+    fn is_over_limit(&self) -> bool {
+        matches!(self, Self::Unconnected(failure) if failure.error.is_over_limit())
+    }
 }
 
 /// Shuts the gate when the task ends, however it ends: nobody waits for a task that is gone, and
@@ -90,8 +119,9 @@ impl Supervisor {
                 Some(Ok(session)) => {
                     told.clear();
                     match self.serve(session, &mut sessions, &mut retiring).await {
-                        None => return,
-                        Some(reason) => reason,
+                        Served::Stopped => return,
+                        Served::Lost(reason) => reason,
+                        Served::Yielded => continue,
                     }
                 }
             };
@@ -131,14 +161,13 @@ impl Supervisor {
             .map_err(Failure::Unready)
     }
 
-    /// Serves a session and those that take its place, until one is lost: why, or none when the sink
-    /// is closed.
+    /// Serves a session and those that take its place, until there is none.
     async fn serve(
         &mut self,
         mut session: Session,
         number: &mut u64,
         retiring: &mut JoinSet<()>,
-    ) -> Option<String> {
+    ) -> Served {
         loop {
             *number += 1;
             self.up(&session, *number);
@@ -147,12 +176,18 @@ impl Supervisor {
                     self.queue.shut("the sink is closed");
                     session.end().await;
                     session.close(GOODBYE).await;
-                    return None;
+                    return Served::Stopped;
                 }
                 End::Lost(reason) => {
                     self.queue.shut(&reason);
                     session.end().await;
-                    return Some(reason);
+                    return Served::Lost(reason);
+                }
+                End::Yields => {
+                    // The gate stays open: each job's wait has an end, because the next connection
+                    // has a deadline, and without one the gate is shut.
+                    let ended = self.until_stopped(session.retire(GOODBYE)).await;
+                    return ended.map_or(Served::Stopped, |()| Served::Yielded);
                 }
                 End::Renewed(successor) => {
                     let old = std::mem::replace(&mut session, *successor);
@@ -178,7 +213,10 @@ impl Supervisor {
                         Err(error) => format!("a publisher ended: {error}"),
                     });
                 }
-                next = &mut successor => break End::Renewed(Box::new(next)),
+                next = &mut successor => break match next {
+                    Next::Session(next) => End::Renewed(next),
+                    Next::AfterThisOne => End::Yields,
+                },
                 _ = look.tick() => {
                     if !session.is_connected() {
                         break End::Lost("the connection was closed".to_owned());
@@ -194,7 +232,7 @@ impl Supervisor {
     }
 
     /// A session with newer settings than those of `seen`, as soon as there are some and they work.
-    async fn successor(&self, seen: &mut watch::Receiver<Arc<Settings>>) -> Session {
+    async fn successor(&self, seen: &mut watch::Receiver<Arc<Settings>>) -> Next {
         if seen.changed().await.is_err() {
             // The sink is being dropped.
             return std::future::pending().await;
@@ -203,7 +241,11 @@ impl Supervisor {
         loop {
             seen.mark_unchanged();
             let reason = match self.open().await {
-                Ok(session) => return session,
+                Ok(session) => return Next::Session(Box::new(session)),
+                Err(failure) if failure.is_over_limit() => {
+                    tracing::info!(broker = %seen.borrow().address, "RabbitMQ allows no further connection: the one with the former credentials is closed first");
+                    return Next::AfterThisOne;
+                }
                 Err(failure) => self.count(failure),
             };
             if told != reason {

@@ -153,6 +153,35 @@ async fn another_authority_and_another_password_of_rabbitmq_are_taken_over() {
     scene.ends_well(Copies::InDoubt).await;
 }
 
+/// The broker looks at the password first and counts connections then: wrong credentials cost
+/// nothing, and for right ones the old connection makes place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_taken_over_where_rabbitmq_allows_one_connection() {
+    let node = Node::rabbitmq().await;
+    node.ctl(&["add_user", USER, PASSWORD]);
+    node.ctl(&["set_permissions", USER, ".*", ".*", ".*"]);
+    node.ctl(&["set_user_limits", USER, "{\"max-connections\": 1}"]);
+    let mut setup = Setup::rabbitmq(&node.url().replace("guest:guest", USER)).and_store();
+    let password = setup.path("password");
+    std::fs::write(&password, PASSWORD).expect("writable");
+    let key = format!("password = {{ file = {password:?} }}\n");
+    setup.sinks[0].1.push_str(&key);
+    let outlet = Outlet::durable(&node.url(), &setup).await;
+    let mut scene = Scene::begin(setup, outlet).await;
+    node.ctl(&["change_password", USER, "another"]);
+    std::fs::write(&password, "a third").expect("writable");
+    keeps_the_old(&mut scene, "login").await;
+    std::fs::write(&password, "another").expect("writable");
+    changes_over(&mut scene).await;
+    scene.says("is closed first").await;
+    eventually("the former connection has ended", async || {
+        let users = node.ctl(&["list_connections", "user"]);
+        (users.matches(USER).count() == 1).then_some(())
+    })
+    .await;
+    scene.ends_well(Copies::Once).await;
+}
+
 /// Gives a user another password, as an administrator would. The client in Rust has no such request.
 fn change_password(brokers: &str, password: &str) {
     let script = "
