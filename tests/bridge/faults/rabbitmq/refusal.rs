@@ -5,12 +5,15 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use lapin::ExchangeKind;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
 
-use crate::eventually::eventually_within;
+use crate::eventually::{eventually, eventually_within};
 use crate::faults::backlog::fill_with;
 use crate::faults::scene::{OBJECTS, Scene};
 use crate::harness::{
     Bridge, Copies, Journal, Load, Node, Outlet, Report, Seen, Setup, Target, Verdict, amqp_url,
+    event, unique,
 };
 use crate::rabbitmq_observer::Observer;
 
@@ -290,6 +293,41 @@ async fn row_11_an_exchange_of_another_kind_is_named_and_waited_for() {
         .did("a direct exchange in the place of the topic exchange, then deleted")
         .recovered_in(recovered)
         .write(&verdict);
+}
+
+/// A queue of the name is there, but a classic one: that is said, and its consumers get the events.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_11_a_queue_of_another_kind_is_named_and_bound() {
+    let mut setup = Setup::rabbitmq(&amqp_url());
+    let (queue, observer) = (unique("classic"), Observer::new().await);
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    observer
+        .channel
+        .queue_declare(queue.as_str().into(), options, FieldTable::default())
+        .await
+        .expect("declared");
+    let table = format!("[[sink.rabbitmq.queue]]\nname = \"{queue}\"\n");
+    setup.sinks[0].1.push_str(&table);
+    let bridge = setup.start().await;
+    let id = bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
+    eventually("it is in the queue", async || {
+        observer.ids(&queue).await.contains(&id).then_some(())
+    })
+    .await;
+    let log = bridge.log();
+    assert!(log.contains("inequivalent arg 'x-queue-type'"), "{log}");
+    bridge.stop().await;
+    let options = QueueDeleteOptions::default();
+    let deleting = observer
+        .channel
+        .queue_delete(queue.as_str().into(), options);
+    deleting.await.expect("deleted");
+    observer.delete_exchange(&setup.source).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
