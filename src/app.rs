@@ -90,7 +90,10 @@ impl Bridge {
         let rules = Arc::new(ArcSwap::from_pointee(rules));
         let door = Door {
             rules: Arc::clone(&rules),
-            in_flight: Arc::new(InFlight::shown_by(metrics.http_requests_in_flight.clone())),
+            in_flight: Arc::new(InFlight::shown_by(
+                metrics.http_requests_in_flight.clone(),
+                metrics.http_body_bytes_in_flight.clone(),
+            )),
             pipeline: pipeline.clone(),
             tracer: tracer.clone(),
             metrics: Arc::clone(&metrics),

@@ -96,6 +96,10 @@ metrics! {
     http_max_connections: IntGauge;
     /// Requests being answered on the public listener.
     http_requests_in_flight: IntGauge;
+    /// Bytes of memory that the bodies of those requests take.
+    http_body_bytes_in_flight: IntGauge;
+    /// Answers to a load balancer at health_path.
+    http_health_checks_total: IntCounterVec, "code";
     /// TLS handshakes on the public listener that failed, by reason.
     tls_handshake_failures_total: IntCounterVec, "reason";
     /// Seconds from the request's head to its answer.

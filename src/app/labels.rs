@@ -52,6 +52,11 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             .deliveries_rejected_total
             .with_label_values(&["unknown", reason]);
     }
+    if settings.ingress.guard.health_path.is_some() {
+        for code in ["200", "503"] {
+            metrics.http_health_checks_total.with_label_values(&[code]);
+        }
+    }
     if settings.trace.is_some() {
         for result in ["exported", "failed", "dropped"] {
             metrics.trace_spans_total.with_label_values(&[result]);

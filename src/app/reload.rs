@@ -169,6 +169,7 @@ pub(super) fn rules(
             router: router(settings, spool)?,
             deadline: settings.acknowledge_timeout,
         },
+        health_path: settings.ingress.guard.health_path.clone(),
     })
 }
 
@@ -190,6 +191,7 @@ fn limits(ingress: &IngressSettings) -> Limits {
         max_body_bytes: ingress.max_body_bytes,
         body_timeout: ingress.body_timeout,
         max_in_flight: ingress.guard.max_in_flight,
+        max_body_bytes_in_flight: ingress.guard.max_body_bytes_in_flight,
     }
 }
 

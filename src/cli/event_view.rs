@@ -27,7 +27,9 @@ pub(super) fn event_lines(event: &Event, output: &mut Output) -> Result<(), Fail
     output.line(format_args!("received at  {}", event.received_at()))?;
     output.line(format_args!("origin       {}", event.origin().as_str()))?;
     output.line(format_args!("signature    {}", event.signature()))?;
-    output.line(format_args!("content type {}", event.content_type()))?;
+    if let Some(content_type) = event.content_type() {
+        output.line(format_args!("content type {content_type}"))?;
+    }
     output.line(format_args!(
         "traceparent  {}",
         event.traceparent().as_str()

@@ -83,8 +83,12 @@ pub struct IngressFile {
     pub max_connections: Option<usize>,
     /// Threads that receive (default: one per processor).
     pub workers: Option<usize>,
-    /// The most requests answered at once (default 4096); beyond it they are answered 503. With `max_body`, this bounds the memory that bodies take.
+    /// The most requests answered at once (default 4096); beyond it they are answered 503.
     pub max_in_flight: Option<usize>,
+    /// The most memory that the bodies of requests take together (default "256MiB"), as they arrive; beyond it requests are answered 503.
+    pub max_body_memory: Option<Size>,
+    /// A path at which GET answers a load balancer 200 while deliveries are taken, and 503 while not (default: none).
+    pub health_path: Option<String>,
     /// The most requests a second from one client address, or from the /64 network of an IPv6 address; beyond it they are answered 429 (default: no limit).
     pub rate_limit_per_address: Option<u32>,
     /// The networks and addresses that requests are taken from; others are answered 403 (default: all).

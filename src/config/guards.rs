@@ -5,17 +5,25 @@ use std::num::NonZeroU32;
 use super::file::{IngressFile, OriginFile};
 use super::problem::Problems;
 use super::settings::GuardSettings;
+use super::value::Size;
 use crate::ingress::{Network, Networks, Origin};
 
 const DEFAULT_MAX_IN_FLIGHT: usize = 4096;
+const DEFAULT_MAX_BODY_MEMORY: Size = Size(256 << 20);
 
 /// Reads them; what is wrong is noted.
-pub(super) fn settings(file: &IngressFile, problems: &mut Problems) -> GuardSettings {
+pub(super) fn settings(
+    file: &IngressFile,
+    max_body_bytes: u64,
+    problems: &mut Problems,
+) -> GuardSettings {
     GuardSettings {
         allow: allow(file.allow.as_deref(), problems),
         origin: origin(file),
         rate_limit_per_address: rate_limit(file.rate_limit_per_address, problems),
         max_in_flight: max_in_flight(file.max_in_flight, problems),
+        max_body_bytes_in_flight: max_body_memory(file.max_body_memory, max_body_bytes, problems),
+        health_path: health_path(file.health_path.as_deref(), problems),
     }
 }
 
@@ -109,6 +117,36 @@ fn max_in_flight(most: Option<usize>, problems: &mut Problems) -> usize {
     most
 }
 
+fn max_body_memory(most: Option<Size>, max_body_bytes: u64, problems: &mut Problems) -> usize {
+    let Size(most) = most.unwrap_or(DEFAULT_MAX_BODY_MEMORY);
+    if most < max_body_bytes {
+        problems.add(
+            "ingress.max_body_memory",
+            format!("{most} bytes are less than one body of ingress.max_body ({max_body_bytes} bytes) takes"),
+            "give at least ingress.max_body, and as much for each request that is to be answered at once",
+        );
+    }
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
+/// Whatever leads to a webhook must not answer a load balancer, and what no request can ask for is a
+/// mistake.
+fn health_path(path: Option<&str>, problems: &mut Problems) -> Option<String> {
+    let path = path?;
+    let is_path = path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic())
+        && !path.contains(['?', '#', '%'])
+        && !path.starts_with("/webhooks");
+    if !is_path {
+        problems.add(
+            "ingress.health_path",
+            format!("{path:?} is not a path that a load balancer can ask at"),
+            "write it as \"/healthz\": it begins with a slash, but not with /webhooks, and has no query",
+        );
+    }
+    Some(path.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +154,7 @@ mod tests {
     fn read(text: &str) -> (GuardSettings, Networks, Vec<String>) {
         let file: IngressFile = toml::from_str(text).expect("well-formed");
         let mut problems = Problems::default();
-        let settings = settings(&file, &mut problems);
+        let settings = settings(&file, 1 << 20, &mut problems);
         let proxies = trusted_proxies(&file, &mut problems);
         let paths = problems.iter().map(|problem| problem.path.clone());
         (settings, proxies, paths.collect())
@@ -130,12 +168,14 @@ mod tests {
         assert_eq!(settings.origin, Origin::Peer);
         assert!(proxies.is_empty());
         assert_eq!(settings.max_in_flight, 4096);
+        assert_eq!(settings.max_body_bytes_in_flight, 256 << 20);
+        assert_eq!(settings.health_path, None);
     }
 
     #[test]
     fn every_key_is_heard() {
         let (settings, proxies, problems) = read(
-            "allow = [\"192.0.2.0/24\", \"::1\"]\nclient_address = \"x_forwarded_for\"\ntrusted_proxies = [\"10.0.0.1\"]\nrate_limit_per_address = 7\nmax_in_flight = 9",
+            "allow = [\"192.0.2.0/24\", \"::1\"]\nclient_address = \"x_forwarded_for\"\ntrusted_proxies = [\"10.0.0.1\"]\nrate_limit_per_address = 7\nmax_in_flight = 9\nmax_body_memory = \"2MiB\"\nhealth_path = \"/up\"",
         );
         assert_eq!(problems, [""; 0]);
         let address = |text: &str| text.parse().expect("an address");
@@ -146,6 +186,8 @@ mod tests {
         assert!(proxies.contain(address("10.0.0.1")) && !proxies.contain(address("10.0.0.2")));
         assert_eq!(settings.rate_limit_per_address, NonZeroU32::new(7));
         assert_eq!(settings.max_in_flight, 9);
+        assert_eq!(settings.max_body_bytes_in_flight, 2 << 20);
+        assert_eq!(settings.health_path.as_deref(), Some("/up"));
     }
 
     #[test]
@@ -184,6 +226,12 @@ mod tests {
                 "ingress.rate_limit_per_address",
             ),
             ("max_in_flight = 0", "ingress.max_in_flight"),
+            ("max_body_memory = \"1023KiB\"", "ingress.max_body_memory"),
+            ("health_path = \"\"", "ingress.health_path"),
+            ("health_path = \"up\"", "ingress.health_path"),
+            ("health_path = \"/up?x\"", "ingress.health_path"),
+            ("health_path = \"/u p\"", "ingress.health_path"),
+            ("health_path = \"/webhooks/up\"", "ingress.health_path"),
         ] {
             assert_eq!(read(text).2, [key], "{text}");
         }

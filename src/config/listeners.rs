@@ -46,7 +46,7 @@ pub(super) fn ingress(mut table: Table, problems: &mut Problems) -> IngressSetti
     }
     IngressSettings {
         trusted_proxies: guards::trusted_proxies(&file, problems),
-        guard: guards::settings(&file, problems),
+        guard: guards::settings(&file, max_body, problems),
         listen: file
             .listen
             .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8080))),

@@ -102,6 +102,10 @@ pub struct GuardSettings {
     pub rate_limit_per_address: Option<NonZeroU32>,
     /// The most requests answered at once.
     pub max_in_flight: usize,
+    /// The most bytes of memory that their bodies take together.
+    pub max_body_bytes_in_flight: usize,
+    /// Where a load balancer asks whether deliveries are taken.
+    pub health_path: Option<String>,
 }
 
 /// The log.

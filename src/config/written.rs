@@ -23,6 +23,8 @@ const TAKEN_OVER: &[&str] = &[
     "ingress.max_body",
     "ingress.body_timeout",
     "ingress.max_in_flight",
+    "ingress.max_body_memory",
+    "ingress.health_path",
     "ingress.allow",
     "ingress.client_address",
     "ingress.trusted_proxies",

@@ -150,10 +150,10 @@ impl Event {
         &self.signature
     }
 
-    /// The content type, as received; JSON where the sender named none.
+    /// The content type, as received; none where the sender named none that can be carried on.
     #[must_use]
-    pub fn content_type(&self) -> &str {
-        self.content_type.as_deref().unwrap_or("application/json")
+    pub fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
     }
 
     /// The trace it belongs to.

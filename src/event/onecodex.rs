@@ -124,10 +124,16 @@ fn understand(delivery: &Delivery<'_>, triggered_at: Timestamp) -> Result<Unders
         ObjectId::parse(last).map_err(|e| quarantine(QuarantineReason::InvalidObjectId, &e))?;
     Ok(Understood {
         event_type,
-        object_type: delivery.object_type.to_string(),
+        object_type: bounded(&delivery.object_type).to_owned(),
         object_id,
         triggered_at,
     })
+}
+
+/// As much of a text as is kept where it is for people to read only, and nothing is decided by it.
+fn bounded(text: &str) -> &str {
+    const MAX_BYTES: usize = 64;
+    &text[..text.floor_char_boundary(MAX_BYTES)]
 }
 
 /// The detail ends in a header, so it is cut short and kept printable.

@@ -1,21 +1,21 @@
 //! What happens on a connection before HTTP is spoken on it: the PROXY header, then the TLS
-//! handshake, both within one deadline. A connection that needs neither goes straight on.
+//! handshake, each within a deadline from its first byte on. A connection that needs neither goes
+//! straight on.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::caller::Caller;
 use super::handshake::{HandshakeFailure, handshake};
 use super::networks::Networks;
 use super::open::Open;
 use super::proxy_header;
-use super::stream::Stream;
+use super::stream::{Stream, Waits};
 use super::tls::Tls;
 use super::unheard::Unheard;
 use super::wire::Wire;
@@ -41,7 +41,7 @@ impl Reception {
 /// Receives the connections of one worker.
 pub(super) struct Arrivals {
     pub reception: Arc<ArcSwap<Reception>>,
-    pub head_timeout: Duration,
+    pub waits: Waits,
     pub draining: Draining,
     pub metrics: Arc<Metrics>,
 }
@@ -98,16 +98,15 @@ impl Arrivals {
             // On the heap, so that plain connections do not carry its size.
             Box::pin(self.prepare(socket, caller)).await?
         };
-        let stream = Stream::new(wire, caller, open, self.head_timeout);
+        let stream = Stream::new(wire, caller, open, self.waits);
         Ok((stream, Some(peer)))
     }
 
     /// A bridge that stops does not wait: there is no request yet that it could answer.
     async fn prepare(&self, socket: TcpStream, caller: Caller) -> io::Result<(Wire, Caller)> {
         let reception = self.reception.load_full();
-        let deadline = Instant::now() + self.head_timeout;
         let prepared = tokio::select! {
-            prepared = reception.prepare(socket, caller, deadline) => prepared,
+            prepared = reception.prepare(socket, caller, self.waits) => prepared,
             () = self.draining.begun() => Err(Unreceived::Silent),
         };
         prepared.map_err(|unreceived| {
@@ -123,21 +122,34 @@ impl Reception {
         &self,
         mut socket: TcpStream,
         mut caller: Caller,
-        deadline: Instant,
+        waits: Waits,
     ) -> Result<(Wire, Caller), Unreceived> {
         if let Some(proxies) = &self.proxies {
             if !proxies.contain(caller.peer) {
                 return Err(Unheard::Untrusted.into());
             }
+            let deadline = begun(&socket, waits).await?;
             let told = proxy_header::read(&mut socket, deadline).await?;
             caller.client = told.unwrap_or(caller.client);
         }
         let wire = match &self.tls {
-            Some(tls) => Wire::Tls(Box::new(handshake(socket, tls, deadline).await?)),
+            Some(tls) => {
+                let deadline = begun(&socket, waits).await?;
+                Wire::Tls(Box::new(handshake(socket, tls, deadline).await?))
+            }
             None => Wire::Plain(socket),
         };
         Ok((wire, caller))
     }
+}
+
+/// Waits for the first byte of what comes next: when the rest of it is overdue. A connection that was
+/// opened ahead of its use may say nothing for as long as an idle one, and is no failure.
+async fn begun(socket: &TcpStream, waits: Waits) -> Result<Instant, Unreceived> {
+    timeout(waits.keep_alive, has_begun(socket))
+        .await
+        .unwrap_or(Err(Unreceived::Silent))?;
+    Ok(Instant::now() + waits.head_timeout)
 }
 
 /// Waits for the first byte, and leaves it where it is.

@@ -1,55 +1,101 @@
-//! Reads the body once, within its limit and its deadline.
+//! Reads the body once, within its limits and its deadline.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::Bytes;
 use futures_util::StreamExt as _;
 
+use super::door::Limits;
+use super::in_flight::Place;
 use super::problem::Problem;
 
 /// What the headers promise about the body, before any of it is read.
-pub(super) fn check_headers(request: &HttpRequest, max_bytes: usize) -> Result<(), Problem> {
-    if request.headers().contains_key(header::CONTENT_ENCODING) {
+pub(super) fn check_headers(head: &RequestHead, max_bytes: usize) -> Result<(), Problem> {
+    let mut encodings = head.headers().get_all(header::CONTENT_ENCODING);
+    if !encodings.all(|value| is_no_encoding(value.as_bytes())) {
         return Err(Problem::ContentEncoding);
     }
-    // The server has refused a length that is no number.
-    let length = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    match length.and_then(|text| text.parse::<u64>().ok()) {
+    match declared_length(head) {
         Some(length) if length > max_bytes as u64 => Err(Problem::BodyTooLarge),
         _ => Ok(()),
     }
 }
 
-/// The whole body, in memory of its own size: a chunk would keep the connection's whole buffer alive.
+/// Whether this `Content-Encoding` says that nothing is encoded. `identity` is no coding that a sender
+/// should name (RFC 9110, section 8.4.1), but some do, and some send the header empty.
+fn is_no_encoding(value: &[u8]) -> bool {
+    let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// The length that the body has by its header. The server has refused one that is no number.
+fn declared_length(head: &RequestHead) -> Option<u64> {
+    let length = head.headers().get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.trim().parse().ok()
+}
+
+/// The whole body, in memory of its own size, which is taken as the body arrives: a chunk would keep
+/// the connection's whole buffer alive.
 pub(super) async fn read(
+    head: &RequestHead,
     payload: &mut Payload,
-    max_bytes: usize,
-    deadline: Duration,
+    place: &mut Place<'_>,
+    limits: &Limits,
 ) -> Result<Bytes, Problem> {
-    tokio::time::timeout(deadline, collect(payload, max_bytes))
+    let body = Body {
+        bytes: Vec::new(),
+        length: declared_length(head).and_then(|length| usize::try_from(length).ok()),
+        place,
+        limits,
+    };
+    tokio::time::timeout(limits.body_timeout, body.collect(payload))
         .await
         .map_err(|_| Problem::BodyTimeout)?
 }
 
-async fn collect(payload: &mut Payload, max_bytes: usize) -> Result<Bytes, Problem> {
-    let mut body = Vec::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::BodyTruncated)?;
-        if body.len() + chunk.len() > max_bytes {
+/// A body that is being read.
+struct Body<'a, 'b> {
+    bytes: Vec<u8>,
+    /// How long it will be, where its header says so.
+    length: Option<usize>,
+    place: &'a mut Place<'b>,
+    limits: &'a Limits,
+}
+
+impl Body<'_, '_> {
+    async fn collect(mut self, payload: &mut Payload) -> Result<Bytes, Problem> {
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| Problem::BodyTruncated)?;
+            self.reserve(chunk.len())?;
+            self.bytes.extend_from_slice(&chunk);
+        }
+        Ok(self.bytes.into_boxed_slice().into())
+    }
+
+    /// Takes memory for the next bytes: twice as much as before, and no more than the body can need.
+    fn reserve(&mut self, next: usize) -> Result<(), Problem> {
+        let (length, capacity) = (self.bytes.len() + next, self.bytes.capacity());
+        if length > self.limits.max_body_bytes {
             return Err(Problem::BodyTooLarge);
         }
-        body.extend_from_slice(&chunk);
+        if length > capacity {
+            let most = self.length.unwrap_or(self.limits.max_body_bytes);
+            let wanted = (2 * capacity).min(most).max(length);
+            if !self
+                .place
+                .take(wanted - capacity, self.limits.max_body_bytes_in_flight)
+            {
+                return Err(Problem::Overloaded);
+            }
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
+        Ok(())
     }
-    Ok(Bytes::from(body))
 }
 
 /// The body of an answer that comes before the request's own has been read to its end.
@@ -83,5 +129,20 @@ impl MessageBody for Early {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         Poll::Ready(self.text.take().map(Ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_which_nothing_is_encoded_is_taken() {
+        for value in ["", " ", "identity", "Identity", "IDENTITY, identity", ","] {
+            assert!(is_no_encoding(value.as_bytes()), "{value:?}");
+        }
+        for value in ["gzip", "identity, gzip", "identit", "identity;q=1"] {
+            assert!(!is_no_encoding(value.as_bytes()), "{value:?}");
+        }
     }
 }

@@ -6,9 +6,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::{Method, StatusCode, header};
-use actix_web::web::Payload;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_http::Request;
+use actix_web::dev::{Payload, RequestHead};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -18,6 +20,7 @@ use super::body;
 use super::caller::Caller;
 use super::guard::Guard;
 use super::in_flight::{InFlight, Place};
+use super::path;
 use super::problem::Problem;
 use super::quota::SourceQuota;
 use crate::metrics::Metrics;
@@ -86,8 +89,10 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// How long a body may take.
     pub body_timeout: Duration,
-    /// The most requests answered at once; with the largest body, the bound on their memory.
+    /// The most requests answered at once.
     pub max_in_flight: usize,
+    /// The most bytes that their bodies take together.
+    pub max_body_bytes_in_flight: usize,
 }
 
 /// What the door goes by. It is replaced as a whole when the configuration is reloaded, and a
@@ -102,11 +107,14 @@ pub struct Rules {
     pub limits: Limits,
     /// On what terms deliveries are accepted.
     pub terms: Terms,
+    /// Where a load balancer asks whether deliveries are taken, if it may.
+    pub health_path: Option<String>,
 }
 
 /// A request at the door.
 struct Visit<'a> {
-    request: &'a HttpRequest,
+    head: &'a RequestHead,
+    caller: Caller,
     started: Instant,
     /// What held when it came.
     rules: &'a Rules,
@@ -114,7 +122,43 @@ struct Visit<'a> {
     entrance: Option<&'a Entrance>,
 }
 
-impl Visit<'_> {
+/// Marks a request whose sender was told to go on: it has been counted by the guard already.
+struct Continued;
+
+impl<'a> Visit<'a> {
+    fn of(head: &'a RequestHead, caller: Option<&Caller>, rules: &'a Rules) -> Self {
+        let name = path::source(head.uri.path());
+        Self {
+            head,
+            caller: *caller.expect("every connection has its caller as its data"),
+            started: Instant::now(),
+            rules,
+            entrance: name.and_then(|name| rules.sources.get(name.as_ref())),
+        }
+    }
+
+    /// Whether it asks how the bridge is, and delivers nothing.
+    fn is_health_check(&self) -> bool {
+        let is_read = matches!(self.head.method, Method::GET | Method::HEAD);
+        is_read && self.rules.health_path.as_deref() == Some(self.head.uri.path())
+    }
+
+    /// What the head alone decides.
+    fn check(&self, pipeline: &Pipeline) -> Result<(&'a Entrance, Claim<'a>), Problem> {
+        let entrance = self.entrance.ok_or(Problem::UnknownSource)?;
+        if self.head.method != Method::POST {
+            return Err(Problem::MethodNotAllowed);
+        }
+        body::check_headers(self.head, self.rules.limits.max_body_bytes)?;
+        pipeline.open()?;
+        let header = entrance.source.provider.scheme.header;
+        let values = self.head.headers().get_all(header);
+        let claim = entrance
+            .source
+            .read_signature(values.map(HeaderValue::as_bytes))?;
+        Ok((entrance, claim))
+    }
+
     /// Under which label it is counted.
     fn label(&self) -> &str {
         self.entrance
@@ -152,17 +196,16 @@ impl Door {
     /// Answers one request.
     pub async fn answer(&self, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
         let rules = self.rules.load_full();
-        let visit = Visit {
-            request,
-            started: Instant::now(),
-            rules: &rules,
-            entrance: find(request.path(), &rules.sources),
-        };
-        let passed = AssertUnwindSafe(self.pass(&visit, &mut payload))
+        let visit = Visit::of(request.head(), request.conn_data(), &rules);
+        if visit.is_health_check() {
+            return self.health();
+        }
+        let is_admitted = request.extensions().contains::<Continued>();
+        let passed = AssertUnwindSafe(self.pass(&visit, is_admitted, &mut payload))
             .catch_unwind()
             .await;
         let response = match passed.unwrap_or(Err(Problem::Internal)) {
-            Ok(accepted) => ok(&accepted),
+            Ok(accepted) => ok(&accepted, visit.head),
             Err(problem) => {
                 self.count(visit.label(), problem);
                 problem.response(payload)
@@ -172,28 +215,44 @@ impl Door {
         response
     }
 
-    async fn pass(&self, visit: &Visit<'_>, payload: &mut Payload) -> Result<Accepted, Problem> {
-        let Visit { request, rules, .. } = *visit;
-        let limits = &rules.limits;
-        let _place = self.admit(request, rules)?;
-        let entrance = visit.entrance.ok_or(Problem::UnknownSource)?;
-        if request.method() != Method::POST {
-            return Err(Problem::MethodNotAllowed);
+    /// Lets a sender that asks with `Expect: 100-continue` go on with the body (RFC 9110, section
+    /// 10.1.1).
+    ///
+    /// # Errors
+    /// With the answer, where the head decides: the body need not come.
+    pub fn expect(&self, request: Request) -> Result<Request, HttpResponse> {
+        let rules = self.rules.load_full();
+        let visit = Visit::of(request.head(), request.conn_data(), &rules);
+        if visit.is_health_check() {
+            return Ok(request);
         }
-        body::check_headers(request, limits.max_body_bytes)?;
-        self.pipeline.open()?;
-        let header = entrance.source.provider.scheme.header;
-        let claim = entrance.source.read_signature(
-            request
-                .headers()
-                .get_all(header)
-                .map(header::HeaderValue::as_bytes),
-        )?;
-        let body = body::read(payload, limits.max_body_bytes, limits.body_timeout).await?;
-        let entered = self.tracer.enter(trace(request));
+        let passed = self
+            .admit(&visit, false)
+            .and_then(|_place| visit.check(&self.pipeline));
+        if let Err(problem) = passed {
+            self.count(visit.label(), problem);
+            let response = problem.response(Payload::None);
+            self.answered(&visit, response.status());
+            return Err(response);
+        }
+        request.extensions_mut().insert(Continued);
+        Ok(request)
+    }
+
+    async fn pass(
+        &self,
+        visit: &Visit<'_>,
+        is_admitted: bool,
+        payload: &mut Payload,
+    ) -> Result<Accepted, Problem> {
+        let Visit { head, rules, .. } = *visit;
+        let mut place = self.admit(visit, is_admitted)?;
+        let (entrance, claim) = visit.check(&self.pipeline)?;
+        let body = body::read(head, payload, &mut place, &rules.limits).await?;
+        let entered = self.tracer.enter(trace(head));
         let inbound = Inbound {
             body,
-            content_type: text(request, header::CONTENT_TYPE.as_str()),
+            content_type: content_type(head),
             trace: entered.context.clone(),
         };
         let verified = self.verify(entrance, claim, inbound)?;
@@ -206,13 +265,29 @@ impl Door {
     }
 
     /// Lets a request in among those that are answered, whatever it is about.
-    fn admit(&self, request: &HttpRequest, rules: &Rules) -> Result<Place<'_>, Problem> {
-        let caller = request
-            .conn_data::<Caller>()
-            .expect("every connection has its caller as its data");
-        rules.guard.check(*caller, request.headers())?;
-        let place = self.in_flight.enter(rules.limits.max_in_flight);
+    fn admit(&self, visit: &Visit<'_>, is_admitted: bool) -> Result<Place<'_>, Problem> {
+        if !is_admitted {
+            visit
+                .rules
+                .guard
+                .check(visit.caller, visit.head.headers())?;
+        }
+        let place = self.in_flight.enter(visit.rules.limits.max_in_flight);
         place.ok_or(Problem::Overloaded)
+    }
+
+    /// Says to a load balancer whether deliveries are taken, as `/readyz` does to operators.
+    fn health(&self) -> HttpResponse {
+        let mut response = match self.pipeline.ready() {
+            Ok(()) => HttpResponse::Ok(),
+            Err(_) => HttpResponse::ServiceUnavailable(),
+        };
+        let response = response.finish();
+        self.metrics
+            .http_health_checks_total
+            .with_label_values(&[response.status().as_str()])
+            .inc();
+        response
     }
 
     /// Proves the delivery, and shows operators how far the sender's clock is off.
@@ -279,26 +354,21 @@ impl Door {
     }
 }
 
-/// The entrance a path leads to: exactly `/webhooks/` and a source's name.
-fn find<'a>(path: &str, sources: &'a Sources) -> Option<&'a Entrance> {
-    sources.get(path.strip_prefix("/webhooks/")?)
-}
-
-/// A header that travels with the event; one that is not visible ASCII does not.
-fn text(request: &HttpRequest, name: &str) -> Option<String> {
-    let value = request.headers().get(name)?.to_str().ok()?;
-    (value.len() <= 256).then(|| value.to_owned())
+/// The content type, which travels with the event; one that is too long for AMQP's short string, or is
+/// not visible ASCII, does not.
+fn content_type(head: &RequestHead) -> Option<String> {
+    let value = head.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    (value.len() <= usize::from(u8::MAX)).then(|| value.to_owned())
 }
 
 /// The trace the request says it belongs to.
-fn trace(request: &HttpRequest) -> Option<TraceContext> {
-    let headers = request.headers();
-    let mut parents = headers.get_all("traceparent");
+fn trace(head: &RequestHead) -> Option<TraceContext> {
+    let mut parents = head.headers().get_all("traceparent");
     // Two of them contradict each other.
     let (parent, None) = (parents.next()?, parents.next()) else {
         return None;
     };
-    let states = headers.get_all("tracestate");
+    let states = head.headers().get_all("tracestate");
     TraceContext::received(
         parent.to_str().ok(),
         states.filter_map(|value| value.to_str().ok()),
@@ -328,13 +398,19 @@ fn work(source: &Source, started: Instant, result: &Result<Accepted, Refusal>) -
 }
 
 /// Exactly 200: the provider takes nothing else for success.
-fn ok(accepted: &Accepted) -> HttpResponse {
+fn ok(accepted: &Accepted, head: &RequestHead) -> HttpResponse {
     let body = format!(
         "{{\"id\":\"{}\",\"status\":\"{}\"}}",
         accepted.id(),
         accepted.status().as_str()
     );
-    HttpResponse::Ok()
+    let mut response = HttpResponse::Ok();
+    if head.upgrade() {
+        // Sent before the answer to the request before it, the offer could not be overwritten: the
+        // server ends the connection after this answer, and says so only if it is told to.
+        response.force_close();
+    }
+    response
         .insert_header((header::CONTENT_TYPE, "application/json"))
         .body(body)
 }

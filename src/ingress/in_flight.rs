@@ -1,5 +1,4 @@
-//! How many requests are being answered at once. Each may hold a whole body, so this is also the
-//! bound on their memory.
+//! How many requests are being answered at once, and how much memory their bodies take.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,20 +8,28 @@ use prometheus::IntGauge;
 #[derive(Debug)]
 pub struct InFlight {
     count: AtomicUsize,
+    body_bytes: AtomicUsize,
     shown: IntGauge,
+    shown_body_bytes: IntGauge,
 }
 
-/// A request's place among them; dropping it, as a request that is given up does, frees it.
+/// A request's place among them, with the memory of its body. Dropping it, as a request that is given
+/// up does, frees both.
 #[derive(Debug)]
-pub(super) struct Place<'a>(&'a InFlight);
+pub(super) struct Place<'a> {
+    requests: &'a InFlight,
+    body_bytes: usize,
+}
 
 impl InFlight {
-    /// None yet.
+    /// None yet. The gauges show how many there are, and how many bytes their bodies take.
     #[must_use]
-    pub fn shown_by(shown: IntGauge) -> Self {
+    pub fn shown_by(shown: IntGauge, shown_body_bytes: IntGauge) -> Self {
         Self {
             count: AtomicUsize::new(0),
+            body_bytes: AtomicUsize::new(0),
             shown,
+            shown_body_bytes,
         }
     }
 
@@ -31,33 +38,84 @@ impl InFlight {
         // Counted first, so that two cannot take the last place.
         let before = self.count.fetch_add(1, Ordering::Relaxed);
         self.shown.inc();
-        let place = Place(self);
+        let place = Place {
+            requests: self,
+            body_bytes: 0,
+        };
         (before < most).then_some(place)
+    }
+}
+
+impl Place<'_> {
+    /// Takes memory for so many more bytes of the body, where all bodies together then have at most
+    /// `most`. Whether it was taken.
+    #[must_use]
+    pub fn take(&mut self, bytes: usize, most: usize) -> bool {
+        let requests = self.requests;
+        let before = requests.body_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = before.saturating_add(bytes) <= most;
+        if has_room {
+            self.body_bytes += bytes;
+            requests.shown_body_bytes.add(shown(bytes));
+        } else {
+            requests.body_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        has_room
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
-        self.0.shown.dec();
+        let requests = self.requests;
+        requests.count.fetch_sub(1, Ordering::Relaxed);
+        requests.shown.dec();
+        requests
+            .body_bytes
+            .fetch_sub(self.body_bytes, Ordering::Relaxed);
+        requests.shown_body_bytes.sub(shown(self.body_bytes));
     }
+}
+
+fn shown(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn gauge() -> IntGauge {
+        IntGauge::new("in_flight", "as in the metrics").expect("a good name")
+    }
+
     #[test]
     fn a_place_is_free_again_however_the_request_ended() {
-        let gauge = IntGauge::new("in_flight", "as in the metrics").expect("a good name");
-        let requests = InFlight::shown_by(gauge.clone());
+        let shown = gauge();
+        let requests = InFlight::shown_by(shown.clone(), gauge());
         let first = requests.enter(2).expect("nobody is there");
         let second = requests.enter(2).expect("one is there");
         assert!(requests.enter(2).is_none() && requests.enter(1).is_none());
-        assert_eq!(gauge.get(), 2);
+        assert_eq!(shown.get(), 2);
         drop(first);
         assert!(requests.enter(2).is_some());
         drop(second);
-        assert_eq!(gauge.get(), 0);
+        assert_eq!(shown.get(), 0);
+    }
+
+    #[test]
+    fn bodies_share_their_memory_and_give_it_back() {
+        let shown = gauge();
+        let requests = InFlight::shown_by(gauge(), shown.clone());
+        let mut first = requests.enter(2).expect("nobody is there");
+        let mut second = requests.enter(2).expect("one is there");
+        assert!(first.take(60, 100) && second.take(30, 100));
+        assert!(!second.take(11, 100) && !second.take(usize::MAX, 100));
+        assert!(second.take(10, 100));
+        assert_eq!(shown.get(), 100);
+        drop(first);
+        assert_eq!(shown.get(), 40);
+        assert!(second.take(60, 100));
+        drop(second);
+        assert_eq!(shown.get(), 0);
     }
 }

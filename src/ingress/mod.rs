@@ -18,6 +18,7 @@ mod handshake;
 mod in_flight;
 mod networks;
 mod open;
+mod path;
 mod problem;
 mod proxy_header;
 mod quota;
@@ -25,6 +26,7 @@ mod server;
 mod stream;
 mod tls;
 mod unheard;
+mod upgrade;
 mod wire;
 
 pub use arrival::{Reception, Unreceived};

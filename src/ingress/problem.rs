@@ -2,9 +2,9 @@
 //! an error status chosen.
 
 use actix_web::HttpResponse;
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
-use actix_web::web::Payload;
 use serde::Serialize;
 
 use super::body::Early;
@@ -44,7 +44,7 @@ pub enum Problem {
     /// More deliveries than the source may send.
     #[error("too many deliveries")]
     RateLimited(TooMany),
-    /// As many requests as may be answered at once.
+    /// As many requests as may be answered at once, or as many bytes of their bodies.
     #[error("too many requests at once")]
     Overloaded,
     /// The delivery is not proven.
@@ -145,8 +145,8 @@ impl Problem {
         }
     }
 
-    /// The answer. It ends the connection: only the head of a connection's first request has a
-    /// deadline, so whoever has proven nothing must not get as far as a second.
+    /// The answer. It ends the connection: whoever has proven nothing must not get as far as a second
+    /// request on it.
     pub(super) fn response(self, unread: Payload) -> HttpResponse {
         let status = self.status();
         let mut response = HttpResponse::build(status);

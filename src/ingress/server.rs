@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::HttpService;
 use actix_http::error::DispatchError;
+use actix_http::{HttpService, Request};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::{AppConfig, Server, ServerHandle};
 use actix_web::http::StatusCode;
@@ -19,10 +19,12 @@ use tokio::net::TcpSocket;
 
 use super::arrival::{Arrivals, Reception};
 use super::door::Door;
-use super::stream::{Progress, Stream};
+use super::stream::{Progress, Stream, Waits};
 
 /// Connections that the system completes and keeps for us while all workers are at their limit.
 const BACKLOG: u32 = 2048;
+/// The server reads the time of its keep-alive from a clock that it sets twice a second.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
 /// How long an answered sender may go on with the rest of a request that is not wanted.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -71,11 +73,11 @@ pub fn bind(public: &Public, door: &Door) -> io::Result<Listening> {
         .max_concurrent_connections((public.max_connections / public.workers).max(1))
         .shutdown_timeout(public.shutdown_timeout.as_secs().max(1))
         .disable_signals();
-    let (stopping, head_timeout, keep_alive) = (
-        builder.graceful_shutdown_signal(),
-        public.head_timeout,
-        public.keep_alive,
-    );
+    let stopping = builder.graceful_shutdown_signal();
+    let waits = Waits {
+        head_timeout: public.head_timeout,
+        keep_alive: public.keep_alive,
+    };
     let (door, reception) = (door.clone(), Arc::clone(&public.reception));
     let connections = move || {
         // Once for each worker, on its own thread.
@@ -85,10 +87,11 @@ pub fn bind(public: &Public, door: &Door) -> io::Result<Listening> {
         let door = Data::new(door);
         let arrivals = Rc::new(Arrivals {
             reception: Arc::clone(&reception),
-            head_timeout,
+            waits,
             draining: door.pipeline.draining.clone(),
             metrics: Arc::clone(&door.metrics),
         });
+        let expecting = door.clone();
         let app = App::new()
             .app_data(door)
             .default_service(web::to(receive))
@@ -98,12 +101,17 @@ pub fn bind(public: &Public, door: &Door) -> io::Result<Listening> {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
-            .keep_alive(keep_alive)
-            .client_request_timeout(head_timeout)
+            .keep_alive(waits.keep_alive + CLOCK_STEP)
+            // The connection has its own deadlines for heads: see `Stream`.
+            .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(LINGER)
             .on_connect_ext(|stream: &Stream, data| {
                 data.insert(stream.progress());
                 data.insert(stream.caller());
+            })
+            .expect(move |request: Request| {
+                let answer = expect(request, &expecting);
+                async move { answer }
             })
             .h1(map_config(app, |()| AppConfig::default()));
         let arrive = move |socket: TcpStream| {
@@ -132,12 +140,25 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
+/// Whether a sender that asks before it sends the body may go on.
+fn expect(request: Request, door: &Door) -> Result<Request, HttpResponse> {
+    let progress = request.conn_data::<Rc<Progress>>().cloned();
+    if let Some(progress) = &progress {
+        progress.reached();
+    }
+    let answer = door.expect(request);
+    if let (Err(_), Some(progress)) = (&answer, progress) {
+        progress.answered(false);
+    }
+    answer
+}
+
 async fn receive(request: HttpRequest, payload: Payload, door: Data<Door>) -> HttpResponse {
     let progress = request.conn_data::<Rc<Progress>>();
     if let Some(progress) = progress {
         progress.reached();
     }
-    let response = door.answer(&request, payload).await;
+    let response = door.answer(&request, payload.into_inner()).await;
     if let Some(progress) = progress {
         // Every other answer ends the connection.
         progress.answered(response.status() == StatusCode::OK);

@@ -1,9 +1,10 @@
 //! A sender's connection, watched for what never becomes a request.
 //!
-//! A head that is malformed, too large or too slow is answered by the HTTP server itself, and the
-//! door never hears of it; a sender may also hang up in the middle of one. All of that is seen
-//! here, where the bytes pass, so that it is counted like every other refusal. Here is also the
-//! deadline for the heads of later requests: the server's own is for a connection's first head only.
+//! A head that is malformed or too large is answered by the HTTP server itself, and the door never
+//! hears of it; a sender may also hang up in the middle of one. All of that is seen here, where the
+//! bytes pass, so that it is counted like every other refusal. Here are also the deadlines for heads,
+//! each from its own first byte on: the server's own would begin with the connection, and take one
+//! that was opened ahead of its first request for a slow sender's.
 
 use std::cell::Cell;
 use std::io;
@@ -13,12 +14,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::caller::Caller;
 use super::door::UNKNOWN;
 use super::open::Open;
 use super::unheard::Unheard;
+use super::upgrade::Head;
 use super::wire::Wire;
 
 /// How far a connection has come.
@@ -38,15 +40,15 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Progress {
     phase: Cell<Phase>,
-    /// Whether this is beyond the first request, whose head the server times itself.
-    later: Cell<bool>,
+    /// Whether there has been a request; from then on the server's own keep-alive holds between two.
+    has_request: Cell<bool>,
 }
 
 impl Progress {
     /// A request has reached the door.
     pub fn reached(&self) {
         self.phase.set(Phase::Request);
-        self.later.set(true);
+        self.has_request.set(true);
     }
 
     /// It is answered, and another may follow on this connection, or not.
@@ -56,28 +58,46 @@ impl Progress {
     }
 }
 
+/// How long a connection is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waits {
+    /// For a whole head, from its first byte on.
+    pub head_timeout: Duration,
+    /// For the first byte of all.
+    pub keep_alive: Duration,
+}
+
 /// The connection.
 pub(super) struct Stream {
     wire: Wire,
     caller: Caller,
     progress: Rc<Progress>,
-    head_timeout: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
+    waits: Waits,
+    /// When the first byte, or the rest of the head that has begun, is overdue.
+    deadline: Instant,
+    /// Wakes at the deadline; there is none until something has to be waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+    head: Head,
+    /// Whether the other side does not take what is written.
+    is_blocked: bool,
     open: Open,
 }
 
 impl Stream {
-    pub fn new(wire: Wire, caller: Caller, open: Open, head_timeout: Duration) -> Self {
+    pub fn new(wire: Wire, caller: Caller, open: Open, waits: Waits) -> Self {
         let progress = Progress {
             phase: Cell::new(Phase::Quiet),
-            later: Cell::new(false),
+            has_request: Cell::new(false),
         };
         Self {
             wire,
             caller,
             progress: Rc::new(progress),
-            head_timeout,
-            deadline: None,
+            waits,
+            deadline: Instant::now() + waits.keep_alive,
+            timer: None,
+            head: Head::new(),
+            is_blocked: false,
             open,
         }
     }
@@ -92,20 +112,57 @@ impl Stream {
         self.caller
     }
 
-    /// Bytes have come. After an answer they begin the next head, and its time.
-    fn received(&mut self) {
+    /// Bytes have come. The first ones, and those after an answer, begin a head, and its time.
+    fn received(&mut self, bytes: &mut [u8]) {
         if self.progress.phase.get() == Phase::Quiet {
             self.progress.phase.set(Phase::Head);
-            let timed = self.progress.later.get();
-            self.deadline = timed.then(|| Box::pin(sleep(self.head_timeout)));
+            self.deadline = Instant::now() + self.waits.head_timeout;
+            self.timer = None;
+            self.head = Head::new();
+        }
+        if self.progress.phase.get() == Phase::Head {
+            self.head.overwrite(bytes);
         }
     }
 
-    /// Whether the head that has begun is overdue.
+    /// Whether the first byte, or the rest of a head, is overdue.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
-        let reading = self.progress.phase.get() == Phase::Head;
-        let deadline = self.deadline.as_mut().filter(|_| reading);
-        deadline.is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+        let is_awaited = match self.progress.phase.get() {
+            Phase::Quiet => !self.progress.has_request.get(),
+            Phase::Head => true,
+            Phase::Request | Phase::Over => false,
+        };
+        let deadline = self.deadline;
+        is_awaited
+            && self
+                .timer
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline)))
+                .as_mut()
+                .poll(cx)
+                .is_ready()
+    }
+
+    /// Gives the connection up. One that has not sent anything is closed without a word, which is no
+    /// failure; a head that does not end has its answer, if the other side takes it.
+    fn give_up(&mut self, cx: &mut Context<'_>) {
+        const ANSWER: &[u8] =
+            b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        if self.progress.phase.replace(Phase::Over) == Phase::Quiet {
+            return;
+        }
+        Unheard::TooSlow.count(self.open.metrics());
+        if !self.is_blocked && Pin::new(&mut self.wire).poll_write(cx, ANSWER).is_ready() {
+            self.count_answer("408");
+        }
+    }
+
+    /// Counts an answer that the door has not given.
+    fn count_answer(&self, code: &str) {
+        self.open
+            .metrics()
+            .http_requests_total
+            .with_label_values(&[UNKNOWN, code])
+            .inc();
     }
 
     fn count(&self, unheard: Unheard) {
@@ -124,10 +181,11 @@ impl AsyncRead for Stream {
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.wire).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            this.received();
+            this.received(&mut buffer.filled_mut()[before..]);
         } else if read.is_pending() && this.is_overdue(cx) {
-            this.count(Unheard::TooSlow);
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            this.give_up(cx);
+            // As if the other side had ended: the server closes the connection in order.
+            return Poll::Ready(Ok(()));
         }
         read
     }
@@ -144,13 +202,11 @@ impl AsyncWrite for Stream {
             && let Some((unheard, code)) = Unheard::in_answer(bytes)
         {
             this.count(unheard);
-            this.open
-                .metrics()
-                .http_requests_total
-                .with_label_values(&[UNKNOWN, code])
-                .inc();
+            this.count_answer(code);
         }
-        Pin::new(&mut this.wire).poll_write(cx, bytes)
+        let written = Pin::new(&mut this.wire).poll_write(cx, bytes);
+        this.is_blocked = written.is_pending();
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

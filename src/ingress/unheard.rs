@@ -73,7 +73,6 @@ impl Unheard {
         let code = bytes.get(last + START.len()..)?.get(..3)?;
         let unheard = match code {
             b"400" => Self::Malformed,
-            b"408" => Self::TooSlow,
             b"431" => Self::TooLarge,
             _ => return None,
         };
@@ -90,7 +89,6 @@ mod tests {
         let said = |text: &str| Unheard::in_answer(text.as_bytes()).map(|(unheard, _)| unheard);
         let bare = |status: &str| format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
         assert_eq!(said(&bare("400 Bad Request")), Some(Unheard::Malformed));
-        assert_eq!(said(&bare("408 Request Timeout")), Some(Unheard::TooSlow));
         assert_eq!(
             said(&bare("431 Request Header Fields Too Large")),
             Some(Unheard::TooLarge)

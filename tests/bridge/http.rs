@@ -238,7 +238,7 @@ async fn other_paths_are_404_and_make_no_series_of_their_own() {
         "/webhooks/".to_owned(),
         "/metrics".to_owned(),
         "/webhooks/nobody".to_owned(),
-        format!("/webhooks/{}/", setup.source),
+        format!("/webhooks/{}//", setup.source),
         format!("/webhooks/{}/more", setup.source),
         format!("//webhooks/{}", setup.source),
         format!("/webhooks/{}x", setup.source),
@@ -498,7 +498,7 @@ async fn a_slow_head_is_cut_off() {
     bridge.accepted(&setup.source, delivery()).await;
 }
 
-/// Only a connection's first head has a deadline, so whoever has proven nothing gets no second.
+/// Whoever has proven nothing gets no second request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejection_ends_the_connection() {
     let setup = Setup::store();

@@ -20,6 +20,7 @@ mod fuzz;
 mod guards;
 mod harness;
 mod http;
+mod http_clients;
 mod identity;
 mod ingress_tls;
 mod instance;

@@ -25,7 +25,9 @@ pub(super) fn headers(message: &Message) -> OwnedHeaders {
         name.push_str(attribute);
         headers = headers.insert(header(&name, value));
     }
-    headers = headers.insert(header("content-type", &message.event().content_type()));
+    if let Some(content_type) = message.event().content_type() {
+        headers = headers.insert(header("content-type", &content_type));
+    }
     for (extension, value) in &extensions {
         headers = headers.insert(header(extension, value));
     }

@@ -18,8 +18,8 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
         .with_message_id(message.id().to_string().into())
         .with_app_id("hookferry".into())
         .with_headers(headers(message));
-    // Received as a header of any length, and carried on only where AMQP can.
-    if let Ok(content_type) = ShortString::try_new(event.content_type()) {
+    let content_type = event.content_type().map(ShortString::try_new);
+    if let Some(Ok(content_type)) = content_type {
         properties = properties.with_content_type(content_type);
     }
     match event.content() {

@@ -40,12 +40,13 @@ impl Row {
         let mut fields = Vec::with_capacity(1024);
         put_bytes(&mut fields, message.id().to_string().as_bytes());
         put_bytes(&mut fields, message.key().as_bytes());
-        put(
-            &mut fields,
-            (1 + attributes.len() + extensions.len()) as u64,
-        );
-        put_bytes(&mut fields, b"content-type");
-        put_bytes(&mut fields, message.event().content_type().as_bytes());
+        let content_type = message.event().content_type();
+        let headers = attributes.len() + extensions.len() + usize::from(content_type.is_some());
+        put(&mut fields, headers as u64);
+        if let Some(content_type) = content_type {
+            put_bytes(&mut fields, b"content-type");
+            put_bytes(&mut fields, content_type.as_bytes());
+        }
         for (name, value) in &attributes {
             put_bytes(&mut fields, format!("ce_{name}").as_bytes());
             put_bytes(&mut fields, value.as_bytes());

@@ -14,7 +14,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 const TRICKLE: Duration = Duration::from_millis(100);
 
 fn impatient() -> Setup {
-    Setup::store().ingress("head_timeout = \"1s\"\nbody_timeout = \"1s\"\n")
+    Setup::store().ingress("head_timeout = \"1s\"\nbody_timeout = \"1s\"\nkeep_alive = \"3s\"\n")
 }
 
 /// Sends what there is at once, then the rest a byte at a time, until the bridge has enough of it.
@@ -67,19 +67,18 @@ async fn row_20_slow_senders_are_cut_off_and_hold_nobody_up() {
     slow_senders(bridge, 60, &source).await;
     let unheard = [("source", "unknown"), ("reason", "head_timeout")];
     bridge
-        .shows("deliveries_rejected_total", &unheard, 40.0)
+        .shows("deliveries_rejected_total", &unheard, 20.0)
         .await;
     let body = [("source", source.as_str()), ("reason", "body_timeout")];
     bridge.shows("deliveries_rejected_total", &body, 20.0).await;
     bridge
-        .counts("http_requests_total", &[("code", "408")], 60.0)
+        .counts("http_requests_total", &[("code", "408")], 40.0)
         .await;
     let unharmed = bystander.unharmed(64.0 * MIB).await;
     unharmed.bridge.shows("http_connections", &[], 0.0).await;
     unharmed.report(20, "60 senders that trickle a head, a body, or nothing");
 }
 
-/// The server's own deadline is for a connection's first head only.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_20_a_slow_head_after_a_good_delivery_is_cut_off_too() {
     let setup = impatient();
@@ -93,6 +92,8 @@ async fn row_20_a_slow_head_after_a_good_delivery_is_cut_off_too() {
         assert_eq!(answer.status, 200);
     }
     connection.send(b"POST /web").await.unwrap();
+    let answer = connection.answer().await.unwrap().expect("an answer");
+    assert_eq!(answer.status, 408);
     assert!(connection.closed().await);
     let labels = [("source", "unknown"), ("reason", "head_timeout")];
     bridge

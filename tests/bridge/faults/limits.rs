@@ -1,12 +1,13 @@
 //! Limits that the system sets: open files and memory.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use super::bystander::Bystander;
-use crate::harness::delivery::event;
+use crate::harness::delivery::{event, now};
 use crate::harness::{Bridge, Connection, MemoryGroup, Outlet, Post, Report, Setup};
 use crate::order::proxied;
 
@@ -228,6 +229,61 @@ async fn row_31_a_flood_within_a_memory_limit_ends_in_200_or_503() {
     Report::row(31)
         .did(format!(
             "48 senders of 40 bodies of 1 MiB each, within a control group of 192 MiB: 200 and 503 only, {peak} MiB at the peak"
+        ))
+        .held();
+}
+
+/// The smallest limit on memory, in MiB, that a shipped configuration sets itself.
+fn shipped_limit_mib() -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
+    let files = [
+        "base/statefulset.yaml",
+        "overlays/stateless/deployment.yaml",
+    ];
+    let limits = files.map(|file| {
+        let text = std::fs::read_to_string(folder.join(file)).unwrap();
+        let limit = text.split("limits: { memory: ").nth(1).expect("a limit");
+        let (number, unit) = limit.split_once("i }").unwrap().0.split_at(1);
+        let mib = if unit == "G" { 1024 } else { 1 };
+        number.parse::<usize>().unwrap() * mib
+    });
+    limits.into_iter().min().unwrap()
+}
+
+/// Sends all of a body but its last byte, until the bridge has enough of it.
+async fn nearly_all(to: std::net::SocketAddr, bytes: Vec<u8>) -> Option<Connection> {
+    let mut connection = Connection::open(to).await.expect("there is room");
+    let sent = connection.send(&bytes[..bytes.len() - 1]).await;
+    sent.is_ok().then_some(connection)
+}
+
+/// Nobody has proven anything yet, and all of it is in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_31_slow_senders_of_large_bodies_stay_within_the_shipped_limit() {
+    const SENDERS: usize = 2000;
+    hookferry::descriptors::raise_limit();
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let post = Post::signed_with(&setup.source, vec![b' '; MIB], "another secret", now());
+    let mut senders = JoinSet::new();
+    for _ in 0..SENDERS {
+        senders.spawn(nearly_all(bridge.ingress, post.bytes()));
+    }
+    let held = senders.join_all().await;
+    bridge
+        .counts("deliveries_refused_total", &[("reason", "overloaded")], 1.0)
+        .await;
+    drop(held);
+    bridge.shows("http_body_bytes_in_flight", &[], 0.0).await;
+    bridge
+        .accepted(&setup.source, event("sample.uploaded", "honest"))
+        .await;
+    let peak = bridge.peak_memory_bytes() as usize / MIB;
+    let limit = shipped_limit_mib();
+    assert!(peak <= limit * 3 / 4, "{peak} of {limit} MiB");
+    Report::row(31)
+        .did(format!(
+            "{SENDERS} slow senders of 1 MiB each, nothing of it proven: {peak} MiB at the peak, with the shipped configuration that has {limit} MiB"
         ))
         .held();
 }

@@ -1,0 +1,187 @@
+//! Makes the HTTP server overlook offers to upgrade the connection to another protocol.
+//!
+//! A server may ignore them (RFC 9110, section 7.8), and senders rely on it: a proxy passes
+//! `Connection: upgrade` on with every request, and some clients offer `h2c` with each. actix-http
+//! cannot be told to: after `Connection: upgrade` it ends the connection without a word, and with
+//! `Upgrade: websocket` it takes all that follows on the connection for the body. So the values of the
+//! two headers are overwritten, each by as many bytes, while a request's head comes in.
+
+/// What stands in the place of a letter that is overwritten: it may be part of any token.
+const BLANK: u8 = b'-';
+/// The option of `Connection` that asks for it.
+const OPTION: &[u8] = b"upgrade";
+
+/// A header field whose value is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Connection,
+    Upgrade,
+}
+
+impl Field {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Connection => b"connection",
+            Self::Upgrade => b"upgrade",
+        }
+    }
+
+    fn beginning_with(letter: u8) -> Option<Self> {
+        [Self::Connection, Self::Upgrade]
+            .into_iter()
+            .find(|field| field.name()[0] == letter.to_ascii_lowercase())
+    }
+}
+
+/// Where in a line the next byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// At its beginning.
+    Start,
+    /// In a name, of which so many letters are those of this field's.
+    Name(Field, usize),
+    /// In this field's value; so many letters of an option are those of [`OPTION`], if it may still
+    /// be that.
+    Value(Field, Option<usize>),
+    /// In a line that does not matter.
+    Elsewhere,
+}
+
+/// The head of one request, as its bytes come in, in however many parts.
+#[derive(Debug)]
+pub(super) struct Head {
+    place: Place,
+    /// Empty lines before the first other one do not end it (RFC 9112, section 2.2).
+    has_line: bool,
+    has_ended: bool,
+}
+
+impl Head {
+    /// A head of which nothing has come.
+    pub fn new() -> Self {
+        Self {
+            place: Place::Start,
+            has_line: false,
+            has_ended: false,
+        }
+    }
+
+    /// Overwrites what of an offer stands in the next bytes. What follows the head is left alone.
+    pub fn overwrite(&mut self, bytes: &mut [u8]) {
+        let mut rest = bytes.iter_mut();
+        while !self.has_ended
+            && let Some(byte) = rest.next()
+        {
+            match (self.place, *byte) {
+                (Place::Start, b'\n') => self.has_ended = self.has_line,
+                (Place::Start, b'\r') => {}
+                (_, b'\n') => self.place = Place::Start,
+                (Place::Elsewhere, _) => {
+                    if rest.any(|byte| *byte == b'\n') {
+                        self.place = Place::Start;
+                    }
+                }
+                (place, _) => {
+                    self.has_line = true;
+                    self.place = next(place, byte);
+                }
+            }
+        }
+    }
+}
+
+/// Where the byte after this one stands.
+fn next(place: Place, byte: &mut u8) -> Place {
+    match place {
+        Place::Start => {
+            Field::beginning_with(*byte).map_or(Place::Elsewhere, |field| Place::Name(field, 1))
+        }
+        Place::Name(field, known) => match field.name().get(known) {
+            Some(letter) if letter.eq_ignore_ascii_case(byte) => Place::Name(field, known + 1),
+            None if *byte == b':' => Place::Value(field, Some(0)),
+            _ => Place::Elsewhere,
+        },
+        Place::Value(Field::Upgrade, _) => {
+            if byte.is_ascii_graphic() {
+                *byte = BLANK;
+            }
+            place
+        }
+        Place::Value(Field::Connection, known) => {
+            Place::Value(Field::Connection, next_in_option(known, byte))
+        }
+        Place::Elsewhere => place,
+    }
+}
+
+fn next_in_option(known: Option<usize>, byte: &mut u8) -> Option<usize> {
+    if matches!(*byte, b',' | b' ' | b'\t') {
+        return Some(0);
+    }
+    let known = known?;
+    let is_next = OPTION
+        .get(known)
+        .is_some_and(|letter| letter.eq_ignore_ascii_case(byte));
+    if is_next && known + 1 == OPTION.len() {
+        // One letter is enough to make it another option; those before may have passed already.
+        *byte = BLANK;
+    }
+    is_next.then_some(known + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the server sees of `text`, which comes in parts of `size` bytes.
+    fn seen(text: &str, size: usize) -> String {
+        let mut head = Head::new();
+        let mut bytes = text.as_bytes().to_vec();
+        for part in bytes.chunks_mut(size) {
+            head.overwrite(part);
+        }
+        String::from_utf8(bytes).expect("letters stay letters")
+    }
+
+    #[test]
+    fn offers_are_overwritten_however_they_are_cut() {
+        for (sent, expected) in [
+            ("Connection: upgrade\r\n", "Connection: upgrad-\r\n"),
+            (
+                "connection:keep-alive , Upgrade,close\r\n",
+                "connection:keep-alive , Upgrad-,close\r\n",
+            ),
+            ("UPGRADE: websocket\r\n", "UPGRADE: ---------\r\n"),
+            ("Upgrade: h2c, a/1\r\n", "Upgrade: ---- ---\r\n"),
+            ("Connection: Upgrade\n", "Connection: Upgrad-\n"),
+        ] {
+            let head =
+                |line: &str| format!("\r\nPOST /webhooks/x HTTP/1.1\r\nHost: a\r\n{line}\r\n");
+            for size in [1, 2, 3, 7, 1000] {
+                assert_eq!(
+                    seen(&head(sent), size),
+                    head(expected),
+                    "{sent:?} by {size}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn everything_else_stays_as_it_is() {
+        for text in [
+            "POST /upgrade HTTP/1.1\r\nConnection: keep-alive\r\n\r\n",
+            "POST / HTTP/1.1\r\nConnection: close, xupgrade, upgrad\r\n\r\n",
+            "POST / HTTP/1.1\r\nUpgrade-Insecure-Requests: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nConnections: upgrade\r\nX-Upgrade: websocket\r\n\r\n",
+            "POST / HTTP/1.1\r\n\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            "POST / HTTP/1.1\n\nUpgrade: websocket\n",
+            "\r\n\r\nPOST / HTTP/1.1\r\n\r\nUpgrade: websocket\n",
+            "CONNECTION: /\u{e9}\r\n: upgrade\r\n\r\n",
+        ] {
+            for size in [1, 5, 1000] {
+                assert_eq!(seen(text, size), text, "by {size}");
+            }
+        }
+    }
+}
