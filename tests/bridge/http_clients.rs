@@ -73,7 +73,7 @@ async fn an_offer_behind_another_request_ends_the_connection_and_says_so() {
     let offer = Post::signed(&setup.source, delivery()).with("Connection", "upgrade");
     bytes.extend(offer.bytes());
     connection.send(&bytes).await.unwrap();
-    assert_eq!(answered(&mut connection).await.header("connection"), None);
+    assert_eq!(answered(&mut connection).await.status, 200);
     let answer = answered(&mut connection).await;
     assert_eq!(
         (answer.status, answer.header("connection")),
@@ -102,7 +102,7 @@ async fn javas_client_loses_nothing() {
         .stdout(Stdio::piped());
     let mut lines = String::new();
     for number in 0..300 {
-        let body = delivery::numbered("sample.uploaded", "java", number);
+        let body = delivery::numbered("sample.uploaded", "java", number).replace('\n', " ");
         let signature = delivery::signature(SECRET, delivery::now(), body.as_bytes());
         writeln!(lines, "{signature}\t{body}").unwrap();
     }

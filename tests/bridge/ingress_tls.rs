@@ -254,7 +254,7 @@ async fn a_slow_handshake_is_cut_off_and_nobody_waits_for_it() {
     let (setup, _) = encrypted(&authority.vouches(HERE, DAYS), "");
     let bridge = setup.start().await;
     let mut slow = Vec::new();
-    for length in [0, 1, 20] {
+    for length in [1, 20] {
         let mut connection = Connection::open(bridge.ingress).await.unwrap();
         connection
             .send(&hello_of_tls_1_1()[..length])
@@ -263,10 +263,10 @@ async fn a_slow_handshake_is_cut_off_and_nobody_waits_for_it() {
         slow.push(connection);
     }
     // They count as connections while they last.
-    bridge.shows("http_connections", &[], 3.0).await;
+    bridge.shows("http_connections", &[], 2.0).await;
     let tls = Tls::trusting(&authority.certificate());
     assert_eq!(status(&setup, &tls, &bridge).await, Some(200));
-    counted(&bridge, "timeout", 3.0).await;
+    counted(&bridge, "timeout", 2.0).await;
     for connection in &mut slow {
         assert!(connection.is_over().await);
     }
@@ -282,7 +282,9 @@ async fn handshakes_count_towards_the_most_connections() {
     let bridge = setup.start().await;
     let mut held = Vec::new();
     for _ in 0..2 {
-        held.push(Connection::open(bridge.ingress).await.unwrap());
+        let mut connection = Connection::open(bridge.ingress).await.unwrap();
+        connection.send(&hello_of_tls_1_1()[..1]).await.unwrap();
+        held.push(connection);
     }
     bridge.shows("http_connections", &[], 2.0).await;
     // The third waits in the system's queue until the handshakes have had their time.

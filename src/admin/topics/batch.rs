@@ -63,10 +63,15 @@ fn attributes(entry: &Entry) -> BTreeMap<String, Cow<'_, str>> {
 /// Whether the body can stand in the array as it is: it was understood, which means strict JSON of
 /// bounded depth, its type says JSON, and the bytes at hand still are.
 fn is_json(entry: &Entry) -> bool {
-    let content_type = entry.headers.get("content-type").map_or("", String::as_str);
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    let says_json = media_type.eq_ignore_ascii_case("application/json")
-        || media_type.to_ascii_lowercase().ends_with("+json");
+    // Without a type the format takes data for JSON.
+    let says_json = entry
+        .headers
+        .get("content-type")
+        .is_none_or(|content_type| {
+            let media_type = content_type.split(';').next().unwrap_or_default().trim();
+            media_type.eq_ignore_ascii_case("application/json")
+                || media_type.to_ascii_lowercase().ends_with("+json")
+        });
     let is_understood = !entry.headers.contains_key("hookferry-reason");
     says_json && is_understood && is_json_text(&entry.body)
 }

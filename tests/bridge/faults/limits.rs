@@ -261,7 +261,11 @@ async fn nearly_all(to: std::net::SocketAddr, bytes: Vec<u8>) -> Option<Connecti
 #[tokio::test(flavor = "multi_thread")]
 async fn row_31_slow_senders_of_large_bodies_stay_within_the_shipped_limit() {
     const SENDERS: usize = 2000;
-    hookferry::descriptors::raise_limit();
+    let files = hookferry::descriptors::raise_limit();
+    assert!(
+        files > SENDERS + 100,
+        "the system allows only {files} open files"
+    );
     let setup = Setup::store();
     let bridge = setup.start().await;
     let post = Post::signed_with(&setup.source, vec![b' '; MIB], "another secret", now());

@@ -104,7 +104,11 @@ async fn events_are_a_cloudevents_batch_for_who_asks() {
     .unwrap();
     let body = delivery("sample.uploaded", "object0", 0);
     let bodies = [&body, &body, "{\"deep\":[", "{}"];
-    for (body, content_type) in bodies.iter().zip([None, Some("text/plain"), None, None]) {
+    for (body, content_type) in
+        bodies
+            .iter()
+            .zip([Some("application/json"), Some("text/plain"), None, None])
+    {
         let message = message_of((*body).to_owned(), content_type);
         store.publish(&message).await.unwrap();
     }
