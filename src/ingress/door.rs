@@ -220,6 +220,10 @@ impl Door {
     ///
     /// # Errors
     /// With the answer, where the head decides: the body need not come.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the form that actix-http's service for `Expect` has"
+    )]
     pub fn expect(&self, request: Request) -> Result<Request, HttpResponse> {
         let rules = self.rules.load_full();
         let visit = Visit::of(request.head(), request.conn_data(), &rules);

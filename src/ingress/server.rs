@@ -141,6 +141,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Whether a sender that asks before it sends the body may go on.
+#[expect(
+    clippy::result_large_err,
+    reason = "the form that actix-http's service for `Expect` has"
+)]
 fn expect(request: Request, door: &Door) -> Result<Request, HttpResponse> {
     let progress = request.conn_data::<Rc<Progress>>().cloned();
     if let Some(progress) = &progress {
