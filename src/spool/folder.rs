@@ -123,7 +123,6 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
         done: parts.commands,
         last_spare: recovered.last_spare,
         kept: recovered.kept,
-        window: settings.limits.window,
         segment_bytes,
     });
     Ok((owner, maintenance))

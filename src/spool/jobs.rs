@@ -58,8 +58,8 @@ pub(super) struct Work {
     pub rebuild: VecDeque<u64>,
     /// Read what still waits in this sparse segment.
     pub copies: Option<u64>,
-    /// Forget old ids.
-    pub expire: bool,
+    /// Forget ids that are older than this.
+    pub expire: Option<Duration>,
     pub stop: bool,
 }
 
@@ -108,6 +108,6 @@ impl Work {
             && self.to_index.is_none()
             && self.rebuild.is_empty()
             && self.copies.is_none()
-            && !self.expire
+            && self.expire.is_none()
     }
 }

@@ -50,8 +50,6 @@ pub(super) struct Maintenance {
     last_spare: u64,
     /// Kept segments: number and bytes, oldest first.
     kept: Vec<(u64, u64)>,
-    /// How long ids are remembered.
-    window: Duration,
     segment_bytes: u64,
 }
 
@@ -64,7 +62,6 @@ pub(super) struct Beginning {
     pub done: Sender<Command>,
     pub last_spare: u64,
     pub kept: Vec<(u64, u64)>,
-    pub window: Duration,
     pub segment_bytes: u64,
 }
 
@@ -77,7 +74,6 @@ impl Maintenance {
             done,
             last_spare,
             kept,
-            window,
             segment_bytes,
         } = beginning;
         Self {
@@ -93,7 +89,6 @@ impl Maintenance {
             cannot_recycle: false,
             last_spare,
             kept,
-            window,
             segment_bytes,
         }
     }
@@ -390,12 +385,12 @@ impl Maintenance {
     }
 
     fn forget_ids(&mut self) -> bool {
-        if !std::mem::take(&mut self.shared.jobs.lock().expire) {
+        let Some(window) = self.shared.jobs.lock().expire.take() else {
             return false;
-        }
+        };
         let verified = self.shared.lock().state.verified;
-        let window = i64::try_from(self.window.as_secs()).unwrap_or(i64::MAX);
-        let Ok(before) = Timestamp::from_second(verified.saturating_sub(window).max(0)) else {
+        let seconds = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
+        let Ok(before) = Timestamp::from_second(verified.saturating_sub(seconds).max(0)) else {
             return true;
         };
         let hour = hour(before.as_second());
@@ -404,7 +399,9 @@ impl Maintenance {
             .index
             .expire(EventId::lower_bound(before), hour, &is_pending)
         {
-            Ok(expired) if expired.more => self.shared.jobs.add(|work| work.expire = true),
+            Ok(expired) if expired.more => {
+                self.shared.jobs.add(|work| work.expire = Some(window));
+            }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "old ids cannot be forgotten now"),
         }

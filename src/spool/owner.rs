@@ -263,7 +263,8 @@ impl Owner {
         }
         if now.saturating_duration_since(self.expired_at) >= EXPIRE_PAUSE {
             self.expired_at = now;
-            self.shared.jobs.add(|work| work.expire = true);
+            let window = self.settings.limits.window;
+            self.shared.jobs.add(|work| work.expire = Some(window));
         }
     }
 

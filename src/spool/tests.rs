@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
@@ -30,6 +30,29 @@ fn open(place: Place) -> Spool {
     let sinks = [SinkName::parse("store").expect("a slug")];
     let opened = Spool::open(Settings { place, limits }, &sinks, metrics);
     opened.expect("it opens").0
+}
+
+/// What a copy of is let in for how long must not be forgotten earlier.
+#[test]
+fn ids_are_forgotten_by_the_window_that_holds_now() {
+    let window = Duration::from_secs(86_400);
+    let limits = Limits {
+        max_events: 1_000,
+        max_bytes: 64 << 20,
+        duplicates: Duplicates::Suppress,
+        window,
+    };
+    let place = Place::Memory;
+    let metrics = Arc::new(Metrics::new().expect("no name twice"));
+    let (commands, _inbox) = mpsc::channel();
+    let opened = folder::open(&Settings { place, limits }, &[], metrics, commands);
+    let (mut owner, _maintenance, _lock) = opened.expect("it opens");
+    let began = Instant::now();
+    for (minutes, window) in [(2, window), (4, window * 30), (6, window / 24)] {
+        owner.take(Command::Limit(Limits { window, ..limits }));
+        owner.step(began + Duration::from_secs(minutes * 60));
+        assert_eq!(owner.shared.jobs.lock().expire, Some(window));
+    }
 }
 
 fn enqueue(spool: &Spool, event: Arc<Event>) -> oneshot::Receiver<Answer> {
