@@ -30,6 +30,7 @@ impl Serve {
         changes.look_every(settings.reload_interval);
         telemetry::start(&settings.log);
         warn_of_guessable_secrets(&settings);
+        warn_of_doubts(&settings);
         let systemd = Systemd::from_environment();
         block_on(async {
             let mut signals = Signals::new()?;
@@ -75,6 +76,7 @@ impl Serve {
         let read = self.config.load_again(bridge.folders());
         let reloaded = read.and_then(|settings| {
             warn_of_guessable_secrets(&settings);
+            warn_of_doubts(&settings);
             let reloaded = bridge.reload(&settings)?;
             changes.look_every(settings.reload_interval);
             Ok(reloaded)
@@ -97,6 +99,13 @@ fn say(reloaded: &Reloaded) {
         tracing::warn!(%keys, "these keys have changed too, but need a restart; until then they stay as they were");
     }
     tracing::info!("the new configuration is in force");
+}
+
+/// What may be meant as it is, and most often is not.
+fn warn_of_doubts(settings: &Settings) {
+    for warning in &settings.warnings {
+        tracing::warn!(key = %warning.path, "{}; {}", warning.found, warning.remedy);
+    }
 }
 
 /// A short secret works, as for a trial, and must not go unnoticed into earnest.

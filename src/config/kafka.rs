@@ -359,7 +359,7 @@ impl SaslFile {
 
 fn password(reference: &SecretReference, key: &str, problems: &mut Problems) -> Option<Password> {
     let remedy = "name its `file` or its `env` variable, and put the secret there";
-    problems.take(key, reference.read(), remedy).map(Password)
+    reference.take_text(key, remedy, problems).map(Password)
 }
 
 impl TlsFile {

@@ -157,7 +157,10 @@ fn read(
     }
     let settings = reading::settings(table, writable, &mut problems);
     match settings {
-        Some(settings) if problems.is_empty() => Ok(settings),
+        Some(settings) if problems.is_empty() => Ok(Settings {
+            warnings: problems.into_warnings(),
+            ..settings
+        }),
         _ => Err(problems),
     }
 }

@@ -19,9 +19,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that is wrong so far.
+/// All that is wrong so far, and what may be a mistake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    wrong: Vec<Problem>,
+    doubtful: Vec<Problem>,
+}
 
 impl Problems {
     /// Notes a problem.
@@ -31,11 +34,31 @@ impl Problems {
         found: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.0.push(Problem {
+        self.wrong.push(Problem {
             path: path.into(),
             found: found.into(),
             remedy: remedy.into(),
         });
+    }
+
+    /// Notes what may be meant as it is: a person is told, and the configuration is good all the same.
+    pub fn warn(
+        &mut self,
+        path: impl Into<String>,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.doubtful.push(Problem {
+            path: path.into(),
+            found: found.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// What may be a mistake, where nothing is wrong.
+    #[must_use]
+    pub fn into_warnings(self) -> Vec<Problem> {
+        self.doubtful
     }
 
     /// The value of a required key; where it is missing, that is noted.
@@ -61,18 +84,18 @@ impl Problems {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.wrong.is_empty()
     }
 
     /// The problems, in the order they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+        self.wrong.iter()
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
+        for (index, problem) in self.wrong.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }

@@ -143,8 +143,7 @@ impl Section<'_> {
             .require(&self.key("url"), file.url.as_deref(), form);
         let password = file.password.as_ref().map(|reference| {
             let remedy = "name a readable `file` or a variable under `env` that holds the password";
-            self.problems
-                .take(&self.key("password"), reference.read(), remedy)
+            reference.take_text(&self.key("password"), remedy, self.problems)
         });
         let parsed: Result<Address, AddressError> = url?.parse();
         let remedy = match parsed {

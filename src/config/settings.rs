@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::file::LogFormat;
 use super::ingress_tls::IngressTls;
+use super::problem::Problem;
 use super::written::Written;
 use crate::ingress::{Networks, Origin};
 use crate::name::{EventType, SinkName, SourceName};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
     /// What all of this was read from.
     pub written: Written,
+    /// What in it may be a mistake.
+    pub warnings: Vec<Problem>,
 }
 
 impl Settings {

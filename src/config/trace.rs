@@ -85,7 +85,7 @@ fn headers(
             named,
             "give the header a name of letters, digits and -",
         );
-        let text = problems.take(&at, reference.read(), "put the header's value there");
+        let text = reference.take_text(&at, "put the header's value there", problems);
         let value = text?;
         // What is wrong with the value is not repeated, because it is secret.
         let fits =

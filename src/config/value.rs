@@ -1,6 +1,7 @@
 //! The values a configuration file writes as text: spans of time, sizes, and references to secrets.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::problem::Problems;
+use crate::source::{Encoding, Secret, SecretError, doubt, secret_text};
 
 /// A span of time such as `"250ms"`, `"10s"`, `"24h"` or `"30d"`, of at least so many milliseconds.
 /// Where a key names no least it is more than nothing: a guard that lasts no time is none.
@@ -104,6 +108,8 @@ pub struct SecretReference {
     pub file: Option<PathBuf>,
     /// An environment variable that holds the secret.
     pub env: Option<String>,
+    /// What the text there is to be decoded from: "base64" or "hex" (default: the text itself is the secret).
+    pub encoding: Option<Encoding>,
 }
 
 impl<'de> Deserialize<'de> for SecretReference {
@@ -134,9 +140,14 @@ impl<'de> Visitor<'de> for Reference {
         struct Places {
             file: Option<PathBuf>,
             env: Option<String>,
+            encoding: Option<Encoding>,
         }
-        let Places { file, env } = Places::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(SecretReference { file, env })
+        let places = Places::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(SecretReference {
+            file: places.file,
+            env: places.env,
+            encoding: places.encoding,
+        })
     }
 }
 
@@ -157,31 +168,94 @@ pub enum SecretReferenceError {
     /// The variable is not set.
     #[error("the environment variable {0} is not set")]
     Unset(String),
-    /// There is nothing in it.
-    #[error("the secret is empty")]
-    Empty,
+    /// There is none in it.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 impl SecretReference {
-    /// Reads the secret's text.
+    /// Reads the secret, where it must be a text.
     ///
     /// # Errors
-    /// When it cannot be read or is empty.
+    /// When it cannot be read, or is no text without damage.
     pub fn read(&self) -> Result<String, SecretReferenceError> {
-        let text = match (&self.file, &self.env) {
-            (Some(file), None) => {
-                std::fs::read_to_string(file).map_err(|error| SecretReferenceError::File {
-                    path: file.display().to_string(),
-                    error,
-                })?
+        self.text_of(&self.bytes()?)
+    }
+
+    /// The same for a configuration: what is wrong with it, or doubtful, is noted.
+    pub(super) fn take_text(
+        &self,
+        path: &str,
+        remedy: &str,
+        problems: &mut Problems,
+    ) -> Option<String> {
+        let read = |bytes: &[u8]| self.text_of(bytes);
+        self.take(read, (path, remedy), problems)
+    }
+
+    /// The webhook's key, which may be any bytes; what is wrong with it, or doubtful, is noted.
+    pub(super) fn take_key(
+        &self,
+        path: &str,
+        remedy: &str,
+        problems: &mut Problems,
+    ) -> Option<Secret> {
+        let read = |bytes: &[u8]| Ok(Secret::read(bytes, self.encoding)?);
+        self.take(read, (path, remedy), problems)
+    }
+
+    fn take<T>(
+        &self,
+        read: impl FnOnce(&[u8]) -> Result<T, SecretReferenceError>,
+        (path, remedy): (&str, &str),
+        problems: &mut Problems,
+    ) -> Option<T> {
+        let bytes = problems.take(path, self.bytes(), remedy)?;
+        match read(&bytes) {
+            Ok(secret) => {
+                self.note_doubt(&bytes, path, problems);
+                Some(secret)
             }
-            (None, Some(variable)) => std::env::var(variable)
-                .map_err(|_| SecretReferenceError::Unset(variable.clone()))?,
-            _ => return Err(SecretReferenceError::Ambiguous),
+            Err(error) => {
+                let own = match error {
+                    SecretReferenceError::Secret(error) => error.remedy(),
+                    _ => None,
+                };
+                problems.add(path, error.to_string(), own.unwrap_or(remedy));
+                None
+            }
+        }
+    }
+
+    /// What lies there.
+    fn bytes(&self) -> Result<Vec<u8>, SecretReferenceError> {
+        match (&self.file, &self.env) {
+            (Some(file), None) => std::fs::read(file).map_err(|error| SecretReferenceError::File {
+                path: file.display().to_string(),
+                error,
+            }),
+            (None, Some(variable)) => std::env::var_os(variable)
+                .map(OsString::into_encoded_bytes)
+                .ok_or_else(|| SecretReferenceError::Unset(variable.clone())),
+            _ => Err(SecretReferenceError::Ambiguous),
+        }
+    }
+
+    fn text_of(&self, bytes: &[u8]) -> Result<String, SecretReferenceError> {
+        let Some(encoding) = self.encoding else {
+            return Ok(secret_text(bytes)?.to_owned());
         };
-        match text.trim() {
-            "" => Err(SecretReferenceError::Empty),
-            text => Ok(text.to_owned()),
+        let text = String::from_utf8(encoding.decode(bytes)?);
+        Ok(text.map_err(|_| SecretError::NotText)?)
+    }
+
+    /// Of an encoded secret, the text is not a part.
+    fn note_doubt(&self, bytes: &[u8], path: &str, problems: &mut Problems) {
+        let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
+        if self.encoding.is_none()
+            && let Some(doubt) = doubt(text)
+        {
+            problems.warn(path, doubt.to_string(), "correct it, unless it is meant");
         }
     }
 }
@@ -239,5 +313,107 @@ mod tests {
         ] {
             assert_eq!(in_units(bytes), text);
         }
+    }
+
+    /// The secret of a file with these bytes, and everything that was said of it.
+    fn taken(bytes: &[u8], encoding: Option<Encoding>) -> (Option<String>, String) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("secret");
+        std::fs::write(&file, bytes).expect("written");
+        let reference = SecretReference {
+            file: Some(file),
+            encoding,
+            ..SecretReference::default()
+        };
+        let mut problems = Problems::default();
+        let text = reference.take_text("a.b", "the remedy", &mut problems);
+        let key = reference.take_key("a.b", "the remedy", &mut Problems::default());
+        assert_eq!(text.is_some(), key.is_some(), "all of these are text");
+        assert_eq!(text.is_some(), problems.is_empty());
+        let wrong = problems.to_string();
+        let doubtful = problems.into_warnings();
+        let doubtful: Vec<String> = doubtful.iter().map(ToString::to_string).collect();
+        (text, wrong + &doubtful.join("\n"))
+    }
+
+    #[test]
+    fn a_damaged_secret_is_refused_with_its_key_and_what_to_do() {
+        for (bytes, part) in [
+            (&b"\xef\xbb\xbfwhsec_a\r\n"[..], "byte-order mark"),
+            (b"\xff\xfew\0\r\0\n\0", "UTF-16"),
+            (b"whsec_a\0", "NUL"),
+            (b"whsec_a\nwhsec_b\n", "several lines"),
+            (b"${SECRET}\n", "placeholder"),
+            (b"\x80\x81", "encoding = \"base64\""),
+            (b" \n", "the remedy"),
+        ] {
+            let (text, said) = taken(bytes, None);
+            assert_eq!(text, None, "{bytes:?}");
+            assert!(said.starts_with("a.b: ") && said.contains("; "), "{said}");
+            assert!(said.contains(part), "{part} is not in {said}");
+            assert!(
+                !said.contains("whsec") && !said.contains("SECRET"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_doubtful_secret_is_taken_and_told_of() {
+        let (text, said) = taken(b"\"whsec_a\"\n", None);
+        assert_eq!(text.as_deref(), Some("\"whsec_a\""));
+        assert!(
+            said.starts_with("a.b: ") && said.contains("quotes"),
+            "{said}"
+        );
+        assert!(!said.contains("whsec"), "{said}");
+        assert_eq!(
+            taken(b"whsec_a\n", None),
+            (Some("whsec_a".into()), String::new())
+        );
+    }
+
+    #[test]
+    fn an_encoded_secret_is_decoded_or_refused_without_being_shown() {
+        let decoded = |bytes, encoding| taken(bytes, Some(encoding));
+        let plain = (Some("whsec_a".to_owned()), String::new());
+        assert_eq!(decoded(b"d2hzZWNfYQ==\n", Encoding::Base64), plain);
+        assert_eq!(decoded(b"77687365\n635f61\n", Encoding::Hex), plain);
+        for (encoding, name) in [(Encoding::Base64, "base64"), (Encoding::Hex, "hex")] {
+            let (text, said) = decoded(b"\"whsec_a\"\n", encoding);
+            assert_eq!(text, None);
+            assert!(said.contains(name) && said.contains("`encoding`"), "{said}");
+            assert!(!said.contains("whsec"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_any_bytes_is_no_password() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("key");
+        std::fs::write(&file, "80ff00\n").expect("written");
+        let reference = SecretReference {
+            file: Some(file),
+            encoding: Some(Encoding::Hex),
+            ..SecretReference::default()
+        };
+        let mut problems = Problems::default();
+        assert!(reference.take_key("a", "", &mut problems).is_some());
+        assert!(problems.is_empty());
+        assert!(reference.take_text("a", "", &mut problems).is_none());
+        assert!(problems.to_string().contains("UTF-8"), "{problems}");
+    }
+
+    #[test]
+    fn another_encoding_is_refused_with_those_there_are() {
+        let read = |text: &str| {
+            let table: toml::Table = text.parse().expect("TOML");
+            table["s"].clone().try_into::<SecretReference>()
+        };
+        let known = read("s = { env = \"A\", encoding = \"hex\" }").expect("known");
+        assert_eq!(known.encoding, Some(Encoding::Hex));
+        let error = read("s = { env = \"A\", encoding = \"base32\" }").expect_err("unknown");
+        let said = error.to_string();
+        assert!(said.contains("base64") && said.contains("hex"), "{said}");
     }
 }

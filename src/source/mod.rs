@@ -4,14 +4,18 @@
 //! The door has two steps, because the cheap one comes before the body is read:
 //! [`Source::read_signature`] takes the header, [`Claim::verify`] takes the bytes.
 
+mod encoding;
 mod provider;
 mod rejection;
 mod secret;
+mod secret_text;
 mod signature;
 mod verified;
 
+pub use encoding::Encoding;
 pub use provider::{Format, ONE_CODEX, PROVIDERS, Provider};
 pub use rejection::Rejection;
-pub use secret::{Secret, SecretError};
+pub use secret::Secret;
+pub use secret_text::{SecretDoubt, SecretError, doubt, secret_text, without_name, without_quotes};
 pub use signature::{MAX_SIGNATURES, Scheme, SignatureHeader};
-pub use verified::{Claim, Inbound, MAX_SECRETS, Source, Verified};
+pub use verified::{Claim, Inbound, MAX_SECRETS, Memory, Source, Verified};

@@ -7,17 +7,12 @@ use hmac::digest::CtOutput;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::encoding::Encoding;
+use super::secret_text::{SecretError, secret_text};
+
 /// A shorter key can be found by trying: HMAC takes it all the same (RFC 2104, section 3, asks for
 /// twice as much).
 const GUESSABLE_BELOW_BYTES: usize = 16;
-
-/// Why a text is no secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SecretError {
-    /// Nothing but white space: everybody could sign with it.
-    #[error("the secret is empty")]
-    Empty,
-}
 
 /// A webhook secret: HMAC-SHA256 (RFC 2104, FIPS 198-1) with the key already absorbed.
 #[derive(Clone)]
@@ -30,17 +25,24 @@ impl Secret {
     /// Takes the secret's text; white space around it (a file's last newline) does not count.
     ///
     /// # Errors
-    /// When nothing is left.
+    /// When nothing is left, or it is damaged.
     pub fn new(text: &str) -> Result<Self, SecretError> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(SecretError::Empty);
-        }
-        Ok(Self::from_key(text.as_bytes()))
+        Self::read(text.as_bytes(), None)
+    }
+
+    /// Takes the secret as it lies in a file: its text is the key, or stands for the key's bytes.
+    ///
+    /// # Errors
+    /// When there is none, it is damaged, or it is not of this encoding.
+    pub fn read(bytes: &[u8], encoding: Option<Encoding>) -> Result<Self, SecretError> {
+        Ok(match encoding {
+            None => Self::from_key(secret_text(bytes)?.as_bytes()),
+            Some(encoding) => Self::from_key(&encoding.decode(bytes)?),
+        })
     }
 
     /// Takes the key as it is, white space and all: for a person who looks for a sender's mistake.
-    /// What verifies deliveries is made by [`Secret::new`].
+    /// What verifies deliveries is made by [`Secret::read`].
     pub(crate) fn from_key(key: &[u8]) -> Self {
         let keyed = Hmac::new_from_slice(key)
             .expect("HMAC takes a key of any length (RFC 2104, section 2)");
@@ -140,6 +142,20 @@ mod tests {
             tag[bit / 8] ^= 1 << (bit % 8);
             assert!(!secret.matches(&[b"1.{}"], &[tag]), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_key_of_any_bytes_is_taken_by_its_encoding() {
+        let key = [0, 0x0a, 0x80, 0xff, 0x20].repeat(5);
+        let expected = Secret::from_key(&key).sign(&[b"1.{}"]);
+        let written = hex::encode(&key);
+        let read = Secret::read(written.as_bytes(), Some(Encoding::Hex)).expect("hex");
+        assert_eq!(read.sign(&[b"1.{}"]), expected);
+        // Without the word, the digits are the key.
+        let text = Secret::new(&written).expect("a text");
+        assert_ne!(text.sign(&[b"1.{}"]), expected);
+        let raw = Secret::read(&key, None);
+        assert_eq!(raw.err(), Some(SecretError::NotText));
     }
 
     #[test]
