@@ -110,6 +110,8 @@ metrics! {
     events_duplicate_total: IntCounterVec, "source", "body";
     /// Authentic deliveries that could not be understood, by reason; they count as accepted too.
     events_quarantined_total: IntCounterVec, "reason";
+    /// Deliveries let in although their signature is older than the tolerance, because their events are remembered for longer.
+    deliveries_late_total: IntCounterVec, "source";
     /// Deliveries turned away for good: what the sender must change.
     deliveries_rejected_total: IntCounterVec, "source", "reason";
     /// Deliveries answered 503: what the sender may repeat.

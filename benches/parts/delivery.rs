@@ -67,6 +67,8 @@ pub fn source(secrets: usize) -> Source {
         uri: ONE_CODEX.uri.into(),
         secrets: (0..secrets).map(secret).collect(),
         tolerance: Duration::from_secs(300),
+        memory: None,
+        forward_signature: true,
     }
 }
 

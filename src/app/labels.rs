@@ -102,6 +102,7 @@ fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName])
             .deliveries_rejected_total
             .with_label_values(&[source, reason]);
     }
+    metrics.deliveries_late_total.with_label_values(&[source]);
     for body in ["same", "different"] {
         metrics
             .events_duplicate_total

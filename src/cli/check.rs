@@ -10,8 +10,8 @@ use super::output::Output;
 use super::{ConfigFile, Failure, block_on, topics};
 use crate::app;
 use crate::config::{
-    IngressSettings, IngressTls, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
-    Validity,
+    IngressSettings, IngressTls, Problem, RouteSettings, Settings, SinkKind, SinkSettings,
+    SourceSettings, Validity,
 };
 use crate::sink::store::StoreError;
 use crate::sink::{CertificateFile, Finding, Needs, Severity, Tls};
@@ -51,6 +51,10 @@ impl Check {
         };
         for line in summary(&settings) {
             report.output.line(line)?;
+        }
+        if !settings.warnings.is_empty() {
+            let doubts: Vec<Finding> = settings.warnings.iter().map(doubt).collect();
+            report.section("what may be a mistake", &doubts)?;
         }
         if let Some(tls) = &settings.ingress.tls {
             report.section("certificates of the public listener", &certificates(tls))?;
@@ -98,6 +102,14 @@ impl Report {
             }
         }
         Ok(())
+    }
+}
+
+fn doubt(warning: &Problem) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        found: format!("{}: {}", warning.path, warning.found),
+        remedy: warning.remedy.clone(),
     }
 }
 
@@ -262,8 +274,15 @@ fn source(settings: &SourceSettings) -> String {
         Some(limit) => format!(", {limit} deliveries a second"),
         None => String::new(),
     };
+    let late = match &source.memory {
+        Some(memory) if memory.window > source.tolerance => {
+            let window = humantime::format_duration(memory.window);
+            format!(", late ones up to {window}")
+        }
+        _ => String::new(),
+    };
     format!(
-        "  source       {}: POST /webhooks/{} from {}, {secrets}, tolerance {}{limit}",
+        "  source       {}: POST /webhooks/{} from {}, {secrets}, tolerance {}{late}{limit}",
         source.name,
         source.name,
         source.provider.name,

@@ -26,7 +26,8 @@ pub(super) fn event_lines(event: &Event, output: &mut Output) -> Result<(), Fail
     }
     output.line(format_args!("received at  {}", event.received_at()))?;
     output.line(format_args!("origin       {}", event.origin().as_str()))?;
-    output.line(format_args!("signature    {}", event.signature()))?;
+    let signature = event.signature().unwrap_or("(not forwarded)");
+    output.line(format_args!("signature    {signature}"))?;
     if let Some(content_type) = event.content_type() {
         output.line(format_args!("content type {content_type}"))?;
     }

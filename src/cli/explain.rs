@@ -22,7 +22,9 @@ use crate::event::{Content, Event};
 use crate::name::{EventType, SourceName};
 use crate::route::{Router, Template, Templates};
 use crate::sink::Severity;
-use crate::source::{Inbound, ONE_CODEX, Rejection, Secret, SignatureHeader, Source};
+use crate::source::{
+    Inbound, Memory, ONE_CODEX, Rejection, Secret, SecretError, SignatureHeader, Source, Verified,
+};
 use crate::trace::TraceContext;
 
 /// Say why a delivery does or does not verify.
@@ -50,6 +52,10 @@ pub(super) struct Explain {
     /// How far the timestamp may be from then, on both sides.
     #[arg(long, value_name = "SPAN", default_value = "300s", value_parser = humantime::parse_duration)]
     tolerance: Duration,
+    /// For how long events are remembered: as late a delivery is let in. 0s where the spool is in
+    /// memory, or duplicates are forwarded.
+    #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = humantime::parse_duration)]
+    duplicate_window: Duration,
     /// The source's name in the configuration; the event's id depends on it.
     #[arg(long, value_name = "NAME", default_value = "onecodex", value_parser = source_name)]
     source: SourceName,
@@ -64,7 +70,7 @@ struct Explanation {
 impl Explain {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let text = self.secret.read()?;
-        let secret = text.secret()?;
+        let taken = text.secret();
         let body = Bytes::from(input::read(&self.body)?);
         let now = self.now.unwrap_or_else(Timestamp::now);
         let value = header::value(&self.header, ONE_CODEX.scheme.header);
@@ -74,16 +80,21 @@ impl Explain {
         };
         let parsed = SignatureHeader::read([value.as_bytes()].into_iter());
         explanation.header(value, &parsed)?;
+        explanation.secret(&text, taken.as_ref().err())?;
+        // Of one that the bridge does not take, what stands there, for a person to compare with.
+        let own = || Secret::from_key(text.expose().trim_ascii());
+        let source = self.source(taken.clone().unwrap_or_else(|_| own()));
+        let judged = judge(&source, value, body.clone(), now);
         if let Ok(header) = &parsed {
-            explanation.timestamp(header, now, self.tolerance)?;
-            explanation.signature(value, header, &secret, &body)?;
-            if !header_matches(header, &secret, &body) {
+            let secret = &source.secrets[0];
+            explanation.timestamp(header, now, &source, &judged)?;
+            explanation.signature(value, header, secret, &body)?;
+            if !header_matches(header, secret, &body) {
                 explanation.other_forms(value, &text, &body)?;
             }
         }
-        let source = self.source(secret);
         explanation.event(&source, &body)?;
-        explanation.verdict(judge(&source, value, body, now))
+        explanation.verdict(taken.err(), judged.map(drop))
     }
 
     fn source(&self, secret: Secret) -> Source {
@@ -93,14 +104,19 @@ impl Explain {
             uri: ONE_CODEX.uri.into(),
             secrets: vec![secret],
             tolerance: self.tolerance,
+            memory: Some(Memory {
+                window: self.duplicate_window,
+                own_time: Event::own_time,
+            }),
+            forward_signature: true,
         }
     }
 }
 
 /// What the bridge would say.
-fn judge(source: &Source, value: &str, body: Bytes, now: Timestamp) -> Result<(), Rejection> {
+fn judge(source: &Source, value: &str, body: Bytes, now: Timestamp) -> Result<Verified, Rejection> {
     let claim = source.read_signature([value.as_bytes()].into_iter())?;
-    claim.verify(inbound(body), now).map(drop)
+    claim.verify(inbound(body), now)
 }
 
 fn inbound(body: Bytes) -> Inbound {
@@ -176,12 +192,30 @@ impl Explanation {
         }
     }
 
+    /// What stands where the secret should; nothing where it is as it should be.
+    fn secret(&mut self, text: &SecretText, error: Option<&SecretError>) -> Result<(), Failure> {
+        if let Some(error) = error {
+            let text = format!("no bridge starts with it: {error}");
+            self.step(false, "secret", &text)?;
+            return match error.remedy() {
+                Some(remedy) => self.output.line(format_args!("             {remedy}")),
+                None => Ok(()),
+            };
+        }
+        match text.doubt() {
+            Some(doubt) => self.graded(Severity::Warning, "secret", &doubt.to_string()),
+            None => Ok(()),
+        }
+    }
+
     fn timestamp(
         &mut self,
         header: &SignatureHeader,
         now: Timestamp,
-        tolerance: Duration,
+        source: &Source,
+        judged: &Result<Verified, Rejection>,
     ) -> Result<(), Failure> {
+        let tolerance = source.tolerance;
         let age = now.as_second().saturating_sub(header.seconds());
         let span = humantime::format_duration(Duration::from_secs(age.unsigned_abs()));
         let side = if age < 0 { "after" } else { "before" };
@@ -189,12 +223,21 @@ impl Explanation {
             Ok(time) => time.to_string(),
             Err(_) => format!("second {}", header.seconds()),
         };
-        let within = age.unsigned_abs() <= tolerance.as_secs();
         let text = format!(
             "signed at {signed}, {span} {side} {now}; the tolerance is {} on both sides",
             humantime::format_duration(tolerance)
         );
-        self.step(within, "timestamp", &text)
+        if age.unsigned_abs() <= tolerance.as_secs() {
+            return self.step(true, "timestamp", &text);
+        }
+        if !judged.as_ref().is_ok_and(Verified::is_late) {
+            return self.step(false, "timestamp", &text);
+        }
+        self.graded(Severity::Warning, "timestamp", &text)?;
+        self.output.line(
+            "             it is late, and let in as long as its event is remembered: \
+             by duplicate_window, with a spool on the disk",
+        )
     }
 
     fn signature(
@@ -230,7 +273,7 @@ impl Explanation {
         secret: &SecretText,
         body: &[u8],
     ) -> Result<(), Failure> {
-        let found = forms::matching(value, secret.expose(), body);
+        let found = forms::matching(value, secret.expose(), secret.encoding(), body);
         if found.is_empty() {
             return self.output.line(
                 "             no other usual form of the body or the secret matches either: \
@@ -281,17 +324,19 @@ impl Explanation {
         ))
     }
 
-    fn verdict(&mut self, verdict: Result<(), Rejection>) -> Result<(), Failure> {
-        match verdict {
-            Ok(()) => self.output.line("\nit verifies"),
-            Err(rejection) => {
-                self.output.line(format_args!(
-                    "\nit does not verify: {rejection} ({})",
-                    rejection.reason()
-                ))?;
-                Err(Failure::Negative)
-            }
-        }
+    fn verdict(
+        &mut self,
+        secret: Option<SecretError>,
+        judged: Result<(), Rejection>,
+    ) -> Result<(), Failure> {
+        let why = match (secret, judged) {
+            (None, Ok(())) => return self.output.line("\nit verifies"),
+            (Some(error), _) => error.to_string(),
+            (None, Err(rejection)) => format!("{rejection} ({})", rejection.reason()),
+        };
+        self.output
+            .line(format_args!("\nit does not verify: {why}"))?;
+        Err(Failure::Negative)
     }
 }
 

@@ -6,22 +6,33 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
-use crate::source::Secret;
+use crate::source::{Encoding, Secret, SecretDoubt, SecretError, doubt};
 
 /// Where the secret is.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub(super) struct SecretPlace {
     /// A file that holds the webhook's secret; white space around it does not count.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "secret_env",
+        conflicts_with = "secret_env"
+    )]
     secret_file: Option<PathBuf>,
     /// An environment variable that holds it.
     #[arg(long, value_name = "VARIABLE")]
     secret_env: Option<String>,
+    /// What the secret's text is to be decoded from, base64 or hex; the text itself is the secret
+    /// unless given.
+    #[arg(long, value_name = "ENCODING", value_parser = encoding)]
+    secret_encoding: Option<Encoding>,
 }
 
 /// The secret's text as it stands there, white space and all.
-pub(super) struct SecretText(Vec<u8>);
+pub(super) struct SecretText {
+    bytes: Vec<u8>,
+    encoding: Option<Encoding>,
+}
 
 impl SecretPlace {
     /// Reads the secret.
@@ -41,25 +52,49 @@ impl SecretPlace {
                 return Err(Failure::Usage("name --secret-file or --secret-env".into()));
             }
         };
-        Ok(SecretText(text))
+        Ok(SecretText {
+            bytes: text,
+            encoding: self.secret_encoding,
+        })
     }
 
     /// The secret, ready to sign.
     pub(super) fn secret(&self) -> Result<Secret, Failure> {
-        self.read()?.secret()
+        let secret = self.read()?.secret();
+        secret.map_err(|error| {
+            let remedy = error.remedy().unwrap_or("put the webhook's secret there");
+            Failure::Usage(format!("{error}; {remedy}"))
+        })
     }
+}
+
+fn encoding(text: &str) -> Result<Encoding, String> {
+    let known = Encoding::ALL.iter().find(|(name, _)| *name == text);
+    known.map_or_else(
+        || Err("there are base64 and hex".to_owned()),
+        |(_, encoding)| Ok(*encoding),
+    )
 }
 
 impl SecretText {
     /// The secret as the bridge takes it.
-    pub(super) fn secret(&self) -> Result<Secret, Failure> {
-        let text = std::str::from_utf8(&self.0)
-            .map_err(|_| Failure::Usage("the secret is not UTF-8 text".into()))?;
-        Secret::new(text).map_err(|error| Failure::Usage(error.to_string()))
+    pub(super) fn secret(&self) -> Result<Secret, SecretError> {
+        Secret::read(&self.bytes, self.encoding)
+    }
+
+    /// What a person should be told of a secret that the bridge takes.
+    pub(super) fn doubt(&self) -> Option<SecretDoubt> {
+        let text = std::str::from_utf8(&self.bytes).unwrap_or_default();
+        doubt(text.trim()).filter(|_| self.encoding.is_none())
+    }
+
+    /// How its bytes are to be read.
+    pub(super) fn encoding(&self) -> Option<Encoding> {
+        self.encoding
     }
 
     /// The bytes as they stand there. A visible call: they must not be printed.
     pub(super) fn expose(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }

@@ -177,8 +177,10 @@ pub struct SourceFile {
     pub provider: Option<String>,
     /// The secrets its deliveries may be signed with, 1 to 4; several during a rotation.
     pub secrets: Option<Vec<SecretReference>>,
-    /// How far a signature's timestamp may be from now, on both sides; at least "1s" (default "300s").
+    /// How far a signature's timestamp may be from now, on both sides; at least "1s" (default "300s"). Where the spool is a folder and duplicates are suppressed, a delivery may be later than that, for as long as its event would be remembered: `duplicate_window`.
     pub tolerance: Option<Span<1000>>,
+    /// Whether messages carry the signature header as received (default true). Whoever reads them can send the delivery again with it.
+    pub forward_signature: Option<bool>,
     /// The event types with topics of their own (default: those the provider documents); all others go to the catch-all.
     pub event_types: Option<Vec<String>>,
     /// The CloudEvents `source` of its events (default: the provider's address).

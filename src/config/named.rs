@@ -18,7 +18,7 @@ pub(super) fn named<T>(
     sections: &mut Table,
     kind: &str,
     problems: &mut Problems,
-    read: fn(&str, Table, &mut Problems) -> Option<T>,
+    read: impl Fn(&str, Table, &mut Problems) -> Option<T>,
 ) -> Named<T> {
     let mut named = Named {
         names: HashSet::new(),

@@ -45,7 +45,10 @@ pub(super) fn settings(
     let trace = sections
         .contains_key("trace")
         .then(|| trace::trace(take_table(&mut sections, "trace", problems), problems));
-    let sources = named(&mut sections, "source", problems, sources::source);
+    let memory = spool::memory(&place, &top);
+    let source =
+        |name: &str, table, problems: &mut Problems| sources::source(name, table, memory, problems);
+    let sources = named(&mut sections, "source", problems, source);
     let sinks = named(&mut sections, "sink", problems, sinks::sink);
     let routes = routes::routes(sections.remove("route"), problems);
     listeners::check(ingress.listen, admin, problems);
@@ -67,6 +70,7 @@ pub(super) fn settings(
         sinks: sinks.read,
         routes,
         written,
+        warnings: Vec::new(),
     })
 }
 

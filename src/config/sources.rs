@@ -9,16 +9,23 @@ use super::file::SourceFile;
 use super::problem::Problems;
 use super::section::{self, join};
 use super::settings::SourceSettings;
+use crate::event::Event;
 use crate::name::{EventType, SourceName};
-use crate::source::{MAX_SECRETS, PROVIDERS, Provider, Secret, Source};
+use crate::source::{MAX_SECRETS, Memory, PROVIDERS, Provider, Secret, Source};
 
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 /// The labels and topics of events whose type is not listed, and of those that were not understood.
 /// A listed type of that name would be counted and delivered among them.
 const TAKEN_TYPES: [&str; 2] = ["other", "quarantine"];
 
-/// Reads one source; none where something is wrong with it.
-pub(super) fn source(name: &str, table: Table, problems: &mut Problems) -> Option<SourceSettings> {
+/// Reads one source; none where something is wrong with it. Ids are remembered for so long, if they
+/// are.
+pub(super) fn source(
+    name: &str,
+    table: Table,
+    remembered: Option<Duration>,
+    problems: &mut Problems,
+) -> Option<SourceSettings> {
     let path = join("source", name);
     let before = problems.iter().count();
     let file: SourceFile = section::read(&path, table, problems);
@@ -46,6 +53,11 @@ pub(super) fn source(name: &str, table: Table, problems: &mut Problems) -> Optio
             uri: file.uri.as_deref().unwrap_or(provider.uri).into(),
             secrets,
             tolerance: file.tolerance.map_or(DEFAULT_TOLERANCE, |span| span.0),
+            memory: remembered.map(|window| Memory {
+                window,
+                own_time: Event::own_time,
+            }),
+            forward_signature: file.forward_signature.unwrap_or(true),
         },
         event_types,
         rate_limit,
@@ -96,12 +108,8 @@ fn secrets(path: &str, file: &SourceFile, problems: &mut Problems) -> Vec<Secret
     }
     let read = |(index, reference): (usize, &super::value::SecretReference)| {
         let at = format!("{path}[{index}]");
-        let text = problems.take(
-            &at,
-            reference.read(),
-            "put the webhook's secret there, readable for this user",
-        )?;
-        problems.take(&at, Secret::new(&text), "put the webhook's secret there")
+        let remedy = "put the webhook's secret there, alone and readable for this user";
+        reference.take_key(&at, remedy, problems)
     };
     references.iter().enumerate().filter_map(read).collect()
 }

@@ -1,6 +1,7 @@
 //! The `spool` table: where the events wait, and how many of them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use toml::{Table, Value};
 
@@ -97,19 +98,33 @@ fn check_memory(file: &SpoolFile, milestone: Milestone, problems: &mut Problems)
     }
 }
 
-/// Its place and bounds, and what it is told about duplicates.
-pub(super) fn settings(place: SpoolPlace, top: &TopFile) -> spool::Settings {
-    let duplicates = match top.duplicates {
+/// For how long a copy of an event is known as one and not published again: not at all where copies
+/// are forwarded, and not beyond a restart where the spool is in memory.
+pub(super) fn memory(place: &SpoolPlace, top: &TopFile) -> Option<Duration> {
+    let is_durable = place.place != Place::Memory;
+    (is_durable && duplicates(top) == Duplicates::Suppress).then(|| window(top))
+}
+
+fn duplicates(top: &TopFile) -> Duplicates {
+    match top.duplicates {
         Some(DuplicatesFile::Forward) => Duplicates::Forward,
         _ => Duplicates::Suppress,
-    };
+    }
+}
+
+fn window(top: &TopFile) -> Duration {
+    span(top.duplicate_window, 24 * 60 * 60)
+}
+
+/// Its place and bounds, and what it is told about duplicates.
+pub(super) fn settings(place: SpoolPlace, top: &TopFile) -> spool::Settings {
     spool::Settings {
         place: place.place,
         limits: Limits {
             max_events: place.max_events,
             max_bytes: place.max_bytes,
-            duplicates,
-            window: span(top.duplicate_window, 24 * 60 * 60),
+            duplicates: duplicates(top),
+            window: window(top),
         },
     }
 }
@@ -148,6 +163,29 @@ mod tests {
             let (found, problems) = read(text, Milestone::Delivered);
             assert_eq!(problems, "", "{text}");
             assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_outlives_a_restart_and_suppresses_copies_remembers() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        for (text, spool, expected) in [
+            ("", "", Some(day)),
+            ("duplicate_window = \"30d\"", "", Some(day * 30)),
+            (
+                "duplicates = \"suppress\"",
+                "[spool]\npath = \"/a\"",
+                Some(day),
+            ),
+            ("duplicates = \"forward\"", "", None),
+            ("", "spool = \"memory\"", None),
+        ] {
+            let top: TopFile = toml::from_str(text).expect("keys");
+            let mut file: Table = spool.parse().expect("TOML");
+            spell_out(&mut file);
+            let mut problems = Problems::default();
+            let place = place(file.remove("spool"), Milestone::Delivered, &mut problems);
+            assert_eq!(memory(&place, &top), expected, "{text} {spool}");
         }
     }
 

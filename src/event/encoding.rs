@@ -68,7 +68,8 @@ impl Event {
             put_text(to, text);
         }
         let values = [
-            Some(self.signature.as_str()),
+            // Always there, for the versions that read no event without it.
+            Some(self.signature.as_deref().unwrap_or_default()),
             self.content_type.as_deref(),
             Some(self.traceparent.as_str()),
             self.tracestate.as_ref().map(TraceState::as_str),
@@ -134,7 +135,7 @@ impl<'a> Decoder<'a> {
             content,
             received_at,
             origin,
-            signature: signature?.to_owned(),
+            signature: Some(signature?.to_owned()).filter(|it| !it.is_empty()),
             content_type: content_type.map(str::to_owned),
             traceparent: TraceParent::parse(traceparent?)?,
             // As on the way in, an invalid one is left behind: no event is lost over it.
@@ -240,7 +241,7 @@ mod tests {
             content,
             received_at: "2026-03-02T17:15:42.184121001Z".parse().expect("RFC 3339"),
             origin: Origin::Webhook,
-            signature: format!("t=1772471742 v1={}", "0f".repeat(32)),
+            signature: Some(format!("t=1772471742 v1={}", "0f".repeat(32))),
             content_type: Some("application/json".to_owned()),
             traceparent: TraceParent::parse(TRACE).expect("valid"),
             tracestate: None,
@@ -275,7 +276,7 @@ mod tests {
         let detail = detail.to_owned();
         Event {
             content_type: None,
-            signature: String::new(),
+            signature: None,
             ..event(Content::Quarantined(Quarantine { reason, detail }))
         }
     }

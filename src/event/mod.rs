@@ -61,7 +61,8 @@ pub struct Event {
     content: Content,
     received_at: Timestamp,
     origin: Origin,
-    signature: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
     traceparent: TraceParent,
@@ -78,9 +79,7 @@ impl Event {
         let source = verified.source().clone();
         let source_uri = Arc::clone(verified.uri());
         let received_at = verified.received_at();
-        let Reading { identity, content } = match verified.provider().format {
-            Format::OneCodex => onecodex::read(verified.body()),
-        };
+        let Reading { identity, content } = reading(verified.provider().format, verified.body());
         let id = match identity {
             Some(identity) => EventId::of_fields(&source, &identity),
             None => EventId::of_bytes(&source, verified.body()),
@@ -99,6 +98,13 @@ impl Event {
             tracestate: inbound.trace.state,
             body: seeded::kept_or_encoded_again(inbound.body),
         }
+    }
+
+    /// When an event with this body happened; none where its id has no time.
+    #[must_use]
+    pub fn own_time(format: Format, body: &[u8]) -> Option<Timestamp> {
+        let identity = reading(format, body).identity;
+        identity.map(|identity| identity.triggered_at)
     }
 
     /// Puts the body back that a stored event is kept apart from.
@@ -144,10 +150,10 @@ impl Event {
         self.origin
     }
 
-    /// The signature header, as received.
+    /// The signature header, as received; none where its source does not forward it.
     #[must_use]
-    pub fn signature(&self) -> &str {
-        &self.signature
+    pub fn signature(&self) -> Option<&str> {
+        self.signature.as_deref()
     }
 
     /// The content type, as received; none where the sender named none that can be carried on.
@@ -193,6 +199,12 @@ impl Event {
             }
             Content::Quarantined(_) => OrderingKey::Alone(self.id),
         }
+    }
+}
+
+fn reading(format: Format, body: &[u8]) -> Reading<'_> {
+    match format {
+        Format::OneCodex => onecodex::read(body),
     }
 }
 

@@ -309,7 +309,12 @@ impl Door {
             entrance.age_seconds.observe(age as f64);
         }
         if let Ok(verified) = &result {
-            self.show_use(entrance.source.name.as_str(), verified.secret(), now);
+            let source = entrance.source.name.as_str();
+            self.show_use(source, verified.secret(), now);
+            if verified.is_late() {
+                let late = &self.metrics.deliveries_late_total;
+                late.with_label_values(&[source]).inc();
+            }
         }
         result
     }

@@ -122,7 +122,9 @@ impl Message {
             self.event.received_at().to_string().into(),
         ));
         headers.push(("hookferry-origin", self.event.origin().as_str().into()));
-        headers.push(("hookferry-signature", self.event.signature().into()));
+        if let Some(signature) = self.event.signature() {
+            headers.push(("hookferry-signature", signature.into()));
+        }
         headers.push(("traceparent", self.event.traceparent().as_str().into()));
         if let Some(state) = self.event.tracestate() {
             headers.push(("tracestate", state.as_str().into()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::provider::Provider;
+use super::provider::{Format, Provider};
 use super::rejection::Rejection;
 use super::secret::Secret;
 use super::signature::SignatureHeader;
@@ -30,6 +30,20 @@ pub struct Source {
     pub secrets: Vec<Secret>,
     /// How far the signature's timestamp may be from now, on both sides.
     pub tolerance: Duration,
+    /// For how long a delivery may be late besides; no longer than `tolerance`, where none.
+    pub memory: Option<Memory>,
+    /// Whether the signature header travels with the event.
+    pub forward_signature: bool,
+}
+
+/// How long events are remembered: for as long a late delivery is let in, because a second copy of
+/// it is known as such.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// How long after an event's own time its id is remembered; where it has none, after it came.
+    pub window: Duration,
+    /// Reads that time from a body.
+    pub own_time: fn(Format, &[u8]) -> Option<Timestamp>,
 }
 
 /// What came with the request besides the signature; it travels with the event unchanged.
@@ -50,15 +64,17 @@ pub struct Claim<'a> {
     header: SignatureHeader,
 }
 
-/// A delivery proven to come from its source: these bytes were signed with one of its secrets, just now.
+/// A delivery proven to come from its source: these bytes were signed with one of its secrets, just
+/// now, or not so long ago that a copy accepted then would be forgotten by now.
 #[derive(Debug)]
 pub struct Verified {
     source: SourceName,
     uri: Arc<str>,
     provider: &'static Provider,
     inbound: Inbound,
-    signature: String,
+    signature: Option<String>,
     secret: usize,
+    is_late: bool,
     received_at: Timestamp,
 }
 
@@ -89,25 +105,45 @@ impl Claim<'_> {
     /// with the right signature is told apart from one with a wrong one.
     ///
     /// # Errors
-    /// When no secret makes a signature, or the timestamp is outside the tolerance.
+    /// When no secret makes a signature, or the timestamp is in the future beyond the tolerance, or
+    /// in the past beyond it and beyond what is remembered.
     pub fn verify(self, inbound: Inbound, now: Timestamp) -> Result<Verified, Rejection> {
         let secret = self
             .matching_secret(&inbound.body)
             .ok_or(Rejection::SignatureMismatch)?;
-        let tolerance = i64::try_from(self.source.tolerance.as_secs()).unwrap_or(i64::MAX);
-        match self.age_seconds(now) {
-            age if age > tolerance => Err(Rejection::TimestampStale),
-            age if age < -tolerance => Err(Rejection::TimestampFuture),
-            _ => Ok(Verified {
-                source: self.source.name.clone(),
-                uri: Arc::clone(&self.source.uri),
-                provider: self.source.provider,
-                inbound,
-                signature: self.header.into_text(),
-                secret,
-                received_at: now,
-            }),
+        let (age, tolerance) = (self.age_seconds(now), seconds(self.source.tolerance));
+        if age < -tolerance {
+            return Err(Rejection::TimestampFuture);
         }
+        let is_late = age > tolerance;
+        if is_late && !self.is_remembered(&inbound.body, now) {
+            return Err(Rejection::TimestampStale);
+        }
+        let forwarded = self.source.forward_signature;
+        Ok(Verified {
+            source: self.source.name.clone(),
+            uri: Arc::clone(&self.source.uri),
+            provider: self.source.provider,
+            inbound,
+            signature: forwarded.then(|| self.header.into_text()),
+            secret,
+            is_late,
+            received_at: now,
+        })
+    }
+
+    /// Whether the event would still be known, had it been accepted when it was signed. An event
+    /// that was old by then is not; one without a time of its own is remembered from when it came,
+    /// which by this clock may be the tolerance before it was signed.
+    fn is_remembered(&self, body: &[u8], now: Timestamp) -> bool {
+        let Some(Memory { window, own_time }) = self.source.memory else {
+            return false;
+        };
+        let signed = self.header.seconds();
+        let came = signed.saturating_sub(seconds(self.source.tolerance));
+        let own_time = own_time(self.source.provider.format, body);
+        let from = own_time.map_or(came, |time| time.as_second().min(signed));
+        now.as_second().saturating_sub(from) <= seconds(window)
     }
 
     /// The first secret that makes one of the signatures; every pair is tried, without early exit.
@@ -121,6 +157,11 @@ impl Claim<'_> {
                 found.or(matches.then_some(index))
             })
     }
+}
+
+/// Whole seconds, as signatures count them.
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
 }
 
 impl Verified {
@@ -154,15 +195,22 @@ impl Verified {
         self.secret
     }
 
+    /// Whether it was signed longer ago than the tolerance.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.is_late
+    }
+
     /// When the delivery was verified.
     #[must_use]
     pub fn received_at(&self) -> Timestamp {
         self.received_at
     }
 
-    /// Takes it apart for the event: what came with the request, and the signature header's text.
+    /// Takes it apart for the event: what came with the request, and the signature header's text,
+    /// where that travels along.
     #[must_use]
-    pub fn into_parts(self) -> (Inbound, String) {
+    pub fn into_parts(self) -> (Inbound, Option<String>) {
         (self.inbound, self.signature)
     }
 }
@@ -188,6 +236,21 @@ mod tests {
                 .map(|text| Secret::new(text).expect("not empty"))
                 .collect(),
             tolerance: Duration::from_secs(300),
+            memory: None,
+            forward_signature: true,
+        }
+    }
+
+    /// The same with ids that are remembered for an hour, and a body that begins with its own time.
+    fn remembering(secrets: &[&str]) -> Source {
+        let own_time = |_: Format, body: &[u8]| {
+            let seconds = std::str::from_utf8(body).ok()?.trim().parse().ok()?;
+            Timestamp::from_second(seconds).ok()
+        };
+        let window = Duration::from_secs(3600);
+        Source {
+            memory: Some(Memory { window, own_time }),
+            ..source(secrets)
         }
     }
 
@@ -213,7 +276,13 @@ mod tests {
         let header = signed("one", b"{}", NOW);
         let verified = verify(&source(&["one"]), &header, b"{}").expect("right");
         assert_eq!(verified.body().as_ref(), b"{}");
-        assert_eq!(verified.into_parts().1, header);
+        assert_eq!(verified.into_parts().1, Some(header.clone()));
+        let kept = Source {
+            forward_signature: false,
+            ..source(&["one"])
+        };
+        let verified = verify(&kept, &header, b"{}").expect("right");
+        assert_eq!(verified.into_parts().1, None);
     }
 
     #[test]
@@ -277,6 +346,45 @@ mod tests {
                 .err(),
                 expected,
                 "{seconds}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_late_one_is_let_in_as_long_as_its_event_is_remembered() {
+        let source = remembering(&["one"]);
+        let late = |body: &'static [u8], age: i64| {
+            let header = signed("one", body, NOW - age);
+            verify(&source, &header, body).map(|verified| verified.is_late())
+        };
+        // Its own time is 1000 s ago.
+        let event = b"1799999000";
+        for (age, expected) in [
+            (300, Ok(false)),
+            (301, Ok(true)),
+            (3600, Ok(true)),
+            (3601, Err(Rejection::TimestampStale)),
+            (NOW, Err(Rejection::TimestampStale)),
+            (-301, Err(Rejection::TimestampFuture)),
+        ] {
+            assert_eq!(late(event, age), expected, "signed {age} s ago");
+        }
+        // 3600 s ago, and a second more: the id of the second is forgotten, whenever it was signed.
+        assert_eq!(late(b"1799996400", 301), Ok(true));
+        assert_eq!(late(b"1799996399", 301), Err(Rejection::TimestampStale));
+        assert_eq!(late(b"1799996399", 300), Ok(false));
+        // Remembered from when it came, 300 s before its signature at the earliest.
+        assert_eq!(late(b"{}", 3300), Ok(true));
+        assert_eq!(late(b"{}", 3301), Err(Rejection::TimestampStale));
+    }
+
+    #[test]
+    fn a_wrong_signature_is_one_however_late_it_is() {
+        let source = remembering(&["one"]);
+        for age in [301, 3600, 4000] {
+            assert_eq!(
+                verify(&source, &signed("two", b"{}", NOW - age), b"{}").err(),
+                Some(Rejection::SignatureMismatch)
             );
         }
     }

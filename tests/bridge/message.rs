@@ -51,6 +51,8 @@ impl Sender {
                 uri: ONE_CODEX.uri.into(),
                 secrets: vec![secret.clone()],
                 tolerance: Duration::from_secs(300),
+                memory: None,
+                forward_signature: true,
             },
             secret,
             router: Router::new(vec![route], known),

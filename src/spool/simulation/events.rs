@@ -60,6 +60,8 @@ fn source() -> Source {
         uri: ONE_CODEX.uri.into(),
         secrets: vec![secret()],
         tolerance: Duration::from_secs(300),
+        memory: None,
+        forward_signature: true,
     }
 }
 
