@@ -145,6 +145,26 @@ async fn the_headers_say_what_came_and_where_from() {
     }
 }
 
+/// Whoever reads the messages could send the delivery again with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_may_keep_its_signature_to_itself() {
+    let setup = Setup::kafka(&kafka_brokers())
+        .and_rabbitmq(&amqp_url())
+        .and_store()
+        .source_keys("forward_signature = false");
+    let mut queue = Outlet::rabbitmq(&setup).await;
+    let bridge = setup.start().await;
+    let body = event("sample.uploaded", "a");
+    let post = Post::signed(&setup.source, body.as_str());
+    let mut kafka = Outlet::kafka(&kafka_brokers());
+    for outlet in [&mut Outlet::Store, &mut kafka, &mut queue] {
+        let seen = outlet.gets(&bridge, &setup.source, &post).await;
+        assert_eq!(seen.body, body.as_bytes());
+        assert_eq!(seen.header("hookferry-origin"), "webhook");
+        assert!(!seen.headers.contains_key("hookferry-signature"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_starts_here_where_none_came() {
     let setup = Setup::store();

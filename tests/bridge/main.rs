@@ -25,6 +25,7 @@ mod identity;
 mod ingress_tls;
 mod instance;
 mod kafka_sink;
+mod late;
 mod message;
 mod moving;
 mod observability;

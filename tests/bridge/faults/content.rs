@@ -152,8 +152,11 @@ async fn row_24_no_json_bomb_costs_more_than_10_ms() {
 
 /// Only how long ago it was signed makes the difference, so time must pass here.
 #[tokio::test(flavor = "multi_thread")]
-async fn row_33_what_was_good_once_is_a_duplicate_and_then_stale() {
-    let bystander = Bystander::start(Setup::store().source_keys("tolerance = \"3s\"")).await;
+async fn row_33_what_was_good_once_is_a_duplicate_as_long_as_it_is_remembered_and_then_stale() {
+    let setup = Setup::store()
+        .top("duplicate_window = \"6s\"")
+        .source_keys("tolerance = \"1s\"");
+    let bystander = Bystander::start(setup).await;
     let (bridge, source) = (&bystander.bridge, bystander.setup.source.clone());
     let post = Post::signed(&source, numbered("sample.uploaded", "replayed", 1));
     let first = bridge.post(&post).await;
@@ -172,6 +175,10 @@ async fn row_33_what_was_good_once_is_a_duplicate_and_then_stale() {
         (stale.status, stale.reason().as_str()),
         (401, "timestamp_stale")
     );
+    // Beyond the tolerance it was a duplicate all the same.
+    bridge
+        .counts("deliveries_late_total", &[("source", &source)], 1.0)
+        .await;
     let labels = [("source", source.as_str()), ("reason", "timestamp_stale")];
     bridge
         .shows("deliveries_rejected_total", &labels, 1.0)
