@@ -1,7 +1,8 @@
 //! A configuration that is wrong: every problem at once, each with its key path, exit code 2. And one
 //! that asks for what it must not get.
 
-use crate::harness::{Bridge, Setup, amqp_url, event};
+use crate::harness::delivery::now;
+use crate::harness::{Bridge, Post, Program, Setup, amqp_url, event};
 
 /// Runs the bridge on this text: what it said, having ended with 2.
 async fn refused(setup: &Setup, text: &str) -> String {
@@ -295,6 +296,97 @@ async fn a_secret_written_into_the_file_is_refused_and_not_repeated() {
         "{said}"
     );
     assert!(!said.contains("whsec_in_the_clear"), "{said}");
+}
+
+/// What an editor, a shell or a template has done to a secret would cost every delivery its proof.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_secret_is_refused_by_name_and_not_repeated() {
+    let setup = Setup::store();
+    let key = format!("source.{}.secrets[0]", setup.source);
+    for (bytes, part) in [
+        (&b"\xef\xbb\xbfwhsec_hush\r\n"[..], "byte-order mark"),
+        (b"\xff\xfew\0h\0s\0e\0c\0", "UTF-16"),
+        (b"whsec_hush\0", "NUL"),
+        (b"whsec_hush\nwhsec_hush_too\n", "several lines"),
+        (b"${WHSEC_HUSH}\n", "placeholder"),
+        (b"\xf0\x9d\x84", "encoding"),
+    ] {
+        std::fs::write(setup.path("secret"), bytes).unwrap();
+        let said = refused(&setup, &setup.text()).await;
+        assert_named(&said, &[&key]);
+        assert!(said.contains(part), "{part} is not in {said}");
+        assert!(!said.to_lowercase().contains("whsec_hush"), "{said}");
+    }
+}
+
+/// A password is a secret like another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_password_is_refused_by_name() {
+    let setup = Setup::rabbitmq("amqp://somebody@127.0.0.1:1/%2f");
+    let file = setup.path("password");
+    std::fs::write(&file, "\u{feff}hush\r\n").unwrap();
+    let with_password = format!("type = \"rabbitmq\"\npassword = {{ file = {file:?} }}");
+    let text = setup.text();
+    let changed = text.replace("type = \"rabbitmq\"", &with_password);
+    assert_ne!(text, changed);
+    let said = refused(&setup, &changed).await;
+    assert_named(&said, &["sink.rabbitmq.password"]);
+    assert!(said.contains("byte-order mark"), "{said}");
+}
+
+/// A key that no text editor would keep.
+const KEY: &str = "\n\u{0}\u{1}key of any bytes \u{7f}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_key_is_given_as_base64_or_hex() {
+    let setup = Setup::store();
+    let hex = hex::encode(KEY);
+    let (first, rest) = hex.split_at(20);
+    for (encoding, text) in [
+        ("base64", "CgABa2V5IG9mIGFueSBieXRlcyB/Cg==\n".to_owned()),
+        ("base64", "CgABa2V5IG9mIGFueSBieXRlcyB_Cg".to_owned()),
+        ("hex", format!("{first}\n{rest}\n")),
+    ] {
+        let file = format!("{{ file = \"{}\" }}", setup.path("secret").display());
+        let by_file = file.replace(" }", &format!(", encoding = \"{encoding}\" }}"));
+        let by_variable = format!("{{ env = \"KEY\", encoding = \"{encoding}\" }}");
+        std::fs::write(setup.path("secret"), &text).unwrap();
+        for reference in [by_file, by_variable] {
+            let changed = setup.text().replace(&file, &reference);
+            assert_ne!(changed, setup.text());
+            let config = setup.path("encoded.toml");
+            std::fs::write(&config, changed).unwrap();
+            let mut command = Program::Released.command();
+            command.env("KEY", &text);
+            let bridge = Bridge::start_by(command, &config).await;
+            let body = event("sample.uploaded", "a");
+            let post = Post::signed_with(&setup.source, body, KEY, now());
+            assert_eq!(bridge.post(&post).await.status, 200, "{reference} {text}");
+            bridge.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_another_encoding_is_refused_and_not_repeated() {
+    let setup = Setup::store();
+    let file = format!("{{ file = \"{}\" }}", setup.path("secret").display());
+    for (encoding, text, part) in [
+        ("base64", "\"whsec_hush\"", "no base64"),
+        ("base64", "\u{feff}d2hzZWNfaHVzaA==", "byte-order mark"),
+        ("hex", "whsec_hush", "no hex"),
+        ("base32", "whsec_hush", "`base64` or `hex`"),
+    ] {
+        std::fs::write(setup.path("secret"), text).unwrap();
+        let with = file.replace(" }", &format!(", encoding = \"{encoding}\" }}"));
+        let said = refused(&setup, &setup.text().replace(&file, &with)).await;
+        assert!(
+            said.contains(&format!("source.{}.secrets[0]", setup.source)),
+            "{said}"
+        );
+        assert!(said.contains(part), "{part} is not in {said}");
+        assert!(!said.contains("hush") && !said.contains("aHVz"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

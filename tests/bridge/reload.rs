@@ -215,6 +215,32 @@ async fn a_secret_is_changed_while_the_spool_cannot_be_written() {
 }
 
 /// Everything that a reload takes over changes again and again while senders send.
+/// A damaged secret leaves the old one; a doubtful one is taken over, and told of by its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_looks_like_a_mistake_does_not_come_in_unnoticed() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    for damaged in [
+        format!("\u{feff}{NEXT}"),
+        format!("{NEXT}\0"),
+        format!("{SECRET}\n{NEXT}\n"),
+        "${NEXT}".to_owned(),
+    ] {
+        fs::write(setup.path("secret"), damaged).unwrap();
+        bridge.reload(false).await;
+        assert!(is_taken(&bridge, &setup, SECRET).await);
+    }
+    let quoted = format!("\"{NEXT}\"");
+    fs::write(setup.path("secret"), &quoted).unwrap();
+    bridge.reload(true).await;
+    comes_to_be(&bridge, &setup, &quoted, true).await;
+    let key = format!("source.{}.secrets[0]", setup.source);
+    let log = bridge.log();
+    let told = |line: &str| line.contains(&key) && line.contains("quotes");
+    assert!(log.lines().any(told), "{log}");
+    assert!(!log.contains(NEXT) && !log.contains(SECRET), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_valid_delivery_is_turned_away_while_everything_changes() {
     let setup = Setup::store().and_rabbitmq(&amqp_url());

@@ -45,6 +45,32 @@ fn check_tells_what_will_run() {
 }
 
 #[test]
+fn check_tells_of_a_secret_that_looks_like_a_mistake() {
+    let setup = Setup::with_store();
+    let check = |secret: &str| {
+        std::fs::write(setup.path("secret"), secret).unwrap();
+        run(&["check", "--config", &setup.config()])
+    };
+    for (doubtful, part) in [
+        ("\"whsec_hush\"\n", "quotes"),
+        ("SECRET=whsec_hush\n", "NAME=…"),
+        ("whsec_hush_${NAME}\n", "placeholder"),
+        ("whsec_\u{200b}hush\n", "nobody sees"),
+    ] {
+        let said = check(doubtful).with_code(0);
+        for text in ["source.onecodex.secrets[0]: ", part, "unless it is meant"] {
+            assert!(said.out.contains(text), "{text} is not in:\n{}", said.out);
+        }
+        assert!(!said.out.contains("hush"), "{}", said.out);
+    }
+    let said = check("whsec_hush\n").with_code(0);
+    assert!(!said.out.contains("mistake"), "{}", said.out);
+    let said = check("\u{feff}whsec_hush\n").with_code(2);
+    let expected = "source.onecodex.secrets[0]: the secret begins with a byte-order mark";
+    assert!(said.err.contains(expected), "{}", said.err);
+}
+
+#[test]
 fn check_connects_and_a_store_that_a_bridge_holds_is_no_error() {
     let setup = Setup::with_store();
     let check = || run(&["check", "--connect", "--config", &setup.config()]);
