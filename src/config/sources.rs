@@ -163,7 +163,7 @@ mod tests {
     fn problems_of(keys: &str) -> Vec<String> {
         let text = format!("provider = \"onecodex\"\nsecrets = [{{ env = \"PATH\" }}]\n{keys}");
         let mut problems = Problems::default();
-        let read = source("a", text.parse().expect("TOML"), &mut problems);
+        let read = source("a", text.parse().expect("TOML"), None, &mut problems);
         assert_eq!(read.is_none(), !problems.is_empty());
         problems.iter().map(ToString::to_string).collect()
     }
