@@ -1,7 +1,7 @@
 //! Makes missing topics, where the configuration asks for it: at the start those the routes need,
 //! later whatever a publish found missing. It works beside the publishes, never in their way.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,11 @@ use crate::seeded::{self, Bug};
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How many topics may wait to be asked for; what finds no room is asked for again by the next try.
+/// How many topics may wait to be asked for, twice: on their way to the task, and in it. What finds
+/// no room is asked for again by the next try.
 const WAITING: usize = 256;
+/// Of how many topics is remembered what was said; of more, the first may be told again.
+const MOST_REFUSALS: usize = 1024;
 
 /// The handle: dropping it stops the task.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ impl Creation {
             shape,
             pending: topics.into_iter().collect(),
             asked,
-            refusals: HashMap::new(),
+            refusals: Refusals::default(),
             pause: FIRST_PAUSE,
         };
         let task = tokio::spawn(async move { while creator.step().await {} });
@@ -82,8 +85,7 @@ struct Creator {
     shape: TopicShape,
     pending: BTreeSet<String>,
     asked: mpsc::Receiver<String>,
-    /// What was last said about a topic, so that it is said once.
-    refusals: HashMap<String, Code>,
+    refusals: Refusals,
     pause: Duration,
 }
 
@@ -96,7 +98,9 @@ impl Creator {
             };
             self.pending.insert(topic);
         }
-        while let Ok(topic) = self.asked.try_recv() {
+        while self.pending.len() < WAITING
+            && let Ok(topic) = self.asked.try_recv()
+        {
             self.pending.insert(topic);
         }
         let topics: Vec<String> = self.pending.iter().cloned().collect();
@@ -141,15 +145,72 @@ impl Creator {
             code => self.say_once(topic, code, "a topic cannot be created"),
         }
         if matches!(code, Code::NoError | Code::TopicAlreadyExists) {
-            self.refusals.remove(topic);
+            self.refusals.forget(topic);
         }
         self.pending.remove(topic);
     }
 
     fn say_once(&mut self, topic: &str, code: Code, what: &str) {
-        if self.refusals.insert(topic.to_owned(), code) != Some(code) {
-            tracing::warn!(topic, error = %code, "{what}");
+        if self.refusals.is_news(topic, code) {
+            tracing::warn!(topic, error = %code, remedy = remedy(code, self.shape), "{what}");
         }
+    }
+}
+
+/// What was last said about a topic, so that it is said once.
+#[derive(Debug, Default)]
+struct Refusals {
+    known: HashMap<String, Code>,
+    /// The same topics, oldest first.
+    order: VecDeque<String>,
+}
+
+impl Refusals {
+    /// Whether this is new about the topic; from now on it is not.
+    fn is_news(&mut self, topic: &str, code: Code) -> bool {
+        let before = self.known.insert(topic.to_owned(), code);
+        if before.is_none() {
+            self.order.push_back(topic.to_owned());
+        }
+        if self.order.len() > MOST_REFUSALS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        before != Some(code)
+    }
+
+    fn forget(&mut self, topic: &str) {
+        if self.known.remove(topic).is_some() {
+            self.order.retain(|known| known != topic);
+        }
+    }
+}
+
+/// What an operator does about a refusal. The client tells the code alone, and the broker's own
+/// sentence stands in the broker's log.
+fn remedy(code: Code, shape: TopicShape) -> String {
+    match code {
+        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+            "grant the bridge's user Create on the topic, or create the topic by hand".to_owned()
+        }
+        Code::InvalidReplicationFactor => format!(
+            "the cluster has fewer than {} brokers that take part: lower `create_topics.replication`, or start more",
+            shape.replication
+        ),
+        Code::InvalidPartitions => {
+            "change `create_topics.partitions` to what the cluster allows".to_owned()
+        }
+        Code::PolicyViolation => {
+            "the cluster's create.topic.policy wants another shape: change `create_topics`, or create the topic by hand".to_owned()
+        }
+        Code::InvalidTopic => {
+            "the name is not allowed, or differs from a topic's that is there only in \".\" and \"_\": change the template".to_owned()
+        }
+        Code::InvalidConfig => {
+            "the cluster does not allow `create_topics.min_insync_replicas`: change it, or create the topic by hand".to_owned()
+        }
+        _ => "the broker's log says more".to_owned(),
     }
 }
 
@@ -204,5 +265,25 @@ fn create(settings: &Arc<Settings>, shape: TopicShape, topics: &[String]) -> Vec
             let code = code_of(&error);
             topics.iter().map(|topic| (topic.clone(), code)).collect()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_news_once_and_not_too_many_are_remembered() {
+        let mut refusals = Refusals::default();
+        assert!(refusals.is_news("t", Code::PolicyViolation));
+        assert!(!refusals.is_news("t", Code::PolicyViolation));
+        assert!(refusals.is_news("t", Code::InvalidPartitions), "another");
+        refusals.forget("t");
+        assert!(refusals.is_news("t", Code::InvalidPartitions), "mended");
+        for number in 0..2 * MOST_REFUSALS {
+            assert!(refusals.is_news(&number.to_string(), Code::PolicyViolation));
+        }
+        let counts = (refusals.known.len(), refusals.order.len());
+        assert_eq!(counts, (MOST_REFUSALS, MOST_REFUSALS));
     }
 }
