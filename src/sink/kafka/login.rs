@@ -173,8 +173,14 @@ fn claims(token: &str) -> Option<Claims> {
 
 /// Gives the client what the files held.
 pub(super) fn apply_tls(tls: &Tls, config: &mut ClientConfig) {
-    if let Some(authorities) = &tls.authorities {
-        config.set("ssl.ca.pem", &authorities.pem);
+    match &tls.authorities {
+        Some(authorities) => {
+            config.set("ssl.ca.pem", &authorities.pem);
+        }
+        None if names_authorities(|variable| std::env::var_os(variable).is_some()) => {}
+        None => {
+            config.set("ssl.ca.location", "probe");
+        }
     }
     let Some(identity) = &tls.identity else {
         return;
@@ -187,9 +193,29 @@ pub(super) fn apply_tls(tls: &Tls, config: &mut ClientConfig) {
     }
 }
 
+/// Whether the environment says where the system's authorities are, which OpenSSL follows. Where it
+/// does not, the places of the usual systems are tried: OpenSSL was built with the client, and its own
+/// place is nobody's.
+fn names_authorities(is_set: impl Fn(&str) -> bool) -> bool {
+    ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().any(is_set)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_environments_authorities_go_before_those_of_the_system() {
+        assert!(!names_authorities(|_| false));
+        for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+            assert!(names_authorities(|name| name == variable));
+        }
+        // It must be one that librdkafka knows.
+        let mut config = ClientConfig::new();
+        config.set("security.protocol", "ssl");
+        apply_tls(&Tls::default(), &mut config);
+        assert!(config.create_native_config().is_ok());
+    }
 
     #[test]
     fn a_tokens_own_end_and_subject_count() {
