@@ -47,8 +47,8 @@ pub struct KafkaFile {
     pub sasl: Option<SaslFile>,
     /// TLS to the brokers; an empty table turns it on with the system's certificates. Default: none.
     pub tls: Option<TlsFile>,
-    /// Properties of librdkafka (its `CONFIGURATION.md` lists them), passed to it last; not those
-    /// that the bridge's promise depends on. Default: none.
+    /// Properties of librdkafka that tune it (its `CONFIGURATION.md` explains them), passed to it
+    /// last; none that has a key of its own or that the promise depends on. Default: none.
     pub properties: Option<BTreeMap<String, String>>,
 }
 
@@ -120,6 +120,9 @@ impl KafkaFile {
         settings.tls = self.tls.and_then(tls);
         settings.properties = properties(&self.properties.unwrap_or_default(), path, problems);
         check_rights(&settings, path, problems);
+        if problems.iter().count() == before {
+            check_together(&settings, path, problems);
+        }
         (problems.iter().count() == before).then_some(settings)
     }
 
@@ -251,8 +254,13 @@ fn properties(file: &BTreeMap<String, String>, path: &str, problems: &mut Proble
             continue;
         };
         let remedy = match error {
-            PropertyError::Reserved { .. } => "take the property out",
-            PropertyError::Invalid(_) => "look it up in librdkafka's CONFIGURATION.md",
+            PropertyError::Keyed { .. } => "take the property out and write the key".to_owned(),
+            PropertyError::Reserved { .. } => "take the property out".to_owned(),
+            PropertyError::Unlisted => {
+                let names = Properties::NAMES.join(", ");
+                format!("take the property out; these may be set: {names}")
+            }
+            PropertyError::Invalid(_) => "look it up in librdkafka's CONFIGURATION.md".to_owned(),
         };
         problems.add(
             format!("{path}.properties.{name:?}"),
@@ -261,6 +269,26 @@ fn properties(file: &BTreeMap<String, String>, path: &str, problems: &mut Proble
         );
     }
     properties
+}
+
+/// Whether librdkafka takes all of it together. What it says against it names the property, between
+/// backticks and by the shorter of two names.
+fn check_together(settings: &Settings, path: &str, problems: &mut Problems) {
+    let Err(error) = settings.check() else {
+        return;
+    };
+    let found = error.to_string();
+    let mut names = settings.properties.names();
+    let is_named = |name: &&str| {
+        let mut words = found.split('`').skip(1).step_by(2);
+        words.any(|word| name.starts_with(word) || name.ends_with(word))
+    };
+    let key = match names.find(is_named) {
+        Some(name) => format!("{path}.properties.{name:?}"),
+        None => path.to_owned(),
+    };
+    let remedy = "change it, or take it out: the bridge could not start with it";
+    problems.add(key, found, remedy);
 }
 
 /// The client that creates topics has no way to fetch a bearer token.

@@ -1,4 +1,5 @@
-//! librdkafka's own properties, as an operator may set them: all but those the promise stands on.
+//! librdkafka's own properties, as an operator may set them: those that tune. What the promise stands
+//! on, what has a key of its own and what would undo one is refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,30 +7,103 @@ use std::fmt;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 
-/// Properties passed to librdkafka last. Only the names print: a value may be a secret.
+/// Properties passed to librdkafka last. Only the names print.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties(BTreeMap<String, String>);
 
 /// Why a property cannot be passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PropertyError {
+    /// The same is said by a key of the sink, which this would undo.
+    #[error("it has a key of its own, `{key}`")]
+    Keyed {
+        /// The key.
+        key: &'static str,
+    },
     /// It would break what the bridge promises.
     #[error("{why}")]
     Reserved {
-        /// The reason, and the key to use instead where there is one.
+        /// The reason.
         why: &'static str,
     },
-    /// librdkafka does not know it, or not this value.
+    /// It is none of those that tune.
+    #[error("it is none of the properties that may be set")]
+    Unlisted,
+    /// librdkafka does not know this value.
     #[error("{0}")]
     Invalid(String),
 }
 
+/// The names that may be set: they tune, and undo no key. `debug` is for looking closer.
+const TUNING: &[&str] = &[
+    "api.version.request.timeout.ms",
+    "batch.num.messages",
+    "batch.size",
+    "broker.address.family",
+    "broker.address.ttl",
+    "client.dns.lookup",
+    "compression.level",
+    "connections.max.idle.ms",
+    "debug",
+    "enable.metrics.push",
+    "log.connection.close",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "message.copy.max.bytes",
+    "message.send.max.retries",
+    "metadata.max.age.ms",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "queue.buffering.backpressure.threshold",
+    "receive.message.max.bytes",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "request.timeout.ms",
+    "retries",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "socket.connection.setup.timeout.ms",
+    "socket.keepalive.enable",
+    "socket.max.fails",
+    "socket.nagle.disable",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+    "socket.timeout.ms",
+    "topic.metadata.propagation.max.ms",
+    "topic.metadata.refresh.fast.interval.ms",
+    "topic.metadata.refresh.interval.ms",
+    "topic.metadata.refresh.sparse",
+];
+
+/// Names that have a key of their own, with it.
+const KEYED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "brokers"),
+    ("metadata.broker.list", "brokers"),
+    ("client.id", "client_id"),
+    ("compression.codec", "compression"),
+    ("compression.type", "compression"),
+    ("linger.ms", "linger"),
+    ("queue.buffering.max.ms", "linger"),
+    ("message.timeout.ms", "publish_timeout"),
+    ("delivery.timeout.ms", "publish_timeout"),
+    ("queue.buffering.max.messages", "max_queued_messages"),
+    ("queue.buffering.max.kbytes", "max_queued_bytes"),
+    ("security.protocol", "tls` or `sasl"),
+    ("ssl.ca.location", "tls.ca_file"),
+    ("ssl.ca.pem", "tls.ca_file"),
+    ("ssl.certificate.location", "tls.client_certificate_file"),
+    ("ssl.certificate.pem", "tls.client_certificate_file"),
+    ("ssl.key.location", "tls.client_key_file"),
+    ("ssl.key.pem", "tls.client_key_file"),
+    ("ssl.key.password", "tls.client_key_password"),
+    ("sasl.mechanism", "sasl.mechanism"),
+    ("sasl.mechanisms", "sasl.mechanism"),
+    ("sasl.username", "sasl.username"),
+    ("sasl.password", "sasl.password"),
+];
+
 /// Names that must stay as they are, and why.
 const RESERVED: &[(&[&str], &str)] = &[
-    (
-        &["bootstrap.servers", "metadata.broker.list"],
-        "the brokers have a key of their own, `brokers`",
-    ),
     (
         &["enable.idempotence"],
         "without it a retry could put events twice or out of order onto a partition",
@@ -41,10 +115,6 @@ const RESERVED: &[(&[&str], &str)] = &[
     (
         &["allow.auto.create.topics"],
         "a topic made by accident has the wrong partitions and replication; see `create_topics`",
-    ),
-    (
-        &["message.timeout.ms", "delivery.timeout.ms"],
-        "the time for a publish has a key of its own, `publish_timeout`",
     ),
     (
         &["delivery.report.only.error"],
@@ -70,16 +140,34 @@ const RESERVED: &[(&[&str], &str)] = &[
         &["enable.gapless.guarantee"],
         "one refused message would stop the client",
     ),
+    (
+        &["message.max.bytes"],
+        "how large a message may be is the broker's to say: `max.message.bytes` of the topic",
+    ),
+    (
+        &[
+            "enable.ssl.certificate.verification",
+            "ssl.endpoint.identification.algorithm",
+        ],
+        "who shows another certificate than the broker's must not get events; `tls.ca_file` names whom to trust",
+    ),
+    (
+        &["plugin.library.paths"],
+        "the bridge runs nobody else's code",
+    ),
 ];
 
 impl Properties {
-    /// Adds a property.
+    /// Every name that may be set, for messages to people.
+    pub const NAMES: &'static [&'static str] = TUNING;
+
+    /// Adds a property. librdkafka is shown only those that may be set: some act by being set.
     ///
     /// # Errors
-    /// When the bridge's promise depends on it, or librdkafka refuses it.
+    /// When it may not be set, or librdkafka refuses its value.
     pub fn insert(&mut self, name: &str, value: &str) -> Result<(), PropertyError> {
-        if let Some(why) = reserved(name) {
-            return Err(PropertyError::Reserved { why });
+        if !TUNING.contains(&name) {
+            return Err(refusal(name));
         }
         let mut config = ClientConfig::new();
         config.set(name, value);
@@ -95,6 +183,11 @@ impl Properties {
         }
     }
 
+    /// The names of those that are set.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Sets them all.
     pub(super) fn apply(&self, config: &mut ClientConfig) {
         for (name, value) in &self.0 {
@@ -103,14 +196,17 @@ impl Properties {
     }
 }
 
-fn reserved(name: &str) -> Option<&'static str> {
-    if name.starts_with("test.") {
-        return Some("it replaces the brokers by ones in memory");
+/// Why a name that is not for tuning is not passed on.
+fn refusal(name: &str) -> PropertyError {
+    let keyed = KEYED.iter().find(|(known, _)| *known == name);
+    let reserved = RESERVED.iter().find(|(names, _)| names.contains(&name));
+    match (keyed, reserved) {
+        (Some((_, key)), _) => PropertyError::Keyed { key },
+        (None, Some((_, why))) => PropertyError::Reserved { why },
+        (None, None) if name.starts_with("sasl.") => PropertyError::Keyed { key: "sasl" },
+        (None, None) if name.starts_with("ssl.") => PropertyError::Keyed { key: "tls" },
+        (None, None) => PropertyError::Unlisted,
     }
-    RESERVED
-        .iter()
-        .find(|(names, _)| names.contains(&name))
-        .map(|(_, why)| *why)
 }
 
 impl fmt::Debug for Properties {
@@ -123,41 +219,71 @@ impl fmt::Debug for Properties {
 mod tests {
     use super::*;
 
+    fn refused(name: &str) -> PropertyError {
+        let mut properties = Properties::default();
+        let error = properties.insert(name, "0").expect_err(name);
+        assert_eq!(properties, Properties::default());
+        error
+    }
+
     #[test]
     fn what_the_promise_stands_on_cannot_be_changed() {
         for (names, why) in RESERVED {
             for name in *names {
-                let error = Properties::default().insert(name, "0");
-                assert_eq!(error, Err(PropertyError::Reserved { why }), "{name}");
+                assert_eq!(refused(name), PropertyError::Reserved { why }, "{name}");
             }
         }
-        assert!(
-            Properties::default()
-                .insert("test.mock.num.brokers", "3")
-                .is_err()
-        );
     }
 
     #[test]
-    fn what_librdkafka_does_not_know_is_refused_in_its_words() {
-        let error = Properties::default().insert("no.such.thing", "1");
+    fn what_has_a_key_of_its_own_is_refused_with_the_key() {
+        for (name, key) in KEYED {
+            assert_eq!(refused(name), PropertyError::Keyed { key }, "{name}");
+        }
+        for (name, key) in [
+            ("sasl.oauthbearer.method", "sasl"),
+            ("sasl.kerberos.kinit.cmd", "sasl"),
+            ("ssl.keystore.location", "tls"),
+            ("ssl.cipher.suites", "tls"),
+        ] {
+            assert_eq!(refused(name), PropertyError::Keyed { key }, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_tune_is_refused() {
+        for name in ["no.such.thing", "test.mock.num.brokers", "interceptors", ""] {
+            assert_eq!(refused(name), PropertyError::Unlisted, "{name}");
+        }
+    }
+
+    /// A misspelt name in the list could never be set.
+    #[test]
+    fn librdkafka_knows_every_name_that_may_be_set() {
+        for name in TUNING {
+            let set = Properties::default().insert(name, "?");
+            if let Err(PropertyError::Invalid(text)) = set {
+                assert!(!text.contains("No such"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_librdkafka_does_not_know_is_refused_in_its_words() {
+        let error = Properties::default().insert("batch.size", "many");
         let Err(PropertyError::Invalid(text)) = error else {
             panic!("{error:?}");
         };
-        assert!(text.contains("no.such.thing"), "{text}");
-        assert!(Properties::default().insert("batch.size", "many").is_err());
+        assert!(text.contains("batch.size"), "{text}");
     }
 
     #[test]
     fn the_rest_passes_and_its_values_do_not_print() {
         let mut properties = Properties::default();
-        assert_eq!(
-            properties.insert("ssl.keystore.password", "hunter2"),
-            Ok(())
-        );
+        assert_eq!(properties.insert("batch.size", "65537"), Ok(()));
         let text = format!("{properties:?}");
         assert!(
-            text.contains("ssl.keystore.password") && !text.contains("hunter2"),
+            text.contains("batch.size") && !text.contains("65537"),
             "{text}"
         );
     }
