@@ -1,7 +1,8 @@
 //! The cluster with an operator's eyes: does it answer, is every topic there, how many copies does
 //! it keep, and how many must be written before it confirms.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,18 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::producer::Producer;
 use super::settings::{Settings, TopicShape};
-use super::verdict::is_missing;
-use super::watch::Quiet;
+use super::trouble::Trouble;
+use super::verdict::{code_of, is_missing};
+use super::watch::{Quiet, Record, Watch};
 use crate::name::EventType;
 use crate::sink::{Finding, Needs, Severity};
 
-const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// Longer than a connection may take, so that the client has told what is the matter with it.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(7);
+/// The same for the brokers that lead something, all of them at once.
+const LEADER_DEADLINE: Duration = ANSWER_DEADLINE;
+/// A handshake to a broker that has just answered one.
+const NAMELESS_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What a missing topic is best created with where the configuration does not say.
 const ADVISED: TopicShape = TopicShape {
@@ -59,58 +66,211 @@ fn is_constant(template: &crate::route::Template) -> bool {
     !template.to_string().contains("{event_type}")
 }
 
-/// That the cluster does not answer.
-pub(super) fn unreachable(settings: &Settings, why: &str) -> Finding {
-    Finding {
-        severity: Severity::Error,
-        found: format!("no answer from Kafka at {}: {why}", settings.brokers),
-        remedy: "check that `brokers` names reachable brokers with the right port, and that `tls` \
-                 and `sasl` are what that port expects"
-            .to_owned(),
+/// Pairs of topics whose names differ only in `.` and `_`, of which Kafka has one at most: it makes
+/// the names of its metrics alike.
+#[must_use]
+pub fn colliding_topics(settings: &Settings, needs: &Needs) -> Vec<(String, String)> {
+    collisions(&topic_names(settings, needs))
+}
+
+fn collisions(topics: &[String]) -> Vec<(String, String)> {
+    let mut first: HashMap<String, &String> = HashMap::new();
+    let mut pairs = Vec::new();
+    for topic in topics {
+        match first.entry(topic.replace('.', "_")) {
+            Entry::Vacant(free) => drop(free.insert(topic)),
+            Entry::Occupied(taken) => pairs.push(((*taken.get()).clone(), topic.clone())),
+        }
+    }
+    pairs
+}
+
+/// Tells the operator of names that Kafka takes for the same.
+pub(super) fn warn_of_collisions(topics: &[String]) {
+    for (one, other) in collisions(topics) {
+        tracing::warn!(%one, %other, "the names of two topics differ only in \".\" and \"_\": Kafka creates one of them at most; change the template of one");
     }
 }
 
-/// Looks at the cluster and at each needed topic. Blocks until answered or out of time.
-pub(super) fn examine(
-    producer: &Producer,
-    settings: &Arc<Settings>,
-    needs: &Needs,
-) -> Vec<Finding> {
-    let topics = topic_names(settings, needs);
-    let mut findings = Vec::new();
-    let mut present = Vec::new();
-    for topic in &topics {
-        let metadata = match producer
-            .client()
-            .fetch_metadata(Some(topic), ANSWER_DEADLINE)
-        {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                findings.push(unreachable(settings, &error.to_string()));
-                return findings;
+/// That the cluster does not answer, and what the client says of it.
+pub(super) fn unreachable(settings: &Settings, why: &str, trouble: Option<Trouble>) -> Finding {
+    let (why, remedy) = match &trouble {
+        Some(trouble) => (trouble.reason.as_str(), trouble.remedy()),
+        None => (
+            why,
+            "check that `brokers` names reachable brokers with the right port, and that `tls` \
+             and `sasl` are what that port expects",
+        ),
+    };
+    Finding {
+        severity: Severity::Error,
+        found: format!("no answer from Kafka at {}: {why}", settings.brokers),
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// A look at the cluster, by a client as the one that publishes.
+pub(super) struct Examination {
+    pub producer: Arc<Producer>,
+    pub settings: Arc<Settings>,
+    /// What the client complains of.
+    pub record: Arc<Record>,
+}
+
+impl Examination {
+    /// Looks at the cluster, at each needed topic, and at the brokers that lead them. Blocks until
+    /// answered or out of time.
+    pub(super) fn examine(&self, needs: &Needs) -> Vec<Finding> {
+        let settings = &self.settings;
+        let topics = topic_names(settings, needs);
+        let mut findings = Vec::new();
+        let (mut present, mut leaders) = (Vec::new(), Leaders::new());
+        for topic in &topics {
+            let metadata = match self.metadata(Some(topic)) {
+                Ok(metadata) => metadata,
+                Err(finding) => {
+                    findings.push(finding);
+                    return findings;
+                }
+            };
+            if findings.is_empty() {
+                findings.push(reachable(settings, &metadata));
             }
-        };
-        if findings.is_empty() {
-            findings.push(reachable(settings, &metadata));
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            match found.map(|found| (found, found.error())) {
+                Some((found, None)) => {
+                    present.push(Copies::of(found));
+                    note_leaders(&metadata, found, &mut leaders);
+                }
+                Some((_, Some(error))) => findings.push(absent(settings, topic, error.into())),
+                None => findings.push(absent(settings, topic, Code::UnknownTopicOrPartition)),
+            }
         }
-        match metadata.topics().iter().find(|found| found.name() == topic) {
-            Some(found) => match found.error() {
-                None => present.push(Copies::of(found)),
-                Some(error) => findings.push(absent(settings, topic, error.into())),
-            },
-            None => findings.push(absent(settings, topic, Code::UnknownTopicOrPartition)),
-        }
-    }
-    if topics.is_empty() {
-        findings.push(
-            match producer.client().fetch_metadata(None, ANSWER_DEADLINE) {
+        if topics.is_empty() {
+            findings.push(match self.metadata(None) {
                 Ok(metadata) => reachable(settings, &metadata),
-                Err(error) => unreachable(settings, &error.to_string()),
-            },
-        );
+                Err(finding) => finding,
+            });
+        }
+        findings.extend(self.unreached(&leaders));
+        findings.extend(self.stopped());
+        findings.extend(durability(settings, &present));
+        findings
     }
-    findings.extend(durability(settings, &present));
-    findings
+
+    fn metadata(&self, topic: Option<&str>) -> Result<Metadata, Finding> {
+        let client = self.producer.client();
+        client
+            .fetch_metadata(topic, ANSWER_DEADLINE)
+            .map_err(|error| {
+                let trouble = self.record.trouble().map(|trouble| self.narrowed(trouble));
+                unreachable(&self.settings, &error.to_string(), trouble)
+            })
+    }
+
+    /// Finds out what a certificate is not believed for, which the client does not tell.
+    fn narrowed(&self, trouble: Trouble) -> Trouble {
+        if !trouble.is_of_certificate() {
+            return trouble;
+        }
+        let record = Arc::new(Record::default());
+        let watch = Watch::new(Arc::clone(&self.settings), Arc::clone(&record));
+        let Ok(client) = Producer::start(&self.settings.nameless(), watch, &self.settings) else {
+            return trouble;
+        };
+        // Whether it is answered does not matter: without a login it may not be.
+        let _ = client.client().fetch_metadata(None, NAMELESS_DEADLINE);
+        let still = record.trouble().is_some_and(|it| it.is_of_certificate());
+        trouble.narrowed(!still)
+    }
+
+    /// The brokers that cannot be reached at the addresses that the cluster gives for them: nothing
+    /// could be published to what they lead.
+    fn unreached(&self, leaders: &Leaders) -> Vec<Finding> {
+        let ask = |(id, leader): (&i32, &Leader)| {
+            let client = self.producer.client();
+            let asked = client.fetch_watermarks(&leader.topic, leader.partition, LEADER_DEADLINE);
+            asked
+                .err()
+                .map(|error| self.unreached_leader(*id, leader, &error))
+        };
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = leaders
+                .iter()
+                .map(|leader| scope.spawn(move || ask(leader)))
+                .collect();
+            let findings = asked.into_iter().filter_map(|asked| asked.join().ok());
+            findings.flatten().collect()
+        })
+    }
+
+    fn unreached_leader(&self, id: i32, leader: &Leader, error: &KafkaError) -> Finding {
+        let Leader {
+            address,
+            topic,
+            partition,
+        } = leader;
+        let code = code_of(error);
+        if code == Code::TopicAuthorizationFailed {
+            return absent(&self.settings, topic, code);
+        }
+        let trouble = self.record.trouble();
+        let trouble = trouble.filter(|trouble| trouble.reason.contains(address.as_str()));
+        let (why, remedy) = match trouble.map(|trouble| self.narrowed(trouble)) {
+            Some(trouble) => (trouble.reason.clone(), trouble.remedy().to_owned()),
+            None => (
+                error.to_string(),
+                format!(
+                    "have this machine reach {address}, or correct `advertised.listeners` of the broker"
+                ),
+            ),
+        };
+        Finding {
+            severity: Severity::Error,
+            found: format!(
+                "broker {id}, which leads partition {partition} of topic {topic}, gives its address as {address}, and does not answer there: {why}"
+            ),
+            remedy,
+        }
+    }
+
+    /// That the client has stopped for good, as for a missing right of idempotent producers.
+    fn stopped(&self) -> Option<Finding> {
+        let (code, why) = self.producer.client().fatal_error()?;
+        let remedy = if code == Code::ClusterAuthorizationFailed {
+            "grant the bridge's user IdempotentWrite on the cluster"
+        } else {
+            "look into the brokers' log"
+        };
+        Some(Finding {
+            severity: Severity::Error,
+            found: format!("the client cannot publish: {why}"),
+            remedy: remedy.to_owned(),
+        })
+    }
+}
+
+/// Each broker that leads something, by its number, with one partition that it leads.
+type Leaders = BTreeMap<i32, Leader>;
+
+struct Leader {
+    address: String,
+    topic: String,
+    partition: i32,
+}
+
+fn note_leaders(metadata: &Metadata, topic: &MetadataTopic, leaders: &mut Leaders) {
+    for partition in topic.partitions() {
+        let mut brokers = metadata.brokers().iter();
+        let Some(broker) = brokers.find(|broker| broker.id() == partition.leader()) else {
+            continue;
+        };
+        leaders.entry(broker.id()).or_insert_with(|| Leader {
+            address: format!("{}:{}", broker.host(), broker.port()),
+            topic: topic.name().to_owned(),
+            partition: partition.id(),
+        });
+    }
 }
 
 fn reachable(settings: &Settings, metadata: &Metadata) -> Finding {
@@ -173,7 +333,13 @@ fn absent(settings: &Settings, topic: &str, code: Code) -> Finding {
         (_, false) => Finding {
             severity: Severity::Error,
             found: format!("topic {topic}: {code}"),
-            remedy: format!("grant the bridge's user Describe and Write on topic {topic}"),
+            remedy: match code {
+                Code::TopicAuthorizationFailed => {
+                    format!("grant the bridge's user Describe and Write on topic {topic}")
+                }
+                Code::InvalidTopic => "change the template: Kafka allows no such name".to_owned(),
+                _ => "bring the brokers back that hold it, then check again".to_owned(),
+            },
         },
     }
 }
@@ -182,11 +348,17 @@ fn durability(settings: &Arc<Settings>, topics: &[Copies]) -> Vec<Finding> {
     let names: Vec<&str> = topics.iter().map(|topic| topic.topic.as_str()).collect();
     let mut findings = Vec::new();
     let min_insync = min_insync_replicas(settings, &names).unwrap_or_else(|error| {
+        let code = code_of(&error);
+        let remedy = match code {
+            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+                "grant the bridge's user DescribeConfigs on its topics to have it checked"
+            }
+            _ => "check again once the brokers answer",
+        };
         findings.push(Finding {
             severity: Severity::Warning,
-            found: format!("min.insync.replicas cannot be read: {error}"),
-            remedy: "grant the bridge's user DescribeConfigs on its topics to have it checked"
-                .to_owned(),
+            found: format!("min.insync.replicas cannot be read: {code}"),
+            remedy: remedy.to_owned(),
         });
         BTreeMap::new()
     });
@@ -307,6 +479,15 @@ mod tests {
         assert_eq!(severity(3, Some(1)), Severity::Warning);
         assert_eq!(severity(1, Some(1)), Severity::Warning);
         assert_eq!(severity(1, Some(2)), Severity::Error);
+    }
+
+    #[test]
+    fn names_that_kafka_takes_for_the_same_are_found() {
+        let topics = ["a.b_c", "a.b.c", "a.b", "a_b", "other"].map(str::to_owned);
+        let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        let expected = [pair("a.b_c", "a.b.c"), pair("a.b", "a_b")];
+        assert_eq!(collisions(&topics), expected);
+        assert_eq!(collisions(&topics[2..3]), []);
     }
 
     #[test]

@@ -72,13 +72,6 @@ impl Line {
         self.producer.load_full()
     }
 
-    /// Whether the cluster is there but some of the topic has no leader in it: this topic alone must
-    /// wait.
-    pub(super) fn is_without_leader(&self, topic: &str) -> bool {
-        self.current()
-            .is_some_and(|producer| producer.is_without_leader(topic))
-    }
-
     /// Sends one message and waits for its report.
     pub(super) async fn send(
         self: &Arc<Self>,
@@ -131,7 +124,7 @@ impl Line {
         let settings = self.settings.load_full();
         let config = settings.producer(self.batching);
         let watch = Watch::new(Arc::clone(&settings), Arc::clone(&self.record));
-        Producer::start(&config, watch, settings.publish_timeout)
+        Producer::start(&config, watch, &settings)
     }
 
     /// Changes over to a client with the settings of now, once it is connected. Until then the one
@@ -185,7 +178,7 @@ impl Line {
     }
 
     fn trouble(&self) -> String {
-        let trouble = self.record.trouble();
+        let trouble = self.record.trouble().map(|trouble| trouble.reason);
         trouble.unwrap_or_else(|| "no broker has answered yet".to_owned())
     }
 

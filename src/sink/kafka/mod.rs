@@ -14,9 +14,13 @@ mod follow;
 mod line;
 mod login;
 mod producer;
+mod progress;
 mod property;
 mod record;
+mod room;
 mod settings;
+mod statistics;
+mod trouble;
 mod verdict;
 mod watch;
 
@@ -25,28 +29,38 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::error::KafkaError;
 use tokio::task::AbortHandle;
 
 use self::creation::Creation;
 use self::line::{Batching, Line};
 use self::producer::Failure;
 use self::verdict::verdict;
-use self::watch::Record;
+use self::watch::{Record, Undelivered};
 use super::{Finding, Health, Message, Needs, PublishError, Receipt, Renewed, Sink};
 
+pub use self::check::colliding_topics;
 pub use self::follow::{FollowError, follow};
 pub use self::login::{Login, Mechanism, Password, ReadToken};
 pub use self::property::{Properties, PropertyError};
 pub use self::settings::{Compression, Settings, TlsError, TopicShape};
 
 /// How long a check may take altogether.
-const CHECK_DEADLINE: Duration = Duration::from_secs(20);
+const CHECK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why no Kafka client could be made from the settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the Kafka client cannot start: {0}")]
 pub struct StartError(String);
+
+impl StartError {
+    fn of(error: &KafkaError) -> Self {
+        Self(match error {
+            KafkaError::ClientCreation(reason) => reason.clone(),
+            error => error.to_string(),
+        })
+    }
+}
 
 /// A Kafka cluster as a sink.
 #[derive(Debug)]
@@ -74,9 +88,9 @@ impl Kafka {
         let (shape, topics) = (settings.create_topics, check::topic_names(&settings, needs));
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let record = Arc::new(Record::default());
+        check::warn_of_collisions(&topics);
         let line = Line::new(&settings, &record, Batching::Many);
-        line.start()
-            .map_err(|error| StartError(error.to_string()))?;
+        line.start().map_err(|error| StartError::of(&error))?;
         let single = Line::new(&settings, &record, Batching::Single);
         let creation = shape.map(|shape| Creation::start(&settings, shape, topics));
         Ok(Self {
@@ -122,33 +136,29 @@ impl Kafka {
 
     async fn send(&self, topic: &str, message: &Message) -> Result<(), Failure> {
         match self.line.send(topic, message).await {
-            Err(Failure::Reported(code)) if verdict::is_size(code) => {
+            Err(Failure::Reported(Undelivered { code, .. })) if verdict::is_of_batch(code) => {
                 self.single.send(topic, message).await
             }
             outcome => outcome,
         }
     }
 
-    fn error(&self, topic: &str, failure: &Failure) -> PublishError {
-        let code = match failure {
-            Failure::Reported(code) => *code,
-            Failure::Silent(detail) => return PublishError::Unavailable(detail.clone()),
+    fn error(&self, topic: &str, failure: Failure) -> PublishError {
+        let Undelivered { code, blame } = match failure {
+            Failure::Reported(undelivered) => undelivered,
+            Failure::Silent(detail) => return PublishError::Unavailable(detail),
         };
         if verdict::is_missing(code)
             && let Some(creation) = &self.creation
         {
             creation.want(topic);
         }
-        match verdict(code, topic, self.record.trouble().as_deref()) {
-            // Only what goes to this topic has to wait, whatever else goes through the cluster.
-            PublishError::Unavailable(reason)
-                if code == RDKafkaErrorCode::MessageTimedOut
-                    && self.line.is_without_leader(topic) =>
-            {
-                PublishError::Unroutable(format!("{reason}; no leader of a partition is connected"))
-            }
-            error => error,
+        // Only what goes to this topic has to wait, whatever else goes through the cluster.
+        if let Some(blame) = blame {
+            return PublishError::Unroutable(format!("topic {topic}: {code}; {blame}"));
         }
+        let trouble = self.record.trouble().map(|trouble| trouble.reason);
+        verdict(code, topic, trouble.as_deref())
     }
 }
 
@@ -158,7 +168,7 @@ impl Sink for Kafka {
         let topic = message.address(&self.settings.load().topics);
         match self.send(&topic, message).await {
             Ok(()) => Ok(message.receipt()),
-            Err(failure) => Err(self.error(&topic, &failure)),
+            Err(failure) => Err(self.error(&topic, failure)),
         }
     }
 
@@ -169,16 +179,24 @@ impl Sink for Kafka {
     async fn check(&self, needs: &Needs) -> Vec<Finding> {
         let settings = self.settings.load_full();
         let Some(producer) = self.line.current() else {
-            return vec![check::unreachable(&settings, "the client is closed")];
+            return vec![check::unreachable(&settings, "the client is closed", None)];
         };
-        let examining = Arc::clone(&settings);
+        let examination = check::Examination {
+            producer,
+            settings: Arc::clone(&settings),
+            record: Arc::clone(&self.record),
+        };
         let needs = needs.clone();
-        let examined =
-            tokio::task::spawn_blocking(move || check::examine(&producer, &examining, &needs));
+        let examined = tokio::task::spawn_blocking(move || examination.examine(&needs));
+        let trouble = || self.record.trouble();
         match tokio::time::timeout(CHECK_DEADLINE, examined).await {
             Ok(Ok(findings)) => findings,
-            Ok(Err(error)) => vec![check::unreachable(&settings, &error.to_string())],
-            Err(_) => vec![check::unreachable(&settings, "no answer within 20 seconds")],
+            Ok(Err(error)) => vec![check::unreachable(&settings, &error.to_string(), None)],
+            Err(_) => vec![check::unreachable(
+                &settings,
+                "no answer in time",
+                trouble(),
+            )],
         }
     }
 

@@ -14,8 +14,10 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
 use super::record::record;
+use super::room::{Queue, Room};
+use super::settings::Settings;
 use super::verdict::code_of;
-use super::watch::{Report, Watch};
+use super::watch::{Report, Undelivered, Waiting, Watch};
 use crate::sink::Message;
 
 /// How long after `message.timeout.ms` the report may come: librdkafka looks for expired messages
@@ -26,7 +28,7 @@ const REPORT_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The client or the broker said so.
-    Reported(RDKafkaErrorCode),
+    Reported(Undelivered),
     /// Nobody said anything, or there is no client to say it.
     Silent(String),
 }
@@ -36,6 +38,7 @@ pub(super) struct Producer {
     /// Taken only when it is dropped.
     client: Option<ThreadedProducer<Watch>>,
     watch: Arc<Watch>,
+    queue: Queue,
     deadline: Duration,
     /// Whether it was purged: what comes later must not wait for a broker either.
     purged: AtomicBool,
@@ -46,21 +49,23 @@ impl Producer {
     pub(super) fn start(
         config: &ClientConfig,
         watch: Watch,
-        publish_timeout: Duration,
+        settings: &Settings,
     ) -> Result<Self, KafkaError> {
         let client: ThreadedProducer<Watch> = config.create_with_context(watch)?;
         let watch = Arc::clone(client.client().context());
         Ok(Self {
             client: Some(client),
             watch,
-            deadline: publish_timeout + REPORT_GRACE,
+            queue: Queue::of(settings.max_queued_messages, settings.max_queued_bytes),
+            deadline: settings.publish_timeout + REPORT_GRACE,
             purged: AtomicBool::new(false),
         })
     }
 
-    /// Hands the message over and waits for its delivery report.
+    /// Waits for room, hands the message over and waits for its delivery report.
     pub(super) async fn send(&self, topic: &str, message: &Message) -> Result<(), Failure> {
-        let report = self.enqueue(topic, message)?;
+        let room = self.room(message).await?;
+        let report = self.enqueue(topic, message, room)?;
         match tokio::time::timeout(self.deadline, report).await {
             Ok(Ok(report)) => report.map_err(Failure::Reported),
             Ok(Err(_)) => Err(Failure::Silent(
@@ -77,12 +82,29 @@ impl Producer {
         }
     }
 
+    /// What lies before the message is reported within the deadline, and makes room.
+    async fn room(&self, message: &Message) -> Result<Room, Failure> {
+        let room = self.queue.room(message.body().len());
+        match tokio::time::timeout(self.deadline, room).await {
+            Ok(room) => Ok(room),
+            Err(_) => Err(Failure::Silent(format!(
+                "no room in the client within {:?}",
+                self.deadline
+            ))),
+        }
+    }
+
     fn enqueue(
         &self,
         topic: &str,
         message: &Message,
+        room: Room,
     ) -> Result<oneshot::Receiver<Report>, Failure> {
         let (waiting, report) = oneshot::channel();
+        let waiting = Waiting {
+            report: waiting,
+            room,
+        };
         let key = message.key();
         let record = record(topic, &key, message, Box::new(waiting));
         self.threaded().send(record).map_err(|(error, _)| {
@@ -91,7 +113,7 @@ impl Producer {
                 self.watch
                     .give_up("the client refuses messages after a fatal error");
             }
-            Failure::Reported(code)
+            Failure::Reported(code.into())
         })?;
         // Looked at behind the message, and set before the purge: one of the two sees the other.
         if self.purged.load(Ordering::SeqCst) {
@@ -102,11 +124,6 @@ impl Producer {
 
     pub(super) fn is_connected(&self) -> bool {
         self.watch.is_connected()
-    }
-
-    /// Whether brokers are connected, but no leader of some of this topic is among them.
-    pub(super) fn is_without_leader(&self, topic: &str) -> bool {
-        self.watch.is_connected() && self.watch.is_without_leader(topic)
     }
 
     pub(super) fn is_broken(&self) -> bool {

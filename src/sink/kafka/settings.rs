@@ -8,6 +8,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 
+use super::StartError;
 use super::line::Batching;
 use super::login::{Login, apply_tls};
 use super::property::Properties;
@@ -19,6 +20,9 @@ use crate::sink::Tls;
 /// say, and a lower one here would refuse what the broker would take. It stays below the size at
 /// which a broker drops the connection without a word (`socket.request.max.bytes`, 100 MiB).
 const MAX_REQUEST_BYTES: u32 = 100_000_000;
+
+/// The most that librdkafka takes for its own limit on the bytes of queued messages.
+const MOST_QUEUED_KBYTES: &str = "2147483647";
 
 /// How messages are compressed on the wire and on the broker's disk. Consumers see the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -135,6 +139,22 @@ impl Settings {
             && mechanism(self) == mechanism(other)
     }
 
+    /// Whether librdkafka makes a producer of all settings together, by making one that connects to
+    /// nobody: some values contradict each other only then.
+    ///
+    /// # Errors
+    /// What it says against them.
+    pub fn check(&self) -> Result<(), StartError> {
+        for batching in [Batching::Many, Batching::Single] {
+            let mut config = self.producer(batching);
+            config.remove("bootstrap.servers");
+            let settings = Arc::new(self.clone());
+            let client: Result<AdminClient<Quiet>, _> = config.create_with_context(Quiet(settings));
+            client.map_err(|error| StartError::of(&error))?;
+        }
+        Ok(())
+    }
+
     /// Whether librdkafka can speak TLS as it is configured: by making a client, that connects to
     /// nobody.
     ///
@@ -157,7 +177,6 @@ impl Settings {
     pub(super) fn producer(&self, batching: Batching) -> ClientConfig {
         let mut config = self.client();
         let publish_timeout = self.publish_timeout.as_millis();
-        let kbytes = self.max_queued_bytes.div_ceil(1024).max(1);
         config
             // librdkafka's default is false; with it, its retries neither repeat nor reorder.
             .set("enable.idempotence", "true")
@@ -170,16 +189,26 @@ impl Settings {
             .set("linger.ms", self.linger.as_millis().to_string())
             .set("compression.type", self.compression.as_str())
             .set("message.max.bytes", MAX_REQUEST_BYTES.to_string())
-            .set(
-                "queue.buffering.max.messages",
-                self.max_queued_messages.to_string(),
-            )
-            .set("queue.buffering.max.kbytes", kbytes.to_string())
+            // A message waits for room before it is handed over: see `room`.
+            .set("queue.buffering.max.messages", "0")
+            .set("queue.buffering.max.kbytes", MOST_QUEUED_KBYTES)
             .set("statistics.interval.ms", "1000");
         self.properties.apply(&mut config);
         if batching == Batching::Single {
             config.set("batch.num.messages", "1").set("linger.ms", "0");
         }
+        config
+    }
+
+    /// The configuration of a client that takes a certificate for any name and therefore does not log
+    /// in: it finds out whether all but the name holds.
+    pub(super) fn nameless(&self) -> ClientConfig {
+        let mut config = Self {
+            login: None,
+            ..self.clone()
+        }
+        .producer(Batching::Many);
+        config.set("ssl.endpoint.identification.algorithm", "none");
         config
     }
 

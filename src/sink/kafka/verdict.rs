@@ -19,14 +19,16 @@ pub(super) fn verdict(code: Code, topic: &str, trouble: Option<&str>) -> Publish
             refused(RefusalReason::TooLarge)
         }
         Code::InvalidTopic => refused(RefusalReason::InvalidAddress),
-        Code::InvalidRecord | Code::InvalidTimestamp | Code::UnsupportedForMessageFormat => {
-            refused(RefusalReason::Rejected)
-        }
+        // As good as always it is the time that is not taken, and that is not for one message.
+        Code::InvalidRecord | Code::InvalidTimestamp => PublishError::Unroutable(format!(
+            "topic {topic}: {code}; a broker refuses records whose time is too far from its own: compare the clock of this machine with the brokers', and look at the topic's message.timestamp.before.max.ms and message.timestamp.after.max.ms"
+        )),
         Code::UnknownTopic
         | Code::UnknownTopicOrPartition
         | Code::UnknownTopicId
         | Code::UnknownPartition
         | Code::TopicAuthorizationFailed
+        | Code::UnsupportedForMessageFormat
         | Code::PolicyViolation => PublishError::Unroutable(format!("topic {topic}: {code}")),
         _ => PublishError::Unavailable(match trouble {
             Some(trouble) => format!("topic {topic}: {code}; last trouble: {trouble}"),
@@ -43,11 +45,15 @@ pub(super) fn is_missing(code: Code) -> bool {
     )
 }
 
-/// Whether the message, or the batch it was in, was too large.
-pub(super) fn is_size(code: Code) -> bool {
+/// Whether the broker may have minded another message of the batch. Alone it is told what it thinks
+/// of this one.
+pub(super) fn is_of_batch(code: Code) -> bool {
     matches!(
         code,
-        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge
+        Code::MessageSizeTooLarge
+            | Code::InvalidMessageSize
+            | Code::MessageBatchTooLarge
+            | Code::InvalidDifferentRecord
     )
 }
 
@@ -102,12 +108,25 @@ mod tests {
             Code::UnknownPartition,
             Code::TopicAuthorizationFailed,
             Code::PolicyViolation,
+            Code::InvalidRecord,
+            Code::InvalidTimestamp,
+            Code::UnsupportedForMessageFormat,
         ] {
             assert_eq!(kind(code), "unroutable", "{code:?}");
         }
         assert_eq!(kind(Code::MessageSizeTooLarge), "too_large");
         assert_eq!(kind(Code::InvalidTopic), "invalid_address");
-        assert_eq!(kind(Code::InvalidRecord), "rejected");
+    }
+
+    #[test]
+    fn a_time_that_is_not_taken_leads_to_the_clocks() {
+        for code in [Code::InvalidRecord, Code::InvalidTimestamp] {
+            let error = verdict(code, "t", None);
+            assert!(
+                error.to_string().contains("the clock of this machine"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -1,61 +1,53 @@
 //! What librdkafka tells us about itself: delivery reports, errors and, once a second, the state of
 //! its connections. Its log lines are attempts and go to debug; changes of state are ours to log.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode;
-use serde::Deserialize;
+use rdkafka::{ClientContext, Message as _};
 use tokio::sync::oneshot;
 
 use super::login::{Login, Token};
+use super::progress::Progress;
+use super::room::Room;
 use super::settings::Settings;
+use super::statistics::{Broker, Statistics};
+use super::trouble::{Complaint, Trouble};
 use super::verdict::code_of;
 use crate::sink::Stage;
 
 /// What a delivery report says.
-pub(super) type Report = Result<(), RDKafkaErrorCode>;
+pub(super) type Report = Result<(), Undelivered>;
 
-/// What the client complains of. Two complaints of one kind are one piece of news.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Complaint {
-    /// A connection could not be made, and this is how far it got.
-    Unconnected(Stage),
-    /// Anything else.
-    Other(RDKafkaErrorCode),
+/// Why a message was not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Undelivered {
+    /// What the client or the broker said.
+    pub code: RDKafkaErrorCode,
+    /// What its partition did, where the message timed out for that alone: see [`Progress`].
+    pub blame: Option<String>,
 }
 
-impl Complaint {
-    /// librdkafka says one thing with several codes, and tells the state of the connection only at
-    /// the end of the text: "(after 12ms in state SSL_HANDSHAKE)".
-    fn of(code: RDKafkaErrorCode, reason: &str) -> Self {
-        let state = reason
-            .rsplit_once(" in state ")
-            .map_or("", |(_, rest)| rest);
-        let within = |name: &str| state.starts_with(name);
-        match code {
-            RDKafkaErrorCode::Resolve => Self::Unconnected(Stage::Lookup),
-            RDKafkaErrorCode::Authentication => Self::Unconnected(Stage::Login),
-            RDKafkaErrorCode::SSL => Self::Unconnected(Stage::Tls),
-            _ if within("SSL_HANDSHAKE") => Self::Unconnected(Stage::Tls),
-            // With TLS 1.3 a broker refuses a client's certificate only when the client believes to
-            // be through.
-            _ if within("APIVERSION_QUERY") && is_over_tls(reason) => Self::Unconnected(Stage::Tls),
-            _ if within("AUTH") => Self::Unconnected(Stage::Login),
-            _ if within("CONNECT") || within("APIVERSION_QUERY") => {
-                Self::Unconnected(Stage::Connect)
-            }
-            code => Self::Other(code),
-        }
+impl From<RDKafkaErrorCode> for Undelivered {
+    fn from(code: RDKafkaErrorCode) -> Self {
+        Self { code, blame: None }
     }
+}
+
+/// What a message carries through the client: who waits for its report, and the room that it takes
+/// until then.
+pub(super) struct Waiting {
+    pub report: oneshot::Sender<Report>,
+    pub room: Room,
 }
 
 /// What outlives a single client: the sink's story of its connections.
@@ -64,7 +56,7 @@ pub(super) struct Record {
     ever_connected: AtomicBool,
     reconnects: AtomicU64,
     failures: Mutex<BTreeMap<Stage, u64>>,
-    trouble: Mutex<Option<(Complaint, String)>>,
+    trouble: Mutex<Option<Trouble>>,
 }
 
 impl Default for Record {
@@ -92,56 +84,31 @@ impl Record {
     }
 
     /// The last error the client spoke of, if it has not delivered anything since.
-    pub(super) fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.as_ref().map(|(_, reason)| reason.clone())
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        let trouble = self.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps the error; logs it when it is another one than before.
     fn note_trouble(&self, code: RDKafkaErrorCode, reason: &str) {
-        let complaint = Complaint::of(code, reason);
-        if let Complaint::Unconnected(stage) = complaint {
+        let news = Trouble::of(code, reason);
+        if let Complaint::Unconnected(stage) = news.complaint {
             let failures = self.failures.lock();
             let mut failures = failures.unwrap_or_else(PoisonError::into_inner);
             *failures.entry(stage).or_default() += 1;
         }
-        let reason = plainly(reason);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble
             .as_ref()
-            .is_none_or(|(known, _)| *known != complaint)
+            .is_none_or(|known| known.complaint != news.complaint)
         {
-            tracing::warn!(error = reason, "the Kafka client reports trouble");
+            tracing::warn!(error = news.reason, "the Kafka client reports trouble");
         }
-        *trouble = Some((complaint, reason));
+        *trouble = Some(news);
     }
 
     fn forget_trouble(&self) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-/// librdkafka begins with the broker: "sasl_ssl://kafka-1:9093/bootstrap: …".
-fn is_over_tls(reason: &str) -> bool {
-    let scheme = reason.split("://").next();
-    matches!(scheme, Some("ssl" | "sasl_ssl"))
-}
-
-/// librdkafka hides why a certificate does not hold, and advises to look for the authority's whatever
-/// the reason: an operator whose broker's certificate has expired would look in the wrong place.
-fn plainly(reason: &str) -> String {
-    match reason.split_once(": ") {
-        Some((broker, rest)) if rest.contains("certificate verify failed") => format!(
-            "{broker}: the broker's certificate does not hold: it has expired, is for another name, or no authority in `tls.ca_file` vouches for it"
-        ),
-        Some((broker, rest))
-            if is_over_tls(reason) && rest.contains("in state APIVERSION_QUERY") =>
-        {
-            format!(
-                "{broker}: the broker does not take the client certificate, or wants one: {rest}"
-            )
-        }
-        _ => reason.to_owned(),
     }
 }
 
@@ -154,8 +121,7 @@ pub(super) struct Watch {
     broken: AtomicBool,
     /// How many connections each broker had seen when it was last up, since any was.
     seen: Mutex<HashMap<String, u64>>,
-    /// The topics with a partition whose leader is away, or that has none.
-    leaderless: Mutex<HashSet<String>>,
+    progress: Mutex<Progress>,
 }
 
 impl Watch {
@@ -166,20 +132,12 @@ impl Watch {
             connected: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             seen: Mutex::default(),
-            leaderless: Mutex::default(),
+            progress: Mutex::default(),
         }
     }
 
     pub(super) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
-    }
-
-    /// Whether some of this topic had no leader that answers when the client last told.
-    pub(super) fn is_without_leader(&self, topic: &str) -> bool {
-        let leaderless = self.leaderless.lock();
-        leaderless
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(topic)
     }
 
     /// Whether this client is of no use any more.
@@ -229,65 +187,23 @@ impl Watch {
         }
     }
 
-    fn look_at_topics(&self, Statistics { brokers, topics }: Statistics) {
-        let up = brokers.values().filter(|broker| broker.is_up());
-        let up: HashSet<i32> = up.filter_map(|broker| broker.nodeid).collect();
-        let without = topics.into_iter().filter(|(_, topic)| topic.lacks(&up));
-        let without = without.map(|(name, _)| name).collect();
-        let mut leaderless = self
-            .leaderless
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *leaderless = without;
+    /// What is to be told of a message for this partition that failed.
+    fn undelivered(&self, code: RDKafkaErrorCode, topic: &str, partition: i32) -> Undelivered {
+        let mut undelivered = Undelivered::from(code);
+        if code == RDKafkaErrorCode::MessageTimedOut && self.is_connected() {
+            // What was well in its first half may have been the end of what went before.
+            let now = Instant::now();
+            let since = now.checked_sub(self.settings.publish_timeout / 2);
+            let progress = self.progress.lock();
+            let progress = progress.unwrap_or_else(PoisonError::into_inner);
+            let blame = since.and_then(|since| progress.blame((topic, partition), (since, now)));
+            undelivered.blame = blame;
+        }
+        undelivered
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<String, u64>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The part of librdkafka's statistics that is read (`STATISTICS.md`, "brokers" and "topics").
-#[derive(Deserialize)]
-struct Statistics {
-    #[serde(default)]
-    brokers: HashMap<String, Broker>,
-    #[serde(default)]
-    topics: HashMap<String, Topic>,
-}
-
-#[derive(Deserialize)]
-struct Topic {
-    #[serde(default)]
-    partitions: HashMap<String, Partition>,
-}
-
-#[derive(Deserialize)]
-struct Partition {
-    partition: i32,
-    leader: i32,
-}
-
-impl Topic {
-    /// Whether a partition has none of these leaders. Partition -1 is where messages wait until theirs
-    /// is known, and never has one.
-    fn lacks(&self, leaders: &HashSet<i32>) -> bool {
-        let mut partitions = self.partitions.values();
-        partitions.any(|it| it.partition >= 0 && !leaders.contains(&it.leader))
-    }
-}
-
-#[derive(Deserialize)]
-struct Broker {
-    state: String,
-    source: String,
-    connects: u64,
-    nodeid: Option<i32>,
-}
-
-impl Broker {
-    /// The client's own "internal" broker is always up and means nothing.
-    fn is_up(&self) -> bool {
-        self.state == "UP" && matches!(self.source.as_str(), "learned" | "configured")
     }
 }
 
@@ -303,7 +219,8 @@ impl ClientContext for Watch {
             return;
         };
         self.look_at(&statistics.brokers);
-        self.look_at_topics(statistics);
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.follow(statistics, Instant::now());
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -320,7 +237,7 @@ impl ClientContext for Watch {
 }
 
 impl ProducerContext for Watch {
-    type DeliveryOpaque = Box<oneshot::Sender<Report>>;
+    type DeliveryOpaque = Box<Waiting>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
         let report = match result {
@@ -328,11 +245,21 @@ impl ProducerContext for Watch {
                 self.set_connected(true);
                 Ok(())
             }
-            Err((error, _)) => Err(code_of(error)),
+            Err((error, message)) => {
+                let (topic, partition) = (message.topic(), message.partition());
+                Err(self.undelivered(code_of(error), topic, partition))
+            }
         };
-        if report == Err(RDKafkaErrorCode::Fatal) {
+        if let Err(undelivered) = &report
+            && undelivered.code == RDKafkaErrorCode::Fatal
+        {
             self.give_up("a message failed with a fatal error");
         }
+        let Waiting {
+            report: waiting,
+            room,
+        } = *waiting;
+        drop(room);
         // An error here means that the publish was given up: nobody wants to know any more.
         let _ = waiting.send(report);
     }
@@ -388,12 +315,8 @@ mod tests {
     use super::*;
 
     fn up(name: &str, connects: u64) -> (String, Broker) {
-        let broker = Broker {
-            state: "UP".to_owned(),
-            source: "learned".to_owned(),
-            connects,
-            nodeid: None,
-        };
+        let text = format!(r#"{{"state":"UP","source":"learned","connects":{connects}}}"#);
+        let broker = serde_json::from_str(&text).expect("a broker");
         (name.to_owned(), broker)
     }
 
@@ -428,35 +351,16 @@ mod tests {
         let told = record.trouble();
         record.note_trouble(RDKafkaErrorCode::BrokerTransportFailure, again);
         assert_eq!(record.trouble(), told, "one thing, said in two ways");
-        let told = told.expect("some");
-        assert!(
-            told.starts_with("ssl://b:9092/bootstrap: the broker's certificate"),
-            "{told}"
-        );
         let connect = "b:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)";
         record.note_trouble(RDKafkaErrorCode::BrokerTransportFailure, connect);
-        assert_eq!(record.trouble().as_deref(), Some(connect));
-        let resolve = "b:9092/bootstrap: Failed to resolve 'b:9092': Name or service not known (after 1ms in state CONNECT)";
-        record.note_trouble(RDKafkaErrorCode::Resolve, resolve);
-        record.note_trouble(
-            RDKafkaErrorCode::Authentication,
-            "b: SASL authentication error (after 3ms in state AUTH_REQ)",
-        );
+        let told = record.trouble().expect("some");
+        assert_eq!(told.reason, connect);
         record.note_trouble(
             RDKafkaErrorCode::BrokerTransportFailure,
             "b: Disconnected (after 9ms in state UP)",
         );
-        let unwelcome = "sasl_ssl://b:9093/bootstrap: Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42 (after 2ms in state APIVERSION_QUERY)";
-        record.note_trouble(RDKafkaErrorCode::BrokerTransportFailure, unwelcome);
-        let told = record.trouble().expect("some");
-        assert!(
-            told.contains("does not take the client certificate"),
-            "{told}"
-        );
-        let version = "b:9092/bootstrap: Disconnected (after 2ms in state APIVERSION_QUERY)";
-        record.note_trouble(RDKafkaErrorCode::BrokerTransportFailure, version);
         let counts: Vec<u64> = record.failures().into_values().collect();
-        assert_eq!(counts, [1, 2, 3, 1], "lookup, connect, tls, login");
+        assert_eq!(counts, [0, 1, 2, 0], "lookup, connect, tls, login");
     }
 
     #[test]
@@ -466,28 +370,5 @@ mod tests {
         assert!(!watch.is_connected());
         watch.stats_raw(br#"{"brokers":{"a":{"state":"UP","source":"configured","connects":4}}}"#);
         assert!(watch.is_connected());
-    }
-
-    #[test]
-    fn a_topic_is_without_a_leader_when_one_of_its_own_partitions_is() {
-        let watch = Watch::new(Arc::new(Settings::new("b:9092")), Arc::default());
-        let tell = |state: &str, leader: i32| {
-            let statistics = format!(
-                r#"{{"brokers":{{
-                    "a":{{"state":"UP","source":"learned","connects":1,"nodeid":1}},
-                    "b":{{"state":"{state}","source":"learned","connects":1,"nodeid":2}}
-                }},"topics":{{
-                    "well":{{"partitions":{{"0":{{"partition":0,"leader":1}},"-1":{{"partition":-1,"leader":-1}}}}}},
-                    "other":{{"partitions":{{"0":{{"partition":0,"leader":1}},"1":{{"partition":1,"leader":{leader}}}}}}}
-                }}}}"#
-            );
-            watch.stats_raw(statistics.as_bytes());
-            assert!(!watch.is_without_leader("well") && !watch.is_without_leader("unheard of"));
-            watch.is_without_leader("other")
-        };
-        assert!(!tell("UP", 2));
-        assert!(tell("TRY_CONNECT", 2), "it is away");
-        assert!(tell("UP", -1), "it has none");
-        assert!(!tell("TRY_CONNECT", 1), "another one is elected");
     }
 }
