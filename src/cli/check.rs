@@ -13,6 +13,7 @@ use crate::config::{
     IngressSettings, IngressTls, Problem, RouteSettings, Settings, SinkKind, SinkSettings,
     SourceSettings, Validity,
 };
+use crate::sink::kafka::colliding_topics;
 use crate::sink::store::StoreError;
 use crate::sink::{CertificateFile, Finding, Needs, Severity, Tls};
 use crate::spool::{Milestone, Place};
@@ -65,8 +66,14 @@ impl Check {
                 report.section(&format!("certificates of sink {}", sink.name), &found)?;
             }
         }
+        let needs = app::needs(&settings);
+        for sink in &settings.sinks {
+            let found = collisions(&sink.kind, &needs);
+            if !found.is_empty() {
+                report.section(&format!("topics of sink {}", sink.name), &found)?;
+            }
+        }
         if self.connect {
-            let needs = app::needs(&settings);
             block_on(async {
                 for sink in settings.sinks {
                     let findings = findings(sink.kind, &needs).await;
@@ -184,6 +191,20 @@ fn sink_certificates(kind: &SinkKind) -> Vec<Finding> {
     };
     let tls = kind.tls().into_iter();
     tls.flat_map(Tls::certificates).map(finding).collect()
+}
+
+/// The topics of which Kafka has one at most.
+fn collisions(kind: &SinkKind, needs: &Needs) -> Vec<Finding> {
+    let SinkKind::Kafka(kafka) = kind else {
+        return Vec::new();
+    };
+    let finding = |(one, other)| Finding {
+        severity: Severity::Warning,
+        found: format!("topics {one} and {other} differ only in \".\" and \"_\""),
+        remedy: "Kafka creates one of them at most: change the template of one".to_owned(),
+    };
+    let pairs = colliding_topics(kafka, needs);
+    pairs.into_iter().map(finding).collect()
 }
 
 /// Opens the sink as for nothing, so that looking at it makes no topic, then looks at it.

@@ -6,6 +6,10 @@
 //! second, later guard only notices a client that reports nothing at all; such a client is purged
 //! and replaced as a whole, like one that stopped with a fatal error.
 //!
+//! A message waits for its `room` in the client, becomes a `record`, and comes back with a report
+//! (`producer`, on a `line`), whose code is judged in `verdict`. What else the client tells is heard in
+//! `watch`: its `statistics`, from which the `progress` of each partition follows, and its `trouble`.
+//!
 //! rdkafka is imported in this folder only.
 
 mod check;

@@ -104,7 +104,7 @@ impl Responses {
     fn of(broker: &Broker, before: Option<&Self>, now: Instant) -> Self {
         let received = before.map_or(0, |before| before.received);
         let last = before.and_then(|before| before.last);
-        let trips = broker.rtt.filter(|trips| trips.count > 0);
+        let longest = broker.rtt.and_then(|trips| trips.longest());
         Self {
             nodeid: broker.nodeid,
             is_up: broker.is_up(),
@@ -114,10 +114,7 @@ impl Responses {
             } else {
                 last
             },
-            longest: trips.map_or_else(
-                || before.and_then(|before| before.longest),
-                |trips| Some(Duration::from_micros(trips.longest_us)),
-            ),
+            longest: longest.or_else(|| before.and_then(|before| before.longest)),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! tells them once a second.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -48,10 +49,18 @@ pub(super) struct Broker {
 pub(super) struct RoundTrips {
     /// How many there were.
     #[serde(rename = "cnt")]
-    pub count: u64,
+    count: i64,
     /// The longest, in microseconds.
     #[serde(rename = "max")]
-    pub longest_us: u64,
+    longest_us: i64,
+}
+
+impl RoundTrips {
+    /// The longest, where there was one.
+    pub(super) fn longest(&self) -> Option<Duration> {
+        let longest = u64::try_from(self.longest_us).ok()?;
+        (self.count > 0).then(|| Duration::from_micros(longest))
+    }
 }
 
 impl Broker {

@@ -80,6 +80,15 @@ impl MockKafka {
         }
     }
 
+    /// No partition of this topic has a leader.
+    pub fn has_no_leaders(&self, topic: &str) {
+        for partition in 0..PARTITIONS {
+            self.cluster
+                .partition_leader(topic, partition, None)
+                .expect("a topic of ours");
+        }
+    }
+
     /// The next requests to write are answered with these errors, one each.
     pub fn refuses(&self, errors: &[RDKafkaRespErr]) {
         self.cluster.request_errors(RDKafkaApiKey::Produce, errors);

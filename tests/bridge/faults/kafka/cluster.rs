@@ -2,14 +2,18 @@
 //! answers: on librdkafka's cluster in memory, where each is brought about at will.
 
 use rdkafka::types::RDKafkaRespErr::{
+    RD_KAFKA_RESP_ERR_INVALID_RECORD as BAD_RECORD,
+    RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP as BAD_TIME,
     RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR as STORAGE_ERROR,
     RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE as NO_LEADER,
     RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS as TOO_FEW,
     RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION as NOT_LEADER,
 };
 
+use super::KAFKA;
+use crate::eventually::eventually;
 use crate::faults::scene::Scene;
-use crate::harness::{Copies, Report};
+use crate::harness::{Copies, MockKafka, Report, Setup, event};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_05_leaders_that_change_under_load_keep_the_order() {
@@ -33,7 +37,9 @@ async fn row_05_leaders_that_change_under_load_keep_the_order() {
 async fn row_05_what_too_few_replicas_have_is_not_confirmed() {
     let (scene, mock) = Scene::at_mock(3).await;
     mock.refuses(&[TOO_FEW; 100_000]);
-    scene.is_paused().await;
+    // The cluster answers: each topic waits for itself.
+    scene.attempts("unroutable", 1.0).await;
+    scene.says("too few replicas").await;
     let before = scene.value("events_delivered_total").await;
     scene.goes_on(200).await;
     assert!(
@@ -48,6 +54,64 @@ async fn row_05_what_too_few_replicas_have_is_not_confirmed() {
         .did("not enough replicas, on librdkafka's mock cluster")
         .recovered_in(recovered)
         .write(&verdict);
+}
+
+/// The events of one topic come first, and fill what may be in flight; the others come behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_without_a_leader_holds_back_itself_alone() {
+    let setup = Setup::store();
+    let mock = MockKafka::with_topics_of(&setup.source, 3);
+    let setup = setup.and_kafka(&mock.brokers(), "max_in_flight = 20\n");
+    mock.has_no_leaders(&format!("{}.sample.uploaded", setup.source));
+    let bridge = setup.start().await;
+    for number in 0..30 {
+        let body = event("sample.uploaded", &format!("sick{number}"));
+        bridge.accepted(&setup.source, body).await;
+    }
+    for number in 0..60 {
+        let body = event("analysis.failed", &format!("well{number}"));
+        bridge.accepted(&setup.source, body).await;
+    }
+    let well = [("sink", "kafka"), ("event_type", "analysis.failed")];
+    bridge.counts("events_delivered_total", &well, 60.0).await;
+    bridge.shows("events_unroutable", &KAFKA, 30.0).await;
+    bridge.shows("sink_paused", &KAFKA, 0.0).await;
+    eventually("the log says why", async || {
+        bridge.log().contains("has no leader").then_some(())
+    })
+    .await;
+    mock.elects(0);
+    bridge.shows("events_unroutable", &KAFKA, 0.0).await;
+    bridge.counts("events_delivered_total", &KAFKA, 90.0).await;
+    bridge.drained().await;
+    bridge.metrics().await.assert_balanced("kafka");
+}
+
+/// A clock that is wrong is not for one message: nothing becomes a dead letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_is_refused_is_tried_again_once_the_clocks_agree() {
+    let setup = Setup::store();
+    let mock = MockKafka::with_topics_of(&setup.source, 1);
+    let setup = setup.and_kafka(&mock.brokers(), "");
+    let bridge = setup.start().await;
+    bridge.shows("sink_connected", &KAFKA, 1.0).await;
+    let errors: Vec<_> = (0..10_000).map(|n| [BAD_RECORD, BAD_TIME][n % 2]).collect();
+    mock.refuses(&errors);
+    for number in 0..20 {
+        let body = event("sample.uploaded", &format!("object{number}"));
+        bridge.accepted(&setup.source, body).await;
+    }
+    bridge.shows("events_unroutable", &KAFKA, 20.0).await;
+    eventually("the log says why", async || {
+        let log = bridge.log();
+        log.contains("the clock of this machine").then_some(())
+    })
+    .await;
+    mock.takes_all();
+    bridge.counts("events_delivered_total", &KAFKA, 20.0).await;
+    bridge.drained().await;
+    bridge.shows("spool_dead_letters", &[], 0.0).await;
+    bridge.metrics().await.assert_balanced("kafka");
 }
 
 #[tokio::test(flavor = "multi_thread")]
