@@ -312,7 +312,16 @@ fn oauth_token(settings: &Settings) -> Result<OAuthToken, Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseRecord, DefaultProducerContext, ThreadedProducer};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
     use super::*;
+    use crate::sink::kafka::line::Batching;
+    use crate::sink::kafka::room::Queue;
 
     fn up(name: &str, connects: u64) -> (String, Broker) {
         let text = format!(r#"{{"state":"UP","source":"learned","connects":{connects}}}"#);
@@ -361,6 +370,95 @@ mod tests {
         );
         let counts: Vec<u64> = record.failures().into_values().collect();
         assert_eq!(counts, [0, 1, 2, 0], "lookup, connect, tls, login");
+    }
+
+    /// A cluster in memory with two topics, and a client of it.
+    struct Cluster {
+        mock: MockCluster<'static, DefaultProducerContext>,
+        client: ThreadedProducer<Watch>,
+        queue: Queue,
+    }
+
+    impl Cluster {
+        fn new() -> Self {
+            let mock = MockCluster::new(3).expect("a cluster");
+            for topic in ["ill", "well"] {
+                mock.create_topic(topic, 2, 3).expect("created");
+            }
+            let mut settings = Settings::new(&mock.bootstrap_servers());
+            settings.publish_timeout = Duration::from_secs(4);
+            let watch = Watch::new(Arc::new(settings.clone()), Arc::default());
+            let config = settings.producer(Batching::Many);
+            Self {
+                mock,
+                client: config.create_with_context(watch).expect("a client"),
+                queue: Queue::of(100, 1 << 20),
+            }
+        }
+
+        async fn send(&self, topic: &str, number: u8) -> Report {
+            let (report, waiting) = oneshot::channel();
+            let room = self.queue.room(1).await;
+            let key = number.to_string();
+            let record = BaseRecord::with_opaque_to(topic, Box::new(Waiting { report, room }));
+            let record = record.key(&key).payload("x");
+            let sent = self.client.send(record).map_err(|(error, _)| error);
+            sent.expect("there is room");
+            waiting.await.expect("a report")
+        }
+
+        async fn send_all(&self, topic: &str) -> Vec<Report> {
+            join_all((0..20).map(|number| self.send(topic, number))).await
+        }
+
+        async fn are_blamed(&self, topic: &str, why: &str) {
+            for report in self.send_all(topic).await {
+                let undelivered = report.expect_err("nobody takes it");
+                assert_eq!(undelivered.code, RDKafkaErrorCode::MessageTimedOut);
+                let blame = undelivered.blame.expect("the cluster answers");
+                assert!(blame.contains(why), "{blame}");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_topic_without_a_leader_is_to_blame_and_holds_up_no_other() {
+        let cluster = Cluster::new();
+        for partition in 0..2 {
+            let set = cluster.mock.partition_leader("ill", partition, None);
+            set.expect("a topic of ours");
+        }
+        let healthy = async {
+            for _ in 0..5 {
+                assert!(cluster.send_all("well").await.iter().all(Result::is_ok));
+            }
+        };
+        tokio::join!(cluster.are_blamed("ill", "has no leader"), healthy);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_leader_that_answers_and_does_not_confirm_is_to_blame() {
+        let cluster = Cluster::new();
+        assert!(cluster.send_all("ill").await.iter().all(Result::is_ok));
+        let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+        let errors = vec![error; 10_000];
+        cluster.mock.request_errors(RDKafkaApiKey::Produce, &errors);
+        cluster.are_blamed("ill", "too few replicas").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cluster_that_falls_silent_is_no_topics_fault() {
+        let cluster = Cluster::new();
+        assert!(cluster.send_all("ill").await.iter().all(Result::is_ok));
+        for broker in 1..=3 {
+            let hour = Duration::from_secs(3600);
+            let set = cluster.mock.broker_round_trip_time(broker, hour);
+            set.expect("a broker of ours");
+        }
+        for report in cluster.send_all("ill").await {
+            let undelivered = report.expect_err("nobody answers");
+            assert_eq!(undelivered.blame, None);
+        }
     }
 
     #[test]
