@@ -365,7 +365,8 @@ impl Dispatcher {
                     settlements.push(Settlement { receipt, record });
                 }
                 Err(PublishError::Unavailable(cause)) => {
-                    self.ready.push_front(record);
+                    // Behind the others: should it be for its own sake, the next try is another's.
+                    self.ready.push_back(record);
                     self.pause(started, outstanding, &cause);
                 }
                 Err(PublishError::Unroutable(cause)) => self.park(&record, &cause, now),

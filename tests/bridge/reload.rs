@@ -362,6 +362,20 @@ async fn limits_are_taken_over() {
     bridge.shows("config_restart_required", &[], 0.0).await;
 }
 
+/// Values that contradict each other would be found by the next start alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_next_start_would_refuse_is_refused_by_the_reload() {
+    let setup = Setup::store().and_kafka("127.0.0.1:1", "properties = { \"retries\" = \"5\" }\n");
+    let bridge = setup.start().await;
+    rewrite(&setup, "= \"5\" }", "= \"0\" }");
+    bridge.reload(false).await;
+    eventually("the log names the property", async || {
+        let log = bridge.log();
+        log.contains("sink.kafka.properties.").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_ends_with_the_delay_it_was_made_of() {
     let (proxy, url) = proxied().await;

@@ -86,6 +86,29 @@ fn check_connects_and_a_store_that_a_bridge_holds_is_no_error() {
 }
 
 #[test]
+fn check_makes_a_client_of_all_settings_and_warns_of_names_that_kafka_takes_for_the_same() {
+    let kafka = |keys: &str| {
+        let sink = format!("type = \"kafka\"\nbrokers = \"127.0.0.1:1\"\n{keys}");
+        Setup::with_sink("kafka", &sink)
+    };
+    let check = |keys: &str| run(&["check", "--config", &kafka(keys).config()]);
+    let said = check("properties = { \"max.in.flight\" = \"10\" }").with_code(2);
+    assert!(
+        said.err.contains("sink.kafka.properties.\"max.in.flight\""),
+        "{}",
+        said.err
+    );
+    let said = check("other_topic = \"all.the_rest\"\nquarantine_topic = \"all_the.rest\"");
+    let said = said.with_code(0);
+    assert!(
+        said.out
+            .contains("all.the_rest and all_the.rest differ only in"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
 fn check_fails_with_a_remedy_where_a_broker_is_away() {
     let setup = Setup::with_sink(
         "rabbit",

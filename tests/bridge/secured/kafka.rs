@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use futures_util::future::join_all;
+
 use crate::harness::way::{PASSWORD, login, with_logins};
-use crate::harness::{Authority, Load, Node, Outlet, Setup, Target, Way, Wishes};
+use crate::harness::{Authority, Load, Node, Outlet, Program, Setup, Target, Way, Wishes, event};
 
 const DAYS: i32 = 2;
 /// What everybody has to be able to do once a topic is there.
@@ -106,4 +108,104 @@ async fn every_way_in_over_tls_works_and_what_is_wrong_is_refused() {
     for (way, _) in &well {
         way.assert_kept(&setup.source, &journal, &seen);
     }
+}
+
+/// What `check --connect` says, which fails, of a sink with these brokers and keys.
+async fn is_found_wrong(source: &str, brokers: &str, keys: &str) -> String {
+    let mut setup = Setup::store().and_kafka(brokers, keys);
+    source.clone_into(&mut setup.source);
+    let config = setup.write();
+    let check = move || {
+        let mut check = Program::Released.command();
+        let check = check.args(["check", "--connect", "--config"]).arg(&config);
+        check.output().expect("it starts")
+    };
+    let output = tokio::task::spawn_blocking(check).await;
+    let output = output.expect("no panic inside");
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_each_mistake_with_its_remedy() {
+    let (ours, unknown) = (Authority::new(), Authority::new());
+    let plain = Way::named("plain");
+    let (encrypted, misnamed) = (Way::named("encrypted"), Way::named("misnamed"));
+    let (sasl, astray) = (Way::named("sasl"), Way::named("astray"));
+    let mut wishes = sasl.opened(with_logins(Wishes::default(), sasl.name), "SASL_PLAINTEXT");
+    let mechanisms = "listener.name.sasl.sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512\n";
+    wishes.properties.push_str(mechanisms);
+    wishes = plain.opened(wishes, "PLAINTEXT");
+    for (way, server) in [
+        (&encrypted, ours.vouches("IP:127.0.0.1", DAYS)),
+        (&misnamed, ours.vouches("DNS:elsewhere.test", DAYS)),
+    ] {
+        wishes = with_tls(way.opened(wishes, "SSL"), way, &server, None);
+    }
+    wishes = wishes.listener("ASTRAY", "PLAINTEXT", &astray.address(), "127.0.0.1:1");
+    let _node = Node::kafka_with(&wishes).await;
+    let setup = Setup::store().and_kafka(&plain.address(), CREATES);
+    let bridge = setup.start().await;
+    let body = event("sample.uploaded", "a");
+    bridge.accepted(&setup.source, body).await;
+    bridge.drained().await;
+    let (right, wrong) = (setup.path("right"), setup.path("wrong"));
+    std::fs::write(&right, PASSWORD).expect("writable");
+    std::fs::write(&wrong, "guessed").expect("writable");
+    let trusting = |authority: &Authority| tls(&authority.certificate(), None);
+    let mistakes = [
+        (
+            "kafka..test:9092".to_owned(),
+            String::new(),
+            ["Failed to resolve", "correct the name"],
+        ),
+        (
+            "127.0.0.1:1".to_owned(),
+            String::new(),
+            ["Connection refused", "correct the port"],
+        ),
+        (
+            plain.address(),
+            trusting(&ours),
+            ["no TLS on this port", "take the table `tls` out"],
+        ),
+        (
+            encrypted.address(),
+            String::new(),
+            ["wants TLS", "add a table `tls`"],
+        ),
+        (
+            encrypted.address(),
+            trusting(&unknown),
+            ["no authority that is trusted", "`tls.ca_file`"],
+        ),
+        (
+            misnamed.address(),
+            trusting(&ours),
+            ["is for another name", "as its certificate does"],
+        ),
+        (
+            sasl.address(),
+            login("SCRAM-SHA-512", &wrong),
+            ["Authentication failed", "the password"],
+        ),
+        (
+            sasl.address(),
+            login("PLAIN", &right),
+            ["supported mechanisms", "`sasl.mechanism`"],
+        ),
+        (
+            astray.address(),
+            String::new(),
+            ["gives its address as 127.0.0.1:1", "`advertised.listeners`"],
+        ),
+    ];
+    let checks = mistakes.iter().map(async |(brokers, keys, words)| {
+        let said = is_found_wrong(&setup.source, brokers, keys).await;
+        for word in words {
+            assert!(said.contains(word), "{word} is not in:\n{said}");
+        }
+    });
+    join_all(checks).await;
 }

@@ -4,8 +4,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::eventually::eventually_within;
+use crate::faults::namespace::trusting;
 use crate::harness::way::{PASSWORD, login, with_logins};
-use crate::harness::{Authority, Load, Node, Outlet, Report, Setup, Target, Verdict, Way, Wishes};
+use crate::harness::{
+    Authority, Bridge, Load, Node, Outlet, Report, Setup, Target, Verdict, Way, Wishes, event,
+};
+use crate::secured::kafka::with_tls;
 
 /// Until the broker has started again and the pauses are over.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -70,6 +74,27 @@ async fn row_30_a_broker_that_cannot_be_trusted_gets_nothing() {
         .sink("kafka")
         .did("expired, other name, unknown authority: nothing is sent until they are replaced")
         .write(&verdict);
+}
+
+/// The client brings its own OpenSSL, which looks for authorities where nobody has put them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: root, for a mount namespace, and a broker of its own"]
+async fn without_a_file_of_authorities_those_of_the_system_are_trusted() {
+    let authority = Authority::new();
+    let way = Way::named("public");
+    let server = authority.vouches("IP:127.0.0.1", 2);
+    let wishes = with_tls(way.opened(Wishes::default(), "SSL"), &way, &server, None);
+    let node = Node::kafka_with(&wishes).await;
+    let setup = Setup::store();
+    let setup = setup.and_kafka(&way.address(), &format!("{CREATES}tls = {{}}\n"));
+    let through = trusting(&authority.certificate());
+    let bridge = Bridge::start_through(&through, &setup.write()).await;
+    let id = bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
+    Outlet::kafka(&node.brokers())
+        .has(&bridge, &setup.source, &[id])
+        .await;
 }
 
 /// Logging in, in all the ways that a broker takes; the wrong password is the last.
