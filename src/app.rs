@@ -74,7 +74,7 @@ impl Bridge {
     /// When the spool cannot be opened or an address cannot be bound.
     pub fn start(mut settings: Settings) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new().context("the metrics cannot be registered")?);
-        telemetry::count_panics(Arc::clone(&metrics));
+        telemetry::count_in(Arc::clone(&metrics));
         let names: Vec<SinkName> = settings.sinks.iter().map(|it| it.name.clone()).collect();
         labels::show(&metrics, &settings, &names);
         let share = listeners::share(&settings.ingress, names.len(), &metrics)?;

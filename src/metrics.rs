@@ -194,6 +194,8 @@ metrics! {
     config_last_reload_timestamp_seconds: IntGauge;
     /// Spans of traces by what became of them: exported, failed or dropped.
     trace_spans_total: IntCounterVec, "result";
+    /// Lines of the log that were dropped because standard error did not take them.
+    log_lines_dropped_total: IntCounter;
     /// Panics caught.
     panics_total: IntCounter;
     /// The version, as a label; always 1.

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::telemetry;
+
 /// Why a command has not done what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -39,6 +41,5 @@ impl Failure {
 
 /// Says it on standard error; where that is gone too, the exit code is all there is.
 fn say(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "hookferry: {text}");
+    telemetry::say(&format!("hookferry: {text}"));
 }

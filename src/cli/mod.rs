@@ -43,7 +43,7 @@ use failure::Failure;
 
 use crate::config::LogSettings;
 use crate::config::file::LogFormat;
-use crate::telemetry;
+use crate::telemetry::{self, LastLines};
 
 /// Signed webhooks in, RabbitMQ or Kafka out, nothing lost in between.
 #[derive(Debug, Parser)]
@@ -78,6 +78,7 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    let _written = LastLines;
     let result = match cli.command {
         Command::Demo(demo) => demo.run(),
         Command::Serve(serve) => serve.run(),

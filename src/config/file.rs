@@ -165,7 +165,7 @@ pub enum LogFormat {
 pub struct LogFile {
     /// "text" (default) or "json".
     pub format: Option<LogFormat>,
-    /// A level or a filter such as "info,hookferry::sink=debug".
+    /// A level, or a filter such as "info,hookferry::sink=debug" (default "info"). A plain level is the bridge's own; libraries log warnings and errors unless they are named.
     pub filter: Option<String>,
 }
 

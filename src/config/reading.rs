@@ -81,9 +81,7 @@ pub(super) fn admin_listen(mut table: Table, problems: &mut Problems) -> SocketA
 
 fn log(table: Table, problems: &mut Problems) -> LogSettings {
     let file: LogFile = section::read("log", table, problems);
-    let filter = file
-        .filter
-        .unwrap_or_else(|| "info,actix_server=warn".to_owned());
+    let filter = file.filter.unwrap_or_else(|| "info".to_owned());
     let parsed = filter.parse::<tracing_subscriber::filter::EnvFilter>();
     problems.take(
         "log.filter",
