@@ -96,6 +96,7 @@ impl Bridge {
             )),
             pipeline: pipeline.clone(),
             tracer: tracer.clone(),
+            refusals: Arc::default(),
             metrics: Arc::clone(&metrics),
         };
         let reception = reception::first(&settings.ingress);

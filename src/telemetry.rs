@@ -220,7 +220,10 @@ mod tests {
                 " info , hookferry::sink=debug,librdkafka=debug,",
                 "warn,hookferry=info,hookferry::sink=debug,librdkafka=debug",
             ),
-            ("hookferry=debug,info", "warn,hookferry=info,hookferry=debug"),
+            (
+                "hookferry=debug,info",
+                "warn,hookferry=info,hookferry=debug",
+            ),
             // Who names everything is taken at his word.
             ("hookferry::sink=debug", "hookferry::sink=debug"),
             ("", ""),

@@ -23,6 +23,7 @@ use super::in_flight::{InFlight, Place};
 use super::path;
 use super::problem::Problem;
 use super::quota::SourceQuota;
+use super::refusal_log::{RefusalLog, Refused};
 use crate::metrics::Metrics;
 use crate::pipeline::{Accepted, Pipeline, Refusal, Terms};
 use crate::source::{Claim, Inbound, Rejection, Source, Verified};
@@ -177,6 +178,8 @@ pub struct Door {
     pub pipeline: Pipeline,
     /// The traces of deliveries.
     pub tracer: Tracer,
+    /// What is logged of refused requests.
+    pub refusals: Arc<RefusalLog>,
     /// Where all is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -206,10 +209,7 @@ impl Door {
             .await;
         let response = match passed.unwrap_or(Err(Problem::Internal)) {
             Ok(accepted) => ok(&accepted, visit.head),
-            Err(problem) => {
-                self.count(visit.label(), problem);
-                problem.response(payload)
-            }
+            Err(problem) => self.refuse(&visit, problem, payload),
         };
         self.answered(&visit, response.status());
         response
@@ -234,8 +234,7 @@ impl Door {
             .admit(&visit, false)
             .and_then(|_place| visit.check(&self.pipeline));
         if let Err(problem) = passed {
-            self.count(visit.label(), problem);
-            let response = problem.response(Payload::None);
+            let response = self.refuse(&visit, problem, Payload::None);
             self.answered(&visit, response.status());
             return Err(response);
         }
@@ -266,6 +265,19 @@ impl Door {
         self.tracer
             .received(entered, || work(&entrance.source, visit.started, &accepted));
         Ok(accepted?)
+    }
+
+    /// The answer to a request that is not accepted.
+    fn refuse(&self, visit: &Visit<'_>, problem: Problem, unread: Payload) -> HttpResponse {
+        self.count(visit.label(), problem);
+        let client = visit.rules.guard.client(visit.caller, visit.head.headers());
+        let id = self.refusals.note(Refused {
+            head: visit.head,
+            client,
+            source: visit.label(),
+            problem,
+        });
+        problem.response(unread, id)
     }
 
     /// Lets a request in among those that are answered, whatever it is about.

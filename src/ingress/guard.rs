@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderMap;
 
 use super::caller::Caller;
-use super::client::ClientAddress;
+use super::client::{Client, ClientAddress};
 use super::networks::Networks;
 use super::problem::Problem;
 use super::quota::AddressQuotas;
@@ -41,9 +41,14 @@ impl Guard {
         }
     }
 
+    /// Whose request it is.
+    pub(super) fn client(&self, caller: Caller, headers: &HeaderMap) -> Client {
+        self.address.of(caller.client, headers)
+    }
+
     /// Lets a request in, or says why not.
     pub(super) fn check(&self, caller: Caller, headers: &HeaderMap) -> Result<(), Problem> {
-        let client = self.address.of(caller.client, headers);
+        let client = self.client(caller, headers);
         if self
             .allow
             .as_ref()

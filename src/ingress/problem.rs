@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::body::Early;
 use super::quota::TooMany;
+use super::refusal_log::RequestId;
 use crate::pipeline::Refusal;
 use crate::seeded::{self, Bug};
 use crate::source::Rejection;
@@ -147,7 +148,7 @@ impl Problem {
 
     /// The answer. It ends the connection: whoever has proven nothing must not get as far as a second
     /// request on it.
-    pub(super) fn response(self, unread: Payload) -> HttpResponse {
+    pub(super) fn response(self, unread: Payload, request_id: RequestId) -> HttpResponse {
         let status = self.status();
         let mut response = HttpResponse::build(status);
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
@@ -162,14 +163,10 @@ impl Problem {
             title: self.to_string(),
             status: status.as_u16(),
             reason: self.reason(),
-            request_id: request_id(),
+            request_id: request_id.into_text(),
         };
         let text = serde_json::to_string(&document)
             .expect("a struct of strings and a number is always JSON");
         response.body(Early::new(text, unread))
     }
-}
-
-fn request_id() -> String {
-    format!("{:016x}", rand::random::<u64>())
 }

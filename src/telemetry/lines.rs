@@ -94,7 +94,9 @@ impl Lines {
     /// Returns once everything has been written, or after this time.
     pub fn flush(&self, timeout: Duration) {
         let is_busy = |state: &mut State| state.is_writing || !state.waiting.is_empty();
-        let waited = self.changed.wait_timeout_while(self.lock(), timeout, is_busy);
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), timeout, is_busy);
         // What has not been written by then is lost with the program.
         drop(waited);
     }
@@ -181,7 +183,8 @@ mod tests {
                 let _ = show.send(bytes.to_vec());
                 outcomes.recv().unwrap_or(Ok(bytes.len()))
             };
-            let tell = |lines: &Lines, dropped| lines.push(format!("{dropped} dropped\n").as_bytes());
+            let tell =
+                |lines: &Lines, dropped| lines.push(format!("{dropped} dropped\n").as_bytes());
             let lines = Lines::start(write, tell).expect("a thread");
             Self {
                 lines,
@@ -211,7 +214,9 @@ mod tests {
                 return Err(ErrorKind::Interrupted.into());
             }
             let taken = bytes.len().min(7);
-            to.lock().expect("no panic").extend_from_slice(&bytes[..taken]);
+            to.lock()
+                .expect("no panic")
+                .extend_from_slice(&bytes[..taken]);
             Ok(taken)
         };
         let lines = Lines::start(write, |_, _| ()).expect("a thread");

@@ -1,0 +1,151 @@
+//! What the log says of refused requests: one line each, so that the `request_id` of an answer leads
+//! to its reason.
+//!
+//! At `debug` every line is there. At `info` there are a few a minute for each reason: whoever sends
+//! what is refused must not be able to fill the disk, and a scanner's requests to paths of no
+//! webhook are not worth a line.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::dev::RequestHead;
+use actix_web::http::Method;
+
+use super::client::Client;
+use super::problem::Problem;
+
+/// Lines at `info` for each reason in each [`PERIOD`].
+const MAX_LINES: u32 = 10;
+const PERIOD: Duration = Duration::from_secs(60);
+/// More of a path says no more, and a path may be as long as a head.
+const MAX_PATH_CHARS: usize = 200;
+
+/// A request that is refused.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused<'a> {
+    pub head: &'a RequestHead,
+    pub client: Client,
+    /// The source's label.
+    pub source: &'a str,
+    pub problem: Problem,
+}
+
+/// What a refused request is known by, to its sender and in the log.
+#[derive(Debug)]
+pub(super) struct RequestId(String);
+
+impl RequestId {
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// Logs refused requests; one for all threads.
+#[derive(Debug, Default)]
+pub struct RefusalLog(Mutex<HashMap<&'static str, Count>>);
+
+/// The lines of one reason.
+#[derive(Debug)]
+struct Count {
+    since: Instant,
+    lines: u32,
+    left_out: u64,
+}
+
+/// Whether a request has a line at `info`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// It has one, before which so many were left out; the last is the last of its period.
+    Line { left_out: u64, is_last: bool },
+    /// It is left out.
+    LeftOut,
+}
+
+impl RefusalLog {
+    /// Logs it under a new id.
+    pub(super) fn note(&self, refused: Refused<'_>) -> RequestId {
+        let id = RequestId(format!("{:016x}", rand::random::<u64>()));
+        let turn = if is_delivery(refused.head) {
+            self.turn(refused.problem.reason(), Instant::now())
+        } else {
+            Turn::LeftOut
+        };
+        write(refused, turn, &id);
+        id
+    }
+
+    fn turn(&self, reason: &'static str, now: Instant) -> Turn {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(reason).or_insert(Count {
+            since: now,
+            lines: 0,
+            left_out: 0,
+        });
+        if now.saturating_duration_since(count.since) >= PERIOD {
+            (count.since, count.lines) = (now, 0);
+        }
+        if count.lines == MAX_LINES {
+            count.left_out += 1;
+            return Turn::LeftOut;
+        }
+        count.lines += 1;
+        Turn::Line {
+            left_out: std::mem::take(&mut count.left_out),
+            is_last: count.lines == MAX_LINES,
+        }
+    }
+}
+
+/// Whether it was meant for a webhook, wherever it went.
+fn is_delivery(head: &RequestHead) -> bool {
+    head.method == Method::POST || head.uri.path().starts_with("/webhooks")
+}
+
+fn write(refused: Refused<'_>, turn: Turn, RequestId(request_id): &RequestId) {
+    let Refused { head, source, .. } = refused;
+    let (reason, address) = (refused.problem.reason(), refused.client.counted_as());
+    let method = head.method.as_str();
+    // Without the query, in which some senders put a token.
+    let path: String = head.uri.path().chars().take(MAX_PATH_CHARS).collect();
+    match turn {
+        Turn::Line { left_out, is_last } => {
+            // A field without a value is left out.
+            let left_out = (left_out > 0).then_some(left_out);
+            let then = if is_last {
+                "; more with this reason are logged at debug only, for the rest of a minute"
+            } else {
+                ""
+            };
+            tracing::info!(request_id, source, reason, %address, method, path, left_out, "a request was refused{then}");
+        }
+        Turn::LeftOut => {
+            tracing::debug!(request_id, source, reason, %address, method, path, "a request was refused");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_so_many_lines_a_minute_and_says_how_many_were_left_out() {
+        let log = RefusalLog::default();
+        let start = Instant::now();
+        let turns = |reason, seconds, count: u32| -> Vec<Turn> {
+            let now = start + Duration::from_secs(seconds);
+            (0..count).map(|_| log.turn(reason, now)).collect()
+        };
+        let line = |left_out, is_last| Turn::Line { left_out, is_last };
+        let first = turns("unknown_source", 0, MAX_LINES + 5);
+        assert_eq!(first[0], line(0, false));
+        assert_eq!(first[MAX_LINES as usize - 1], line(0, true));
+        assert_eq!(first[MAX_LINES as usize..], [Turn::LeftOut; 5]);
+        // No other reason is kept quiet by it.
+        assert_eq!(turns("signature_mismatch", 1, 1), [line(0, false)]);
+        assert_eq!(turns("unknown_source", 59, 2), [Turn::LeftOut; 2]);
+        let later = turns("unknown_source", 60, 2);
+        assert_eq!(later, [line(7, false), line(0, false)]);
+    }
+}
