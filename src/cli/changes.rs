@@ -11,15 +11,19 @@ use crate::config::{self, Fingerprint};
 pub(super) struct Changes {
     path: PathBuf,
     seen: Fingerprint,
+    /// What was seen when it was last taken over.
+    in_force: Fingerprint,
     interval: Option<Duration>,
 }
 
 impl Changes {
     /// Changes from now on.
     pub fn since_now(path: &Path) -> Self {
+        let seen = config::fingerprint_of(path);
         Self {
             path: path.to_owned(),
-            seen: config::fingerprint_of(path),
+            seen,
+            in_force: seen,
             interval: None,
         }
     }
@@ -33,6 +37,11 @@ impl Changes {
     /// a change again.
     pub fn are_seen(&mut self) {
         self.seen = config::fingerprint_of(&self.path);
+    }
+
+    /// What has been seen last is in force now; whether that is something new.
+    pub fn are_in_force(&mut self) -> bool {
+        std::mem::replace(&mut self.in_force, self.seen) != self.seen
     }
 
     /// Returns once there is a change that has not been seen. It counts when two looks in a row have
@@ -50,5 +59,31 @@ impl Changes {
             }
             last = now;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn new_is_what_differs_from_what_is_in_force_and_not_from_what_was_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("hookferry.toml");
+        fs::write(&file, "a = 1").expect("written");
+        let mut changes = Changes::since_now(&file);
+        changes.are_seen();
+        assert!(!changes.are_in_force());
+        // A mistake that was not taken over, and then corrected.
+        fs::write(&file, "a = ").expect("written");
+        changes.are_seen();
+        fs::write(&file, "a = 1").expect("written");
+        changes.are_seen();
+        assert!(!changes.are_in_force());
+        fs::write(&file, "a = 2").expect("written");
+        changes.are_seen();
+        assert!(changes.are_in_force() && !changes.are_in_force());
     }
 }

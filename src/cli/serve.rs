@@ -82,7 +82,7 @@ impl Serve {
             Ok(reloaded)
         });
         match &reloaded {
-            Ok(reloaded) => say(reloaded),
+            Ok(reloaded) => say(reloaded, changes.are_in_force()),
             Err(error) => {
                 bridge.reload_failed();
                 let file = self.config.path().display();
@@ -93,12 +93,18 @@ impl Serve {
     }
 }
 
-fn say(reloaded: &Reloaded) {
+fn say(reloaded: &Reloaded, is_new: bool) {
     if !reloaded.restart_for.is_empty() {
         let keys = reloaded.restart_for.join(", ");
         tracing::warn!(%keys, "these keys have changed too, but need a restart; until then they stay as they were");
     }
-    tracing::info!("the new configuration is in force");
+    if is_new {
+        tracing::info!("the new configuration is in force");
+    } else {
+        tracing::info!(
+            "nothing new was found, neither in the file nor in those that it names; what was taken over before is in force"
+        );
+    }
 }
 
 /// What may be meant as it is, and most often is not.

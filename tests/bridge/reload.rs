@@ -172,6 +172,33 @@ async fn a_bad_file_keeps_the_old_configuration_and_says_so() {
     assert!(is_taken(&bridge, &setup, SECRET).await);
 }
 
+/// Who has changed another file than the one that is read must be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_finds_nothing_new_says_so() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let counts = || {
+        let said = |text: &str| bridge.log().matches(text).count();
+        let new = said("the new configuration is in force");
+        (said("nothing new was found"), new)
+    };
+    fs::write(setup.path("elsewhere"), NEXT).unwrap();
+    bridge.reload(true).await;
+    assert_eq!(counts(), (1, 0));
+    // Behind the same name there is another secret.
+    fs::write(setup.path("secret"), NEXT).unwrap();
+    bridge.reload(true).await;
+    assert_eq!(counts(), (1, 1));
+    // A mistake that is put right is nothing new either.
+    let good = setup.text();
+    fs::write(setup.path("hookferry.toml"), "no TOML").unwrap();
+    bridge.reload(false).await;
+    fs::write(setup.path("hookferry.toml"), good).unwrap();
+    bridge.reload(true).await;
+    let failures = bridge.log().matches("the old one stays").count();
+    assert_eq!((counts(), failures), ((2, 1), 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_or_missing_secret_keeps_the_old_one() {
     let setup = Setup::store();

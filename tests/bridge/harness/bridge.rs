@@ -178,8 +178,9 @@ impl Bridge {
     /// # Panics
     /// When it went otherwise.
     pub async fn reload(&self, worked: bool) {
+        // Also where nothing new was found.
         let outcome = if worked {
-            "the new configuration is in force"
+            "is in force"
         } else {
             "the old one stays"
         };

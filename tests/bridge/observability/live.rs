@@ -84,7 +84,7 @@ impl Day {
             .await;
         bridge.signal("HUP");
         eventually("the configuration is loaded anew", async || {
-            bridge.said("the new configuration is in force")
+            bridge.said("is in force")
         })
         .await;
     }
