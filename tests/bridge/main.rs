@@ -26,6 +26,7 @@ mod ingress_tls;
 mod instance;
 mod kafka_sink;
 mod late;
+mod log;
 mod message;
 mod moving;
 mod observability;
