@@ -154,7 +154,7 @@ metrics! {
     sink_reconnects_total: IntCounterVec, "sink";
     /// Connections that could not be made, by how far they got: lookup, connect, tls or login.
     sink_connect_failures_total: IntCounterVec, "sink", "stage";
-    /// When a configured certificate expires, by the part that uses it ("ingress", or "sink." and a name) and the key that names its file.
+    /// When a configured certificate expires, or the last authority of a file, by the part that uses it ("ingress", "trace", or "sink." and a name) and the key that names its file.
     tls_certificate_expiry_timestamp_seconds: IntGaugeVec, "component", "file";
     /// When the sink last confirmed an event; 0 before the first.
     last_delivery_timestamp_seconds: IntGaugeVec, "sink";

@@ -25,11 +25,16 @@ pub(super) fn show(metrics: &Metrics, sink: &SinkSettings, now: Timestamp) {
             .with_label_values(&labels)
             .set(file.expiry.as_second());
         if file.expiry <= now {
+            let which = if key == "ca_file" {
+                "every authority in the file"
+            } else {
+                "a certificate in the file"
+            };
             tracing::error!(
                 sink = %sink.name,
                 file = %file.path.display(),
                 expired = %file.expiry,
-                "{key}: a certificate in the file has expired; put a new one into it and send SIGHUP"
+                "{key}: {which} has expired; put a new one into it and send SIGHUP"
             );
         }
     }

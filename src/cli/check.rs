@@ -27,8 +27,8 @@ const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 #[derive(Debug, Args)]
 #[command(
     after_help = "Every problem is named at once, with its key path and a remedy.
-Exit code 2: the configuration is wrong. 1: a certificate has expired, or a broker is not as it
-must be. 0: all is well.
+Exit code 2: the configuration is wrong. 1: a certificate has expired, or every authority in a
+file, or a broker is not as it must be. 0: all is well.
 
 Examples:
   hookferry check --config hookferry.toml
@@ -123,21 +123,28 @@ fn doubt(warning: &Problem) -> Finding {
 fn certificates(tls: &IngressTls) -> Vec<Finding> {
     let own = own_certificate(&tls.validity);
     std::iter::once(own)
-        .chain(tls.clients_until.map(authorities))
+        .chain(
+            tls.clients_until
+                .map(|until| authorities("client_ca_file", until)),
+        )
         .collect()
 }
 
-/// Their date is for people: who checks a sender's certificate does not look at it.
-fn authorities(until: Timestamp) -> Finding {
-    let is_soon = until.duration_since(Timestamp::now()) < SOON;
-    let (severity, remedy) = if is_soon {
-        (Severity::Warning, "name its successor beside it")
+/// A file of authorities, by the date of the last of them.
+fn authorities(file: &str, until: Timestamp) -> Finding {
+    let left = until.duration_since(Timestamp::now());
+    let (severity, remedy) = if left.is_negative() {
+        let remedy = "all of them have expired: put one there that counts, then reload the bridge";
+        (Severity::Error, remedy)
+    } else if left < SOON {
+        let remedy = "put its successor beside it, then reload the bridge";
+        (Severity::Warning, remedy)
     } else {
         (Severity::Good, "")
     };
     Finding {
         severity,
-        found: format!("client_ca_file: the first of its authorities expires on {until}"),
+        found: format!("{file}: the last of its authorities expires on {until}"),
         remedy: remedy.to_owned(),
     }
 }
@@ -166,28 +173,11 @@ fn own_certificate(validity: &Validity) -> Finding {
     }
 }
 
-/// When the certificates expire that a sink is configured with. An authority that has expired may be
-/// one of several in its file.
+/// When the certificates expire that a sink is configured with.
 fn sink_certificates(kind: &SinkKind) -> Vec<Finding> {
-    let now = Timestamp::now();
-    let finding = |file: &CertificateFile| {
-        let (severity, remedy) = match (file.expiry.duration_since(now), file.key) {
-            (left, "ca_file") if left < SOON => (
-                Severity::Warning,
-                "put its successor beside it, then reload the bridge",
-            ),
-            (left, _) if left.is_negative() => (
-                Severity::Error,
-                "the broker does not take it any more: put a new one there, with its key",
-            ),
-            (left, _) if left < SOON => (Severity::Warning, "renew it, then reload the bridge"),
-            _ => (Severity::Good, ""),
-        };
-        Finding {
-            severity,
-            found: format!("{} counts until {}", file.path.display(), file.expiry),
-            remedy: remedy.to_owned(),
-        }
+    let finding = |file: &CertificateFile| match file.key {
+        "ca_file" => authorities(&file.path.display().to_string(), file.expiry),
+        _ => client_chain(file),
     };
     let tls = kind.tls().into_iter();
     tls.flat_map(Tls::certificates).map(finding).collect()
@@ -205,6 +195,23 @@ fn collisions(kind: &SinkKind, needs: &Needs) -> Vec<Finding> {
     };
     let pairs = colliding_topics(kafka, needs);
     pairs.into_iter().map(finding).collect()
+}
+
+fn client_chain(file: &CertificateFile) -> Finding {
+    let left = file.expiry.duration_since(Timestamp::now());
+    let (severity, remedy) = if left.is_negative() {
+        let remedy = "the broker does not take it any more: put a new one there, with its key";
+        (Severity::Error, remedy)
+    } else if left < SOON {
+        (Severity::Warning, "renew it, then reload the bridge")
+    } else {
+        (Severity::Good, "")
+    };
+    Finding {
+        severity,
+        found: format!("{} counts until {}", file.path.display(), file.expiry),
+        remedy: remedy.to_owned(),
+    }
 }
 
 /// Opens the sink as for nothing, so that looking at it makes no topic, then looks at it.

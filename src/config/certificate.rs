@@ -17,16 +17,27 @@ use super::problem::Problems;
 pub(super) struct Certificates {
     /// The file's text.
     pub pem: String,
-    /// When the first of them ends.
-    pub expiry: Timestamp,
+    /// When they end.
+    pub ends: Ends,
+}
+
+/// When the certificates of a file end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ends {
+    /// The first of them: a chain is broken from then on.
+    pub first: Timestamp,
+    /// The last of them. Authorities stand beside each other, and a system's own file of them always
+    /// has some that have expired: it is of no use once all have. That the very one which vouches
+    /// for a peer has expired shows where it is relied upon, in a connection that fails.
+    pub last: Timestamp,
 }
 
 /// Reads the file that the key at `path` names. One without certificates is noted as a problem, or
 /// with a broken one; one whose certificates have expired is not: the bridge must start, and keep
 /// what it accepts.
 pub(super) fn read(path: &str, file: &Path, problems: &mut Problems) -> Option<Certificates> {
-    let read = text(file).and_then(|pem| match first_expiry(pem.as_bytes()) {
-        Ok(expiry) => Ok(Certificates { pem, expiry }),
+    let read = text(file).and_then(|pem| match ends(pem.as_bytes()) {
+        Ok(ends) => Ok(Certificates { pem, ends }),
         Err(why) => Err(format!("{}: {why}", file.display())),
     });
     problems.take(path, read, "name a readable PEM file of certificates")
@@ -38,17 +49,26 @@ pub(super) fn text(file: &Path) -> Result<String, String> {
         .map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
-/// When the first of the certificates ends. Text around them is a comment; a certificate that is
-/// broken is not, because a client would give up at it.
-fn first_expiry(pem: &[u8]) -> Result<Timestamp, String> {
-    let mut first: Option<Timestamp> = None;
+/// When the certificates end. Text around them is a comment; a certificate that is broken is not,
+/// because a client would give up at it.
+fn ends(pem: &[u8]) -> Result<Ends, String> {
+    let mut ends: Option<Ends> = None;
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("it is damaged: {error}"))?;
-        let (_, expiry) =
+        let (_, end) =
             validity(&certificate).ok_or("it is damaged: a certificate cannot be understood")?;
-        first = Some(first.map_or(expiry, |first| first.min(expiry)));
+        ends = Some(ends.map_or(
+            Ends {
+                first: end,
+                last: end,
+            },
+            |so_far| Ends {
+                first: so_far.first.min(end),
+                last: so_far.last.max(end),
+            },
+        ));
     }
-    first.ok_or_else(|| "it holds no certificate".to_owned())
+    ends.ok_or_else(|| "it holds no certificate".to_owned())
 }
 
 /// From when until when a certificate counts; `der` is one certificate.
@@ -105,11 +125,16 @@ RyWhVKUxae7+faUHVSA=
 ";
 
     #[test]
-    fn the_first_to_expire_counts() {
-        let seconds = |pem: &str| first_expiry(pem.as_bytes()).map(Timestamp::as_second);
-        let both = format!("old and new\n{CLIENT}{UNTIL_2027}");
-        assert_eq!(seconds(CLIENT), Ok(2_110_938_824));
-        assert_eq!(seconds(&both), Ok(1_827_104_313));
+    fn the_first_and_the_last_to_expire_are_found_in_any_order() {
+        let seconds = |pem: &str| {
+            ends(pem.as_bytes()).map(|ends| (ends.first.as_second(), ends.last.as_second()))
+        };
+        let (in_2027, in_2036) = (1_827_104_313, 2_110_938_824);
+        assert_eq!(seconds(CLIENT), Ok((in_2036, in_2036)));
+        for both in [[CLIENT, UNTIL_2027], [UNTIL_2027, CLIENT]] {
+            let both = format!("old and new\n{}", both.concat());
+            assert_eq!(seconds(&both), Ok((in_2027, in_2036)));
+        }
         for nothing in ["", CLIENT_KEY] {
             assert!(seconds(nothing).is_err(), "{nothing}");
             assert!(seconds(&format!("{CLIENT}{nothing}")).is_ok());
@@ -122,7 +147,7 @@ RyWhVKUxae7+faUHVSA=
         let flipped = UNTIL_2027.replacen("MIIB", "MIIA", 1);
         let no_base64 = UNTIL_2027.replacen("MIIB", "M?IB", 1);
         for broken in [cut, &flipped, &no_base64] {
-            let told = first_expiry(format!("{CLIENT}{broken}").as_bytes());
+            let told = ends(format!("{CLIENT}{broken}").as_bytes());
             assert!(told.is_err(), "{broken}: {told:?}");
         }
     }

@@ -22,7 +22,7 @@ pub struct IngressTls {
     pub tls: Tls,
     /// When its certificate counts.
     pub validity: Validity,
-    /// When the first of the senders' authorities expires, where there are any.
+    /// When the last of the senders' authorities expires, where there are any.
     pub clients_until: Option<Timestamp>,
     /// Whether a sender without a certificate is turned away.
     pub client_certificates_required: bool,
@@ -129,7 +129,7 @@ fn chain(file: &Path, problems: &mut Problems) -> Option<(Chain, Validity)> {
     Some((chain, Validity { file, from, until }))
 }
 
-/// The senders' authorities, and when the first of them expires; the outer none is a problem.
+/// The senders' authorities, and when the last of them expires; the outer none is a problem.
 #[allow(clippy::option_option, reason = "absent and wrong are two things")]
 fn clients(
     table: &IngressTlsFile,
@@ -148,7 +148,7 @@ fn clients(
     let read = certificate::read(&key(CLIENT_CA), file, problems)?;
     let parsed = Clients::parse(read.pem.as_bytes(), required);
     let clients = take(CLIENT_CA, file, parsed, problems)?;
-    Some(Some((clients, read.expiry)))
+    Some(Some((clients, read.ends.last)))
 }
 
 fn required<'a>(

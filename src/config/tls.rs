@@ -12,6 +12,7 @@ use crate::sink::{CertificateFile, Identity, PrivateKey, Tls};
 /// The file of the client's private key, by its key.
 pub(super) const KEY_FILE: &str = "client_key_file";
 const CERTIFICATE_FILE: &str = "client_certificate_file";
+const AUTHORITIES: &str = "ca_file";
 
 /// The files a section names.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +33,7 @@ impl Files<'_> {
         let before = problems.iter().count();
         let authorities = self
             .authorities
-            .and_then(|file| certificates((path, "ca_file"), file, problems));
+            .and_then(|file| certificates((path, AUTHORITIES), file, problems));
         let certificate = self
             .certificate
             .and_then(|file| certificates((path, CERTIFICATE_FILE), file, problems));
@@ -65,12 +66,15 @@ fn certificates(
     file: &Path,
     problems: &mut Problems,
 ) -> Option<CertificateFile> {
-    let Certificates { pem, expiry } = certificate::read(&join(path, key), file, problems)?;
+    let Certificates { pem, ends } = certificate::read(&join(path, key), file, problems)?;
     Some(CertificateFile {
         key,
         path: file.to_owned(),
         pem,
-        expiry,
+        expiry: match key {
+            AUTHORITIES => ends.last,
+            _ => ends.first,
+        },
     })
 }
 
@@ -89,7 +93,33 @@ fn private_key(path: &str, file: &Path, problems: &mut Problems) -> Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::certificate::tests::{CLIENT, written};
+    use crate::config::certificate::tests::{CLIENT, CLIENT_KEY, UNTIL_2027, written};
+
+    #[test]
+    fn authorities_expire_with_the_last_of_them_and_a_chain_with_the_first() {
+        let both = written(&format!("{UNTIL_2027}{CLIENT}"));
+        let key = written(CLIENT_KEY);
+        let (both, key) = (both.path().to_owned(), key.path().to_owned());
+        let files = Files {
+            authorities: Some(&both),
+            certificate: Some(&both),
+            key: Some(&key),
+            key_password: None,
+        };
+        let tls = files.read("sink.mq", &mut Problems::default());
+        let tls = tls.expect("nothing is wrong");
+        let until: Vec<_> = tls
+            .certificates()
+            .map(|file| (file.key, file.expiry.as_second()))
+            .collect();
+        assert_eq!(
+            until,
+            [
+                ("ca_file", 2_110_938_824),
+                ("client_certificate_file", 1_827_104_313)
+            ]
+        );
+    }
 
     #[test]
     fn a_file_that_is_of_no_use_is_a_problem_of_its_key() {

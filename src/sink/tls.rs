@@ -33,7 +33,8 @@ pub struct CertificateFile {
     pub path: PathBuf,
     /// What it held, PEM.
     pub pem: String,
-    /// When the first of its certificates expires.
+    /// When it is of no use any more: when the last of its authorities has expired, or the first
+    /// certificate of a chain.
     pub expiry: Timestamp,
 }
 

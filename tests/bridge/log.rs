@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::eventually::eventually;
 use crate::harness::delivery::{event, now};
 use crate::harness::program::RELEASED;
-use crate::harness::{Bridge, Post, Setup};
+use crate::harness::{Authority, Bridge, Post, Setup};
 
 /// The configuration with this filter of the log.
 fn filtered(setup: &Setup, filter: &str) -> PathBuf {
@@ -170,6 +170,35 @@ async fn a_plain_level_brings_no_lines_of_libraries() {
     }
     let named = libraries("info,actix_server=debug").await;
     assert!(!named.is_empty(), "what is named is there");
+}
+
+/// A bridge whose sink trusts these authorities, one file after the other.
+async fn trusting(authorities: &[&Path]) -> (Setup, Bridge) {
+    let mut setup = Setup::rabbitmq("amqps://127.0.0.1:1");
+    let file = setup.path("bundle.pem");
+    let texts = authorities.iter().map(std::fs::read_to_string);
+    let bundle: String = texts.map(|text| text.unwrap()).collect();
+    std::fs::write(&file, bundle).unwrap();
+    setup.sinks[0].1.push_str(&format!("ca_file = {file:?}\n"));
+    let bridge = setup.start().await;
+    (setup, bridge)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_expired_authority_of_several_is_no_error_and_no_alert() {
+    let authority = Authority::new();
+    let (good, expired) = (authority.certificate(), authority.vouches_for("old", -1));
+    let name = "tls_certificate_expiry_timestamp_seconds";
+    let labels = [("component", "sink.rabbitmq"), ("file", "ca_file")];
+    let message = "every authority in the file has expired";
+    let (_setup, bridge) = trusting(&[&expired, &good]).await;
+    bridge.shows(name, &labels, authority.expiry()).await;
+    assert!(bridge.said(message).is_none(), "{}", bridge.log());
+    let (_setup, bridge) = trusting(&[&expired, &expired]).await;
+    bridge
+        .shows(name, &labels, authority.expiry_of(&expired))
+        .await;
+    assert_eq!(bridge.said(message).expect("it is said")["level"], "ERROR");
 }
 
 /// Whoever reads the bridge's standard error, and can be held up.

@@ -180,6 +180,38 @@ fn check_tells_when_a_sinks_certificates_expire() {
     );
 }
 
+/// A system's own file of authorities always has some that have expired.
+#[test]
+fn a_file_of_authorities_has_expired_when_all_of_them_have() {
+    let authority = Authority::new();
+    let (good, expired) = (authority.certificate(), authority.vouches_for("old", -1));
+    let text = |file: &Path| std::fs::read_to_string(file).unwrap();
+    for (parts, code, mark) in [
+        (vec![&expired, &good], 0, "! "),
+        (vec![&good, &expired], 0, "! "),
+        (vec![&expired, &expired], 1, "✗ "),
+    ] {
+        let bundle: String = parts.into_iter().map(|part| text(part)).collect();
+        let setup = Setup::with_sink(
+            "rabbit",
+            "type = \"rabbitmq\"\nurl = \"amqps://mq\"\nca_file = \"BUNDLE\"",
+        );
+        let file = setup.path("bundle.pem");
+        std::fs::write(&file, bundle).unwrap();
+        let config = text(&setup.path("hookferry.toml"));
+        let config = config.replace("BUNDLE", file.to_str().unwrap());
+        std::fs::write(setup.path("hookferry.toml"), config).unwrap();
+        let said = run(&["check", "--config", &setup.config()]).with_code(code);
+        let (_, about) = said.out.split_once("certificates of sink rabbit").unwrap();
+        assert!(about.contains(mark), "{}", said.out);
+        assert!(
+            about.contains("the last of its authorities expires on"),
+            "{}",
+            said.out
+        );
+    }
+}
+
 #[test]
 fn every_delivered_configuration_is_good() {
     let folder = tempfile::tempdir().unwrap();

@@ -50,7 +50,7 @@ fn an_operator_can_send_to_a_listener_that_asks_for_certificates() {
     let said = run(&["check", "--config", &setup.config()]).with_code(0);
     assert!(
         said.out
-            .contains("client_ca_file: the first of its authorities expires on"),
+            .contains("client_ca_file: the last of its authorities expires on"),
         "{}",
         said.out
     );
