@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use ureq::tls::{TlsConfig, TlsConfigBuilder};
+use ureq::tls::{RootCerts, TlsConfig, TlsConfigBuilder};
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
@@ -17,8 +17,11 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
-/// What an HTTP request made here goes through TLS with: to whomever the public authorities vouch for.
+/// What an HTTP request made here goes through TLS with: to whomever the system's authorities vouch
+/// for, among which an operator may have put one of his own.
 #[must_use]
 pub fn requests() -> TlsConfigBuilder {
-    TlsConfig::builder().unversioned_rustls_crypto_provider(provider())
+    TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(provider())
+        .root_certs(RootCerts::PlatformVerifier)
 }

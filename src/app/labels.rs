@@ -57,7 +57,10 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             metrics.http_health_checks_total.with_label_values(&[code]);
         }
     }
-    if settings.trace.is_some() {
+    if let Some(trace) = &settings.trace {
+        let authorities = trace.authorities.iter();
+        let expiries = authorities.map(|file| ("ca_file", file.until));
+        certificates::show_expiries(metrics, "trace", expiries);
         for result in ["exported", "failed", "dropped"] {
             metrics.trace_spans_total.with_label_values(&[result]);
         }

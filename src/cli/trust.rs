@@ -11,7 +11,7 @@ use crate::crypto;
 /// PEM files for TLS.
 #[derive(Debug, Args)]
 pub(super) struct Trust {
-    /// A PEM file of the authorities that vouch for the other side, instead of the public ones.
+    /// A PEM file of the authorities that vouch for the other side, instead of the system's.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// A PEM file of a certificate to show, and after it those that vouch for it.

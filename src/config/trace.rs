@@ -1,16 +1,18 @@
 //! The `trace` table.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Table;
 
+use super::certificate::{self, Certificates};
 use super::problem::Problems;
 use super::section::{self, join};
 use super::value::{SecretReference, Span};
-use crate::trace::{CAN_EXPORT, Settings};
+use crate::trace::{Authorities, CAN_EXPORT, Settings};
 
 /// Of the traces that start here; a busy source would fill a collector with all of them.
 const DEFAULT_SAMPLE_RATIO: f64 = 0.01;
@@ -28,6 +30,8 @@ pub struct TraceFile {
     pub headers: Option<BTreeMap<String, SecretReference>>,
     /// How long one export may take (default "10s").
     pub timeout: Option<Span>,
+    /// A PEM file of the authorities that vouch for the collector, instead of the system's; for https (default: none).
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Reads the table; none where something is wrong with it.
@@ -52,12 +56,35 @@ pub(super) fn trace(table: Table, problems: &mut Problems) -> Option<Settings> {
     }
     let headers = headers(file.headers.unwrap_or_default(), problems);
     let timeout = file.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0);
+    let authorities = file
+        .ca_file
+        .and_then(|file| authorities(&file, endpoint.as_deref(), problems));
     let endpoint = endpoint?;
     (problems.iter().count() == before).then_some(Settings {
         endpoint,
         sample_ratio,
         headers,
         timeout,
+        authorities,
+    })
+}
+
+fn authorities(
+    file: &Path,
+    endpoint: Option<&str>,
+    problems: &mut Problems,
+) -> Option<Authorities> {
+    if endpoint.is_some_and(|url| !url.starts_with("https:")) {
+        problems.add(
+            "trace.ca_file",
+            "the collector's URL is not encrypted",
+            "write trace.otlp_endpoint with https://, or remove the key",
+        );
+    }
+    let Certificates { pem, ends } = certificate::read("trace.ca_file", file, problems)?;
+    Some(Authorities {
+        pem,
+        until: ends.last,
     })
 }
 
@@ -99,6 +126,7 @@ fn headers(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::certificate::tests::{UNTIL_2027, written};
 
     fn problems_of(text: &str) -> Vec<String> {
         let mut problems = Problems::default();
@@ -120,10 +148,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let token = folder.path().join("token");
         std::fs::write(&token, "Bearer x\n").expect("written");
+        let authority = written(UNTIL_2027);
         let text = format!(
-            "otlp_endpoint = \"https://collector/v1/traces\"\nheaders = {{ authorization = {{ file = {token:?} }} }}"
+            "otlp_endpoint = \"https://collector/v1/traces\"\nheaders = {{ authorization = {{ file = {token:?} }} }}\nca_file = {:?}",
+            authority.path()
         );
         assert_eq!(problems_of(&text), and(&[]));
+        let plain = text.replace("https:", "http:");
+        assert_eq!(problems_of(&plain), and(&["trace.ca_file"]));
+        let no_certificate = format!("otlp_endpoint = \"https://c/\"\nca_file = {token:?}");
+        assert_eq!(problems_of(&no_certificate), and(&["trace.ca_file"]));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanEvents, SpanExporter, SpanLinks,
     SpanProcessor,
 };
+use ureq::tls::{PemItem, RootCerts, parse_pem};
 
 use super::Settings;
 use super::span::{Kind, Span};
@@ -48,7 +49,7 @@ impl Exporter {
     pub fn start(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, ExportError> {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
-            .with_http_client(Client::new(settings.timeout))
+            .with_http_client(Client::new(settings))
             .with_endpoint(&settings.endpoint)
             .with_timeout(settings.timeout)
             .with_headers(settings.headers.iter().cloned().collect())
@@ -169,14 +170,28 @@ impl SpanExporter for Counted {
 struct Client(ureq::Agent);
 
 impl Client {
-    fn new(timeout: Duration) -> Self {
+    fn new(settings: &Settings) -> Self {
+        let tls = match &settings.authorities {
+            Some(authorities) => crypto::requests().root_certs(trusted(&authorities.pem)),
+            None => crypto::requests(),
+        };
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
+            .timeout_global(Some(settings.timeout))
             .http_status_as_error(false)
-            .tls_config(crypto::requests().build())
+            .tls_config(tls.build())
             .build();
         Self(config.into())
     }
+}
+
+/// The certificates of a file, which has been checked.
+fn trusted(pem: &str) -> RootCerts {
+    let items = parse_pem(pem.as_bytes()).flatten();
+    let certificates = items.filter_map(|item| match item {
+        PemItem::Certificate(certificate) => Some(certificate),
+        _ => None,
+    });
+    certificates.into()
 }
 
 #[async_trait]

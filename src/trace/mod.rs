@@ -18,7 +18,7 @@ mod tracer;
 
 pub use context::{TraceContext, TraceParent, TraceState};
 pub use export::ExportError;
-pub use settings::Settings;
+pub use settings::{Authorities, Settings};
 pub use span::Work;
 pub use tracer::{Entered, Tracer};
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// How spans are exported.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
@@ -15,6 +17,17 @@ pub struct Settings {
     pub headers: Vec<(String, String)>,
     /// How long one export may take.
     pub timeout: Duration,
+    /// Who vouches for the collector; the system's authorities, where none.
+    pub authorities: Option<Authorities>,
+}
+
+/// A file of certificate authorities.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authorities {
+    /// What it holds, PEM.
+    pub pem: String,
+    /// When the last of them expires.
+    pub until: Timestamp,
 }
 
 impl fmt::Debug for Settings {
@@ -25,6 +38,13 @@ impl fmt::Debug for Settings {
             .field("sample_ratio", &self.sample_ratio)
             .field("headers", &headers)
             .field("timeout", &self.timeout)
+            .field("authorities", &self.authorities)
             .finish()
+    }
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "until {}", self.until)
     }
 }

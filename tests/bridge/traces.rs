@@ -2,7 +2,9 @@
 
 use crate::eventually::eventually;
 use crate::harness::collector::{Collector, Exported};
-use crate::harness::{Outlet, Post, Program, Seen, Setup, amqp_url, event, kafka_brokers};
+use crate::harness::{
+    Authority, Outlet, Post, Program, Seen, Setup, amqp_url, event, kafka_brokers,
+};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SENDERS: &str = "00f067aa0ba902b7";
@@ -189,6 +191,32 @@ async fn a_collector_that_is_away_or_refuses_costs_spans_and_nothing_else() {
             .await;
         bridge.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_of_a_private_authority_is_trusted_where_its_file_is_named() {
+    let authority = Authority::new();
+    let collector = Collector::encrypted(&authority.vouches("IP:127.0.0.1", 2)).await;
+    let named = format!("sample_ratio = 1\nca_file = {:?}", authority.certificate());
+    let setup = exporting(&collector.url(), &named);
+    let bridge = setup.start_as(Program::Exporting).await;
+    Outlet::Store
+        .gets(&bridge, &setup.source, &sample(&setup))
+        .await;
+    spans(&collector, 2).await;
+    let labels = [("component", "trace"), ("file", "ca_file")];
+    let name = "tls_certificate_expiry_timestamp_seconds";
+    bridge.shows(name, &labels, authority.expiry()).await;
+    // The system does not know it.
+    let setup = exporting(&collector.url(), "sample_ratio = 1");
+    let bridge = setup.start_as(Program::Exporting).await;
+    Outlet::Store
+        .gets(&bridge, &setup.source, &sample(&setup))
+        .await;
+    bridge
+        .counts("trace_spans_total", &[("result", "failed")], 2.0)
+        .await;
+    assert_eq!(collector.spans().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

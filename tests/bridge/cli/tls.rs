@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Said, Setup, run};
+use super::{Said, Setup, hookferry, run};
 use crate::harness::Authority;
 
 const HERE: &str = "IP:127.0.0.1";
@@ -86,4 +86,22 @@ fn an_operator_can_send_to_a_listener_that_asks_for_certificates() {
         let said = send(wrong).with_code(2);
         assert!(said.err.contains("--"), "{}", said.err);
     }
+}
+
+/// An operator who has put a private authority into the system's store names no file.
+#[test]
+fn without_a_file_the_systems_authorities_are_trusted() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let setup = encrypted(&authority.vouches(HERE, 2), "");
+    let served = setup.serve();
+    let url = served.webhook.replace("http://", "https://");
+    let secret = setup.secret();
+    let send = |store: &Path| {
+        let mut command = hookferry(&["send", "--url", &url, "--secret-file", &secret]);
+        Said::of(command.env("SSL_CERT_FILE", store).output().unwrap())
+    };
+    let said = send(&authority.certificate()).with_code(0);
+    assert!(said.out.starts_with("200 accepted "), "{}", said.out);
+    let said = send(&other.certificate()).with_code(1);
+    assert!(said.err.contains("UnknownIssuer"), "{}", said.err);
 }

@@ -2,11 +2,21 @@
 //! reads the protobuf field by field, without the library that wrote it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::version::TLS13;
+
+use super::http::Stream;
+use super::tls::certificates;
 
 /// A span, as it came.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +51,7 @@ struct Taken {
 
 /// The collector; it stops when it is dropped.
 pub struct Collector {
+    scheme: &'static str,
     address: SocketAddr,
     taken: Arc<Mutex<Taken>>,
     acceptor: JoinHandle<()>,
@@ -55,16 +66,41 @@ impl Drop for Collector {
 impl Collector {
     /// One that answers every request with `status`.
     pub async fn start(status: &'static str) -> Self {
+        Self::listen(status, None).await
+    }
+
+    /// One that takes everything, over TLS with the certificate and the key of a PEM file.
+    pub async fn encrypted(pair: &Path) -> Self {
+        let key = PrivateKeyDer::from_pem_file(pair).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&TLS13])
+            .expect("known")
+            .with_no_client_auth()
+            .with_single_cert(certificates(pair), key)
+            .expect("a pair");
+        Self::listen("200 OK", Some(Arc::new(config).into())).await
+    }
+
+    async fn listen(status: &'static str, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let taken = Arc::<Mutex<Taken>>::default();
         let to = Arc::clone(&taken);
         let acceptor = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(serve(connection, status, Arc::clone(&to)));
+                let (tls, to) = (tls.clone(), Arc::clone(&to));
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(connection, status, to).await,
+                        // Whoever does not trust it hangs up.
+                        Some(tls) => serve(tls.accept(connection).await.ok()?, status, to).await,
+                    }
+                });
             }
         });
         Self {
+            scheme,
             address,
             taken,
             acceptor,
@@ -73,7 +109,7 @@ impl Collector {
 
     /// The URL that takes traces.
     pub fn url(&self) -> String {
-        format!("http://{}/v1/traces", self.address)
+        format!("{}://{}/v1/traces", self.scheme, self.address)
     }
 
     /// The spans that have come.
@@ -88,7 +124,7 @@ impl Collector {
 }
 
 /// Answers the requests of one connection, until it ends.
-async fn serve(mut connection: TcpStream, status: &str, to: Arc<Mutex<Taken>>) -> Option<()> {
+async fn serve(mut connection: impl Stream, status: &str, to: Arc<Mutex<Taken>>) -> Option<()> {
     let mut bytes = Vec::new();
     loop {
         let end = loop {
@@ -112,10 +148,11 @@ async fn serve(mut connection: TcpStream, status: &str, to: Arc<Mutex<Taken>>) -
         bytes.drain(..end + length);
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
         connection.write_all(answer.as_bytes()).await.ok()?;
+        connection.flush().await.ok()?;
     }
 }
 
-async fn more(connection: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
+async fn more(connection: &mut impl Stream, bytes: &mut Vec<u8>) -> Option<()> {
     let read = connection.read_buf(bytes).await.ok()?;
     (read > 0).then_some(())
 }
