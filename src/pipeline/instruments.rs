@@ -113,10 +113,11 @@ impl Instruments {
     /// An event has been delivered.
     pub fn delivered(&self, event: &Event) {
         let now = Timestamp::now();
-        let since = |time: Timestamp| now.duration_since(time).as_secs_f64();
-        self.delivery_seconds.observe(since(event.received_at()));
+        self.delivery_seconds
+            .observe(seconds_between(event.received_at(), now));
         if let Content::Understood(content) = event.content() {
-            self.lag_seconds.observe(since(content.triggered_at));
+            self.lag_seconds
+                .observe(seconds_between(content.triggered_at, now));
         }
         self.last_delivery.set(now.as_second());
     }
@@ -132,9 +133,27 @@ impl Instruments {
     }
 }
 
+/// None where a clock was set back, or the provider's is ahead: a histogram's sum that falls looks
+/// like one that began anew.
+fn seconds_between(earlier: Timestamp, later: Timestamp) -> f64 {
+    later.duration_since(earlier).as_secs_f64().max(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_is_still_to_come_is_no_time_ago() {
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        for (earlier, later, seconds) in [(10, 12, 2.0), (10, 10, 0.0), (12, 10, 0.0)] {
+            let found = seconds_between(at(earlier), at(later));
+            assert!(
+                (found - seconds).abs() < 1e-9,
+                "{earlier} to {later}: {found}"
+            );
+        }
+    }
 
     #[test]
     fn each_outcome_is_counted_as_itself() {
