@@ -53,9 +53,9 @@ impl Check {
         for line in summary(&settings) {
             report.output.line(line)?;
         }
-        if !settings.warnings.is_empty() {
-            let doubts: Vec<Finding> = settings.warnings.iter().map(doubt).collect();
-            report.section("what may be a mistake", &doubts)?;
+        let warnings: Vec<Finding> = settings.warnings().into_iter().map(warning).collect();
+        if !warnings.is_empty() {
+            report.section("warnings", &warnings)?;
         }
         if let Some(tls) = &settings.ingress.tls {
             report.section("certificates of the public listener", &certificates(tls))?;
@@ -89,6 +89,14 @@ impl Check {
     }
 }
 
+fn warning(problem: Problem) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        found: format!("{}: {}", problem.path, problem.found),
+        remedy: problem.remedy,
+    }
+}
+
 /// What has been found so far.
 struct Report {
     output: Output,
@@ -109,14 +117,6 @@ impl Report {
             }
         }
         Ok(())
-    }
-}
-
-fn doubt(warning: &Problem) -> Finding {
-    Finding {
-        severity: Severity::Warning,
-        found: format!("{}: {}", warning.path, warning.found),
-        remedy: warning.remedy.clone(),
     }
 }
 

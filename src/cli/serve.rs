@@ -30,7 +30,7 @@ impl Serve {
         changes.look_every(settings.reload_interval);
         telemetry::start(&settings.log);
         warn_of_guessable_secrets(&settings);
-        warn_of_doubts(&settings);
+        warn(&settings);
         let systemd = Systemd::from_environment();
         block_on(async {
             let mut signals = Signals::new()?;
@@ -76,7 +76,7 @@ impl Serve {
         let read = self.config.load_again(bridge.folders());
         let reloaded = read.and_then(|settings| {
             warn_of_guessable_secrets(&settings);
-            warn_of_doubts(&settings);
+            warn(&settings);
             let reloaded = bridge.reload(&settings)?;
             changes.look_every(settings.reload_interval);
             Ok(reloaded)
@@ -107,10 +107,10 @@ fn say(reloaded: &Reloaded, is_new: bool) {
     }
 }
 
-/// What may be meant as it is, and most often is not.
-fn warn_of_doubts(settings: &Settings) {
-    for warning in &settings.warnings {
-        tracing::warn!(key = %warning.path, "{}; {}", warning.found, warning.remedy);
+/// What an operator may not have meant.
+fn warn(settings: &Settings) {
+    for warning in settings.warnings() {
+        tracing::warn!(key = %warning.path, "{warning}");
     }
 }
 

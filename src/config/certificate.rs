@@ -79,6 +79,15 @@ pub(super) fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
     Some((time(validity.not_before)?, time(validity.not_after)?))
 }
 
+/// Who vouches for the first certificate of a chain, where that is neither itself nor another in it.
+pub(super) fn missing_issuer<'a>(chain: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+    let parsed = chain.filter_map(|der| X509Certificate::from_der(der).ok());
+    let parsed: Vec<X509Certificate<'_>> = parsed.map(|(_, certificate)| certificate).collect();
+    let issuer = parsed.first()?.issuer();
+    let is_there = |of: &X509Certificate<'_>| of.subject().as_raw() == issuer.as_raw();
+    (!parsed.iter().any(is_there)).then(|| issuer.to_string())
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;

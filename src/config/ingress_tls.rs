@@ -22,6 +22,8 @@ pub struct IngressTls {
     pub tls: Tls,
     /// When its certificate counts.
     pub validity: Validity,
+    /// Who vouches for its certificate, where the chain does not hold that.
+    pub missing_issuer: Option<String>,
     /// When the last of the senders' authorities expires, where there are any.
     pub clients_until: Option<Timestamp>,
     /// Whether a sender without a certificate is turned away.
@@ -99,6 +101,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<IngressTls> 
     });
     let clients = clients(&file, problems)?;
     let (chain, validity) = chain?;
+    let missing_issuer = certificate::missing_issuer(chain.certificates());
     let (clients, clients_until) = clients.unzip();
     let client_certificates_required = clients.as_ref().is_some_and(Clients::are_required);
     let made = Tls::new(chain, key?, clients);
@@ -108,6 +111,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<IngressTls> 
     Some(IngressTls {
         tls,
         validity,
+        missing_issuer,
         clients_until,
         client_certificates_required,
     })

@@ -26,6 +26,7 @@ mod store;
 mod tls;
 mod trace;
 pub mod value;
+mod warning;
 mod written;
 
 use std::net::SocketAddr;
@@ -158,7 +159,7 @@ fn read(
     let settings = reading::settings(table, writable, &mut problems);
     match settings {
         Some(settings) if problems.is_empty() => Ok(Settings {
-            warnings: problems.into_warnings(),
+            doubts: problems.into_warnings(),
             ..settings
         }),
         _ => Err(problems),

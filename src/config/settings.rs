@@ -47,8 +47,8 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
     /// What all of this was read from.
     pub written: Written,
-    /// What in it may be a mistake.
-    pub warnings: Vec<Problem>,
+    /// What in its secrets may be a mistake; see [`Settings::warnings`].
+    pub doubts: Vec<Problem>,
 }
 
 impl Settings {

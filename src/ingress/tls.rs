@@ -67,6 +67,11 @@ impl Chain {
         certificates(text).map(Self)
     }
 
+    /// All of them, in DER, the bridge's own first.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|certificate| &**certificate)
+    }
+
     /// The bridge's own certificate, in DER.
     #[must_use]
     pub fn own(&self) -> &[u8] {

@@ -201,6 +201,18 @@ async fn one_expired_authority_of_several_is_no_error_and_no_alert() {
     assert_eq!(bridge.said(message).expect("it is said")["level"], "ERROR");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_over_a_plain_connection_is_warned_of_at_the_start_and_at_a_reload() {
+    // Nobody is there (RFC 5737).
+    let setup = Setup::rabbitmq("amqp://bob:of-bob@192.0.2.1");
+    let bridge = setup.start().await;
+    let said = || lines(&bridge, "sink.rabbitmq.url: the password goes to 192.0.2.1");
+    assert_eq!((said().len(), &said()[0]["level"]), (1, &"WARN".into()));
+    bridge.reload(true).await;
+    assert_eq!(said().len(), 2);
+    assert!(!bridge.log().contains("of-bob"), "{}", bridge.log());
+}
+
 /// Whoever reads the bridge's standard error, and can be held up.
 struct Reader(String);
 

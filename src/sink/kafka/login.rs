@@ -76,6 +76,15 @@ impl Login {
         }
     }
 
+    /// Whether the broker, and whoever listens on the way, is sent the secret itself.
+    #[must_use]
+    pub fn shows_its_secret(&self) -> bool {
+        match self {
+            Self::Password { mechanism, .. } => *mechanism == Mechanism::Plain,
+            Self::OauthBearer { .. } => true,
+        }
+    }
+
     pub(super) fn apply(&self, config: &mut ClientConfig) {
         config.set("sasl.mechanism", self.mechanism());
         match self {

@@ -171,6 +171,12 @@ impl Address {
         self
     }
 
+    /// The host's name or address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.uri.authority.host
+    }
+
     /// Whether it is reached over TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {

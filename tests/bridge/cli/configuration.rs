@@ -180,6 +180,48 @@ fn check_tells_when_a_sinks_certificates_expire() {
     );
 }
 
+#[test]
+fn check_warns_of_a_login_that_others_can_overhear() {
+    let rabbit = |url: &str| format!("type = \"rabbitmq\"\nurl = \"{url}\"");
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "of-the-bridge").unwrap();
+    let kafka = |brokers: &str, mechanism: &str, more: &str| {
+        format!(
+            "type = \"kafka\"\nbrokers = \"{brokers}\"\nsasl = {{ mechanism = \"{mechanism}\", username = \"u\", password = {{ file = {:?} }} }}\n{more}",
+            password.path()
+        )
+    };
+    for (sink, warned) in [
+        (
+            rabbit("amqp://mq.example"),
+            Some("sink.out.url: the password goes to mq.example"),
+        ),
+        (rabbit("amqps://mq.example"), None),
+        (rabbit("amqp://localhost"), None),
+        (rabbit("amqp://[::1]:5672"), None),
+        (rabbit("amqp://mq.example?auth_mechanism=external"), None),
+        (
+            kafka("127.0.0.1:9092,k2:9092", "PLAIN", ""),
+            Some("sink.out.sasl: the password or token goes to k2"),
+        ),
+        (
+            kafka("k1:9092", "SCRAM-SHA-512", ""),
+            Some("sink.out.sasl: the login, from which"),
+        ),
+        (kafka("k1:9092", "PLAIN", "tls = {}"), None),
+        (kafka("127.0.0.1:9092,localhost:9093", "PLAIN", ""), None),
+    ] {
+        let setup = Setup::with_sink("out", &sink);
+        let said = run(&["check", "--config", &setup.config()]).with_code(0);
+        let found = said.out.lines().find(|line| line.trim().starts_with("! "));
+        match warned {
+            None => assert_eq!(found, None, "{sink}"),
+            Some(text) => assert!(found.unwrap_or_default().contains(text), "{}", said.out),
+        }
+        assert!(!said.out.contains("of-the-bridge"));
+    }
+}
+
 /// A system's own file of authorities always has some that have expired.
 #[test]
 fn a_file_of_authorities_has_expired_when_all_of_them_have() {

@@ -41,6 +41,25 @@ fn check_tells_when_the_certificate_expires() {
     }
 }
 
+/// Those who know only the root cannot tell that the certificate counts.
+#[test]
+fn check_warns_of_a_chain_that_lacks_its_issuer() {
+    let root = Authority::new();
+    let between = root.vouches_for_authority();
+    let pair = between.vouches(HERE, 400);
+    let issuer = std::fs::read_to_string(between.certificate()).unwrap();
+    let whole = between.certificate().with_file_name("whole.pem");
+    let own = std::fs::read_to_string(&pair).unwrap();
+    std::fs::write(&whole, format!("{own}{issuer}")).unwrap();
+    let warns = |chain: &Path| {
+        let setup = encrypted(chain, "");
+        let said = run(&["check", "--config", &setup.config()]).with_code(0);
+        said.out
+            .contains("does not hold the certificate of CN=between")
+    };
+    assert!(warns(&pair) && !warns(&whole));
+}
+
 #[test]
 fn an_operator_can_send_to_a_listener_that_asks_for_certificates() {
     let (authority, clients) = (Authority::new(), Authority::new());

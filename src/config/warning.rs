@@ -1,0 +1,130 @@
+//! What a configuration may ask for, and an operator may not have meant: it is said, by `check` and in
+//! the log, and does not keep the bridge from running.
+
+use std::net::IpAddr;
+
+use super::problem::{Problem, Problems};
+use super::settings::{Settings, SinkKind};
+use crate::sink::{kafka, rabbitmq};
+
+impl Settings {
+    /// Everything of that kind, each with its key path and a remedy.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Problem> {
+        let mut found = Problems::default();
+        self.warn_of_a_short_chain(&mut found);
+        for sink in &self.sinks {
+            let path = format!("sink.{}", sink.name);
+            match &sink.kind {
+                SinkKind::RabbitMq(rabbit) => warn_of_plain_rabbitmq(&path, rabbit, &mut found),
+                SinkKind::Kafka(kafka) => warn_of_plain_kafka(&path, kafka, &mut found),
+                SinkKind::Store(_) => {}
+            }
+        }
+        self.doubts.iter().chain(found.iter()).cloned().collect()
+    }
+
+    fn warn_of_a_short_chain(&self, found: &mut Problems) {
+        let Some(tls) = &self.ingress.tls else { return };
+        let Some(issuer) = &tls.missing_issuer else {
+            return;
+        };
+        let file = tls.validity.file.display();
+        found.add(
+            "ingress.tls.certificate_file",
+            format!("{file} does not hold the certificate of {issuer}, who vouches for the first one in it"),
+            "put it behind the first one: a sender that knows only an authority above it cannot tell that the first one counts; where every sender knows it, nothing is amiss",
+        );
+    }
+}
+
+fn warn_of_plain_rabbitmq(path: &str, rabbit: &rabbitmq::Settings, found: &mut Problems) {
+    let address = &rabbit.address;
+    if address.is_tls() || address.is_external() || is_loopback(address.host()) {
+        return;
+    }
+    found.add(
+        format!("{path}.url"),
+        format!(
+            "the password goes to {} over a connection that is not encrypted",
+            address.host()
+        ),
+        "write the URL with amqps://, or be sure that nobody can listen on the way",
+    );
+}
+
+fn warn_of_plain_kafka(path: &str, kafka: &kafka::Settings, found: &mut Problems) {
+    let (Some(login), None) = (&kafka.login, &kafka.tls) else {
+        return;
+    };
+    let Some(host) = hosts(&kafka.brokers).find(|host| !is_loopback(host)) else {
+        return;
+    };
+    let what = if login.shows_its_secret() {
+        "the password or token goes"
+    } else {
+        "the login, from which a weak password can be guessed, goes"
+    };
+    found.add(
+        format!("{path}.sasl"),
+        format!("{what} to {host} over a connection that is not encrypted"),
+        "add the table `tls` to the sink, or be sure that nobody can listen on the way",
+    );
+}
+
+/// The hosts of `host:port,host:port`.
+fn hosts(brokers: &str) -> impl Iterator<Item = &str> {
+    brokers.split(',').map(|broker| {
+        let broker = broker.trim();
+        broker.rsplit_once(':').map_or(broker, |(host, _)| host)
+    })
+}
+
+/// Whether what is sent there does not leave this machine.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let named = bare.trim_end_matches('.').to_ascii_lowercase();
+    match bare.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        // Reserved for this machine (RFC 6761, section 6.3).
+        Err(_) => named == "localhost" || named.ends_with(".localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_this_machine() {
+        for host in [
+            "localhost",
+            "LocalHost.",
+            "kafka.localhost",
+            "127.0.0.1",
+            "127.1.2.3",
+            "::1",
+            "[::1]",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "mq",
+            "localhost.example",
+            "notlocalhost",
+            "10.0.0.1",
+            "::",
+            "2001:db8::1",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_of_a_list_of_brokers_are_found() {
+        let found: Vec<&str> = hosts("localhost:9092, kafka-2:9092,[::1]:9092").collect();
+        assert_eq!(found, ["localhost", "kafka-2", "[::1]"]);
+    }
+}
