@@ -89,7 +89,7 @@ pub struct IngressFile {
     pub max_body_memory: Option<Size>,
     /// A path at which GET answers a load balancer 200 while deliveries are taken, and 503 while not (default: none).
     pub health_path: Option<String>,
-    /// The most requests a second from one client address, or from the /64 network of an IPv6 address; beyond it they are answered 429 (default: no limit).
+    /// The most requests a second from one client address, or from the /64 network of an IPv6 address (from a /48, 64 times as many); beyond it they are answered 429 (default: no limit).
     pub rate_limit_per_address: Option<u32>,
     /// The networks and addresses that requests are taken from; others are answered 403 (default: all).
     pub allow: Option<Vec<String>>,

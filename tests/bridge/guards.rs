@@ -234,6 +234,16 @@ async fn behind_a_proxy_each_client_has_its_own_quota() {
         let post = signed(&setup).with("x-forwarded-for", &client);
         assert_eq!(bridge.post(&post).await.status, 200, "{client}");
     }
+    // A whole site of IPv6 has a wider one, however many networks it sends from.
+    let networks = std::cell::Cell::new(0);
+    let site = || {
+        networks.set(networks.get() + 1);
+        let client = format!("2001:db8:1:{:x}::1", networks.get());
+        signed(&setup).with("x-forwarded-for", &client)
+    };
+    let answers = at_once(300, &bridge, site).await;
+    let limited = answers.iter().filter(|answer| answer.status == 429).count();
+    assert!((1..=300 - 64).contains(&limited), "{limited} of 300");
     // Who claims other addresses in front of its own has one quota all the same.
     let numbers = std::cell::Cell::new(0);
     let claims = || {
