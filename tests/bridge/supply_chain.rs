@@ -1,4 +1,5 @@
-//! What may become part of the program: known licences, one registry, and each crate once.
+//! What may become part of the program: known licences, one registry, and each crate once; and nothing
+//! of the folder that it was built in, from which OpenSSL would load plug-ins.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,4 +58,17 @@ fn what_the_rules_do_not_allow_is_found() {
         let (content, said) = is_content(&file);
         assert!(!content && said.contains(finding), "{instead}: {said}");
     }
+}
+
+#[test]
+fn openssl_loads_nothing_from_the_folder_it_was_built_in() {
+    let program = std::fs::read(crate::harness::program::RELEASED).unwrap();
+    let has = |text: &str| {
+        let mut parts = program.windows(text.len());
+        parts.any(|part| part == text.as_bytes())
+    };
+    assert!(
+        has("/usr/local/ssl/ossl-modules") && !has("openssl-build/install"),
+        "OpenSSL was built without the words of .cargo/config.toml; if before they stood there: `cargo clean -p openssl-sys`"
+    );
 }
