@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use memory::MemoryDisk;
-pub use system::SystemDisk;
+pub use system::{SystemDisk, make_private, private};
 
 /// One folder and the files in it. Names are plain file names.
 ///

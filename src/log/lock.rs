@@ -1,11 +1,12 @@
 //! One process at a time has a folder. The lock is the kernel's and dies with the process, so that
 //! nothing needs tidying after a crash.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
+
+use super::disk::{make_private, private};
 
 /// The name of the file that is locked.
 pub const LOCK_NAME: &str = "lock";
@@ -35,11 +36,13 @@ impl FolderLock {
     /// # Errors
     /// Named by the cause.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).write(true).mode(0o600);
+        let mut options = private();
+        options.create(true).truncate(false).write(true);
         let file = options
             .open(folder.join(LOCK_NAME))
             .map_err(LockError::Io)?;
+        // Whoever may open it may lock it, and so keep the bridge from starting.
+        make_private(&file).map_err(LockError::Io)?;
         for attempt in 1..=ATTEMPTS {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { _file: file }),
@@ -67,5 +70,36 @@ impl FolderLock {
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_can_open_the_lock_and_no_link_is_followed_to_it() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join(LOCK_NAME);
+        let mode = || fs::metadata(&path).map(|it| it.permissions().mode() & 0o777);
+        drop(FolderLock::take(folder.path()).expect("free"));
+        assert_eq!(mode()?, 0o600);
+        fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+        let held = FolderLock::take(folder.path()).expect("free");
+        assert_eq!(mode()?, 0o600);
+        assert!(FolderLock::is_held(folder.path())?);
+        drop(held);
+        fs::remove_file(&path)?;
+        let target = folder.path().join("elsewhere");
+        symlink(&target, &path)?;
+        assert!(matches!(
+            FolderLock::take(folder.path()),
+            Err(LockError::Io(_))
+        ));
+        assert!(!target.exists());
+        Ok(())
     }
 }

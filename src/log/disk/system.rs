@@ -3,17 +3,57 @@
 //! Files are found by path, not relative to the folder's handle: whether a file still has its name
 //! must be asked of the path that the next start will use, even when the folder itself was moved.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::OFlags;
 
 use super::{Disk, File};
 
 /// Events and letters are private: nobody else may even list their names.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+/// The bits of a mode that say who may do what.
+const RIGHTS: u32 = 0o777;
+
+/// Options to make a file that its owner alone may read and write. A link of its name is not followed:
+/// where it leads is not ours to empty.
+pub fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
+        .mode(FILE_MODE)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+/// Makes a file its owner's alone, whatever the umask has left of its mode, and whoever made it. One
+/// that belongs to another user stays as it is: its mode is that user's to choose.
+///
+/// # Errors
+/// What the system says.
+pub fn make_private(file: &fs::File) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.mode() & RIGHTS == FILE_MODE {
+        return Ok(());
+    }
+    match file.set_permissions(Permissions::from_mode(FILE_MODE)) {
+        // Another user's, or on a file system without modes.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        changed => changed,
+    }
+}
 
 /// A folder of the file system.
 #[derive(Debug)]
@@ -48,8 +88,14 @@ impl SystemDisk {
     pub fn open(path: &Path) -> io::Result<Self> {
         match DirBuilder::new().mode(FOLDER_MODE).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            // A power failure must not take the folder with all that comes into it.
-            Ok(()) => sync_parent(path)?,
+            Ok(()) => {
+                // The umask may have left less.
+                if fs::metadata(path)?.mode() & RIGHTS != FOLDER_MODE {
+                    fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE))?;
+                }
+                // A power failure must not take the folder with all that comes into it.
+                sync_parent(path)?;
+            }
             // A start before this one may have made it and no more. A parent that cannot be opened is
             // somebody else's, and so was the making.
             Err(_) => drop(sync_parent(path)),
@@ -76,6 +122,9 @@ impl SystemDisk {
 
     fn file(&self, name: &str, options: &OpenOptions) -> io::Result<Arc<dyn File>> {
         let file = options.open(self.path.join(name))?;
+        if self.may_change {
+            make_private(&file)?;
+        }
         let metadata = file.metadata()?;
         Ok(Arc::new(SystemFile {
             identity: (metadata.dev(), metadata.ino()),
@@ -99,9 +148,9 @@ impl Disk for SystemDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         admit_change(self.may_change)?;
-        let mut options = OpenOptions::new();
+        let mut options = private();
         options.read(true).write(true).create(true).truncate(true);
-        self.file(name, options.mode(FILE_MODE))
+        self.file(name, &options)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -207,6 +256,34 @@ mod tests {
         assert_eq!(mode(&path.join("letters"))?, 0o700);
         assert_eq!(disk.list()?, ["one"]);
         assert!(disk.prewrites());
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_others_could_read_is_made_its_owners_alone() -> io::Result<()> {
+        let parent = tempfile::tempdir()?;
+        let disk = SystemDisk::open(parent.path())?;
+        for (name, left) in [("open", 0o666), ("group", 0o640)] {
+            disk.create(name)?;
+            let path = parent.path().join(name);
+            fs::set_permissions(&path, Permissions::from_mode(left))?;
+            SystemDisk::existing(parent.path())?.open(name)?;
+            assert_eq!(mode(&path)?, left, "looking changes nothing");
+            disk.open(name)?;
+            assert_eq!(mode(&path)?, 0o600, "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_is_not_followed_where_a_file_is_made() -> io::Result<()> {
+        let parent = tempfile::tempdir()?;
+        let target = parent.path().join("precious");
+        fs::write(&target, "kept")?;
+        let disk = SystemDisk::open(&parent.path().join("spool"))?;
+        std::os::unix::fs::symlink(&target, parent.path().join("spool/one"))?;
+        assert!(disk.create("one").is_err());
+        assert_eq!(fs::read(target)?, b"kept");
         Ok(())
     }
 

@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::{FIND, Key, Reader, Writer};
+use crate::log::disk::{make_private, private};
 use crate::spool::index::{Cause, IndexError};
 
 /// Marks a file as an index of event ids (`HFI`) whose tables are of this format.
@@ -63,6 +63,12 @@ impl Opened {
     }
 
     fn existing(path: &Path, log_next_sequence: u64) -> Result<Self, IndexError> {
+        // Of an earlier version; what cannot be opened shows below.
+        for extension in ["db", "db-wal", "db-shm"] {
+            if let Ok(file) = File::open(path.with_extension(extension)) {
+                make_private(&file)?;
+            }
+        }
         let writer = connect(path)?;
         let format: i64 = writer.pragma_query_value(None, "application_id", |row| row.get(0))?;
         if format != FORMAT {
@@ -91,9 +97,8 @@ impl Opened {
                 _ => {}
             }
         }
-        let mut owner_only = File::options();
-        owner_only.write(true).create_new(true).mode(0o600);
-        owner_only.open(path)?;
+        // What SQLite puts beside it gets the same mode.
+        make_private(&private().write(true).create_new(true).open(path)?)?;
         let writer = connect(path)?;
         // One transaction, so a file that was not finished is not ours and is made anew.
         writer.execute_batch(&format!(
