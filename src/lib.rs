@@ -58,7 +58,7 @@
 //! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
 //! | edges | [`sink`], [`spool`] | the trait with its three implementations; where accepted events lie |
 //! | middle | [`route`], [`event`], [`source`], [`trace`] | where an event goes; what it says; who sent it; whose trace it is in |
-//! | ground | [`log`], [`name`], [`metrics`], [`shutdown`], [`descriptors`], [`systemd`], [`crypto`], [`seeded`] | the log on the disk and its rules, parsed names, every metric, the word that the program stops, who may hold how many descriptors, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
+//! | ground | [`log`], [`name`], [`metrics`], [`path_error`], [`shutdown`], [`descriptors`], [`threads`], [`systemd`], [`crypto`], [`seeded`] | the log on the disk and its rules, parsed names, every metric, why a path cannot be used, the word that the program stops, who may hold how many descriptors, whether there may be as many threads as are needed, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
 //!
 //! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]
 //! and [`admin`], which are both HTTP listeners; rusqlite in `spool/index`, which keeps the ids of
@@ -77,6 +77,7 @@ pub mod ingress;
 pub mod log;
 pub mod metrics;
 pub mod name;
+pub mod path_error;
 pub mod pipeline;
 pub mod route;
 pub mod seeded;
@@ -86,6 +87,7 @@ pub mod source;
 pub mod spool;
 pub mod systemd;
 pub mod telemetry;
+pub mod threads;
 pub mod trace;
 
 /// Chosen by measurement: README, Performance.

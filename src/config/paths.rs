@@ -9,6 +9,7 @@ use super::named::Named;
 use super::problem::Problems;
 use super::settings::{SinkKind, SinkSettings};
 use super::spool::SpoolPlace;
+use crate::path_error::{PathError, explain};
 use crate::spool::Place;
 
 /// Which of the folders must be writable for the configuration to be good.
@@ -75,10 +76,12 @@ fn check_folder(key: &str, path: &Path, problems: &mut Problems) {
     };
     let rights = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     if let Err(error) = rustix::fs::access(folder, rights) {
+        let PathError { found, remedy } = explain(folder, &error.into());
+        let folder = folder.display();
         problems.add(
             key,
-            format!("the folder {} cannot be written: {error}", folder.display()),
-            "make the folder, writable for this user",
+            format!("the folder {folder} cannot be written: {found}"),
+            remedy,
         );
     }
 }

@@ -32,11 +32,9 @@ const READ_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 50
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// The system does not let us.
-    #[error(
-        "{name} cannot be read: {error}; give the files to the user that the bridge runs as, or mount their disk"
-    )]
+    #[error("{name} cannot be read: {error}")]
     Io {
-        /// The file, or the folder.
+        /// The file; nothing for the folder.
         name: String,
         /// What the system said.
         error: io::Error,
@@ -352,7 +350,7 @@ impl Recovered {
 
 fn names_in(disk: &dyn Disk) -> Result<Vec<String>, RecoverError> {
     disk.list().map_err(|error| RecoverError::Io {
-        name: "the folder".into(),
+        name: String::new(),
         error,
     })
 }

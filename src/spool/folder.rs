@@ -198,9 +198,12 @@ fn count(shared: &Shared, torn: u64, has_tail: bool) {
 }
 
 fn log_error(path: &Path, error: RecoverError) -> SpoolError {
-    SpoolError::Log {
-        path: path.to_owned(),
-        error,
+    match error {
+        RecoverError::Io { name, error } => io_error(&path.join(name), error),
+        error => SpoolError::Log {
+            path: path.to_owned(),
+            error,
+        },
     }
 }
 
@@ -231,7 +234,7 @@ fn take_folder(path: &Path) -> Result<(SystemDisk, FolderLock), SpoolError> {
         LockError::Held => SpoolError::Held {
             path: path.to_owned(),
         },
-        LockError::Io(error) => io_error(path, error),
+        LockError::Io(error) => io_error(&path.join(LOCK_NAME), error),
     })?;
     Ok((disk, lock))
 }

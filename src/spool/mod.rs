@@ -75,6 +75,7 @@ use crate::log::recover::RecoverError;
 use crate::log::segment::{MIN_SEGMENT_BYTES, segment_bytes};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
+use crate::path_error::explain;
 use crate::route::Routed;
 use crate::seeded::{self, Bug};
 
@@ -157,7 +158,7 @@ pub enum SpoolError {
         error: RecoverError,
     },
     /// The system does not let us.
-    #[error("spool.path: {}: {error}; the folder must be there, or its parent, and belong to the bridge", .path.display())]
+    #[error("spool.path: {}: {}", .path.display(), explain(.path, .error))]
     Io {
         /// The folder or file.
         path: PathBuf,

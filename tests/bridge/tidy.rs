@@ -21,8 +21,10 @@ const LAYERS: &[&[&str]] = &[
     &[
         "name",
         "metrics",
+        "path_error",
         "shutdown",
         "descriptors",
+        "threads",
         "systemd",
         "crypto",
         "seeded",

@@ -35,6 +35,7 @@ use super::{
 use crate::log::disk::SystemDisk;
 use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
 use crate::log::recover::{RecoverError, Recovered};
+use crate::path_error::explain;
 use crate::route::Templates;
 use log::{Limits, Log};
 use owner::{Order, Owner};
@@ -98,7 +99,7 @@ pub enum StoreError {
         cause: RecoverError,
     },
     /// The system does not let us.
-    #[error("cannot open {}: {cause}; the folder it is in must exist, be writable and have space", .path.display())]
+    #[error("cannot open {}: {}", .path.display(), explain(.path, .cause))]
     Io {
         /// The folder.
         path: PathBuf,
@@ -121,8 +122,13 @@ impl StoreError {
     }
 
     fn log(path: &Path, cause: RecoverError) -> Self {
-        let path = path.into();
-        Self::Unusable { path, cause }
+        match cause {
+            RecoverError::Io { name, error } => Self::io(&path.join(name), error),
+            cause => Self::Unusable {
+                path: path.into(),
+                cause,
+            },
+        }
     }
 }
 
@@ -298,7 +304,7 @@ fn claim(path: &Path) -> Result<(SystemDisk, FolderLock), StoreError> {
     known.map_err(|cause| StoreError::log(path, cause))?;
     let lock = FolderLock::take(path).map_err(|error| match error {
         LockError::Held => StoreError::Held { path: path.into() },
-        LockError::Io(cause) => StoreError::io(path, cause),
+        LockError::Io(cause) => StoreError::io(&path.join(LOCK_NAME), cause),
     })?;
     Ok((disk, lock))
 }
