@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 
-use crate::admin::{Operators, Watch};
+use crate::admin::{AccessRules, Operators, Watch};
 use crate::config::{Settings, Written};
 use crate::ingress::{Door, InFlight, Reception, Rules};
 use crate::metrics::Metrics;
@@ -31,6 +31,7 @@ use crate::shutdown::Draining;
 use crate::sink::Needs;
 use crate::spool::{Place, Spool, Stopped};
 use crate::telemetry;
+use crate::threads;
 use crate::trace::Tracer;
 use listeners::Listeners;
 use outlets::Outlets;
@@ -44,6 +45,11 @@ const SPANS: Duration = Duration::from_secs(1);
 /// How long the operators' listener may take to end, in which nothing is kept.
 const LAST_PAGE: Duration = Duration::from_secs(1);
 
+/// Threads of the spool, of the listeners, and those that wait for a disk.
+const OWN_THREADS: usize = 10;
+/// Those of a sink's client library, with a few brokers.
+const THREADS_PER_SINK: usize = 6;
+
 /// A running bridge.
 #[derive(Debug)]
 pub struct Bridge {
@@ -53,6 +59,8 @@ pub struct Bridge {
     rules: Arc<ArcSwap<Rules>>,
     /// How connections begin.
     reception: Arc<ArcSwap<Reception>>,
+    /// Who may ask the operators' listener.
+    access: Arc<ArcSwap<AccessRules>>,
     metrics: Arc<Metrics>,
     outlets: Outlets,
     spool: Spool,
@@ -73,6 +81,9 @@ impl Bridge {
     /// # Errors
     /// When the spool cannot be opened or an address cannot be bound.
     pub fn start(mut settings: Settings) -> anyhow::Result<Self> {
+        threads::can_be_made(
+            OWN_THREADS + settings.ingress.workers + THREADS_PER_SINK * settings.sinks.len(),
+        )?;
         let metrics = Arc::new(Metrics::new().context("the metrics cannot be registered")?);
         telemetry::count_in(Arc::clone(&metrics));
         let names: Vec<SinkName> = settings.sinks.iter().map(|it| it.name.clone()).collect();
@@ -101,15 +112,18 @@ impl Bridge {
         };
         let reception = reception::first(&settings.ingress);
         let reception = Arc::new(ArcSwap::from_pointee(reception));
+        let access = Arc::new(ArcSwap::from_pointee(settings.admin.rules.clone()));
         let operators = Operators {
-            listen: settings.admin,
-            watch: Watch {
+            listen: settings.admin.listen,
+            rules: Arc::clone(&access),
+            watch: Arc::new(Watch {
                 pipeline,
                 sinks: outlets.sinks.clone(),
                 metrics: Arc::clone(&metrics),
-            },
+            }),
             topics: outlets.topics.clone(),
             max_connections: share.operators,
+            max_waiting: share.readers,
             served: names,
         };
         Ok(Self {
@@ -117,6 +131,7 @@ impl Bridge {
             draining,
             rules,
             reception,
+            access,
             metrics,
             outlets,
             spool,
@@ -139,6 +154,27 @@ impl Bridge {
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.listeners.admin.address
+    }
+
+    /// Where scrapers and probes look, if they have a listener of their own.
+    #[must_use]
+    pub fn metrics_listener(&self) -> Option<SocketAddr> {
+        let listener = self.listeners.metrics.as_ref();
+        listener.map(|listener| listener.address)
+    }
+
+    /// Returns once every listener takes connections.
+    ///
+    /// # Errors
+    /// When a part fails before, such as for want of a thread.
+    pub async fn serving(&mut self) -> anyhow::Result<()> {
+        for serves in std::mem::take(&mut self.listeners.serving) {
+            tokio::select! {
+                Ok(()) = serves => {}
+                error = self.failed() => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The folders that it holds for as long as it runs.
@@ -197,7 +233,9 @@ impl Bridge {
         futures_util::future::join_all(closing).await;
         let closed =
             tokio::time::timeout(left().max(Duration::from_millis(500)), self.spool.close()).await;
-        let deaf = self.listeners.admin.handle.stop(false);
+        let looking = [Some(&self.listeners.admin), self.listeners.metrics.as_ref()];
+        let deaf = looking.into_iter().flatten();
+        let deaf = futures_util::future::join_all(deaf.map(|it| it.handle.stop(false)));
         // A page that an operator is waiting for does not matter any more.
         let _ = tokio::time::timeout(LAST_PAGE, deaf).await;
         let tracer = self.tracer.clone();

@@ -44,6 +44,10 @@ pub struct Share {
     pub senders: usize,
     /// On the operators' listener, which must answer when the other one is full.
     pub operators: usize,
+    /// Of those, the readers of topics that wait, so that others find a connection.
+    pub readers: usize,
+    /// On the listener for scrapers and probes, where there is one.
+    pub scrapers: usize,
 }
 
 /// The limit leaves nothing to serve with.
@@ -67,8 +71,8 @@ impl Share {
         wanted: usize,
     ) -> Result<Self, TooFew> {
         // Consumers that wait for events hold a connection each.
-        let operators = (limit / 8).clamp(8, 256);
-        let reserve = OWN + PER_WORKER * workers + PER_SINK * sinks + operators;
+        let looking = (limit / 8).clamp(8, 256);
+        let reserve = OWN + PER_WORKER * workers + PER_SINK * sinks + looking;
         let senders = wanted.min(limit.saturating_sub(reserve));
         if senders < MIN_SENDERS.min(wanted) {
             return Err(TooFew {
@@ -76,7 +80,13 @@ impl Share {
                 needed: reserve + MIN_SENDERS.min(wanted),
             });
         }
-        Ok(Self { senders, operators })
+        let scrapers = looking / 4;
+        Ok(Self {
+            senders,
+            operators: looking - scrapers,
+            readers: looking / 2,
+            scrapers,
+        })
     }
 }
 
@@ -88,15 +98,20 @@ mod tests {
     fn a_generous_limit_gives_what_is_wanted() {
         for limit in [20_000, usize::MAX] {
             let share = Share::of(limit, (2, 1), 10_000).expect("plenty");
-            assert_eq!((share.senders, share.operators), (10_000, 256));
+            assert_eq!(share.senders, 10_000);
+            assert_eq!((share.operators, share.scrapers), (192, 64));
         }
     }
 
     #[test]
     fn a_small_limit_keeps_a_reserve() {
         let share = Share::of(64, (1, 1), 10_000).expect("enough");
-        let reserve = OWN + PER_WORKER + PER_SINK + share.operators;
+        let reserve = OWN + PER_WORKER + PER_SINK + share.operators + share.scrapers;
         assert_eq!(share.senders, 64 - reserve);
+        assert!(
+            share.readers < share.operators && share.scrapers > 0,
+            "{share:?}"
+        );
         assert_eq!(Share::of(64, (1, 1), 2).map(|share| share.senders), Ok(2));
     }
 

@@ -1,6 +1,6 @@
 //! Liveness, readiness and metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -8,6 +8,7 @@ use actix_web::web::{self, Data};
 use prometheus::IntCounter;
 use serde_json::json;
 
+use super::server::get;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::pipeline::Pipeline;
@@ -24,18 +25,34 @@ pub struct Watch {
     pub metrics: Arc<Metrics>,
 }
 
+/// Held by a scrape while it brings the sinks' counters up to date: there may be two listeners, and two
+/// scrapes at once would each add the same difference.
+static SCRAPE: Mutex<()> = Mutex::new(());
+
 /// The routes of this file.
 pub(super) fn routes(watch: Data<Watch>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
         config
             .app_data(watch)
-            .route("/metrics", web::get().to(metrics))
-            .route("/livez", web::get().to(live))
-            .route("/readyz", web::get().to(ready));
+            .route("/metrics", get().to(metrics))
+            .route("/livez", get().to(live))
+            .route("/readyz", get().to(ready));
     }
 }
 
 async fn metrics(watch: Data<Watch>) -> HttpResponse {
+    read_sinks(&watch);
+    match watch.metrics.render() {
+        Ok(text) => HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4"))
+            .body(text),
+        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
+    }
+}
+
+/// Takes the sinks' own counts into the metrics.
+fn read_sinks(watch: &Watch) {
+    let _one_at_a_time = SCRAPE.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, sink) in &watch.sinks {
         let (health, label) = (sink.health(), &[name.as_str()]);
         watch
@@ -56,16 +73,9 @@ async fn metrics(watch: Data<Watch>) -> HttpResponse {
             raise(&failures.with_label_values(label), *count);
         }
     }
-    match watch.metrics.render() {
-        Ok(text) => HttpResponse::Ok()
-            .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4"))
-            .body(text),
-        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
-    }
 }
 
-/// Brings a counter up to what a sink has counted by itself. The listener has one worker, and nothing
-/// is awaited in here, so no two scrapes add the same difference.
+/// Brings a counter up to what a sink has counted by itself.
 fn raise(counter: &IntCounter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
 }

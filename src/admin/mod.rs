@@ -1,11 +1,22 @@
-//! The operators' listener: metrics, health, the store's topics, the spool. It has no
-//! authentication and belongs on a private address; loopback is the default.
+//! The operators' listener: metrics, health, the store's topics, the spool; and one for metrics and
+//! health alone.
+//!
+//! Whoever reaches the first sees events and can drop them. So it listens on loopback unless it has a
+//! token to ask for; it answers by its own names alone, and a change needs a header that no page of
+//! another site can send. The second shows numbers, and asks for nothing.
 
+mod access;
 mod health;
+mod host;
+mod problem;
 mod server;
 mod spool;
+mod token;
 pub mod topics;
 
+pub use access::{AccessRules, REQUEST_HEADER};
 pub use health::Watch;
-pub use server::{Operators, bind};
+pub use host::{Host, NoHost};
+pub use server::{Operators, bind, bind_metrics};
 pub use spool::Counted;
+pub use token::{Token, TokenError};

@@ -9,6 +9,7 @@ use actix_web::web::{self, Data, Path, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::server::get;
 use crate::name::SinkName;
 use crate::spool::{InspectionError, LetterName, Spool, View};
 
@@ -44,12 +45,12 @@ pub(super) fn routes(access: Data<Access>) -> impl FnOnce(&mut web::ServiceConfi
     move |config| {
         config
             .app_data(access)
-            .route("/spool", web::get().to(overview))
-            .route("/spool/events", web::get().to(pending))
-            .route("/spool/events/{sequence}", web::get().to(pending_one))
+            .route("/spool", get().to(overview))
+            .route("/spool/events", get().to(pending))
+            .route("/spool/events/{sequence}", get().to(pending_one))
             .route("/spool/sinks/{sink}", web::delete().to(drop_pending))
-            .route("/dead-letters", web::get().to(dead_letters))
-            .route("/dead-letters/{name}", web::get().to(dead_letter))
+            .route("/dead-letters", get().to(dead_letters))
+            .route("/dead-letters/{name}", get().to(dead_letter))
             .route("/dead-letters/{name}", web::delete().to(drop_dead_letter))
             .route("/dead-letters/{name}/requeue", web::post().to(requeue));
     }

@@ -14,44 +14,40 @@ mod query;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::problem::Problem;
+use super::server::get;
 use crate::sink::store::{ReadError, TopicLog};
 use query::{Form, Query};
 
-/// The topics' routes, for the admin listener.
-pub fn routes(log: TopicLog) -> impl FnOnce(&mut web::ServiceConfig) {
+/// The readers that wait for an event at once. Each holds a connection for up to a minute, so there
+/// may be fewer of them than connections: probes, scrapes and commands get in all the same.
+#[derive(Debug)]
+struct Readers(Semaphore);
+
+impl Readers {
+    /// A reader's place, which is free again when this is dropped.
+    fn wait(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.0.try_acquire().map_err(|_| {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_readers",
+                "as many readers wait for events as may wait at once: come again, or read without `wait`",
+            )
+        })
+    }
+}
+
+/// The topics' routes, for the admin listener; at most `max_waiting` readers wait at once.
+pub fn routes(log: TopicLog, max_waiting: usize) -> impl FnOnce(&mut web::ServiceConfig) {
+    let readers = web::Data::new(Readers(Semaphore::new(max_waiting)));
     move |config| {
         config
             .app_data(web::Data::new(log))
-            .route("/topics", web::get().to(list))
-            .route("/topics/{topic}/events", web::get().to(events));
-    }
-}
-
-/// Why a request has no answer, as RFC 9457 writes it.
-#[derive(Debug, Serialize)]
-struct Problem {
-    title: &'static str,
-    status: u16,
-    reason: &'static str,
-    detail: String,
-}
-
-impl Problem {
-    fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            title: status.canonical_reason().unwrap_or_default(),
-            status: status.as_u16(),
-            reason,
-            detail: detail.into(),
-        }
-    }
-
-    fn response(&self) -> HttpResponse {
-        let status = StatusCode::from_u16(self.status).expect("made from a status");
-        let body = serde_json::to_vec(self).expect("texts and a number always are JSON");
-        answer(status, "application/problem+json", body)
+            .app_data(readers)
+            .route("/topics", get().to(list))
+            .route("/topics/{topic}/events", get().to(events));
     }
 }
 
@@ -87,15 +83,25 @@ async fn events(
     request: HttpRequest,
     topic: web::Path<String>,
     log: web::Data<TopicLog>,
+    readers: web::Data<Readers>,
 ) -> HttpResponse {
-    read(&request, &topic, &log)
+    read(&request, &topic, (&log, &readers))
         .await
         .unwrap_or_else(|problem| problem.response())
 }
 
-async fn read(request: &HttpRequest, topic: &str, log: &TopicLog) -> Result<HttpResponse, Problem> {
+async fn read(
+    request: &HttpRequest,
+    topic: &str,
+    (log, readers): (&TopicLog, &Readers),
+) -> Result<HttpResponse, Problem> {
     let form = Form::of(request)?;
     let Query { after, limit, wait } = Query::of(request)?;
+    let _place = if wait.is_zero() {
+        None
+    } else {
+        Some(readers.wait()?)
+    };
     let entries = log.read(topic, after, limit, wait).await?;
     let (content_type, body) = match form {
         Form::Lines => ("application/x-ndjson", lines::write(&entries)),

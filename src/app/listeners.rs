@@ -1,11 +1,14 @@
-//! The two listeners: where webhooks are received, and where operators look.
+//! The listeners: where webhooks are received, where operators look, and where scrapers do.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Server, ServerHandle};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::admin::{self, Operators};
@@ -22,17 +25,21 @@ pub(super) struct Listener {
     pub handle: ServerHandle,
 }
 
-/// Both of them.
+/// All of them.
 #[derive(Debug)]
 pub(super) struct Listeners {
     pub ingress: Listener,
     pub admin: Listener,
+    /// For metrics and health alone, where there is one.
+    pub metrics: Option<Listener>,
     /// The servers' tasks; one that ends unasked is a failure.
     pub servers: JoinSet<anyhow::Result<()>>,
+    /// Each hears once of its server that the threads are there and connections are taken.
+    pub serving: Vec<oneshot::Receiver<()>>,
 }
 
 impl Listeners {
-    /// Binds both and lets them serve.
+    /// Binds them and lets them serve.
     ///
     /// # Errors
     /// When an address cannot be bound.
@@ -42,31 +49,50 @@ impl Listeners {
         (door, reception): (&Door, &Arc<ArcSwap<Reception>>),
         operators: Operators,
     ) -> anyhow::Result<Self> {
+        let metrics = settings
+            .metrics
+            .map(|listen| {
+                let watch = Arc::clone(&operators.watch);
+                admin::bind_metrics(listen, watch, share.scrapers)
+                    .with_context(|| format!("metrics.listen: cannot listen on {listen}"))
+            })
+            .transpose()?;
+        let listen = settings.admin.listen;
         let admin = admin::bind(operators)
-            .with_context(|| format!("admin.listen: cannot listen on {}", settings.admin))?;
+            .with_context(|| format!("admin.listen: cannot listen on {listen}"))?;
         let listen = settings.ingress.listen;
         let public = public(settings, share, reception);
         let ingress = ingress::bind(&public, door)
             .with_context(|| format!("ingress.listen: cannot listen on {listen}"))?;
-        let mut servers = JoinSet::new();
+        let (mut servers, mut serving) = (JoinSet::new(), Vec::new());
+        let mut serve = |bound: Listening, what: &'static str| {
+            let (told, heard) = oneshot::channel();
+            serving.push(heard);
+            servers.spawn(async move { run(bound.server, told).await.context(what) });
+            Listener {
+                address: bound.address,
+                handle: bound.handle,
+            }
+        };
         Ok(Self {
-            ingress: serve(&mut servers, ingress, "the public listener"),
-            admin: serve(&mut servers, admin, "the operators' listener"),
+            ingress: serve(ingress, "the public listener"),
+            admin: serve(admin, "the operators' listener"),
+            metrics: metrics.map(|bound| serve(bound, "the listener for metrics")),
             servers,
+            serving,
         })
     }
 }
 
-fn serve(
-    servers: &mut JoinSet<anyhow::Result<()>>,
-    bound: Listening,
-    what: &'static str,
-) -> Listener {
-    servers.spawn(async move { bound.server.await.context(what) });
-    Listener {
-        address: bound.address,
-        handle: bound.handle,
+/// Runs a server, and tells when it serves: its first poll makes its threads, and returns once all of
+/// them take connections.
+async fn run(mut server: Server, serves: oneshot::Sender<()>) -> io::Result<()> {
+    if let Poll::Ready(ended) = futures_util::poll!(&mut server) {
+        return ended;
     }
+    // Nobody listens where the start has been given up.
+    let _ = serves.send(());
+    server.await
 }
 
 /// Who may hold how many connections, within what the system allows.

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::outlets::{index, needs};
 use super::{Bridge, labels, reception};
+use crate::admin::AccessRules;
 use crate::config::{
     IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
 };
@@ -28,6 +29,7 @@ use crate::telemetry::Filter;
 struct Next {
     rules: Rules,
     reception: Reception,
+    access: AccessRules,
     limits: spool::Limits,
     paces: Vec<(SinkName, Pace)>,
     filter: Filter,
@@ -89,6 +91,7 @@ impl Bridge {
                 &self.metrics,
             )?,
             reception: reception::next(&settings.ingress, &self.reception.load())?,
+            access: access(&settings.admin.rules, &self.access.load()),
             limits: settings.spool.limits,
             paces: settings
                 .sinks
@@ -121,6 +124,7 @@ impl Bridge {
     fn take_over(&self, next: Next) {
         self.rules.store(next.rules.into());
         self.reception.store(next.reception.into());
+        self.access.store(next.access.into());
         self.spool.limit(next.limits);
         for (sink, pace) in next.paces {
             self.outlets.drive(&sink, pace);
@@ -138,6 +142,17 @@ impl Bridge {
                 .config_last_reload_timestamp_seconds
                 .set(Timestamp::now().as_second());
         }
+    }
+}
+
+/// Whether a token is demanded at all stays until a restart, as where the listener is: a key that was
+/// lost must not open it.
+fn access(asked: &AccessRules, before: &AccessRules) -> AccessRules {
+    let is_demanded = before.token.is_some();
+    let asked_for = asked.token.as_ref().filter(|_| is_demanded);
+    AccessRules {
+        token: asked_for.or(before.token.as_ref()).cloned(),
+        hosts: asked.hosts.clone(),
     }
 }
 

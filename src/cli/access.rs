@@ -7,6 +7,7 @@ mod running;
 use clap::Args;
 
 use super::config_file::{ConfigFile, admin_url};
+use super::token::TokenPlace;
 use super::{Failure, telemetry_for_people};
 use crate::config::Settings;
 use crate::name::SinkName;
@@ -79,6 +80,8 @@ pub(super) struct SpoolPlace {
     /// The admin listener of the bridge that runs; from the configuration unless given.
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
+    #[command(flatten)]
+    token: TokenPlace,
 }
 
 impl SpoolPlace {
@@ -108,7 +111,10 @@ impl SpoolPlace {
     }
 
     fn running(&self, settings: &Settings) -> Result<Running, Failure> {
-        admin_url(self.admin.as_deref(), settings.admin).map(Running::new)
+        let admin = &settings.admin;
+        let url = admin_url(self.admin.as_deref(), ("admin.listen", admin.listen))?;
+        let token = self.token.read(admin.rules.token.as_ref())?;
+        Ok(Running::new(url, token))
     }
 }
 

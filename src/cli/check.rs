@@ -10,8 +10,8 @@ use super::output::Output;
 use super::{ConfigFile, Failure, block_on, topics};
 use crate::app;
 use crate::config::{
-    IngressSettings, IngressTls, Problem, RouteSettings, Settings, SinkKind, SinkSettings,
-    SourceSettings, Validity,
+    AdminSettings, IngressSettings, IngressTls, Problem, RouteSettings, Settings, SinkKind,
+    SinkSettings, SourceSettings, Validity,
 };
 use crate::sink::kafka::colliding_topics;
 use crate::sink::store::StoreError;
@@ -246,13 +246,23 @@ fn summary(settings: &Settings) -> Vec<String> {
     lines.push(format!("  acknowledge  {}", milestone(settings)));
     lines.push(format!("  spool        {}", place(settings)));
     lines.push(format!("  webhooks     {}", webhooks(&settings.ingress)));
-    lines.push(format!("  admin        http://{}", settings.admin));
+    lines.push(format!("  admin        {}", admin(&settings.admin)));
+    let metrics = settings.metrics.iter();
+    lines.extend(metrics.map(|listen| format!("  metrics      http://{listen}")));
     lines.extend(settings.sources.iter().map(source));
     lines.extend(settings.sinks.iter().map(sink));
     for route in &settings.routes {
         lines.extend(route_lines(settings, route));
     }
     lines
+}
+
+fn admin(admin: &AdminSettings) -> String {
+    let token = match admin.rules.token {
+        Some(_) => ", by token",
+        None => "",
+    };
+    format!("http://{}{token}", admin.listen)
 }
 
 fn webhooks(ingress: &IngressSettings) -> String {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Failure;
-use crate::config::{self, Problems, Settings};
+use super::token::TokenPlace;
+use crate::admin::Token;
+use crate::config::{self, HealthListener, Problems, Settings};
 
 /// Where the configuration is.
 #[derive(Debug, Args)]
@@ -47,10 +49,10 @@ fn cannot_be_used(file: &Path, problems: &Problems) -> Failure {
     ))
 }
 
-/// Where a running bridge's admin listener is.
+/// Where a running bridge is asked for its health.
 #[derive(Debug, Args)]
-pub(super) struct AdminListener {
-    /// The configuration file of the bridge (TOML), whose admin.listen is asked.
+pub(super) struct HealthPlace {
+    /// The configuration file of the bridge (TOML), whose metrics.listen is asked, or else its admin.listen.
     #[arg(
         long,
         value_name = "FILE",
@@ -58,36 +60,50 @@ pub(super) struct AdminListener {
         required_unless_present = "url"
     )]
     config: Option<PathBuf>,
-    /// The admin listener's URL; from the configuration unless given.
+    /// The listener's URL; from the configuration unless given.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    #[command(flatten)]
+    token: TokenPlace,
 }
 
-impl AdminListener {
-    /// Its base URL.
-    pub(super) fn url(&self) -> Result<String, Failure> {
+impl HealthPlace {
+    /// The listener's base URL, and the token that it asks for.
+    pub(super) fn read(&self) -> Result<(String, Option<Token>), Failure> {
         let (Some(file), None) = (&self.config, &self.url) else {
-            let text = "name the admin listener with --url, or the configuration with --config";
+            let text = "name the listener with --url, or the configuration with --config";
             let url = self
                 .url
                 .as_deref()
                 .ok_or_else(|| Failure::Usage(text.into()))?;
-            return Ok(url.trim_end_matches('/').to_owned());
+            let url = url.trim_end_matches('/').to_owned();
+            return Ok((url, self.token.read(None)?));
         };
-        let listen =
-            config::admin_listen(file).map_err(|problems| cannot_be_used(file, &problems))?;
-        admin_url(None, listen)
+        let listener =
+            config::health_listener(file).map_err(|problems| cannot_be_used(file, &problems))?;
+        let (listener, configured) = match listener {
+            HealthListener::Metrics(listen) => (("metrics.listen", listen), None),
+            HealthListener::Admin(admin) => (("admin.listen", admin.listen), admin.rules.token),
+        };
+        let token = self.token.read(configured.as_ref())?;
+        Ok((admin_url(None, listener)?, token))
     }
 }
 
-/// The base URL of a running bridge's admin listener: the one given, or the configured one.
-pub(super) fn admin_url(given: Option<&str>, listen: SocketAddr) -> Result<String, Failure> {
+/// The base URL of a running bridge's listener: the one given, or the configured one, which comes with
+/// its key.
+pub(super) fn admin_url(
+    given: Option<&str>,
+    (key, listen): (&str, SocketAddr),
+) -> Result<String, Failure> {
     if let Some(url) = given {
         return Ok(url.trim_end_matches('/').to_owned());
     }
     if listen.port() == 0 {
-        let text = "admin.listen has port 0, so where it listens shows only in the bridge's log: name it with --admin";
-        return Err(Failure::Usage(text.into()));
+        let text = format!(
+            "{key} has port 0, so where it listens shows only in the bridge's log: name it with --admin, or for `health` with --url"
+        );
+        return Err(Failure::Usage(text));
     }
     Ok(format!("http://{}", reachable(listen)))
 }
@@ -108,7 +124,10 @@ mod tests {
 
     #[test]
     fn the_admin_listener_is_where_it_can_be_reached() {
-        let url = |given, listen: &str| admin_url(given, listen.parse().expect("an address")).ok();
+        let url = |given, listen: &str| {
+            let listen = listen.parse().expect("an address");
+            admin_url(given, ("admin.listen", listen)).ok()
+        };
         for (given, listen, expected) in [
             (None, "127.0.0.1:8081", Some("http://127.0.0.1:8081")),
             (None, "0.0.0.0:8081", Some("http://127.0.0.1:8081")),

@@ -57,6 +57,7 @@ impl Demo {
         block_on(async {
             let mut signals = Signals::new()?;
             let mut bridge = Bridge::start(settings)?;
+            bridge.serving().await?;
             let tour = Tour::new(&bridge, &folder, text, !self.once);
             let outcome = self.present(tour, &mut bridge, &mut signals).await;
             let stopped = bridge.stop().await;

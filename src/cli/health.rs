@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Failure;
-use super::config_file::AdminListener;
+use super::config_file::HealthPlace;
 use super::http::{Answer, Http};
 use super::output::Output;
 
@@ -18,7 +18,8 @@ use super::output::Output;
 is away is no reason to be unwell: deliveries wait in the spool.
 One line says what was found. Exit code 0: it is well. 1: it is not, or nobody answered.
 
-Of the configuration only admin.listen is looked at, so a file that is being changed does not matter.
+Of the configuration only the tables metrics and admin are looked at, so a file that is being changed
+does not matter. Where there is a metrics.listen, that is asked, which needs no token.
 A bridge that listens on every address is asked on loopback.
 
 Examples:
@@ -27,7 +28,7 @@ Examples:
 )]
 pub(super) struct Health {
     #[command(flatten)]
-    listener: AdminListener,
+    listener: HealthPlace,
     /// Ask only whether it answers, not whether it could accept a delivery.
     #[arg(long)]
     live: bool,
@@ -39,17 +40,17 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn run(&self) -> Result<(), Failure> {
         // A health check knows only 0 and 1: Docker reserves every other exit code.
-        let url = self.listener.url().map_err(|failure| {
+        let (url, token) = self.listener.read().map_err(|failure| {
             let text = failure.to_string();
             anyhow!("{}", text.split_whitespace().collect::<Vec<_>>().join(" "))
         })?;
         let path = if self.live { "/livez" } else { "/readyz" };
-        let answer = Http::new(self.timeout)
+        let answer = Http::to_operators(self.timeout, token)
             .get(&format!("{url}{path}"))
             .context("the bridge does not answer")?;
-        let status = status(&answer).ok_or_else(|| {
-            let code = answer.status;
-            anyhow!("{url}{path} answers {code}, which is not a bridge's answer: is it the address of an admin listener?")
+        let status = status(&answer).ok_or_else(|| match answer.status {
+            401 | 421 => anyhow!("{url}{path}: {}", answer.said()),
+            code => anyhow!("{url}{path} answers {code}, which is not a bridge's answer: is it the address of an admin listener?"),
         })?;
         Output::new().line(&status)?;
         if answer.status == 200 {

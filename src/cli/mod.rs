@@ -29,6 +29,7 @@ mod spool;
 mod store_reader;
 mod table;
 mod tail;
+mod token;
 mod topics;
 mod trust;
 mod watchdog;
@@ -44,6 +45,7 @@ use failure::Failure;
 use crate::config::LogSettings;
 use crate::config::file::LogFormat;
 use crate::telemetry::{self, LastLines};
+use crate::threads;
 
 /// Signed webhooks in, RabbitMQ or Kafka out, nothing lost in between.
 #[derive(Debug, Parser)]
@@ -97,10 +99,14 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// The threads of what is asynchronous.
+const WORKERS: usize = 2;
+
 /// The runtime of everything that is asynchronous.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    threads::can_be_made(WORKERS).map_err(|error| Failure::Failed(error.into()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(WORKERS)
         .thread_name("hookferry")
         .enable_all()
         .build();

@@ -35,7 +35,9 @@ impl Serve {
         block_on(async {
             let mut signals = Signals::new()?;
             let mut bridge = Bridge::start(settings)?;
-            tracing::info!(ingress = %bridge.ingress(), admin = %bridge.admin(), version = env!("CARGO_PKG_VERSION"), "the bridge is ready");
+            bridge.serving().await?;
+            let metrics = bridge.metrics_listener().map(tracing::field::display);
+            tracing::info!(ingress = %bridge.ingress(), admin = %bridge.admin(), metrics, version = env!("CARGO_PKG_VERSION"), "the bridge is ready");
             systemd.ready();
             let vitals = bridge.vitals();
             let outcome = tokio::select! {

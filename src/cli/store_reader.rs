@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Failure;
 use super::http::{Answer, Http};
+use crate::admin::Token;
 use crate::spool::Body;
 
 /// The longest one request waits for an event.
@@ -56,10 +57,10 @@ pub(super) enum Found {
 }
 
 impl StoreReader {
-    /// A reader of the topics at `admin`, a base URL.
-    pub(super) fn new(admin: &str) -> Self {
+    /// A reader of the topics at `admin`, a base URL, where this token is asked for if any is.
+    pub(super) fn new(admin: &str, token: Option<Token>) -> Self {
         Self {
-            http: Http::new(WAIT + Duration::from_secs(10)),
+            http: Http::to_operators(WAIT + Duration::from_secs(10), token),
             admin: admin.to_owned(),
         }
     }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::config_file::admin_url;
 use super::output::Output;
 use super::serve::Signals;
+use super::token::TokenPlace;
 use super::{ConfigFile, Failure, block_on, topics};
 use crate::config::{Settings, SinkKind};
 use crate::sink::{Seen, kafka, rabbitmq};
@@ -55,6 +56,8 @@ pub(super) struct Tail {
     /// The admin listener of the bridge that has the store; from the configuration unless given.
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
+    #[command(flatten)]
+    token: TokenPlace,
 }
 
 /// What follows; each ends with why it could not go on.
@@ -90,8 +93,10 @@ impl Tail {
         })?;
         match kind {
             SinkKind::Store(_) => {
-                let admin = admin_url(self.admin.as_deref(), settings.admin)?;
-                let follower = store::Follower::new(&admin, self.from_start);
+                let admin = &settings.admin;
+                let url = admin_url(self.admin.as_deref(), ("admin.listen", admin.listen))?;
+                let token = self.token.read(admin.rules.token.as_ref())?;
+                let follower = store::Follower::new(&url, token, self.from_start);
                 Ok(follower.follow(self.topics(settings, kind)?, seen))
             }
             SinkKind::Kafka(kafka) => {

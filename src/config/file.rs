@@ -131,7 +131,19 @@ pub enum ClientCertificates {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminFile {
-    /// Where metrics, health and topics are served (default "127.0.0.1:8081"). It has no authentication: keep it private.
+    /// Where metrics, health, topics and the spool are served (default "127.0.0.1:8081"). Any other address than loopback needs a token.
+    pub listen: Option<SocketAddr>,
+    /// The token that every request must show, as `Authorization: Bearer …`: at least 16 characters (default: none, on loopback alone).
+    pub token: Option<SecretReference>,
+    /// The names and addresses that the listener is asked by, besides those of the loopback and the address that a connection came to (default: none).
+    pub hosts: Option<Vec<String>>,
+}
+
+/// The listener for scrapers and probes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsFile {
+    /// Where `/metrics`, `/livez` and `/readyz` are served, and nothing else, without a token (default: only where admin.listen is).
     pub listen: Option<SocketAddr>,
 }
 
@@ -231,6 +243,8 @@ pub(super) struct WholeFile {
     ingress: Option<IngressFile>,
     /// The operators' listener.
     admin: Option<AdminFile>,
+    /// The listener for scrapers and probes.
+    metrics: Option<MetricsFile>,
     /// The spool: a table, or "memory", which is short for `in_memory = true`.
     spool: Option<SpoolPlace>,
     /// The log.

@@ -29,6 +29,7 @@ pub mod value;
 mod warning;
 mod written;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -39,10 +40,12 @@ pub use ingress_tls::{IngressTls, Untimely, Validity};
 use paths::Writable;
 pub use problem::{Problem, Problems};
 pub use settings::{
-    GuardSettings, IngressSettings, LogSettings, RouteSettings, Settings, SinkKind, SinkSettings,
-    SourceSettings,
+    AdminSettings, GuardSettings, IngressSettings, LogSettings, RouteSettings, Settings, SinkKind,
+    SinkSettings, SourceSettings,
 };
 pub use written::Written;
+
+use crate::path_error::{PathError, explain};
 
 /// An annotated configuration with every default spelled out.
 pub const EXAMPLE: &str = include_str!("example.toml");
@@ -79,21 +82,41 @@ pub fn fingerprint_of(path: &Path) -> Fingerprint {
     Fingerprint::of(path, &variable)
 }
 
-/// Where the operators' listener of a bridge with the file at `path` is. Nothing else of the file is
-/// looked at: the bridge may run although its file has been spoilt since.
+/// Where a bridge is asked for its health.
+#[derive(Debug)]
+pub enum HealthListener {
+    /// At the operators' listener.
+    Admin(AdminSettings),
+    /// At the listener for scrapers and probes.
+    Metrics(SocketAddr),
+}
+
+/// Where a bridge with the file at `path` is asked for its health. Nothing else of the file is looked
+/// at: the bridge may run although its file has been spoilt since.
 ///
 /// # Errors
 /// When the file cannot be read, or says no such address.
-pub fn admin_listen(path: &Path) -> Result<SocketAddr, Problems> {
+pub fn health_listener(path: &Path) -> Result<HealthListener, Problems> {
+    let table = table(&text(path)?)?;
     let mut problems = Problems::default();
-    let mut table = table(&text(path)?)?;
-    table.retain(|key, _| key == "admin");
-    for (key, value) in &mut table {
-        interpolate::fill(key, value, &variable, &mut problems);
-    }
-    let listen = reading::admin_listen(table, &mut problems);
+    let section = |name: &str, problems: &mut Problems| {
+        let mut table = table.clone();
+        table.retain(|key, _| key == name);
+        for (key, value) in &mut table {
+            interpolate::fill(key, value, &variable, problems);
+        }
+        table
+    };
+    let metrics = section("metrics", &mut problems);
+    let listener = match reading::metrics(metrics, &mut problems) {
+        Some(listen) => HealthListener::Metrics(listen),
+        None => {
+            let admin = section("admin", &mut problems);
+            HealthListener::Admin(reading::admin(admin, &mut problems))
+        }
+    };
     if problems.is_empty() {
-        Ok(listen)
+        Ok(listener)
     } else {
         Err(problems)
     }
@@ -102,10 +125,21 @@ pub fn admin_listen(path: &Path) -> Result<SocketAddr, Problems> {
 fn text(path: &Path) -> Result<String, Problems> {
     std::fs::read_to_string(path).map_err(|error| {
         let mut problems = Problems::default();
+        let (found, remedy) = match error.kind() {
+            ErrorKind::NotFound => (
+                error.to_string(),
+                "name a file that is there with --config".to_owned(),
+            ),
+            ErrorKind::InvalidData => (error.to_string(), "save it as UTF-8 text".to_owned()),
+            _ => {
+                let PathError { found, remedy } = explain(path, &error);
+                (found, remedy)
+            }
+        };
         problems.add(
             path.display().to_string(),
-            format!("cannot be read: {error}"),
-            "name a file that is there with --config",
+            format!("cannot be read: {found}"),
+            remedy,
         );
         problems
     })

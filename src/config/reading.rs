@@ -9,14 +9,14 @@ use super::file::{Acknowledge, LogFile, LogFormat, TopFile};
 use super::named::{named, take_table};
 use super::paths::Writable;
 use super::problem::Problems;
-use super::settings::{LogSettings, Settings};
+use super::settings::{AdminSettings, LogSettings, Settings};
 use super::value::span;
 use super::written::Written;
 use super::{capacity, listeners, paths, routes, section, sinks, sources, spool, trace};
 use crate::spool::Milestone;
 
-const SECTIONS: [&str; 8] = [
-    "ingress", "admin", "spool", "log", "trace", "source", "sink", "route",
+const SECTIONS: [&str; 9] = [
+    "ingress", "admin", "metrics", "spool", "log", "trace", "source", "sink", "route",
 ];
 
 /// Reads the whole file; none where a part is missing, and that has been noted.
@@ -40,6 +40,7 @@ pub(super) fn settings(
     };
     let ingress = listeners::ingress(take_table(&mut sections, "ingress", problems), problems);
     let admin = listeners::admin(take_table(&mut sections, "admin", problems), problems);
+    let metrics = listeners::metrics(take_table(&mut sections, "metrics", problems), problems);
     let place = spool::place(sections.remove("spool"), milestone, problems);
     let log = log(take_table(&mut sections, "log", problems), problems);
     let trace = sections
@@ -51,7 +52,12 @@ pub(super) fn settings(
     let sources = named(&mut sections, "source", problems, source);
     let sinks = named(&mut sections, "sink", problems, sinks::sink);
     let routes = routes::routes(sections.remove("route"), problems);
-    listeners::check(ingress.listen, admin, problems);
+    let mut listening = vec![
+        ("ingress.listen", ingress.listen),
+        ("admin.listen", admin.listen),
+    ];
+    listening.extend(metrics.map(|listen| ("metrics.listen", listen)));
+    listeners::check(&listening, problems);
     paths::check_writable(&sinks, &place, writable, problems);
     paths::check_uses(&sinks, &place, problems);
     capacity::check(&ingress, &place, &sinks, problems);
@@ -63,6 +69,7 @@ pub(super) fn settings(
         reload_interval: top.reload_interval.map(|span| span.0),
         ingress,
         admin,
+        metrics,
         spool: spool::settings(place, &top),
         log,
         trace: trace.flatten(),
@@ -75,8 +82,13 @@ pub(super) fn settings(
 }
 
 /// Reads the operators' listener alone.
-pub(super) fn admin_listen(mut table: Table, problems: &mut Problems) -> SocketAddr {
+pub(super) fn admin(mut table: Table, problems: &mut Problems) -> AdminSettings {
     listeners::admin(take_table(&mut table, "admin", problems), problems)
+}
+
+/// Reads the listener for scrapers and probes alone.
+pub(super) fn metrics(mut table: Table, problems: &mut Problems) -> Option<SocketAddr> {
+    listeners::metrics(take_table(&mut table, "metrics", problems), problems)
 }
 
 fn log(table: Table, problems: &mut Problems) -> LogSettings {

@@ -10,6 +10,7 @@ use super::file::LogFormat;
 use super::ingress_tls::IngressTls;
 use super::problem::Problem;
 use super::written::Written;
+use crate::admin::AccessRules;
 use crate::ingress::{Networks, Origin};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::Pace;
@@ -31,8 +32,10 @@ pub struct Settings {
     pub reload_interval: Option<Duration>,
     /// The public listener.
     pub ingress: IngressSettings,
-    /// Where the operators' listener is.
-    pub admin: SocketAddr,
+    /// The operators' listener.
+    pub admin: AdminSettings,
+    /// Where the listener for scrapers and probes is, if there is one.
+    pub metrics: Option<SocketAddr>,
     /// The spool.
     pub spool: spool::Settings,
     /// The log.
@@ -92,6 +95,15 @@ pub struct IngressSettings {
     pub tls: Option<IngressTls>,
     /// Who may come, and how much.
     pub guard: GuardSettings,
+}
+
+/// The operators' listener.
+#[derive(Debug, Clone)]
+pub struct AdminSettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Who may ask.
+    pub rules: AccessRules,
 }
 
 /// Who may come, and how much.

@@ -20,6 +20,9 @@ const TAKEN_OVER: &[&str] = &[
     "duplicates",
     "duplicate_window",
     "reload_interval",
+    // Whether there is one at all is for a restart, as it is for TLS below.
+    "admin.token.*",
+    "admin.hosts",
     "ingress.max_body",
     "ingress.body_timeout",
     "ingress.max_in_flight",

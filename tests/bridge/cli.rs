@@ -8,6 +8,7 @@ mod send;
 mod spool;
 mod tail;
 mod tls;
+mod token;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};

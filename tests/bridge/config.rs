@@ -117,6 +117,41 @@ async fn a_file_that_is_not_there_is_named() {
     );
 }
 
+/// As where a container engine has made a folder for a file that it was to mount.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_a_folder_or_no_text_is_named_with_a_remedy() {
+    let setup = Setup::store();
+    let (folder, binary) = (setup.path("folder.toml"), setup.path("binary.toml"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(&binary, [0xff, 0xfe, 0]).unwrap();
+    for (path, parts) in [
+        (&folder, ["it is a folder", "name the file in it"]),
+        (&binary, ["UTF-8", "save it as UTF-8 text"]),
+    ] {
+        let (code, said) = crate::harness::setup::ends(path).await;
+        assert_eq!(code, Some(2), "{said}");
+        for part in parts {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_there_is_named_from_its_first_part_on() {
+    let mut setup = Setup::store();
+    setup.spool_folder = setup.path("no/such/folder/spool");
+    let said = refused(&setup, &setup.text()).await;
+    assert_named(&said, &["spool.path"]);
+    let first = setup.path("no").display().to_string();
+    for part in [
+        &format!("{first} does not exist"),
+        "make the folder",
+        "user ",
+    ] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_toml_is_shown_with_its_line() {
     let setup = Setup::store();

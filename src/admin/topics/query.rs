@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::http::{StatusCode, header};
 
-use super::Problem;
+use crate::admin::problem::Problem;
 use crate::sink::store::{MAX_ENTRIES, MAX_WAIT};
 
 /// Entries in an answer unless the reader says otherwise.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 
 use super::{Change, Look, Page};
-use crate::admin::Counted;
+use crate::admin::{Counted, Token};
 use crate::cli::Failure;
 use crate::cli::http::{Answer, Http};
 use crate::name::SinkName;
@@ -23,10 +23,10 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// The bridge whose admin listener is at `url`.
-    pub(super) fn new(url: String) -> Self {
+    /// The bridge whose admin listener is at `url`, and asks for this token if for any.
+    pub(super) fn new(url: String, token: Option<Token>) -> Self {
         Self {
-            http: Http::new(DEADLINE),
+            http: Http::to_operators(DEADLINE, token),
             url,
         }
     }
@@ -84,8 +84,7 @@ impl Change for Running {
 
     fn requeue(&self, name: &LetterName) -> Result<(), Failure> {
         let url = format!("{}/dead-letters/{name}/requeue", self.url);
-        self.value::<Counted>(self.http.post(&url, &[], b""))
-            .map(drop)
+        self.value::<Counted>(self.http.change(&url)).map(drop)
     }
 
     fn drop_dead_letter(&self, name: &LetterName) -> Result<(), Failure> {

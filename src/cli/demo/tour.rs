@@ -56,7 +56,7 @@ impl Tour {
             folder: format!("{} ({fate})", folder.path().display()),
             secret_file: folder.secret_file().display().to_string(),
             webhook: Webhook::new(http.clone(), webhook_url.clone(), folder.secret().clone()),
-            reader: StoreReader::new(&admin),
+            reader: StoreReader::new(&admin, None),
             webhook_url,
             admin,
             http,

@@ -3,6 +3,7 @@
 use tokio::sync::mpsc::Sender;
 
 use super::Following;
+use crate::admin::Token;
 use crate::cli::Failure;
 use crate::cli::store_reader::{Entry, Found, StoreReader, Topic, WAIT};
 use crate::sink::Seen;
@@ -15,10 +16,10 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// A follower at this admin listener.
-    pub(super) fn new(admin: &str, from_start: bool) -> Self {
+    /// A follower at this admin listener, which asks for this token if for any.
+    pub(super) fn new(admin: &str, token: Option<Token>, from_start: bool) -> Self {
         Self {
-            reader: StoreReader::new(admin),
+            reader: StoreReader::new(admin, token),
             from_start,
         }
     }

@@ -144,6 +144,7 @@ fn check_relocated(text: &str, folder: &Path) -> Said {
     Said::of(
         command
             .env("ONECODEX_SECRET", super::SECRET)
+            .env("HOOKFERRY_ADMIN_TOKEN", "a-token-of-the-tests")
             .output()
             .unwrap(),
     )

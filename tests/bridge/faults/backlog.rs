@@ -251,8 +251,7 @@ async fn look(bridge: &Bridge, pages: usize) -> usize {
 
 /// Drops what waits for the sink.
 async fn drop_pending(bridge: &Bridge, sink: &str) -> Answer {
-    let request =
-        format!("DELETE /spool/sinks/{sink} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    let request = bridge.operators_request("DELETE", &format!("/spool/sinks/{sink}"));
     let mut connection = Connection::open(bridge.admin).await.unwrap();
     connection.send(request.as_bytes()).await.unwrap();
     connection.answer().await.unwrap().expect("an answer")

@@ -219,6 +219,41 @@ async fn row_35_a_folder_or_a_segment_without_the_right_to_write_is_named_with_w
         .held();
 }
 
+/// The number of threads is the user's, and root has no such limit.
+fn with_threads(most: u32) -> Command {
+    let inner = unprivileged();
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--nproc={most}:{most}"));
+    command.arg(inner.get_program()).args(inner.get_args());
+    command
+}
+
+#[ignore = "tests/run --faults: as root the bridge has to become somebody else, who can reach its program"]
+#[tokio::test(flavor = "multi_thread")]
+async fn without_threads_a_bridge_is_not_ready_and_says_so_but_its_health_can_be_asked() {
+    let (setup, folder) = setup_with_a_folder();
+    let topics = setup.path("topics");
+    fs::create_dir(&topics).unwrap();
+    for open in [&folder, &topics] {
+        fs::set_permissions(open, Permissions::from_mode(0o777)).unwrap();
+    }
+    for most in [2, 6] {
+        let (code, said) = ends_by(&mut with_threads(most), &setup.write()).await;
+        assert_eq!(code, Some(1), "{said}");
+        for part in ["no more threads", "pids_limit", "ulimit -u"] {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+        assert!(!said.contains("the bridge is ready"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    let bridge = setup.start().await;
+    let url = format!("http://{}", bridge.admin);
+    let health = with_threads(1).args(["health", "--url", &url]).output();
+    let health = health.unwrap();
+    assert_eq!(health.stdout, b"ready\n", "{health:?}");
+    bridge.stop().await;
+}
+
 /// Gives everything below a folder these rights, folders and files.
 fn allow(folder: &Path, folders: u32, files: u32) {
     fs::set_permissions(folder, Permissions::from_mode(folders)).unwrap();

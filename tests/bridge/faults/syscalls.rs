@@ -506,9 +506,7 @@ async fn requeue(bridge: &Bridge, name: &str) -> bool {
 }
 
 async fn request(bridge: &Bridge, method: &str, path: &str) -> Option<crate::harness::Answer> {
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-    );
+    let request = bridge.operators_request(method, path);
     let mut connection = crate::harness::Connection::open(bridge.admin).await.ok()?;
     connection.send(request.as_bytes()).await.ok()?;
     connection.answer().await.ok()?

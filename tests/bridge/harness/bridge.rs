@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::metrics::Metrics;
 use super::program::{self, Program};
+use super::setup::ADMIN_TOKEN;
 use super::{Answer, Connection, Post};
 use crate::eventually::{eventually, eventually_within};
 
@@ -20,6 +21,8 @@ pub struct Bridge {
     child: Child,
     pub ingress: SocketAddr,
     pub admin: SocketAddr,
+    /// The listener for metrics and health alone, where there is one.
+    pub metrics_listener: Option<SocketAddr>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -76,6 +79,7 @@ impl Bridge {
             child,
             ingress: nowhere,
             admin: nowhere,
+            metrics_listener: None,
             log,
         }
     }
@@ -89,13 +93,12 @@ impl Bridge {
         })
         .await;
         let address = |key: &str| {
-            ready[key]
-                .as_str()
-                .expect("logged")
-                .parse()
-                .expect("an address")
+            let text = ready[key].as_str()?;
+            Some(text.parse().expect("an address"))
         };
-        (self.ingress, self.admin) = (address("ingress"), address("admin"));
+        let logged = |key: &str| address(key).expect("logged");
+        (self.ingress, self.admin) = (logged("ingress"), logged("admin"));
+        self.metrics_listener = address("metrics");
     }
 
     /// The first log line with this message, as JSON.
@@ -240,13 +243,22 @@ impl Bridge {
         let mut connection = Connection::open(self.admin)
             .await
             .expect("the listener is there");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let request = self.operators_request("GET", path);
         connection.send(request.as_bytes()).await.expect("sent");
         connection
             .answer()
             .await
             .expect("readable")
             .expect("answered")
+    }
+
+    /// A request to the operators' listener as the commands make it, without a body.
+    pub fn operators_request(&self, method: &str, path: &str) -> String {
+        let host = self.admin;
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {ADMIN_TOKEN}\r\n\
+             x-hookferry-request: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        )
     }
 
     /// One scrape.

@@ -12,6 +12,9 @@ use crate::eventually::eventually;
 /// The secret every delivery is signed with unless a test says otherwise.
 pub const SECRET: &str = "whsec_test_secret";
 
+/// The operators' token where their listener has one, as it must beyond loopback.
+pub const ADMIN_TOKEN: &str = "a-token-of-the-tests";
+
 /// The parts of a configuration file; each text is TOML that is put into its table.
 pub struct Setup {
     folder: TempDir,
@@ -22,6 +25,7 @@ pub struct Setup {
     pub host: String,
     pub top: String,
     pub ingress: String,
+    pub admin: String,
     pub spool: String,
     pub in_memory: bool,
     pub source_keys: String,
@@ -34,6 +38,7 @@ impl Setup {
     fn new(sinks: Vec<(String, String)>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         std::fs::write(folder.path().join("secret"), SECRET).expect("writable");
+        std::fs::write(folder.path().join("token"), ADMIN_TOKEN).expect("writable");
         let text = String::new;
         Self {
             spool_folder: folder.path().join("spool"),
@@ -42,6 +47,7 @@ impl Setup {
             host: "127.0.0.1".to_owned(),
             top: text(),
             ingress: text(),
+            admin: text(),
             spool: text(),
             in_memory: false,
             source_keys: text(),
@@ -109,6 +115,12 @@ impl Setup {
         self
     }
 
+    /// Sets keys of the operators' listener.
+    pub fn admin(mut self, text: &str) -> Self {
+        self.admin = text.to_owned();
+        self
+    }
+
     /// Sets keys of the spool.
     pub fn spool(mut self, text: &str) -> Self {
         self.spool = text.to_owned();
@@ -135,11 +147,15 @@ impl Setup {
     /// The configuration's text.
     pub fn text(&self) -> String {
         let (source, host, folder) = (&self.source, &self.host, self.folder.path().display());
+        let mut admin = self.admin.clone();
+        if host != "127.0.0.1" && !admin.contains("token") {
+            let _ = writeln!(admin, "token = {{ file = \"{folder}/token\" }}");
+        }
         let mut text = self.top.clone();
         text.push('\n');
         let _ = write!(
             text,
-            "[ingress]\nlisten = \"{host}:0\"\nworkers = 1\n{}\n[admin]\nlisten = \"{host}:0\"\n[log]\nformat = \"json\"\n",
+            "[ingress]\nlisten = \"{host}:0\"\nworkers = 1\n{}\n[admin]\nlisten = \"{host}:0\"\n{admin}\n[log]\nformat = \"json\"\n",
             self.ingress
         );
         let place = if self.in_memory {

@@ -14,7 +14,7 @@ use super::*;
 
 /// Asks the admin routes, as a client would.
 async fn get(log: &TopicLog, uri: &str, accept: Option<&str>) -> (StatusCode, String, Bytes) {
-    let app = test::init_service(App::new().configure(topics::routes(log.clone()))).await;
+    let app = test::init_service(App::new().configure(topics::routes(log.clone(), 1))).await;
     let mut request = test::TestRequest::get().uri(uri);
     if let Some(accept) = accept {
         request = request.insert_header(("accept", accept));

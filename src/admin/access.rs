@@ -1,0 +1,132 @@
+//! Who may look, and who may change something: asked of every request to the operators' listener,
+//! before anything else.
+
+use std::net::IpAddr;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpRequest, HttpResponse};
+use arc_swap::ArcSwap;
+
+use super::host::{self, Host};
+use super::problem::Problem;
+use super::token::Token;
+
+/// The header that every change must carry, whatever its value. No form can send it, and a script of
+/// another site only after the browser has asked for leave, which is never given.
+pub const REQUEST_HEADER: &str = "x-hookferry-request";
+
+/// What requests are held against; replaced as a whole when the configuration is reloaded.
+#[derive(Debug, Clone, Default)]
+pub struct AccessRules {
+    /// The token that is demanded, if one is.
+    pub token: Option<Token>,
+    /// Names that the listener goes by, besides those of its addresses.
+    pub hosts: Vec<Host>,
+}
+
+/// The address that a connection came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CameTo(pub IpAddr);
+
+/// Lets a request through, or says why not.
+pub(super) async fn guard(
+    rules: Data<ArcSwap<AccessRules>>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let checked = rules.load().check(request.request());
+    if let Err(problem) = checked {
+        tracing::debug!(
+            peer = ?request.peer_addr(),
+            method = %request.method(),
+            path = request.path(),
+            reason = problem.reason,
+            "a request to the operators' listener is refused"
+        );
+        let response = response(&problem);
+        return Ok(request.into_response(response));
+    }
+    let answered = next.call(request).await?;
+    Ok(answered.map_into_boxed_body())
+}
+
+/// A refused one may be anybody's, so it gets no second request on its connection.
+fn response(problem: &Problem) -> HttpResponse {
+    let mut response = problem.response();
+    response
+        .head_mut()
+        .set_connection_type(actix_web::http::ConnectionType::Close);
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let demanded = header::HeaderValue::from_static("Bearer realm=\"hookferry\"");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, demanded);
+    }
+    response
+}
+
+impl AccessRules {
+    fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
+        self.check_host(request)?;
+        self.check_token(request)?;
+        check_header(request)
+    }
+
+    /// Every name that the request gives must be ours. HTTP/1.0 needs none, and no browser speaks it.
+    fn check_host(&self, request: &HttpRequest) -> Result<(), Problem> {
+        let came_to = request.conn_data::<CameTo>().map(|came_to| came_to.0);
+        let headers = request.headers().get_all(header::HOST);
+        let named = headers.map(|value| value.to_str().unwrap_or_default());
+        let target = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str());
+        for name in named.chain(target) {
+            let host = Host::of_header(name).ok();
+            if !host.is_some_and(|host| host::is_ours(&host, came_to, &self.hosts)) {
+                return Err(Problem::new(
+                    StatusCode::MISDIRECTED_REQUEST,
+                    "foreign_host",
+                    "the listener does not go by the name that the request gives: ask it by its address, or put the name into admin.hosts",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_token(&self, request: &HttpRequest) -> Result<(), Problem> {
+        let Some(token) = &self.token else {
+            return Ok(());
+        };
+        let shown = request.headers().get(header::AUTHORIZATION);
+        let shown = shown.and_then(|value| value.to_str().ok());
+        let (reason, detail) = match shown {
+            Some(shown) if token.is_shown_by(shown) => return Ok(()),
+            Some(_) => (
+                "wrong_token",
+                "the token is not the one that admin.token of the bridge's configuration names",
+            ),
+            None => (
+                "token_missing",
+                "the listener demands a token, as `Authorization: Bearer …`: the one that admin.token of the bridge's configuration names; commands take it from there, or by --token-file or --token-env",
+            ),
+        };
+        Err(Problem::new(StatusCode::UNAUTHORIZED, reason, detail))
+    }
+}
+
+fn check_header(request: &HttpRequest) -> Result<(), Problem> {
+    let changes_nothing = [Method::GET, Method::HEAD].contains(request.method());
+    if changes_nothing || request.headers().contains_key(REQUEST_HEADER) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "header_missing",
+        "a request that changes something needs the header `X-Hookferry-Request: 1`, which no page of another site can send",
+    ))
+}

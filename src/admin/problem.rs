@@ -1,0 +1,46 @@
+//! Why a request to the operators' listener has no answer, as RFC 9457 writes it.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use serde::Serialize;
+
+/// A refusal.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    title: &'static str,
+    status: u16,
+    /// Stable, for programs.
+    pub reason: &'static str,
+    /// For people, with what to do.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A refusal with this status.
+    pub fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            reason,
+            detail: detail.into(),
+        }
+    }
+
+    /// The answer that says so.
+    pub fn response(&self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).expect("made from a status");
+        let body = serde_json::to_vec(self).expect("texts and a number always are JSON");
+        let mut response = HttpResponse::build(status);
+        response
+            .insert_header((header::CONTENT_TYPE, "application/problem+json"))
+            .insert_header((header::CACHE_CONTROL, "no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // Whoever comes again takes no connection from others meanwhile.
+            response
+                .insert_header((header::RETRY_AFTER, "1"))
+                .force_close();
+        }
+        response.body(body)
+    }
+}
