@@ -88,6 +88,7 @@ fn is_good(name: &str, text: &str) -> Duration {
         .args(["check", "--config", &path("hookferry.toml")])
         .env("CREDENTIALS_DIRECTORY", path("secrets"))
         .env("ONECODEX_SECRET", "a secret of the tests")
+        .env("HOOKFERRY_ADMIN_TOKEN", "a-token-of-the-tests")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

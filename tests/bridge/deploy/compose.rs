@@ -121,7 +121,7 @@ fn each_profile_starts_one_bridge_with_a_good_configuration_of_its_own() {
             strings(&bridge["networks"]["default"]["aliases"]),
             ["hookferry"]
         );
-        assert!(text("deploy/prometheus/prometheus.yml").contains("hookferry:8081"));
+        assert!(text("deploy/prometheus/prometheus.yml").contains("hookferry:8082"));
         let environment = &bridge["environment"];
         let config = environment["HOOKFERRY_CONFIG"].as_str().unwrap();
         let file = config.replace("/etc/hookferry/", "deploy/config/");
@@ -133,6 +133,8 @@ fn each_profile_starts_one_bridge_with_a_good_configuration_of_its_own() {
             "KAFKA_BROKERS",
             "AMQP_URL",
             "HOOKFERRY_ADMIN_LISTEN",
+            "HOOKFERRY_ADMIN_TOKEN",
+            "HOOKFERRY_METRICS_LISTEN",
             "ONECODEX_SECRET",
         ] {
             assert_eq!(
@@ -141,6 +143,16 @@ fn each_profile_starts_one_bridge_with_a_good_configuration_of_its_own() {
                 "{profile}: {variable}"
             );
         }
+        // Prometheus and the health check ask the listener that needs no token.
+        assert_eq!(environment["HOOKFERRY_METRICS_LISTEN"], "0.0.0.0:8082");
+        let published = strings(&bridge["ports"]);
+        assert!(published.contains(&"127.0.0.1:8082:8082"), "{published:?}");
+        let has_admin = published.iter().any(|port| port.ends_with(":8081"));
+        assert_eq!(
+            has_admin,
+            text.contains("HOOKFERRY_ADMIN_TOKEN"),
+            "{profile}"
+        );
         // A broker is spoken to under the name of a service that this profile starts.
         if let Some(address) = environment["KAFKA_BROKERS"]
             .as_str()

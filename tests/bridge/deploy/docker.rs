@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{place, text};
 use crate::harness::program::RELEASED;
-use crate::harness::setup::SECRET;
+use crate::harness::setup::{ADMIN_TOKEN, SECRET};
 use crate::harness::{Bridge, event};
 
 const FILE: &str = "deploy/docker/Dockerfile";
@@ -222,9 +222,14 @@ async fn the_program_needs_nothing_that_the_image_does_not_have() {
     let image = image_of(&format!("{config}\n[log]\nformat = \"json\"\n"));
     let root = image.path().display().to_string();
     let secret = format!("ONECODEX_SECRET={SECRET}");
-    let listen = "HOOKFERRY_ADMIN_LISTEN=127.0.0.1:0";
+    let listen = [
+        "HOOKFERRY_ADMIN_LISTEN=127.0.0.1:0",
+        "HOOKFERRY_METRICS_LISTEN=127.0.0.1:0",
+    ];
+    let token = format!("HOOKFERRY_ADMIN_TOKEN={ADMIN_TOKEN}");
     let through = [
-        "env", &secret, listen, "unshare", "--mount", "bash", "-c", BECOME, &root,
+        "env", &secret, &token, listen[0], listen[1], "unshare", "--mount", "bash", "-c", BECOME,
+        &root,
     ];
     let inside = Path::new("/etc/hookferry/hookferry.toml");
     let bridge = Bridge::start_through(&through, inside).await;
@@ -234,7 +239,8 @@ async fn the_program_needs_nothing_that_the_image_does_not_have() {
     bridge.drained().await;
     let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
     assert!(status.contains("Uid:\t65532\t65532"), "{status}");
-    let url = format!("http://{}", bridge.admin);
+    // As the image's health check does, by the listener that asks for no token.
+    let url = format!("http://{}", bridge.metrics_listener.unwrap());
     let health = Command::new(RELEASED)
         .args(["health", "--url", &url])
         .status();

@@ -313,8 +313,15 @@ fn the_configuration_is_good_and_its_stop_fits_into_the_grace_period() {
             ["serve", "--config", "/etc/hookferry/hookferry.toml"],
             "{name}"
         );
-        for (port, section) in [("webhooks", "ingress"), ("admin", "admin")] {
-            let ports = container["ports"].as_array().unwrap();
+        // Whoever may enter the pod may see events and drop them, and nobody else.
+        assert_eq!(
+            table["admin"]["listen"].as_str(),
+            Some("127.0.0.1:8081"),
+            "{name}"
+        );
+        let ports = container["ports"].as_array().unwrap();
+        assert_eq!(ports.len(), 2, "{name}");
+        for (port, section) in [("webhooks", "ingress"), ("metrics", "metrics")] {
             let number = &ports.iter().find(|one| one["name"] == port).unwrap()["containerPort"];
             assert_eq!(
                 table[section]["listen"].as_str(),
@@ -336,7 +343,7 @@ fn probes_ask_what_a_restart_or_a_pause_would_mend() {
         ] {
             let probe = &container[probe];
             assert_eq!(probe["httpGet"]["path"], path, "{name}");
-            assert_eq!(probe["httpGet"]["port"], "admin", "{name}");
+            assert_eq!(probe["httpGet"]["port"], "metrics", "{name}");
             assert!(
                 probe["timeoutSeconds"].as_u64() <= probe["periodSeconds"].as_u64(),
                 "{name}"
@@ -465,7 +472,7 @@ fn the_network_is_closed_but_for_webhooks_scrapes_names_and_the_broker() {
         assert_eq!(types, BTreeSet::from(["Ingress", "Egress"]), "{name}");
         assert_eq!(
             ways_in,
-            BTreeSet::from(["\"admin\"", "\"webhooks\""].map(str::to_owned)),
+            BTreeSet::from(["\"metrics\"", "\"webhooks\""].map(str::to_owned)),
             "{name}"
         );
         let table: toml::Table = overlay.configuration().parse().unwrap();

@@ -41,6 +41,7 @@ impl Day {
             free_port(),
             authority.certificate(),
         );
+        setup.more = "[metrics]\nlisten = \"127.0.0.1:0\"\n".to_owned();
         setup.sinks.push(("away".to_owned(), away));
         let queue = Outlet::rabbitmq(&setup).await;
         let bridge = setup.start().await;
@@ -90,6 +91,12 @@ impl Day {
     }
 }
 
+/// Where the bridge is scraped.
+fn scraped(bridge: &Bridge) -> String {
+    let listener = bridge.metrics_listener.expect("it listens");
+    listener.to_string()
+}
+
 /// The project's own configuration, quicker, and with the addresses of this test.
 fn configuration(bridge: &Bridge) -> Value {
     let mut config = yaml(&folder("deploy/prometheus/prometheus.yml"));
@@ -97,7 +104,7 @@ fn configuration(bridge: &Bridge) -> Value {
     config["rule_files"] = json!([folder("deploy/prometheus/rules/*.yml")]);
     let jobs = config["scrape_configs"].as_array_mut().expect("jobs");
     for (name, target) in [
-        ("hookferry", bridge.admin.to_string()),
+        ("hookferry", scraped(bridge)),
         ("prometheus", "{self}".to_owned()),
     ] {
         let job = jobs.iter_mut().find(|job| job["job_name"] == name);
