@@ -33,6 +33,7 @@ impl TokenPlace {
         let place = SecretReference {
             file: self.token_file.clone(),
             env: self.token_env.clone(),
+            encoding: None,
         };
         let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("{option}: {error}"));
         let text = place.read().map_err(|error| wrong(&error))?;

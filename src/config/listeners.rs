@@ -86,7 +86,7 @@ pub(super) fn admin(table: Table, problems: &mut Problems) -> AdminSettings {
 
 fn read_token(reference: &SecretReference, problems: &mut Problems) -> Option<Token> {
     let key = "admin.token";
-    let text = problems.take(key, reference.read(), "put the token there")?;
+    let text = reference.take_text(key, "put the token there", problems)?;
     let remedy = "put one word of at least 16 visible ASCII characters there, such as `openssl rand -hex 32` makes";
     problems.take(key, Token::parse(&text), remedy)
 }

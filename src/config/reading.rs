@@ -77,7 +77,7 @@ pub(super) fn settings(
         sinks: sinks.read,
         routes,
         written,
-        warnings: Vec::new(),
+        doubts: Vec::new(),
     })
 }
 

@@ -226,7 +226,7 @@ impl Connection {
 
 /// The addresses of the broker's name.
 async fn look_up(settings: &Settings) -> Result<Vec<SocketAddr>, ConnectionError> {
-    let (host, port) = settings.address.host();
+    let (host, port) = (settings.address.host(), settings.address.port());
     let looking = async { Ok(tokio::net::lookup_host((host, port)).await?.collect()) };
     within(settings.connect_timeout, looking).await
 }

@@ -201,9 +201,9 @@ impl Address {
         self.uri.query.auth_mechanism == Some(lapin::uri::SASLMechanism::External)
     }
 
-    /// The name or address of the broker's host, and its port.
-    pub(super) fn host(&self) -> (&str, u16) {
-        (&self.uri.authority.host, self.uri.authority.port)
+    /// The broker's port.
+    pub(super) fn port(&self) -> u16 {
+        self.uri.authority.port
     }
 
     /// What lapin connects to.
