@@ -143,7 +143,7 @@ async fn a_folder_that_cannot_be_made_is_named_with_what_to_do() {
         let refused = Opened::try_at(&settings(Place::Folder(path.clone())), &["store"]);
         let said = refused.map(drop).expect_err("it is refused").to_string();
         assert!(said.contains(&path.display().to_string()), "{said}");
-        assert!(said.contains("the folder must be there"), "{said}");
+        assert!(said.contains("does not exist; make the folder"), "{said}");
         let said = look_refuses(&path);
         assert!(said.contains(&path.display().to_string()), "{said}");
     }
