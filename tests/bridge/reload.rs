@@ -362,13 +362,15 @@ async fn limits_are_taken_over() {
         rewrite(&setup, old, new);
         let silent = new.contains("filter");
         if silent {
-            let before = bridge.log();
+            // A delivery may be refused, and logged, before the first of them is heard.
+            let reloads = || bridge.log().matches("is in force").count();
+            let before = reloads();
             bridge.signal("HUP");
             // The log says no more, so the reload shows in what it also takes over.
             fs::write(setup.path("secret"), NEXT).unwrap();
             bridge.signal("HUP");
             comes_to_be(&bridge, &setup, NEXT, true).await;
-            assert_eq!(bridge.log(), before);
+            assert_eq!(reloads(), before);
             fs::write(setup.path("secret"), SECRET).unwrap();
         } else {
             bridge.reload(true).await;
