@@ -93,8 +93,8 @@ pub(super) fn warn_of_collisions(topics: &[String]) {
 }
 
 /// That the cluster does not answer, and what the client says of it.
-pub(super) fn unreachable(settings: &Settings, why: &str, trouble: Option<Trouble>) -> Finding {
-    let (why, remedy) = match &trouble {
+pub(super) fn unreachable(settings: &Settings, why: &str, trouble: Option<&Trouble>) -> Finding {
+    let (why, remedy) = match trouble {
         Some(trouble) => (trouble.reason.as_str(), trouble.remedy()),
         None => (
             why,
@@ -164,7 +164,7 @@ impl Examination {
             .fetch_metadata(topic, ANSWER_DEADLINE)
             .map_err(|error| {
                 let trouble = self.record.trouble().map(|trouble| self.narrowed(trouble));
-                unreachable(&self.settings, &error.to_string(), trouble)
+                unreachable(&self.settings, &error.to_string(), trouble.as_ref())
             })
     }
 
