@@ -164,6 +164,15 @@ fn every_problem_has_its_key_path() {
             "brokers = 'a:1'\ntls = { client_key_password = {} }",
             "tls.client_key_password",
         ),
+    ];
+    for (toml, key) in wrong {
+        assert_eq!(paths(toml), [format!("sink.kafka.{key}")], "{toml}");
+    }
+}
+
+#[test]
+fn properties_that_undo_a_key_or_contradict_the_promise_are_refused() {
+    let wrong = [
         (
             "brokers = 'a:1'\nproperties = { 'acks' = '1' }",
             "properties.\"acks\"",

@@ -199,7 +199,7 @@ impl Sink for Kafka {
             Err(_) => vec![check::unreachable(
                 &settings,
                 "no answer in time",
-                trouble(),
+                trouble().as_ref(),
             )],
         }
     }
