@@ -45,8 +45,8 @@ pub struct TopFile {
     pub acknowledge_timeout: Option<Span<100>>,
     /// What happens to an event that was accepted before: "suppress" (default) or "forward".
     pub duplicates: Option<DuplicatesFile>,
-    /// How long after its own time an event is remembered, at least "1m" (default "24h").
-    pub duplicate_window: Option<Span<60_000>>,
+    /// How long after its own time an event is remembered, at least "1s" (default "24h").
+    pub duplicate_window: Option<Span<1000>>,
     /// How long stopping may take, at least "1s" (default "10s").
     pub shutdown_timeout: Option<Span<1000>>,
     /// How often to look whether this file, or one that it names, has changed; what two looks in a row have found is taken over as at a SIGHUP. At least "1s" (default: never).
