@@ -192,6 +192,21 @@ mod tests {
     }
 
     #[test]
+    fn an_object_type_of_any_length_is_kept_in_part() {
+        let long = "\u{e9}".repeat(100_000);
+        let body = body("analysis.succeeded", "/api/v1/analyses/1", TIME)
+            .replace("\"analysis\"", &format!("\"{long}\""));
+        let reading = read(body.as_bytes());
+        let Content::Understood(understood) = reading.content else {
+            panic!("its type and object are known")
+        };
+        assert_eq!(understood.object_type, "\u{e9}".repeat(32));
+        // The id is that of the whole.
+        let identity = reading.identity.expect("all of it is there");
+        assert_eq!(identity.object_type, long.as_str());
+    }
+
+    #[test]
     fn a_new_event_type_is_understood() {
         let body = body("report.published", "/api/v1/reports/1", TIME);
         assert!(matches!(

@@ -67,6 +67,28 @@ async fn status(setup: &Setup, tls: &Tls, bridge: &Bridge) -> Option<u16> {
     Some(answer.status)
 }
 
+/// A client may open a connection, and even shake hands, before it has something to send.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_opened_ahead_waits_for_its_handshake_and_for_its_first_request() {
+    let authority = Authority::new();
+    let (setup, _) = encrypted(&authority.vouches(HERE, DAYS), "");
+    let bridge = setup.start().await;
+    let tls = Tls::trusting(&authority.certificate());
+    let mut shaken = tls.open(bridge.ingress).await.unwrap();
+    let silent = tokio::net::TcpStream::connect(bridge.ingress)
+        .await
+        .unwrap();
+    // Longer than a head or a handshake may take, which is what this is about.
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    let post = Post::signed(&setup.source, event("sample.uploaded", "a"));
+    let (mut late, _) = tls.over(silent).await.unwrap();
+    for connection in [&mut shaken, &mut late] {
+        connection.send(&post.bytes()).await.unwrap();
+        assert_eq!(connection.answer().await.unwrap().unwrap().status, 200);
+    }
+    bridge.shows("tls_handshake_failures_total", &[], 0.0).await;
+}
+
 async fn counted(bridge: &Bridge, reason: &str, count: f64) {
     let labels = [("reason", reason)];
     bridge
