@@ -181,9 +181,11 @@ pub fn count_in(metrics: Arc<Metrics>) {
         metrics.panics_total.inc();
         log(panic);
         match LINES.get() {
-            Some(lines) => lines.flush(LINES_OF_A_PANIC),
+            Some(lines) if tracing::enabled!(tracing::Level::ERROR) => {
+                lines.flush(LINES_OF_A_PANIC);
+            }
             // It writes to standard error by itself, which may block.
-            None => previous(panic),
+            _ => previous(panic),
         }
     }));
 }

@@ -8,12 +8,13 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 
 use super::host::{self, Host};
 use super::problem::Problem;
 use super::token::Token;
+use crate::ingress::Early;
 
 /// The header that every change must carry, whatever its value. No form can send it, and a script of
 /// another site only after the browser has asked for leave, which is never given.
@@ -49,6 +50,23 @@ pub(super) async fn guard(
         );
         let response = response(&problem);
         return Ok(request.into_response(response));
+    }
+    let answered = next.call(request).await?;
+    Ok(answered.map_into_boxed_body())
+}
+
+/// Nothing here takes a body, and one in chunks need never end: it would hold its connection, and with
+/// enough of them keep out scrapes and probes.
+pub(super) async fn refuse_body(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if request.headers().contains_key(header::TRANSFER_ENCODING) {
+        let unread = request.take_payload();
+        let mut response = HttpResponse::PayloadTooLarge();
+        response.force_close();
+        let text = "nothing here takes a body\n".to_owned();
+        return Ok(request.into_response(response.body(Early::new(text, unread))));
     }
     let answered = next.call(request).await?;
     Ok(answered.map_into_boxed_body())

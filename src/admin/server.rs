@@ -71,6 +71,7 @@ pub fn bind(operators: Operators) -> io::Result<Listening> {
         };
         app.default_service(web::to(no_such_page))
             .wrap(from_fn(access::guard))
+            .wrap(from_fn(access::refuse_body))
     };
     let server = HttpServer::new(app)
         .workers(1)
@@ -101,6 +102,7 @@ pub fn bind_metrics(
         App::new()
             .configure(health::routes(watch.clone()))
             .default_service(web::to(no_such_page))
+            .wrap(from_fn(access::refuse_body))
     };
     let server = HttpServer::new(app)
         .workers(1)

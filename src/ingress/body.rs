@@ -1,10 +1,5 @@
 //! Reads the body once, within its limits and its deadline.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header;
 use actix_web::web::Bytes;
@@ -95,40 +90,6 @@ impl Body<'_, '_> {
             self.bytes.reserve_exact(wanted - self.bytes.len());
         }
         Ok(())
-    }
-}
-
-/// The body of an answer that comes before the request's own has been read to its end.
-///
-/// It keeps hold of the rest of the request. Let go of it earlier, the server would read on to the
-/// end of the chunks, so whoever never ends them could hold a connection for ever; like this the
-/// server sees that the rest is unwanted, and hangs up.
-pub(super) struct Early {
-    text: Option<Bytes>,
-    _unread: Payload,
-}
-
-impl Early {
-    pub fn new(text: String, unread: Payload) -> Self {
-        Self {
-            text: Some(text.into()),
-            _unread: unread,
-        }
-    }
-}
-
-impl MessageBody for Early {
-    type Error = Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(self.text.as_ref().map_or(0, |text| text.len() as u64))
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Infallible>>> {
-        Poll::Ready(self.text.take().map(Ok))
     }
 }
 

@@ -18,6 +18,7 @@ use prometheus::{Histogram, IntCounter};
 
 use super::body;
 use super::caller::Caller;
+use super::early::Early;
 use super::guard::Guard;
 use super::in_flight::{InFlight, Place};
 use super::path;
@@ -201,7 +202,7 @@ impl Door {
         let rules = self.rules.load_full();
         let visit = Visit::of(request.head(), request.conn_data(), &rules);
         if visit.is_health_check() {
-            return self.health();
+            return self.health(payload);
         }
         let is_admitted = request.extensions().contains::<Continued>();
         let passed = AssertUnwindSafe(self.pass(&visit, is_admitted, &mut payload))
@@ -224,21 +225,22 @@ impl Door {
         clippy::result_large_err,
         reason = "the form that actix-http's service for `Expect` has"
     )]
-    pub fn expect(&self, request: Request) -> Result<Request, HttpResponse> {
+    pub fn expect(&self, mut request: Request) -> Result<Request, HttpResponse> {
         let rules = self.rules.load_full();
+        let payload = request.take_payload();
         let visit = Visit::of(request.head(), request.conn_data(), &rules);
-        if visit.is_health_check() {
-            return Ok(request);
+        if !visit.is_health_check() {
+            let passed = self
+                .admit(&visit, false)
+                .and_then(|_place| visit.check(&self.pipeline));
+            if let Err(problem) = passed {
+                let response = self.refuse(&visit, problem, payload);
+                self.answered(&visit, response.status());
+                return Err(response);
+            }
+            request.extensions_mut().insert(Continued);
         }
-        let passed = self
-            .admit(&visit, false)
-            .and_then(|_place| visit.check(&self.pipeline));
-        if let Err(problem) = passed {
-            let response = self.refuse(&visit, problem, Payload::None);
-            self.answered(&visit, response.status());
-            return Err(response);
-        }
-        request.extensions_mut().insert(Continued);
+        let (request, _) = request.replace_payload(payload);
         Ok(request)
     }
 
@@ -292,13 +294,20 @@ impl Door {
         place.ok_or(Problem::Overloaded)
     }
 
-    /// Says to a load balancer whether deliveries are taken, as `/readyz` does to operators.
-    fn health(&self) -> HttpResponse {
-        let mut response = match self.pipeline.ready() {
-            Ok(()) => HttpResponse::Ok(),
-            Err(_) => HttpResponse::ServiceUnavailable(),
+    /// Says to a load balancer whether deliveries are taken, as `/readyz` does to operators. A body
+    /// that it sends is not read.
+    fn health(&self, unread: Payload) -> HttpResponse {
+        let is_ready = self.pipeline.ready().is_ok();
+        let mut response = if is_ready {
+            HttpResponse::Ok()
+        } else {
+            HttpResponse::ServiceUnavailable()
         };
-        let response = response.finish();
+        if !is_ready {
+            // As every answer but 200 does.
+            response.force_close();
+        }
+        let response = response.body(Early::new(String::new(), unread));
         self.metrics
             .http_health_checks_total
             .with_label_values(&[response.status().as_str()])

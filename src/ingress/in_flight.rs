@@ -52,15 +52,16 @@ impl Place<'_> {
     #[must_use]
     pub fn take(&mut self, bytes: usize, most: usize) -> bool {
         let requests = self.requests;
-        let before = requests.body_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let has_room = before.saturating_add(bytes) <= most;
-        if has_room {
+        let with_these = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= most);
+        let taken =
+            requests
+                .body_bytes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_these);
+        if taken.is_ok() {
             self.body_bytes += bytes;
             requests.shown_body_bytes.add(shown(bytes));
-        } else {
-            requests.body_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
-        has_room
+        taken.is_ok()
     }
 }
 

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use serde::Serialize;
 
-use super::body::Early;
+use super::early::Early;
 use super::quota::TooMany;
 use super::refusal_log::RequestId;
 use crate::pipeline::Refusal;

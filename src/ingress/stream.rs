@@ -78,6 +78,8 @@ pub(super) struct Stream {
     /// Wakes at the deadline; there is none until something has to be waited for.
     timer: Option<Pin<Box<Sleep>>>,
     head: Head,
+    /// Whether line breaks have come since the last answer, and nothing else.
+    has_line_breaks: bool,
     /// Whether the other side does not take what is written.
     is_blocked: bool,
     open: Open,
@@ -97,6 +99,7 @@ impl Stream {
             deadline: Instant::now() + waits.keep_alive,
             timer: None,
             head: Head::new(),
+            has_line_breaks: false,
             is_blocked: false,
             open,
         }
@@ -115,10 +118,24 @@ impl Stream {
     /// Bytes have come. The first ones, and those after an answer, begin a head, and its time.
     fn received(&mut self, bytes: &mut [u8]) {
         if self.progress.phase.get() == Phase::Quiet {
+            if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+                // Behind a body some senders have one, which begins no head (RFC 9112, section 2.2).
+                self.has_line_breaks = true;
+                // The server waits for the rest of a head now, without a time of its own.
+                self.deadline = Instant::now() + self.waits.keep_alive;
+                self.timer = None;
+                return;
+            }
             self.progress.phase.set(Phase::Head);
             self.deadline = Instant::now() + self.waits.head_timeout;
             self.timer = None;
-            self.head = Head::new();
+            // Line breaks may as well end a head that began while the last answer was waited for: then
+            // this is a body, and its bytes are not to be touched.
+            self.head = if std::mem::take(&mut self.has_line_breaks) {
+                Head::unseen()
+            } else {
+                Head::new()
+            };
         }
         if self.progress.phase.get() == Phase::Head {
             self.head.overwrite(bytes);
@@ -128,7 +145,7 @@ impl Stream {
     /// Whether the first byte, or the rest of a head, is overdue.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
         let is_awaited = match self.progress.phase.get() {
-            Phase::Quiet => !self.progress.has_request.get(),
+            Phase::Quiet => !self.progress.has_request.get() || self.has_line_breaks,
             Phase::Head => true,
             Phase::Request | Phase::Over => false,
         };

@@ -93,7 +93,9 @@ impl Lines {
 
     /// Returns once everything has been written, or after this time.
     pub fn flush(&self, timeout: Duration) {
-        let is_busy = |state: &mut State| state.is_writing || !state.waiting.is_empty();
+        let is_busy = |state: &mut State| {
+            state.is_writing || !state.waiting.is_empty() || state.has_to_tell()
+        };
         let waited = self
             .changed
             .wait_timeout_while(self.lock(), timeout, is_busy);

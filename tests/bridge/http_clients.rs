@@ -91,8 +91,9 @@ async fn javas_client_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("Client.java");
     std::fs::write(&file, CLIENT).unwrap();
-    let mut client = Command::new("java");
+    let mut client = Command::new("timeout");
     client
+        .args(["120", "java"])
         .arg(&file)
         .arg(format!(
             "http://{}/webhooks/{}",
@@ -276,6 +277,75 @@ async fn who_asks_before_sending_is_refused_before_sending() {
     }
     bridge.counts("deliveries_rejected_total", &[], 4.0).await;
     bridge.shows("http_requests_in_flight", &[], 0.0).await;
+}
+
+/// A body in chunks need never end; who is answered before it holds no connection with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_that_never_end_hold_no_connection() {
+    let mut setup = Setup::store().ingress("health_path = \"/healthz\"\n");
+    setup.more = "[metrics]\nlisten = \"127.0.0.1:0\"\n".to_owned();
+    let bridge = setup.start().await;
+    let expect = Post::unsigned(&setup.source, "").with("expect", "100-continue");
+    let health = Post::unsigned("x", "").method("GET").path("/healthz");
+    for (post, status) in [(expect, 400), (health, 200)] {
+        let mut connection = Connection::open(bridge.ingress).await.unwrap();
+        let head = post.head("transfer-encoding: chunked\r\n");
+        connection.send(&head).await.unwrap();
+        assert_eq!(answered(&mut connection).await.status, status);
+        assert!(connection.closed().await, "{status}");
+    }
+    for at in [bridge.admin, bridge.metrics_listener.expect("it listens")] {
+        let mut connection = Connection::open(at).await.unwrap();
+        let request = bridge.operators_request("GET", "/livez");
+        let request = request.replace("content-length: 0", "transfer-encoding: chunked");
+        let request = request.replace("connection: close\r\n", "");
+        connection.send(request.as_bytes()).await.unwrap();
+        assert_eq!(answered(&mut connection).await.status, 413);
+        assert!(connection.closed().await);
+    }
+    bridge.shows("http_connections", &[], 0.0).await;
+}
+
+/// A body that looks like a head is not touched, however the requests were cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_byte_of_a_body_is_changed_behind_another_request() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let body = "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+    let mut connection = Connection::open(bridge.ingress).await.unwrap();
+    let mut bytes = Post::signed(&setup.source, delivery()).bytes();
+    let next = Post::signed(&setup.source, body).bytes();
+    let end_of_head = next.len() - body.len();
+    // The first request, and of the second all but the line break that ends its head.
+    bytes.extend(&next[..end_of_head - 2]);
+    connection.send(&bytes).await.unwrap();
+    assert_eq!(answered(&mut connection).await.status, 200);
+    connection.send(&next[end_of_head - 2..]).await.unwrap();
+    let answer = answered(&mut connection).await;
+    assert_eq!(
+        (answer.status, answer.outcome().as_str()),
+        (200, "quarantined")
+    );
+}
+
+/// Some senders end a body with a line break more, and go on later.
+#[tokio::test(flavor = "multi_thread")]
+async fn line_breaks_behind_a_body_begin_no_head() {
+    let setup = Setup::store().ingress("head_timeout = \"1s\"\nkeep_alive = \"4s\"\n");
+    let bridge = setup.start().await;
+    let mut connection = Connection::open(bridge.ingress).await.unwrap();
+    let mut bytes = Post::signed(&setup.source, delivery()).bytes();
+    connection.send(&bytes).await.unwrap();
+    assert_eq!(answered(&mut connection).await.status, 200);
+    connection.send(b"\r\n").await.unwrap();
+    // Longer than a head may take, which is what this is about.
+    tokio::time::sleep(Duration::from_millis(2000)).await;
+    bytes = Post::signed(&setup.source, delivery()).bytes();
+    connection.send(&bytes).await.unwrap();
+    assert_eq!(answered(&mut connection).await.status, 200);
+    connection.send(b"\r\n").await.unwrap();
+    assert!(connection.closed().await, "idle for longer than keep_alive");
+    bridge.shows("deliveries_rejected_total", &[], 0.0).await;
 }
 
 /// Asking first does not count twice against the limit of an address.

@@ -178,10 +178,18 @@ impl Examination {
         let Ok(client) = Producer::start(&self.settings.nameless(), watch, &self.settings) else {
             return trouble;
         };
-        // Whether it is answered does not matter: without a login it may not be.
-        let _ = client.client().fetch_metadata(None, NAMELESS_DEADLINE);
-        let still = record.trouble().is_some_and(|it| it.is_of_certificate());
-        trouble.narrowed(!still)
+        let is_answered = client
+            .client()
+            .fetch_metadata(None, NAMELESS_DEADLINE)
+            .is_ok();
+        match record.trouble() {
+            Some(still) if still.is_of_certificate() => trouble.narrowed(false),
+            // Without a login it may not be answered.
+            Some(other) if is_answered || other.is_of_login() => trouble.narrowed(true),
+            None if is_answered => trouble.narrowed(true),
+            // It has not come that far, and says nothing.
+            _ => trouble,
+        }
     }
 
     /// The brokers that cannot be reached at the addresses that the cluster gives for them: nothing

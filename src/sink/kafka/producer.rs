@@ -2,6 +2,7 @@
 //! stopped with a fatal error or fell silent is replaced by a new one.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -82,15 +83,21 @@ impl Producer {
         }
     }
 
-    /// What lies before the message is reported within the deadline, and makes room.
+    /// What lies before the message makes room when it is reported. As long as reports come, however
+    /// many lie before it, it is waited for.
     async fn room(&self, message: &Message) -> Result<Room, Failure> {
-        let room = self.queue.room(message.body().len());
-        match tokio::time::timeout(self.deadline, room).await {
-            Ok(room) => Ok(room),
-            Err(_) => Err(Failure::Silent(format!(
-                "no room in the client within {:?}",
-                self.deadline
-            ))),
+        let mut room = pin!(self.queue.room(message.body().len()));
+        loop {
+            let before = self.queue.given_back();
+            if let Ok(room) = tokio::time::timeout(self.deadline, room.as_mut()).await {
+                return Ok(room);
+            }
+            if self.queue.given_back() == before {
+                return Err(Failure::Silent(format!(
+                    "no room in the client, and no delivery report within {:?}",
+                    self.deadline
+                )));
+            }
         }
     }
 

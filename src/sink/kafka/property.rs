@@ -203,8 +203,11 @@ fn refusal(name: &str) -> PropertyError {
     match (keyed, reserved) {
         (Some((_, key)), _) => PropertyError::Keyed { key },
         (None, Some((_, why))) => PropertyError::Reserved { why },
-        (None, None) if name.starts_with("sasl.") => PropertyError::Keyed { key: "sasl" },
-        (None, None) if name.starts_with("ssl.") => PropertyError::Keyed { key: "tls" },
+        (None, None) if name.starts_with("sasl.") || name.starts_with("ssl.") => {
+            PropertyError::Reserved {
+                why: "logins and TLS are set by the keys `sasl` and `tls` alone, which do not have this",
+            }
+        }
         (None, None) => PropertyError::Unlisted,
     }
 }
@@ -240,13 +243,15 @@ mod tests {
         for (name, key) in KEYED {
             assert_eq!(refused(name), PropertyError::Keyed { key }, "{name}");
         }
-        for (name, key) in [
-            ("sasl.oauthbearer.method", "sasl"),
-            ("sasl.kerberos.kinit.cmd", "sasl"),
-            ("ssl.keystore.location", "tls"),
-            ("ssl.cipher.suites", "tls"),
+        for name in [
+            "sasl.oauthbearer.method",
+            "sasl.kerberos.kinit.cmd",
+            "ssl.keystore.location",
+            "ssl.cipher.suites",
         ] {
-            assert_eq!(refused(name), PropertyError::Keyed { key }, "{name}");
+            let refused = refused(name);
+            assert!(matches!(refused, PropertyError::Reserved { .. }), "{name}");
+            assert!(refused.to_string().contains("`tls`"), "{name}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! never met.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -16,6 +17,7 @@ pub(super) struct Queue {
     messages: Arc<Semaphore>,
     pieces: Arc<Semaphore>,
     most_pieces: u32,
+    given_back: Arc<AtomicU64>,
 }
 
 /// The room of one message, until it is dropped.
@@ -23,6 +25,13 @@ pub(super) struct Queue {
 pub(super) struct Room {
     _message: OwnedSemaphorePermit,
     _pieces: OwnedSemaphorePermit,
+    given_back: Arc<AtomicU64>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.given_back.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Queue {
@@ -34,7 +43,13 @@ impl Queue {
             messages: semaphore(most_messages),
             pieces: semaphore(most_pieces),
             most_pieces,
+            given_back: Arc::default(),
         }
+    }
+
+    /// How many messages have given their room back: whether anything goes on.
+    pub(super) fn given_back(&self) -> u64 {
+        self.given_back.load(Ordering::Relaxed)
     }
 
     /// Waits for room, in the order of asking. A body that is larger than all of it, because it was
@@ -47,6 +62,7 @@ impl Queue {
         Room {
             _message: message.expect("the room is never closed"),
             _pieces: pieces.expect("the room is never closed"),
+            given_back: Arc::clone(&self.given_back),
         }
     }
 }
@@ -71,7 +87,9 @@ mod tests {
         drop(second);
         assert!(now(&queue, 7000).is_none(), "4 and 7 pieces");
         let third = now(&queue, 6000).expect("4 and 6 pieces");
+        assert_eq!(queue.given_back(), 1);
         drop((first, third));
+        assert_eq!(queue.given_back(), 3);
         assert!(now(&queue, 10_000).is_some());
     }
 

@@ -95,6 +95,11 @@ impl Trouble {
         self.mistake == Mistake::Certificate
     }
 
+    /// Whether the broker would not let us in, so that TLS was through.
+    pub(super) fn is_of_login(&self) -> bool {
+        self.complaint == Complaint::Unconnected(Stage::Login)
+    }
+
     /// The same with the reason: whether the certificate holds but for the name in it.
     pub(super) fn narrowed(self, is_of_name: bool) -> Self {
         let mistake = if is_of_name {

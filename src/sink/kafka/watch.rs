@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
@@ -191,9 +191,11 @@ impl Watch {
     fn undelivered(&self, code: RDKafkaErrorCode, topic: &str, partition: i32) -> Undelivered {
         let mut undelivered = Undelivered::from(code);
         if code == RDKafkaErrorCode::MessageTimedOut && self.is_connected() {
-            // What was well in its first half may have been the end of what went before.
+            // What was well in its first half may have been the end of what went before. In less than
+            // three seconds the statistics, which come each second, may say nothing of anybody.
             let now = Instant::now();
-            let since = now.checked_sub(self.settings.publish_timeout / 2);
+            let lately = (self.settings.publish_timeout / 2).max(Duration::from_secs(3));
+            let since = now.checked_sub(lately);
             let progress = self.progress.lock();
             let progress = progress.unwrap_or_else(PoisonError::into_inner);
             let blame = since.and_then(|since| progress.blame((topic, partition), (since, now)));

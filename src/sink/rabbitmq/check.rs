@@ -128,11 +128,21 @@ async fn queue_finding(connection: &Connection, settings: &Settings, queue: &str
                 found: format!(
                     "queue {queue} is there, but is not a durable quorum queue, and is used as it is: {error}"
                 ),
-                remedy: "let its consumers empty it, delete it, and let it be declared again as a \
-                         durable quorum queue, which survives the loss of a broker"
-                    .to_owned(),
+                remedy: format!(
+                    "let its consumers empty it, delete it, and {} as a durable quorum queue, which survives the loss of a broker",
+                    if settings.declare {
+                        "let it be declared again"
+                    } else {
+                        "make it anew"
+                    }
+                ),
             },
-            // Passively declared it is there; who may not configure it is shown no more of it.
+            // Who may not configure it is shown no more of it.
+            Err(error) if !is_refused(&error) => Finding {
+                severity: Severity::Warning,
+                found: format!("queue {queue} is there, but what it is was not shown: {error}"),
+                remedy: "look again".to_owned(),
+            },
             Ok(()) | Err(_) => good(format!("queue {queue} is there")),
         },
         Err(error) if is_missing(&error) && settings.declare => good(format!(

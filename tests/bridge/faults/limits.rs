@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -243,15 +244,18 @@ fn shipped_limit_mib() -> usize {
     let limits = files.map(|file| {
         let text = std::fs::read_to_string(folder.join(file)).unwrap();
         let limit = text.split("limits: { memory: ").nth(1).expect("a limit");
-        let (number, unit) = limit.split_once("i }").unwrap().0.split_at(1);
-        let mib = if unit == "G" { 1024 } else { 1 };
+        let limit = limit.split_once(" }").unwrap().0;
+        let (number, mib) = match limit.strip_suffix("Gi") {
+            Some(number) => (number, 1024),
+            None => (limit.strip_suffix("Mi").expect("a unit"), 1),
+        };
         number.parse::<usize>().unwrap() * mib
     });
     limits.into_iter().min().unwrap()
 }
 
 /// Sends all of a body but its last byte, until the bridge has enough of it.
-async fn nearly_all(to: std::net::SocketAddr, bytes: Vec<u8>) -> Option<Connection> {
+async fn nearly_all(to: std::net::SocketAddr, bytes: Arc<[u8]>) -> Option<Connection> {
     let mut connection = Connection::open(to).await.expect("there is room");
     let sent = connection.send(&bytes[..bytes.len() - 1]).await;
     sent.is_ok().then_some(connection)
@@ -269,9 +273,9 @@ async fn row_31_slow_senders_of_large_bodies_stay_within_the_shipped_limit() {
     let setup = Setup::store();
     let bridge = setup.start().await;
     let post = Post::signed_with(&setup.source, vec![b' '; MIB], "another secret", now());
-    let mut senders = JoinSet::new();
+    let (bytes, mut senders) = (Arc::from(post.bytes()), JoinSet::new());
     for _ in 0..SENDERS {
-        senders.spawn(nearly_all(bridge.ingress, post.bytes()));
+        senders.spawn(nearly_all(bridge.ingress, Arc::clone(&bytes)));
     }
     let held = senders.join_all().await;
     bridge
@@ -287,7 +291,7 @@ async fn row_31_slow_senders_of_large_bodies_stay_within_the_shipped_limit() {
     assert!(peak <= limit * 3 / 4, "{peak} of {limit} MiB");
     Report::row(31)
         .did(format!(
-            "{SENDERS} slow senders of 1 MiB each, nothing of it proven: {peak} MiB at the peak, with the shipped configuration that has {limit} MiB"
+            "{SENDERS} slow senders of 1 MiB each, nothing of it proven: {peak} MiB at the peak with the default limits, where {limit} MiB is the smallest limit that is shipped"
         ))
         .held();
 }
