@@ -94,10 +94,10 @@ fn denied(path: &Path, error: &io::Error) -> (String, String) {
         this_user()
     );
     let is_owner = me.as_raw() == uid;
-    let remedy = if me.is_root() || is_owner && mode & 0o600 == 0o600 {
-        "the mode would allow it: look at what else confines the program (ReadWritePaths= of systemd, SELinux, AppArmor, the user namespace of a container)".to_owned()
-    } else if is_owner {
+    let remedy = if is_owner && mode & 0o600 != 0o600 {
         format!("make it writable: chmod -R u+rwX {}", part.display())
+    } else if is_owner || me.is_root() {
+        "the mode would allow it: look at what else confines the program (ReadWritePaths= of systemd, SELinux, AppArmor, the user namespace of a container)".to_owned()
     } else {
         format!(
             "give the files to the user that the bridge runs as (chown -R {} {}), or run it as their owner",

@@ -52,10 +52,8 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             .deliveries_rejected_total
             .with_label_values(&["unknown", reason]);
     }
-    if settings.ingress.guard.health_path.is_some() {
-        for code in ["200", "503"] {
-            metrics.http_health_checks_total.with_label_values(&[code]);
-        }
+    for code in ["200", "503"] {
+        metrics.http_health_checks_total.with_label_values(&[code]);
     }
     if let Some(trace) = &settings.trace {
         let authorities = trace.authorities.iter();

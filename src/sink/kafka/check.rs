@@ -4,7 +4,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::error::KafkaError;
@@ -25,6 +25,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(7);
 const LEADER_DEADLINE: Duration = ANSWER_DEADLINE;
 /// A handshake to a broker that has just answered one.
 const NAMELESS_DEADLINE: Duration = Duration::from_secs(3);
+/// How long after a question without an answer the client may say why.
+const COMPLAINT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What a missing topic is best created with where the configuration does not say.
 const ADVISED: TopicShape = TopicShape {
@@ -163,9 +165,21 @@ impl Examination {
         client
             .fetch_metadata(topic, ANSWER_DEADLINE)
             .map_err(|error| {
-                let trouble = self.record.trouble().map(|trouble| self.narrowed(trouble));
+                let trouble = self.complaint().map(|trouble| self.narrowed(trouble));
                 unreachable(&self.settings, &error.to_string(), trouble.as_ref())
             })
+    }
+
+    /// What the client complains of, which may come a moment after it has no answer.
+    fn complaint(&self) -> Option<Trouble> {
+        let deadline = Instant::now() + COMPLAINT_DEADLINE;
+        loop {
+            let trouble = self.record.trouble();
+            if trouble.is_some() || Instant::now() >= deadline {
+                return trouble;
+            }
+            std::thread::sleep(COMPLAINT_DEADLINE / 50);
+        }
     }
 
     /// Finds out what a certificate is not believed for, which the client does not tell.

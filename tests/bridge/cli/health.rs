@@ -21,11 +21,15 @@ fn health_says_ready_and_live() {
 fn health_finds_a_bridge_that_listens_everywhere_by_its_configuration_even_one_spoilt_since() {
     let setup = Setup::with_store();
     let text = std::fs::read_to_string(setup.config()).unwrap();
+    let token = setup.path("token");
+    std::fs::write(&token, "a-token-of-the-operators").unwrap();
     for everywhere in ["0.0.0.0", "[::]"] {
         let listen = format!("{everywhere}:{}", free_port());
         let named = text.replace(
             "admin.listen = \"127.0.0.1:0\"",
-            &format!("admin.listen = \"${{NOT_SET_HERE:-{listen}}}\""),
+            &format!(
+                "admin.listen = \"${{NOT_SET_HERE:-{listen}}}\"\nadmin.token = {{ file = {token:?} }}"
+            ),
         );
         assert_ne!(named, text);
         std::fs::write(setup.config(), &named).unwrap();

@@ -189,7 +189,9 @@ async fn a_missing_folder_is_an_error_with_a_remedy() {
     let (folder, _) = folder();
     let error = Store::open(settings(&folder.path().join("missing/topics"))).unwrap_err();
     assert!(
-        error.to_string().contains("the folder it is in must exist"),
+        error
+            .to_string()
+            .contains("does not exist; make the folder"),
         "{error}"
     );
 }
