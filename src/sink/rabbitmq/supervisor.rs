@@ -8,7 +8,8 @@
 //!
 //! Where the broker allows no second connection, the first one ends beforehand, and what comes in
 //! between waits in the queue. The broker looks at the password before it counts connections, so
-//! wrong credentials do not cost us the old ones.
+//! a wrong password does not cost us the old one; what it looks at after that, such as the right to
+//! the virtual host, may: then events wait in the spool until the configuration is mended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
