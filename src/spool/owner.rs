@@ -557,7 +557,11 @@ impl Owner {
         if self.failures == 1 {
             tracing::error!(%error, "a batch of the spool was not written; its events are refused, and the next one goes to another file");
         }
-        self.shared.flags.writable.store(false, Ordering::Relaxed);
+        // Before anybody is answered: the next request is told the same.
+        let flags = &self.shared.flags;
+        let is_disk_full = cause == SpoolUnavailable::DiskFull;
+        flags.disk_full.store(is_disk_full, Ordering::Relaxed);
+        flags.writable.store(false, Ordering::Relaxed);
         self.previous_sinks.clear();
         self.want_files();
         cause

@@ -1,10 +1,7 @@
-//! What may become part of the program: known licences, one registry, and each crate once; and nothing
-//! of the folder that it was built in, from which OpenSSL would load plug-ins.
+//! What may become part of the program: known licences, one registry, and each crate once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use crate::harness::program::RELEASED;
 
 fn rules() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(".cargo/deny.toml")
@@ -60,18 +57,4 @@ fn what_the_rules_do_not_allow_is_found() {
         let (content, said) = is_content(&file);
         assert!(!content && said.contains(finding), "{instead}: {said}");
     }
-}
-
-#[test]
-fn openssl_loads_nothing_from_the_folder_it_was_built_in() {
-    // Quicker than a search of ours through the whole program.
-    let has = |text: &str| {
-        let mut grep = Command::new("grep");
-        let found = grep.args(["-aqF", text]).arg(RELEASED).status();
-        found.expect("grep is there").success()
-    };
-    assert!(
-        has("/usr/local/ssl/ossl-modules") && !has("openssl-build/install"),
-        "OpenSSL was built without the words of .cargo/config.toml; if before they stood there: `cargo clean -p openssl-sys`"
-    );
 }

@@ -252,8 +252,9 @@ impl Settings {
             )
             .set("socket.connection.setup.timeout.ms", "5000")
             .set("socket.keepalive.enable", "true")
-            // Brokers close idle connections; that is no news.
-            .set("log.connection.close", "false");
+            // Brokers close idle connections, which is no news; but without these lines the client does
+            // not tell of one that was closed because the port wants TLS.
+            .set("log.connection.close", "true");
         self.secure(&mut config);
         config
     }

@@ -213,6 +213,10 @@ impl ClientContext for Watch {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        if let Some(reason) = closed_for_want_of_tls(line) {
+            let code = RDKafkaErrorCode::BrokerTransportFailure;
+            self.record.note_trouble(code, reason);
+        }
         log(level, facility, line);
     }
 
@@ -288,6 +292,15 @@ impl ClientContext for Quiet {
 }
 
 impl rdkafka::consumer::ConsumerContext for Quiet {}
+
+/// What a line tells of a connection that the broker closed because it expected TLS, beginning with
+/// the broker: the client's thread stands before it. No error is reported for it.
+fn closed_for_want_of_tls(line: &str) -> Option<&str> {
+    let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
+    reason
+        .contains("connecting to a SSL listener")
+        .then_some(reason)
+}
 
 fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     match level {
