@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
 use super::StartError;
@@ -254,7 +254,9 @@ impl Settings {
             .set("socket.keepalive.enable", "true")
             // Brokers close idle connections, which is no news; but without these lines the client does
             // not tell of one that was closed because the port wants TLS.
-            .set("log.connection.close", "true");
+            .set("log.connection.close", "true")
+            // As high as those lines are; what is logged of them the filter says.
+            .set_log_level(RDKafkaLogLevel::Info);
         self.secure(&mut config);
         config
     }

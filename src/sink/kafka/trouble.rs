@@ -173,7 +173,9 @@ impl Mistake {
                 Self::TlsOnPlain
             }
             _ if !is_over_tls(reason)
-                && (says("SSL listener") || says("Invalid response size")) =>
+                && (says("closed by peer") && says("in state APIVERSION_QUERY")
+                    || says("SSL listener")
+                    || says("Invalid response size")) =>
             {
                 Self::PlainOnTls
             }
@@ -223,7 +225,7 @@ impl Mistake {
 }
 
 /// librdkafka begins with the broker: "sasl_ssl://kafka-1:9093/bootstrap: …".
-fn is_over_tls(reason: &str) -> bool {
+pub(super) fn is_over_tls(reason: &str) -> bool {
     let scheme = reason.split("://").next();
     matches!(scheme, Some("ssl" | "sasl_ssl"))
 }

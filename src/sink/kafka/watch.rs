@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::room::Room;
 use super::settings::Settings;
 use super::statistics::{Broker, Statistics};
-use super::trouble::{Complaint, Trouble};
+use super::trouble::{Complaint, Trouble, is_over_tls};
 use super::verdict::code_of;
 use crate::sink::Stage;
 
@@ -297,9 +297,8 @@ impl rdkafka::consumer::ConsumerContext for Quiet {}
 /// the broker: the client's thread stands before it. No error is reported for it.
 fn closed_for_want_of_tls(line: &str) -> Option<&str> {
     let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
-    reason
-        .contains("connecting to a SSL listener")
-        .then_some(reason)
+    let is_closed = reason.contains("Disconnected") && reason.contains("in state APIVERSION_QUERY");
+    (is_closed && !is_over_tls(reason)).then_some(reason)
 }
 
 fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
