@@ -3,7 +3,7 @@
 use crate::eventually::eventually;
 use crate::harness::collector::{Collector, Exported};
 use crate::harness::{
-    Authority, Outlet, Post, Program, Seen, Setup, amqp_url, event, kafka_brokers,
+    Authority, Bridge, Outlet, Post, Program, Seen, Setup, amqp_url, event, kafka_brokers,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -176,20 +176,25 @@ async fn a_trace_that_starts_here_is_recorded_at_its_ratio_and_the_collector_get
     );
 }
 
+/// A bridge that delivers an event though none of its spans can be exported.
+async fn delivers_without_spans(setup: &Setup) -> Bridge {
+    let bridge = setup.start_as(Program::Exporting).await;
+    Outlet::Store
+        .gets(&bridge, &setup.source, &sample(setup))
+        .await;
+    bridge
+        .counts("trace_spans_total", &[("result", "failed")], 2.0)
+        .await;
+    bridge
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_or_refuses_costs_spans_and_nothing_else() {
     let refusing = Collector::start("503 Service Unavailable").await;
     let nobody = format!("http://127.0.0.1:{}/v1/traces", crate::harness::free_port());
     for url in [refusing.url(), nobody] {
         let setup = exporting(&url, "sample_ratio = 1\ntimeout = \"200ms\"");
-        let bridge = setup.start_as(Program::Exporting).await;
-        Outlet::Store
-            .gets(&bridge, &setup.source, &sample(&setup))
-            .await;
-        bridge
-            .counts("trace_spans_total", &[("result", "failed")], 2.0)
-            .await;
-        bridge.stop().await;
+        delivers_without_spans(&setup).await.stop().await;
     }
 }
 
@@ -209,13 +214,7 @@ async fn a_collector_of_a_private_authority_is_trusted_where_its_file_is_named()
     bridge.shows(name, &labels, authority.expiry()).await;
     // The system does not know it.
     let setup = exporting(&collector.url(), "sample_ratio = 1");
-    let bridge = setup.start_as(Program::Exporting).await;
-    Outlet::Store
-        .gets(&bridge, &setup.source, &sample(&setup))
-        .await;
-    bridge
-        .counts("trace_spans_total", &[("result", "failed")], 2.0)
-        .await;
+    let _bridge = delivers_without_spans(&setup).await;
     assert_eq!(collector.spans().len(), 2);
 }
 

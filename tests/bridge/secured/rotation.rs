@@ -39,6 +39,16 @@ async fn keeps_the_old(scene: &mut Scene, stage: &str) {
     );
 }
 
+/// The broker has another password: a wrong one in the file changes nothing, the right one is taken
+/// over.
+async fn takes_over_the_password(scene: &mut Scene, node: &Node, file: &Path) {
+    node.ctl(&["change_password", USER, "another"]);
+    std::fs::write(file, "a third").expect("writable");
+    keeps_the_old(scene, "login").await;
+    std::fs::write(file, "another").expect("writable");
+    changes_over(scene).await;
+}
+
 /// A file that cannot be what it should be: the reload is refused as a whole.
 async fn is_refused(scene: &mut Scene, key: &str) {
     scene.bridge.signal("HUP");
@@ -129,11 +139,7 @@ async fn another_authority_and_another_password_of_rabbitmq_are_taken_over() {
     setup.sinks.insert(0, ("rabbitmq".to_owned(), sink));
     let outlet = Outlet::durable(&node.url(), &setup).await;
     let mut scene = Scene::begin(setup, outlet).await;
-    node.ctl(&["change_password", USER, "another"]);
-    std::fs::write(&password, "a third").expect("writable");
-    keeps_the_old(&mut scene, "login").await;
-    std::fs::write(&password, "another").expect("writable");
-    changes_over(&mut scene).await;
+    takes_over_the_password(&mut scene, &node, &password).await;
     node.shut_down();
     let tls = node.folder().join("tls");
     copy(&new.certificate(), &tls.join("ca.pem"));
@@ -168,11 +174,7 @@ async fn a_password_is_taken_over_where_rabbitmq_allows_one_connection() {
     setup.sinks[0].1.push_str(&key);
     let outlet = Outlet::durable(&node.url(), &setup).await;
     let mut scene = Scene::begin(setup, outlet).await;
-    node.ctl(&["change_password", USER, "another"]);
-    std::fs::write(&password, "a third").expect("writable");
-    keeps_the_old(&mut scene, "login").await;
-    std::fs::write(&password, "another").expect("writable");
-    changes_over(&mut scene).await;
+    takes_over_the_password(&mut scene, &node, &password).await;
     scene.says("is closed first").await;
     eventually("the former connection has ended", async || {
         let users = node.ctl(&["list_connections", "user"]);
