@@ -1,7 +1,7 @@
 //! The composition root: the only place that names every concrete type. It builds the bridge from
 //! its settings, owns its tasks, and stops them in order.
 //!
-//! Stopping: new deliveries are refused; requests under way are answered; dispatchers let their
+//! Stopping: new deliveries are answered 503 for a moment, then not at all; requests under way are answered; dispatchers let their
 //! publishes end; sinks close; the spool commits what waits and closes; the operators' listener goes
 //! last. A crash anywhere in between is as safe, only less polite.
 
@@ -41,6 +41,12 @@ pub use vitals::Vitals;
 
 /// How long the last spans may take to the collector, once everything else has stopped.
 const SPANS: Duration = Duration::from_secs(1);
+
+/// How long the listener goes on after the stop was asked for, at most, answering 503.
+///
+/// A request that was sent just before may still wait in the system's queue of new connections, or on
+/// a connection that was kept alive; a listener that closed at once would leave both unanswered.
+const LAME_DUCK: Duration = Duration::from_millis(500);
 
 /// How long the operators' listener may take to end, in which nothing is kept.
 const LAST_PAGE: Duration = Duration::from_secs(1);
@@ -210,6 +216,7 @@ impl Bridge {
         let deadline = Instant::now() + self.shutdown_timeout;
         let left = || deadline.saturating_duration_since(Instant::now());
         self.draining.begin();
+        tokio::time::sleep(LAME_DUCK.min(left() / 8)).await;
         // Half of the time for requests under way, so that a stuck one leaves some for the rest.
         if tokio::time::timeout(left() / 2, self.listeners.ingress.handle.stop(true))
             .await

@@ -213,6 +213,38 @@ async fn a_stop_answers_what_is_under_way_and_takes_nothing_new() {
         .await;
 }
 
+/// On connections that were kept alive, and on new ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_just_before_a_stop_is_answered() {
+    let setup = Setup::store();
+    let mut bridge = setup.start().await;
+    let mut connections = Vec::new();
+    for number in 0..20 {
+        let mut connection = Connection::open(bridge.ingress).await.unwrap();
+        let post = Post::signed(&setup.source, event("sample.uploaded", &number.to_string()));
+        connection.send(&post.bytes()).await.unwrap();
+        let answer = connection.answer().await.unwrap().expect("an answer");
+        assert_eq!(answer.status, 200);
+        connections.push(connection);
+    }
+    for _ in 0..20 {
+        connections.push(Connection::open(bridge.ingress).await.unwrap());
+    }
+    for (number, connection) in connections.iter_mut().enumerate() {
+        let object = format!("again-{number}");
+        let post = Post::signed(&setup.source, event("sample.uploaded", &object));
+        connection.send(&post.bytes()).await.unwrap();
+    }
+    bridge.signal("TERM");
+    for connection in &mut connections {
+        let answer = connection.answer().await.unwrap().expect("an answer");
+        if answer.status != 200 {
+            assert_refused(&answer, "draining");
+        }
+    }
+    assert_eq!(bridge.ended().await.code(), Some(0), "{}", bridge.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_in_time_with_a_request_that_never_ends() {
     let setup = Setup::store().top("shutdown_timeout = \"4s\"");
