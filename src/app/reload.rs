@@ -122,10 +122,11 @@ impl Bridge {
 
     /// Puts it in place; nothing here can fail.
     fn take_over(&self, next: Next) {
+        // Before the rules by which late deliveries are let in for as long as ids are kept.
+        self.spool.limit(next.limits);
         self.rules.store(next.rules.into());
         self.reception.store(next.reception.into());
         self.access.store(next.access.into());
-        self.spool.limit(next.limits);
         for (sink, pace) in next.paces {
             self.outlets.drive(&sink, pace);
         }

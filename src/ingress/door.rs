@@ -324,7 +324,8 @@ impl Door {
     ) -> Result<Verified, Rejection> {
         let now = Timestamp::now();
         let age = claim.age_seconds(now);
-        let result = claim.verify(inbound, now);
+        let known_since = || self.pipeline.spool.remembers_since();
+        let result = claim.verify(inbound, now, known_since);
         if !matches!(result, Err(Rejection::SignatureMismatch)) {
             #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
             entrance.age_seconds.observe(age as f64);

@@ -102,12 +102,18 @@ impl Claim<'_> {
     }
 
     /// Proves the delivery. The signature is judged before the timestamp, so that a late delivery
-    /// with the right signature is told apart from one with a wrong one.
+    /// with the right signature is told apart from one with a wrong one. Of a late one it is asked
+    /// from which time on, in seconds since the epoch, all accepted events are known.
     ///
     /// # Errors
     /// When no secret makes a signature, or the timestamp is in the future beyond the tolerance, or
     /// in the past beyond it and beyond what is remembered.
-    pub fn verify(self, inbound: Inbound, now: Timestamp) -> Result<Verified, Rejection> {
+    pub fn verify(
+        self,
+        inbound: Inbound,
+        now: Timestamp,
+        known_since: impl FnOnce() -> i64,
+    ) -> Result<Verified, Rejection> {
         let secret = self
             .matching_secret(&inbound.body)
             .ok_or(Rejection::SignatureMismatch)?;
@@ -116,7 +122,7 @@ impl Claim<'_> {
             return Err(Rejection::TimestampFuture);
         }
         let is_late = age > tolerance;
-        if is_late && !self.is_remembered(&inbound.body, now) {
+        if is_late && !self.is_remembered(&inbound.body, now, known_since) {
             return Err(Rejection::TimestampStale);
         }
         let forwarded = self.source.forward_signature;
@@ -135,7 +141,12 @@ impl Claim<'_> {
     /// Whether the event would still be known, had it been accepted when it was signed. An event
     /// that was old by then is not; one without a time of its own is remembered from when it came,
     /// which by this clock may be the tolerance before it was signed.
-    fn is_remembered(&self, body: &[u8], now: Timestamp) -> bool {
+    fn is_remembered(
+        &self,
+        body: &[u8],
+        now: Timestamp,
+        known_since: impl FnOnce() -> i64,
+    ) -> bool {
         let Some(Memory { window, own_time }) = self.source.memory else {
             return false;
         };
@@ -143,7 +154,7 @@ impl Claim<'_> {
         let came = signed.saturating_sub(seconds(self.source.tolerance));
         let own_time = own_time(self.source.provider.format, body);
         let from = own_time.map_or(came, |time| time.as_second().min(signed));
-        now.as_second().saturating_sub(from) <= seconds(window)
+        now.as_second().saturating_sub(from) <= seconds(window) && from >= known_since()
     }
 
     /// The first secret that makes one of the signatures; every pair is tried, without early exit.
@@ -221,6 +232,8 @@ mod tests {
     use crate::source::ONE_CODEX;
 
     const NOW: i64 = 1_800_000_000;
+    /// More than an hour ago, which is what `remembering` asks for.
+    const KNOWN_SINCE: i64 = NOW - 4000;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).expect("in range")
@@ -262,7 +275,7 @@ mod tests {
         };
         source
             .read_signature([header.as_bytes()].into_iter())?
-            .verify(inbound, at(NOW))
+            .verify(inbound, at(NOW), || KNOWN_SINCE)
     }
 
     fn signed(secret: &str, body: &[u8], seconds: i64) -> String {
@@ -376,6 +389,21 @@ mod tests {
         // Remembered from when it came, 300 s before its signature at the earliest.
         assert_eq!(late(b"{}", 3300), Ok(true));
         assert_eq!(late(b"{}", 3301), Err(Rejection::TimestampStale));
+    }
+
+    #[test]
+    fn a_late_one_from_before_what_is_known_is_stale() {
+        let mut source = remembering(&["one"]);
+        source.memory.as_mut().expect("given").window = Duration::from_secs(1 << 20);
+        let late = |body: &'static [u8], age: i64| {
+            let header = signed("one", body, NOW - age);
+            verify(&source, &header, body).map(|verified| verified.is_late())
+        };
+        assert_eq!(late(b"{}", 3700), Ok(true));
+        assert_eq!(late(b"{}", 3701), Err(Rejection::TimestampStale));
+        assert_eq!(late(b"1799996000", 3700), Ok(true));
+        assert_eq!(late(b"1799995999", 3700), Err(Rejection::TimestampStale));
+        assert_eq!(late(b"1799995999", 300), Ok(false));
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
     let keeps_letters = settings.place != Place::Memory;
     let shared = Shared::new(replayed.state, letters, parts.metrics, keeps_letters);
     count(&shared, replayed.torn, replayed.tail.is_some());
+    shared.lock().find_lost_ids(index.through());
     let shared = Arc::new(shared);
     let beginning = owner::Beginning {
         shared: Arc::clone(&shared),

@@ -26,6 +26,8 @@ pub(super) enum Item {
     PreviousSinks(Vec<(u64, SinkSet)>),
     /// The whole state before this batch.
     Snapshot(Snapshot),
+    /// Ids of events from before this time, in seconds since the epoch, may be forgotten.
+    IdsSince(i64),
 }
 
 /// Records that were acknowledged, waited, and cannot be read.
@@ -62,6 +64,8 @@ pub(super) struct Snapshot {
     pub lost_totals: Vec<(SinkName, u64)>,
     pub lost_records: u64,
     pub verified: i64,
+    pub ids_since: i64,
+    pub removed_end: u64,
     pub requeued: Vec<LetterName>,
 }
 
@@ -83,6 +87,7 @@ const VERIFIED: u64 = 4;
 const SINKS: u64 = 5;
 const PREVIOUS_SINKS: u64 = 6;
 const SNAPSHOT: u64 = 7;
+const IDS_SINCE: u64 = 8;
 
 /// Appends an item.
 pub(super) fn encode(item: &Item, to: &mut Vec<u8>) {
@@ -116,6 +121,10 @@ pub(super) fn encode(item: &Item, to: &mut Vec<u8>) {
             put(to, SNAPSHOT);
             encode_snapshot(snapshot, to);
         }
+        Item::IdsSince(seconds) => {
+            put(to, IDS_SINCE);
+            put(to, seconds.cast_unsigned());
+        }
     }
 }
 
@@ -140,6 +149,7 @@ fn decode_item(decoder: &mut Decoder<'_>) -> Option<Item> {
         SINKS => Item::Sinks(decoder.list(run_of_sinks)?),
         PREVIOUS_SINKS => Item::PreviousSinks(decoder.list(run_of_sinks)?),
         SNAPSHOT => Item::Snapshot(decode_snapshot(decoder)?),
+        IDS_SINCE => Item::IdsSince(decoder.number()?.cast_signed()),
         _ => return None,
     })
 }
@@ -229,6 +239,8 @@ fn encode_snapshot(snapshot: &Snapshot, to: &mut Vec<u8>) {
     }
     put(to, snapshot.lost_records);
     put(to, snapshot.verified.cast_unsigned());
+    put(to, snapshot.ids_since.cast_unsigned());
+    put(to, snapshot.removed_end);
     put(to, snapshot.requeued.len() as u64);
     for letter in &snapshot.requeued {
         encode_letter(letter, to);
@@ -253,6 +265,8 @@ fn decode_snapshot(decoder: &mut Decoder<'_>) -> Option<Snapshot> {
         lost_totals: decoder.list(|it| Some((name(it)?, it.number()?)))?,
         lost_records: decoder.number()?,
         verified: decoder.number()?.cast_signed(),
+        ids_since: decoder.number()?.cast_signed(),
+        removed_end: decoder.number()?,
         requeued: decoder.list(letter)?,
     })
 }
@@ -322,6 +336,7 @@ mod tests {
             Item::Verified(-1),
             Item::Sinks(sets.clone()),
             Item::PreviousSinks(sets),
+            Item::IdsSince(1_699_913_600),
             Item::Snapshot(Snapshot {
                 sinks: vec![(index(0), kafka.clone(), vec![5..6, 8..100])],
                 segments: vec![segment],
@@ -330,6 +345,8 @@ mod tests {
                 lost_totals: vec![(kafka, 2)],
                 lost_records: 2,
                 verified: 1_700_000_000,
+                ids_since: 1_699_900_000,
+                removed_end: 5,
                 requeued: vec![letter],
             }),
         ]

@@ -58,8 +58,8 @@ pub(super) struct Work {
     pub rebuild: VecDeque<u64>,
     /// Read what still waits in this sparse segment.
     pub copies: Option<u64>,
-    /// Forget ids that are older than this.
-    pub expire: Option<Duration>,
+    /// Forget ids of events from before this time, in seconds since the epoch.
+    pub expire: Option<i64>,
     pub stop: bool,
 }
 

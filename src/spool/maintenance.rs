@@ -324,14 +324,18 @@ impl Maintenance {
         if through >= std::mem::replace(&mut self.indexed_through, through) {
             return false;
         }
-        let segments = self.shared.lock().state.segments.keys().copied().collect();
+        let segments = {
+            let mut inner = self.shared.lock();
+            inner.find_lost_ids(through);
+            inner.state.segments.keys().copied().collect()
+        };
         self.shared.jobs.lock().rebuild = segments;
         true
     }
 
     /// Ids of segments that the index lacks, one segment at a time.
     fn rebuild_index(&mut self) -> bool {
-        let Some(segment) = self.shared.jobs.lock().rebuild.pop_front() else {
+        let Some(segment) = self.shared.jobs.lock().rebuild.front().copied() else {
             return false;
         };
         // Whether it can be written is found out before a segment is read for it.
@@ -344,6 +348,7 @@ impl Maintenance {
         });
         let Err(error) = added else {
             self.cannot_rebuild = false;
+            self.shared.jobs.lock().rebuild.pop_front();
             return true;
         };
         // A damaged one is made anew with that, and takes them the next time.
@@ -352,7 +357,6 @@ impl Maintenance {
         }
         let waits = {
             let mut work = self.shared.jobs.lock();
-            work.rebuild.push_front(segment);
             work.to_index.take().is_some()
         };
         if waits {
@@ -385,22 +389,20 @@ impl Maintenance {
     }
 
     fn forget_ids(&mut self) -> bool {
-        let Some(window) = self.shared.jobs.lock().expire.take() else {
+        let Some(seconds) = self.shared.jobs.lock().expire.take() else {
             return false;
         };
-        let verified = self.shared.lock().state.verified;
-        let seconds = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
-        let Ok(before) = Timestamp::from_second(verified.saturating_sub(seconds).max(0)) else {
+        let Ok(before) = Timestamp::from_second(seconds) else {
             return true;
         };
-        let hour = hour(before.as_second());
+        let hour = hour(seconds);
         let is_pending = |sequence| self.shared.lock().state.is_pending(sequence);
         match self
             .index
             .expire(EventId::lower_bound(before), hour, &is_pending)
         {
             Ok(expired) if expired.more => {
-                self.shared.jobs.add(|work| work.expire = Some(window));
+                self.shared.jobs.add(|work| work.expire = Some(seconds));
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "old ids cannot be forgotten now"),

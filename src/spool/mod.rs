@@ -468,6 +468,14 @@ impl Spool {
         answer.await.map_err(|_| SpoolUnavailable::Closed)?
     }
 
+    /// The time in seconds since the epoch from which on the id of every accepted event is known:
+    /// what is older may have been accepted and forgotten, by the window of then, because there were
+    /// too many, or with an index that was damaged.
+    #[must_use]
+    pub fn remembers_since(&self) -> i64 {
+        self.shared.remembers_since()
+    }
+
     /// Takes over other limits. What lies in the spool already stays, whatever they are.
     pub fn limit(&self, limits: Limits) {
         // A spool that has ended takes in nothing any more.

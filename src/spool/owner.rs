@@ -256,15 +256,37 @@ impl Owner {
         if self.tail.is_some() || !self.may_try(now) {
             return;
         }
+        let before = self.ids_to_forget(now);
         let has_news = !self.shared.lock().state.unwritten.is_empty();
         let must_snapshot = self.is_snapshot_wanted();
         if has_news || self.is_unproven || must_snapshot || self.failures > 0 {
             self.write_without_records(now);
         }
-        if now.saturating_duration_since(self.expired_at) >= EXPIRE_PAUSE {
+        // The log says so before it is done: after a restart nobody takes them for known.
+        let is_written = self.shared.lock().state.unwritten.ids_since.is_none();
+        if before.is_some() && is_written {
             self.expired_at = now;
-            let window = self.settings.limits.window;
-            self.shared.jobs.add(|work| work.expire = Some(window));
+            self.shared.jobs.add(|work| work.expire = before);
+        }
+    }
+
+    /// Once a minute: the time before which ids are to be forgotten, in seconds since the epoch.
+    fn ids_to_forget(&self, now: Instant) -> Option<i64> {
+        if now.saturating_duration_since(self.expired_at) < EXPIRE_PAUSE {
+            return None;
+        }
+        let window = self.settings.limits.window.as_secs();
+        let mut inner = self.shared.lock();
+        let before = inner.state.verified.saturating_sub_unsigned(window).max(0);
+        inner.state.forget_before(before);
+        Some(before)
+    }
+
+    /// So many ids had to be forgotten before their time.
+    fn forgot_early(&self, ids: u64, inner: &mut Inner) {
+        if ids > 0 {
+            self.shared.metrics.spool_forgotten_ids_total.inc_by(ids);
+            inner.lost_ids();
         }
     }
 
@@ -424,7 +446,8 @@ impl Owner {
         self.items.clear();
         items::encode(&Item::Snapshot(self.snapshot(predecessor)), &mut self.items);
         // Progress is in the snapshot; what else is new is not.
-        small.retain(|item| !matches!(item, Item::Progress(..) | Item::Loss(_)));
+        small
+            .retain(|item| !matches!(item, Item::Progress(..) | Item::Loss(_) | Item::IdsSince(_)));
         small
             .iter()
             .for_each(|item| items::encode(item, &mut self.items));

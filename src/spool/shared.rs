@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::command::{Burial, Settlement, SpoolUnavailable};
@@ -22,6 +23,9 @@ use crate::seeded::{self, Bug};
 /// Bytes of the newest records that are kept in memory, so that a sink which keeps up is not read
 /// for.
 const MAX_RECENT_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 8 << 20 };
+
+/// So many seconds a sender's clock may be ahead of this machine's; events are older than that.
+const SENDERS_AHEAD: i64 = 60 * 60;
 
 /// What may be known without the lock.
 #[derive(Debug, Default)]
@@ -192,6 +196,16 @@ impl Shared {
         count
     }
 
+    /// The time in seconds since the epoch from which on the id of every accepted event is known;
+    /// `i64::MAX` while ids are entered into the index again.
+    pub fn remembers_since(&self) -> i64 {
+        if self.jobs.lock().rebuild.is_empty() {
+            self.lock().state.ids_since
+        } else {
+            i64::MAX
+        }
+    }
+
     /// Shows how many dead letters there are.
     pub fn show_letters(&self) {
         let inner = self.lock();
@@ -234,6 +248,19 @@ impl Inner {
         let mut update = self.counters.update(&self.state);
         count(&mut update);
         update.finish();
+    }
+
+    /// Ids were lost before their time: of what was accepted until now, none is sure to be known.
+    pub fn lost_ids(&mut self) {
+        let now = Timestamp::now().as_second();
+        self.state.forget_before(now + SENDERS_AHEAD);
+    }
+
+    /// Whether an index that is complete through this sequence lacks ids that no segment has.
+    pub fn find_lost_ids(&mut self, through: u64) {
+        if self.state.has_lost_ids(through) {
+            self.lost_ids();
+        }
     }
 
     /// Lets go of records that nothing waits for.

@@ -68,11 +68,13 @@ pub(super) struct Unwritten {
     /// Sequences that left, by sink.
     pub progress: BTreeMap<SinkIndex, Pending>,
     pub losses: Vec<Loss>,
+    /// See [`State::ids_since`].
+    pub ids_since: Option<i64>,
 }
 
 impl Unwritten {
     pub fn is_empty(&self) -> bool {
-        self.progress.is_empty() && self.losses.is_empty()
+        self.progress.is_empty() && self.losses.is_empty() && self.ids_since.is_none()
     }
 
     /// Puts changes back that were not written after all.
@@ -81,6 +83,7 @@ impl Unwritten {
             self.note(sink, sequences.runs());
         }
         self.losses.extend(earlier.losses);
+        self.ids_since = self.ids_since.max(earlier.ids_since);
     }
 
     /// What has left for a sink.
@@ -100,6 +103,7 @@ impl Unwritten {
         let progress = progress.map(|(sink, sequences)| Item::Progress(*sink, sequences.runs()));
         progress
             .chain(self.losses.iter().cloned().map(Item::Loss))
+            .chain(self.ids_since.map(Item::IdsSince))
             .collect()
     }
 }
@@ -121,6 +125,12 @@ pub(super) struct State {
     pub lost_records: u64,
     /// The latest time at which an event was verified, in seconds since the epoch.
     pub verified: i64,
+    /// The ids of events from this time on are all known, in seconds since the epoch: earlier ones
+    /// may be forgotten, by the window of then or before their time.
+    pub ids_since: i64,
+    /// The sequence behind the last one of any segment that was let go of: the ids of what came
+    /// before are in the index or forgotten.
+    removed_end: u64,
     /// Dead letters that a record has taken the place of, and that are still to be removed.
     pub requeued: Vec<LetterName>,
     pub unwritten: Unwritten,
@@ -244,7 +254,22 @@ impl State {
     /// Takes a segment out.
     pub fn remove_segment(&mut self, number: u64) -> Option<SegmentState> {
         self.by_sequence.retain(|_, at| *at != number);
-        self.segments.remove(&number)
+        let removed = self.segments.remove(&number)?;
+        self.removed_end = self.removed_end.max(removed.sequences.end);
+        Some(removed)
+    }
+
+    /// Ids of events from before this time may be forgotten from now on.
+    pub fn forget_before(&mut self, seconds: i64) {
+        if seconds > self.ids_since {
+            self.ids_since = seconds;
+            self.unwritten.ids_since = Some(seconds);
+        }
+    }
+
+    /// Whether an index that is complete through this sequence has lost ids that nothing else has.
+    pub fn has_lost_ids(&self, through: u64) -> bool {
+        self.removed_end > through.saturating_add(1)
     }
 
     /// A new record is in the log.
@@ -427,16 +452,18 @@ impl State {
             Item::Loss(loss) => self.take_loss(&loss),
             Item::Requeued(letter) => self.requeued.push(letter),
             Item::Verified(seconds) => self.verified = self.verified.max(seconds),
+            Item::IdsSince(seconds) => self.ids_since = self.ids_since.max(seconds),
             Item::Sinks(_) | Item::PreviousSinks(_) | Item::Snapshot(_) => {}
         }
     }
 
     /// The whole state as it is written; without the segments that `is_left_out`.
     pub fn snapshot(&self, is_left_out: impl Fn(u64, &SegmentState) -> bool) -> Snapshot {
-        let segments = self
+        let (left_out, segments): (Vec<_>, Vec<_>) = self
             .segments
             .iter()
-            .filter(|(number, it)| !is_left_out(**number, it));
+            .partition(|(number, it)| is_left_out(**number, it));
+        let ends = left_out.iter().map(|(_, it)| it.sequences.end);
         Snapshot {
             sinks: self
                 .sinks
@@ -450,6 +477,7 @@ impl State {
                 })
                 .collect(),
             segments: segments
+                .into_iter()
                 .map(|(number, segment)| SegmentItem {
                     number: *number,
                     sequences: segment.sequences.clone(),
@@ -468,6 +496,8 @@ impl State {
             lost_totals: self.lost_totals.clone().into_iter().collect(),
             lost_records: self.lost_records,
             verified: self.verified,
+            ids_since: self.ids_since,
+            removed_end: ends.fold(self.removed_end, u64::max),
             requeued: self.requeued.clone(),
         }
     }
@@ -513,6 +543,8 @@ impl State {
         self.lost_totals = snapshot.lost_totals.into_iter().collect();
         self.lost_records = snapshot.lost_records;
         self.verified = snapshot.verified;
+        self.ids_since = snapshot.ids_since;
+        self.removed_end = snapshot.removed_end;
         self.requeued = snapshot.requeued;
         missing
     }

@@ -13,46 +13,89 @@ use super::replies::Answer;
 use super::simulation::events::event_of;
 use super::*;
 use crate::event::{Event, SinkSet};
+use crate::log::segment::segment_name;
 use crate::route::Lane;
 
 /// Two bodies of one event.
 const A: (usize, usize) = (0, 0);
 const B: (usize, usize) = (0, 1);
 
+const DAY: u64 = 86_400;
+const LIMITS: Limits = Limits {
+    max_events: 1_000,
+    max_bytes: 64 << 20,
+    duplicates: Duplicates::Suppress,
+    window: Duration::from_secs(DAY),
+};
+
 fn open(place: Place) -> Spool {
-    let limits = Limits {
-        max_events: 1_000,
-        max_bytes: 64 << 20,
-        duplicates: Duplicates::Suppress,
-        window: Duration::from_secs(86_400),
-    };
+    let limits = LIMITS;
     let metrics = Arc::new(Metrics::new().expect("no name twice"));
     let sinks = [SinkName::parse("store").expect("a slug")];
     let opened = Spool::open(Settings { place, limits }, &sinks, metrics);
     opened.expect("it opens").0
 }
 
-/// What a copy of is let in for how long must not be forgotten earlier.
+/// What a copy of is let in for how long must not be forgotten earlier; and what was forgotten once
+/// stays unknown, whatever the window is later and whoever opens the folder.
 #[test]
 fn ids_are_forgotten_by_the_window_that_holds_now() {
-    let window = Duration::from_secs(86_400);
-    let limits = Limits {
-        max_events: 1_000,
-        max_bytes: 64 << 20,
-        duplicates: Duplicates::Suppress,
-        window,
+    let folder = TempDir::new().expect("a folder");
+    let settings = Settings {
+        place: Place::Folder(folder.path().join("spool")),
+        limits: LIMITS,
     };
-    let place = Place::Memory;
-    let metrics = Arc::new(Metrics::new().expect("no name twice"));
-    let (commands, _inbox) = mpsc::channel();
-    let opened = folder::open(&Settings { place, limits }, &[], metrics, commands);
-    let (mut owner, _maintenance, _lock) = opened.expect("it opens");
+    let metrics = || Arc::new(Metrics::new().expect("no name twice"));
+    let (commands, inbox) = mpsc::channel();
+    let open = || folder::open(&settings, &[], metrics(), commands.clone()).expect("it opens");
+    let (mut owner, mut maintenance, lock) = open();
+    while maintenance.step() {}
+    owner.take_waiting(&inbox);
+    let verified = 100 * DAY;
+    owner.shared.lock().state.verified = i64::try_from(verified).expect("small");
     let began = Instant::now();
-    for (minutes, window) in [(2, window), (4, window * 30), (6, window / 24)] {
-        owner.take(Command::Limit(Limits { window, ..limits }));
+    for (minutes, window, forgotten) in [(2, 2, 98), (4, 60, 40), (6, 1, 99), (8, 2, 98)] {
+        let window = Duration::from_secs(window * DAY);
+        owner.take(Command::Limit(Limits { window, ..LIMITS }));
         owner.step(began + Duration::from_secs(minutes * 60));
-        assert_eq!(owner.shared.jobs.lock().expire, Some(window));
+        let before = owner.shared.jobs.lock().expire.take();
+        assert_eq!(before, Some(forgotten * 86_400));
     }
+    assert_eq!(owner.shared.remembers_since(), 99 * 86_400);
+    drop((owner, maintenance, lock));
+    let (owner, ..) = open();
+    assert_eq!(owner.shared.remembers_since(), 99 * 86_400);
+}
+
+/// Ids that only the index had are gone with it, and the spool says so.
+#[tokio::test]
+async fn an_index_that_is_gone_takes_along_what_was_known() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("spool");
+    let spool = open(Place::Folder(path.clone()));
+    // So many segments that those in which nothing waits are let go of.
+    for number in 0..60 {
+        let event = event_of((number, 0));
+        let read = serde_json::to_value(&*event).and_then(serde_json::from_value::<Event>);
+        let large = read
+            .expect("an event")
+            .with_body(vec![b'x'; 400_000].into());
+        send(&spool, Arc::new(large)).await;
+        let (sink, _) = spool.sinks()[0];
+        spool.drop_pending(sink).await.expect("it is open");
+    }
+    is_gone(&path.join(segment_name(1)));
+    assert_eq!(spool.remembers_since(), 0);
+    spool.close().await;
+    let spool = open(Place::Folder(path.clone()));
+    assert_eq!(spool.remembers_since(), 0);
+    spool.close().await;
+    drop(spool);
+    std::fs::remove_file(path.join("ids.db")).expect("removed");
+    let before = jiff::Timestamp::now().as_second();
+    let spool = open(Place::Folder(path));
+    assert!(spool.remembers_since() > before);
+    spool.close().await;
 }
 
 fn enqueue(spool: &Spool, event: Arc<Event>) -> oneshot::Receiver<Answer> {
@@ -99,6 +142,17 @@ fn is_indexed(folder: &Path, through: u64) {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("the index is behind {through}");
+}
+
+/// Waits until a segment has been let go of.
+fn is_gone(file: &Path) {
+    for _ in 0..1_000 {
+        if !file.exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{} is still there", file.display());
 }
 
 #[tokio::test]

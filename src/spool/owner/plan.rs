@@ -321,10 +321,7 @@ impl Owner {
             .add(position.sequence, position.sinks, bytes, placed.segment);
         if let Some(entry) = entry {
             let forgotten = self.ids.add(placed.segment, entry);
-            self.shared
-                .metrics
-                .spool_forgotten_ids_total
-                .inc_by(forgotten);
+            self.forgot_early(forgotten, inner);
         }
     }
 

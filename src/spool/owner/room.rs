@@ -280,10 +280,7 @@ impl Owner {
             }
             Done::NoSpare(cause) => self.no_spare(cause),
             Done::Indexed(forgotten) => {
-                self.shared
-                    .metrics
-                    .spool_forgotten_ids_total
-                    .inc_by(forgotten);
+                self.forgot_early(forgotten, &mut self.shared.lock());
                 self.ids.indexed();
                 self.want_index();
             }
@@ -339,10 +336,7 @@ impl Owner {
                 ids = forgotten,
                 "the index of ids cannot be written and there is no room: ids are forgotten, and another copy of their events would be published"
             );
-            self.shared
-                .metrics
-                .spool_forgotten_ids_total
-                .inc_by(forgotten);
+            self.forgot_early(forgotten, &mut self.shared.lock());
         }
     }
 
