@@ -7,8 +7,9 @@ mod running;
 use clap::Args;
 
 use super::config_file::{ConfigFile, admin_url};
+use super::failure::Failure;
+use super::terminal_log;
 use super::token::TokenPlace;
-use super::{Failure, telemetry_for_people};
 use crate::config::Settings;
 use crate::name::SinkName;
 use crate::spool::{DeadLetter, LetterName, Overview, PendingEvent};
@@ -87,7 +88,7 @@ pub(super) struct SpoolPlace {
 impl SpoolPlace {
     /// Looks at the files; where a bridge has them, asks that bridge.
     pub(super) fn look(&self) -> Result<Box<dyn Look>, Failure> {
-        telemetry_for_people();
+        terminal_log::start();
         let settings = self.config.load_to_look()?;
         if self.admin.is_none()
             && let Some(stopped) = Stopped::open(&settings)?
@@ -100,7 +101,7 @@ impl SpoolPlace {
     /// Opens the spool for a change, and keeps bridges away meanwhile; where a bridge has it, goes
     /// through that bridge.
     pub(super) fn change(&self) -> Result<Box<dyn Change>, Failure> {
-        telemetry_for_people();
+        terminal_log::start();
         let settings = self.config.load()?;
         if self.admin.is_none()
             && let Some(held) = Held::open(&settings)?

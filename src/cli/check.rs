@@ -5,9 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
+use super::config_file::ConfigFile;
+use super::failure::Failure;
 use super::mark::Marks;
 use super::output::Output;
-use super::{ConfigFile, Failure, block_on, topics};
+use super::runtime::block_on;
+use super::topics;
 use crate::app;
 use crate::config::{
     AdminSettings, IngressSettings, IngressTls, Problem, RouteSettings, Settings, SinkKind,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Failure;
+use super::failure::Failure;
 use super::token::TokenPlace;
 use crate::admin::Token;
 use crate::config::{self, HealthListener, Problems, Settings};

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 
 use clap::Args;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// Whether the word has been given already.
 #[derive(Debug, Args)]

@@ -2,11 +2,11 @@
 
 use clap::{Args, Subcommand};
 
-use super::Failure;
 use super::access::{Look, Page, SpoolPlace};
 use super::confirmation::Confirmation;
 use super::event_view::{body_lines, event_lines};
 use super::export::ExportPlace;
+use super::failure::Failure;
 use super::output::Output;
 use super::progress::Progress;
 use super::table::Table;

@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use clap::Args;
 
-use super::serve::Signals;
-use super::{Failure, block_on, telemetry_for_people};
+use super::failure::Failure;
+use super::runtime::block_on;
+use super::signals::Signals;
+use super::terminal_log;
 use crate::app::Bridge;
 use crate::config;
 use folder::Folder;
@@ -43,7 +45,7 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        telemetry_for_people();
+        terminal_log::start();
         let folder = match &self.folder {
             Some(path) => Folder::at(path)?,
             None => Folder::temporary(self.keep)?,

@@ -1,6 +1,6 @@
 //! An event as a person reads it.
 
-use super::Failure;
+use super::failure::Failure;
 use super::output::Output;
 use crate::event::{Content, Event};
 use crate::spool::Body;

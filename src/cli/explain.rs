@@ -14,10 +14,11 @@ use bytes::Bytes;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::failure::Failure;
+use super::input;
 use super::mark::Marks;
 use super::output::Output;
 use super::secret::{SecretPlace, SecretText};
-use super::{Failure, input};
 use crate::event::{Content, Event};
 use crate::name::{EventType, SourceName};
 use crate::route::{Router, Template, Templates};

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::Failure;
 use super::access::Page;
+use super::failure::Failure;
 use super::output::{Output, json, written};
 use super::progress::Progress;
 use crate::spool::MAX_LISTED;

@@ -6,8 +6,8 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::Value;
 
-use super::Failure;
 use super::config_file::HealthPlace;
+use super::failure::Failure;
 use super::http::{Answer, Http};
 use super::output::Output;
 

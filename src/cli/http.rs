@@ -13,7 +13,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error, RequestBuilder};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::admin::{REQUEST_HEADER, Token};
 use crate::crypto;
 

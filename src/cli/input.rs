@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// Reads all of it.
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, StdoutLock, Write as _};
 use anyhow::anyhow;
 use serde::Serialize;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// Standard output, line by line.
 pub(super) struct Output(StdoutLock<'static>);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::source::{Encoding, Secret, SecretDoubt, SecretError, doubt};
 
 /// Where the secret is.

@@ -9,12 +9,13 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::failure::Failure;
 use super::http::Http;
 use super::output::Output;
 use super::secret::SecretPlace;
 use super::trust::Trust;
 use super::webhook::{Reply, Webhook};
-use super::{Failure, input, sample};
+use super::{input, sample};
 use crate::name::{EventType, ObjectId};
 use course::Course;
 

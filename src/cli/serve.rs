@@ -1,11 +1,13 @@
 //! `serve`: runs the bridge until it is told to stop.
 
-use anyhow::Context as _;
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::changes::Changes;
-use super::{ConfigFile, Failure, block_on, watchdog};
+use super::config_file::ConfigFile;
+use super::failure::Failure;
+use super::runtime::block_on;
+use super::signals::Signals;
+use super::watchdog;
 use crate::app::{Bridge, Reloaded};
 use crate::config::Settings;
 use crate::source::Secret;
@@ -59,9 +61,7 @@ impl Serve {
     ) -> anyhow::Result<()> {
         loop {
             tokio::select! {
-                _ = signals.terminate.recv() => break,
-                _ = signals.interrupt.recv() => break,
-                _ = signals.hangup.recv() => {}
+                stop = signals.stop_or_reload() => if stop { break },
                 () = changes.come() => {}
                 error = bridge.failed() => return Err(error),
             }
@@ -121,36 +121,6 @@ fn warn_of_guessable_secrets(settings: &Settings) {
     for source in &settings.sources {
         if source.source.secrets.iter().any(Secret::is_guessable) {
             tracing::warn!(source = %source.source.name, "a secret of this source is so short that it can be guessed: whoever reaches the listener could send events; have the provider make a longer one");
-        }
-    }
-}
-
-/// The signals that are listened for, from before the bridge starts.
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    pub(super) fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("signals cannot be listened for");
-        // Nobody waits for it. Unheard, a limit on the size of files (`ulimit -f`) would end the
-        // program; heard, it is an error of a write, to be met like a full disk.
-        let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-        drop(listen(too_large)?);
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    /// Returns once the program shall stop.
-    pub(super) async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -4,11 +4,11 @@ use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::Failure;
 use super::access::{Look, Page, SpoolPlace};
 use super::confirmation::Confirmation;
 use super::event_view::{body_lines, event_lines};
 use super::export::ExportPlace;
+use super::failure::Failure;
 use super::output::Output;
 use super::table::Table;
 use crate::name::SinkName;

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::Failure;
+use super::failure::Failure;
 use super::http::{Answer, Http};
 use crate::admin::Token;
 use crate::spool::Body;

@@ -1,6 +1,6 @@
 //! A table for people: columns as wide as they must be.
 
-use super::Failure;
+use super::failure::Failure;
 use super::output::Output;
 
 /// Rows under a heading.

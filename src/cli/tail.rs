@@ -8,11 +8,14 @@ use clap::Args;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
 
+use super::config_file::ConfigFile;
 use super::config_file::admin_url;
+use super::failure::Failure;
 use super::output::Output;
-use super::serve::Signals;
+use super::runtime::block_on;
+use super::signals::Signals;
 use super::token::TokenPlace;
-use super::{ConfigFile, Failure, block_on, topics};
+use super::topics;
 use crate::config::{Settings, SinkKind};
 use crate::sink::{Seen, kafka, rabbitmq};
 use line::Line;

@@ -7,7 +7,8 @@ use anyhow::{Context as _, anyhow};
 use tokio::runtime::Runtime;
 
 use super::{Change, Look, Page};
-use crate::cli::{Failure, runtime};
+use crate::cli::failure::Failure;
+use crate::cli::runtime::runtime;
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::name::SinkName;

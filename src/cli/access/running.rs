@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Change, Look, Page};
 use crate::admin::{Counted, Token};
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::http::{Answer, Http};
 use crate::name::SinkName;
 use crate::spool::{DeadLetter, LetterName, Overview, PendingEvent};

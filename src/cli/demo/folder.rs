@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::cli::{Failure, sample};
+use crate::cli::failure::Failure;
+use crate::cli::sample;
 use crate::source::Secret;
 
 /// A folder with a secret in it; a temporary one goes when this does.

@@ -10,7 +10,7 @@ use super::deliveries::{Delivery, deliveries};
 use super::folder::Folder;
 use super::numbers::Numbers;
 use crate::app::Bridge;
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::http::Http;
 use crate::cli::mark::Marks;
 use crate::cli::output::Output;

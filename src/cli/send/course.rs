@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::tally::Tally;
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::progress::Progress;
 use crate::cli::webhook::Reply;
 

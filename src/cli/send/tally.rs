@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::cli::webhook::Reply;
 

@@ -4,7 +4,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::Following;
 use crate::admin::Token;
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::store_reader::{Entry, Found, StoreReader, Topic, WAIT};
 use crate::sink::Seen;
 

@@ -1,0 +1,68 @@
+//! The command line: its definition, from which the manual's page of commands is made too, and its
+//! running.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use super::{check, dead_letters, demo, explain, health, print, send, serve, spool, tail};
+use crate::telemetry::LastLines;
+
+/// Signed webhooks in, RabbitMQ or Kafka out, nothing lost in between.
+#[derive(Debug, Parser)]
+#[command(name = "hookferry", version, about, max_term_width = 100)]
+#[command(after_help = "Examples:
+  hookferry demo                           the whole bridge on this machine, with sample events
+  hookferry config example > hookferry.toml
+  hookferry check --config hookferry.toml --connect
+  hookferry serve --config hookferry.toml
+
+Each command has examples of its own: hookferry COMMAND --help")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Check(check::Check),
+    Health(health::Health),
+    Send(send::Send),
+    Explain(explain::Explain),
+    Tail(tail::Tail),
+    Spool(spool::Spool),
+    DeadLetters(dead_letters::DeadLetters),
+    Config(print::Config),
+}
+
+/// The definition of the command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
+/// Runs what the command line says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let command_line = CommandLine::parse();
+    // Dropped at the end: it writes the log's last lines.
+    let _last_lines = LastLines;
+    let result = match command_line.command {
+        Command::Demo(demo) => demo.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
+        Command::Health(health) => health.run(),
+        Command::Send(send) => send.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Tail(tail) => tail.run(),
+        Command::Spool(spool) => spool.run(),
+        Command::DeadLetters(letters) => letters.run(),
+        Command::Config(config) => config.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.exit(),
+    }
+}
