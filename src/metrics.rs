@@ -1,4 +1,4 @@
-//! Every metric, once: its doc line is its HELP text.
+//! Every metric, once: its doc line is its HELP text, and what the book's page of metrics says.
 //!
 //! Labels come from closed sets only (configured names, reasons, status codes), so the number of
 //! series does not depend on what anybody sends. What must add up in one scrape (accepted =
@@ -96,11 +96,11 @@ metrics! {
     http_max_connections: IntGauge;
     /// Requests being answered on the public listener.
     http_requests_in_flight: IntGauge;
-    /// Bytes of memory that the bodies of those requests take.
+    /// Bytes of memory that the bodies of the requests being answered take.
     http_body_bytes_in_flight: IntGauge;
-    /// Answers to a load balancer at health_path.
+    /// Answers to a load balancer at health_path, which are counted nowhere else.
     http_health_checks_total: IntCounterVec, "code";
-    /// TLS handshakes on the public listener that failed, by reason.
+    /// TLS handshakes on the public listener that failed, by reason: timeout, not_tls, incompatible (no version, cipher suite or protocol in common), client_certificate (missing, unknown, expired), server_certificate (the sender does not trust ours), abandoned (the sender hung up in the middle) or other.
     tls_handshake_failures_total: IntCounterVec, "reason";
     /// Seconds from the request's head to its answer.
     http_request_duration_seconds: Histogram;
@@ -112,19 +112,19 @@ metrics! {
     events_quarantined_total: IntCounterVec, "reason";
     /// Deliveries let in although their signature is older than the tolerance, because their events are remembered for longer.
     deliveries_late_total: IntCounterVec, "source";
-    /// Deliveries turned away for good: what the sender must change.
+    /// Deliveries turned away for good, which the sender must change, by reason; the source is "unknown" where they name none or never became a request.
     deliveries_rejected_total: IntCounterVec, "source", "reason";
-    /// Deliveries answered 503: what the sender may repeat.
+    /// Deliveries answered 503, which the sender may repeat, by reason.
     deliveries_refused_total: IntCounterVec, "reason";
     /// Seconds between a signature's timestamp and its arrival; negative when it came from the future.
     signature_age_seconds: HistogramVec, "source";
-    /// When a secret last proved a delivery, by its place in the configuration.
+    /// When a secret last proved a delivery, by its place in the configuration, from 0; one that a reload takes out is no longer shown.
     secret_last_used_timestamp_seconds: IntGaugeVec, "source", "secret";
     /// Events put into the spool for a sink.
     events_spooled_total: IntCounterVec, "sink";
-    /// Events found waiting in the spool when it was opened.
+    /// Events that waited in the spool when it was opened, and those that it had lost before.
     events_recovered_total: IntCounterVec, "sink";
-    /// Waiting events that were lost with a damaged spool.
+    /// Waiting events that were lost with damaged files of the spool, in all runs; never too few.
     events_lost_total: IntCounterVec, "sink";
     /// Dead letters put back into the spool.
     events_requeued_total: IntCounterVec, "sink";
@@ -132,7 +132,7 @@ metrics! {
     events_discarded_total: IntCounterVec, "sink";
     /// Events a sink has confirmed.
     events_delivered_total: IntCounterVec, "sink", "event_type";
-    /// Events set aside because a sink can never take them.
+    /// Events set aside because a sink can never take them: too_large, invalid_address or rejected.
     events_dead_lettered_total: IntCounterVec, "sink", "reason";
     /// Publishes that ended, by result: confirmed, unavailable, unroutable or refused.
     publish_attempts_total: IntCounterVec, "sink", "result";
@@ -152,9 +152,9 @@ metrics! {
     sink_paused: IntGaugeVec, "sink";
     /// Connections made anew since the start.
     sink_reconnects_total: IntCounterVec, "sink";
-    /// Connections that could not be made, by how far they got: lookup, connect, tls or login.
+    /// Connections to a broker that could not be made, by the stage they failed at: lookup (of the name), connect, tls (a certificate of the broker's or ours does not hold) or login.
     sink_connect_failures_total: IntCounterVec, "sink", "stage";
-    /// When a configured certificate expires, or the last authority of a file, by the part that uses it ("ingress", "trace", or "sink." and a name) and the key that names its file.
+    /// When a configured certificate expires, or the last authority of a file, by the part that uses it ("ingress", "trace", or "sink." and a name) and the key that names its file; as it was when the configuration was last taken over.
     tls_certificate_expiry_timestamp_seconds: IntGaugeVec, "component", "file";
     /// When the sink last confirmed an event; 0 before the first.
     last_delivery_timestamp_seconds: IntGaugeVec, "sink";
@@ -166,7 +166,7 @@ metrics! {
     spool_dead_letters: IntGaugeVec, "sink";
     /// Bytes of the events that wait in the spool.
     spool_bytes: IntGauge;
-    /// Bytes of the spool's files, which max_size bounds.
+    /// Bytes of the spool's files, which max_size bounds; ids.db is not among them.
     spool_file_bytes: IntGauge;
     /// Bytes the spool's files may have.
     spool_max_bytes: IntGauge;
@@ -192,9 +192,9 @@ metrics! {
     config_restart_required: IntGauge;
     /// When the configuration was last loaded.
     config_last_reload_timestamp_seconds: IntGauge;
-    /// Spans of traces by what became of them: exported, failed or dropped.
+    /// Spans of traces by what became of them: exported, failed or dropped; only where traces are exported.
     trace_spans_total: IntCounterVec, "result";
-    /// Lines of the log that were dropped because standard error did not take them.
+    /// Lines of the log that were dropped because standard error did not take them: nobody reads it, or its disk is full.
     log_lines_dropped_total: IntCounter;
     /// Panics caught.
     panics_total: IntCounter;

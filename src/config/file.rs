@@ -21,7 +21,7 @@ use super::value::{SecretReference, Size, Span};
 pub enum Acknowledge {
     /// Once the event is on the disk, whatever the broker does.
     Spooled,
-    /// Once the broker has confirmed it.
+    /// Once every sink has confirmed it.
     Delivered,
 }
 
@@ -39,17 +39,19 @@ pub enum DuplicatesFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TopFile {
-    /// When a delivery is answered 200: "spooled" (default: the event is on the disk) or "delivered" (the broker has confirmed it).
+    /// When a delivery is answered 200. Default: `"spooled"`.
     pub acknowledge: Option<Acknowledge>,
-    /// How long a delivery may wait for that before it is answered 503, at least "100ms" (default "10s").
+    /// How long a delivery may wait for that before it is answered 503. Default: `"10s"`.
     pub acknowledge_timeout: Option<Span<100>>,
-    /// What happens to an event that was accepted before: "suppress" (default) or "forward".
+    /// What happens to an event that was accepted before. Default: `"suppress"`.
     pub duplicates: Option<DuplicatesFile>,
-    /// How long after its own time an event is remembered, at least "1s" (default "24h").
+    /// How long after its own time (`triggered_at`) an event's id is remembered. Default: `"24h"`.
     pub duplicate_window: Option<Span<1000>>,
-    /// How long stopping may take, at least "1s" (default "10s").
+    /// How long stopping may take. Default: `"10s"`.
     pub shutdown_timeout: Option<Span<1000>>,
-    /// How often to look whether this file, or one that it names, has changed; what two looks in a row have found is taken over as at a SIGHUP. At least "1s" (default: never).
+    /// How often to look whether this file, or one that it names, has changed; what two looks in a
+    /// row have found is taken over as at a `SIGHUP`. For where files change and nobody sends a
+    /// signal, such as mounted secrets. Default: never, only at `SIGHUP`.
     pub reload_interval: Option<Span<1000>>,
 }
 
@@ -59,9 +61,9 @@ pub struct TopFile {
 pub enum OriginFile {
     /// In the connection.
     Peer,
-    /// In the header `Forwarded` (RFC 7239).
+    /// In the header `Forwarded` (RFC 7239), where a trusted proxy has written it.
     Forwarded,
-    /// In the header `X-Forwarded-For`.
+    /// In the header `X-Forwarded-For`, where a trusted proxy has written it.
     XForwardedFor,
 }
 
@@ -69,51 +71,64 @@ pub enum OriginFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IngressFile {
-    /// Where webhooks are received (default "0.0.0.0:8080").
+    /// The address webhooks are received at. Default: `"0.0.0.0:8080"`.
     pub listen: Option<SocketAddr>,
-    /// The largest body taken, at least "1KiB" (default "1MiB").
+    /// The largest body accepted, at most `"64MiB"`; larger ones are answered 413. Default:
+    /// `"1MiB"`.
     pub max_body: Option<Size<1024>>,
-    /// How long a request's head may take, at least "100ms" (default "5s").
+    /// How long a request's head may take, from its first byte on. Default: `"5s"`.
     pub head_timeout: Option<Span<100>>,
-    /// How long a request's body may take, at least "100ms" (default "10s").
+    /// How long a request's body may take. Default: `"10s"`.
     pub body_timeout: Option<Span<100>>,
-    /// How long an idle connection is kept, at least "100ms" (default "75s").
+    /// How long an idle connection is kept, also before its first request. Default: `"75s"`.
     pub keep_alive: Option<Span<100>>,
-    /// The most connections at once (default 10000).
+    /// The most connections at once; fewer where the system's limit on open files leaves less after
+    /// a reserve for the spool, the sinks and the operators. Default: `10000`.
     pub max_connections: Option<usize>,
-    /// Threads that receive (default: one per processor).
+    /// Threads that receive. Default: one per processor.
     pub workers: Option<usize>,
-    /// The most requests answered at once (default 4096); beyond it they are answered 503.
+    /// The most requests answered at once; beyond it they are answered 503. Default: `4096`.
     pub max_in_flight: Option<usize>,
-    /// The most memory that the bodies of requests take together (default "256MiB"), as they arrive; beyond it requests are answered 503.
+    /// The most memory that the bodies of requests take together, as they arrive; beyond it
+    /// requests are answered 503. At least `max_body`. Default: `"256MiB"`.
     pub max_body_memory: Option<Size>,
-    /// A path at which GET answers a load balancer 200 while deliveries are taken, and 503 while not (default: none).
+    /// A path, such as `"/healthz"`, at which `GET` and `HEAD` answer a load balancer 200 while
+    /// deliveries are taken and 503 while not, as `/readyz` does for operators. Neither `allow` nor
+    /// a rate limit holds there. Default: none.
     pub health_path: Option<String>,
-    /// The most requests a second from one client address, or from the /64 network of an IPv6 address (from a /48, 64 times as many); beyond it they are answered 429 (default: no limit).
+    /// The most requests a second from one client address, or from one /64 network of IPv6 (and 64
+    /// times as many from one /48); as many may come at once. Beyond it they are answered 429.
+    /// Default: no limit.
     pub rate_limit_per_address: Option<u32>,
-    /// The networks and addresses that requests are taken from; others are answered 403 (default: all).
+    /// The networks (`"10.0.0.0/8"`, `"2001:db8::/32"`) and addresses that requests are taken from;
+    /// others are answered 403. Default: everybody.
     pub allow: Option<Vec<String>>,
-    /// Where a client's address stands: "peer" (default: in the connection), or "forwarded" or "x_forwarded_for": in that header, where a trusted proxy has written it.
+    /// Where a client's address stands. Default: `"peer"`.
     pub client_address: Option<OriginFile>,
-    /// The networks and addresses of the proxies whose word about a client's address counts, in a header or by the PROXY protocol.
+    /// The networks and addresses of the proxies whose word about a client's address counts, in a
+    /// header or by the PROXY protocol. Default: none.
     pub trusted_proxies: Option<Vec<String>>,
-    /// Whether every connection comes from a trusted proxy and begins with a PROXY header, version 1 or 2 (default false).
+    /// Whether only trusted proxies may connect, each connection beginning with a PROXY header
+    /// (version 1 or 2) that names the client. Default: `false`.
     pub proxy_protocol: Option<bool>,
-    /// TLS (default: none, plain HTTP).
+    /// TLS. Default: none, plain HTTP.
     pub tls: Option<IngressTlsFile>,
 }
 
-/// TLS on the public listener.
+/// TLS on the public listener; without this table it speaks plain HTTP. A reload takes over renewed
+/// files.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IngressTlsFile {
-    /// A PEM file: the certificate of this bridge, and after it those that vouch for it.
+    /// PEM: the bridge's certificate, and after it those that vouch for it. Required.
     pub certificate_file: Option<PathBuf>,
-    /// A PEM file: its private key, not encrypted. It may be the same file.
+    /// PEM: its private key, not encrypted: RSA (2048 to 8192 bits), ECDSA (P-256, P-384) or
+    /// Ed25519. It may be the same file. Required.
     pub key_file: Option<PathBuf>,
-    /// A PEM file: the authorities that vouch for senders.
+    /// PEM: the authorities that vouch for senders; without it nobody is asked for a certificate.
+    /// Default: none.
     pub client_ca_file: Option<PathBuf>,
-    /// Whether senders must show a certificate: "required" (default, where `client_ca_file` is named) or "optional".
+    /// Whether senders must show a certificate; only with `client_ca_file`. Default: `"required"`.
     pub client_certificates: Option<ClientCertificates>,
 }
 
@@ -131,33 +146,45 @@ pub enum ClientCertificates {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminFile {
-    /// Where metrics, health, topics and the spool are served (default "127.0.0.1:8081"). Any other address than loopback needs a token.
+    /// The address at which metrics, health, topics and the spool are served. Any other than
+    /// loopback needs a `token`. Default: `"127.0.0.1:8081"`.
     pub listen: Option<SocketAddr>,
-    /// The token that every request must show, as `Authorization: Bearer …`: at least 16 characters (default: none, on loopback alone).
+    /// The token that every request must show, as `Authorization: Bearer …`: at least 16
+    /// characters, such as `openssl rand -hex 32` makes. Whether one is asked for is settled at the
+    /// start. Default: none, on loopback alone.
     pub token: Option<SecretReference>,
-    /// The names and addresses that the listener is asked by, besides those of the loopback and the address that a connection came to (default: none).
+    /// The names and addresses that the listener is asked by, without port, besides those of the
+    /// loopback and the address that a connection came to. Under any other name it answers 421, so
+    /// that no page of another site can read it by letting its own name lead here. Default: none.
     pub hosts: Option<Vec<String>>,
 }
 
-/// The listener for scrapers and probes.
+/// A listener for scrapers and probes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsFile {
-    /// Where `/metrics`, `/livez` and `/readyz` are served, and nothing else, without a token (default: only where admin.listen is).
+    /// The address at which `/metrics`, `/livez` and `/readyz` are served, and nothing else,
+    /// without a token and by whatever name; the operators' listener has them all the same.
+    /// Default: none.
     pub listen: Option<SocketAddr>,
 }
 
-/// The spool's place and bounds.
+/// The spool: where accepted events wait for their sinks.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpoolFile {
-    /// The folder (default "/var/lib/hookferry/spool"). It is made where it is missing; the folder around it must be there, and writable.
+    /// The folder, for the spool alone. It is made where it is missing; the folder around it must
+    /// exist, be writable, and outlive the program. Default: `"/var/lib/hookferry/spool"`.
     pub path: Option<PathBuf>,
-    /// Whether it is kept in memory instead, which needs `acknowledge = "delivered"` and no path (default false).
+    /// Whether it is kept in memory instead; only with `acknowledge = "delivered"`, and without
+    /// `path`. The bounds below hold there, too. Default: `false`.
     pub in_memory: Option<bool>,
-    /// The most events and dead letters it holds (default 1000000); beyond it deliveries are answered 503.
+    /// The most events and dead letters it holds; beyond it deliveries are answered 503. Default:
+    /// `1000000`.
     pub max_events: Option<u64>,
-    /// The most bytes its files may have, those of dead letters and what is kept after damage included; at least "8MiB" (default "4GiB"). Beyond it deliveries are answered 503.
+    /// The most bytes its files may have, those of dead letters and damaged ones included; at least
+    /// four segments and two deliveries of `ingress.max_body`. Beyond it deliveries are answered
+    /// 503. Default: `"4GiB"`.
     pub max_size: Option<Size<LEAST_SPOOL_BYTES>>,
 }
 
@@ -171,13 +198,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// The log.
+/// The log, to standard error. Nothing waits for it: where nobody reads it, lines are dropped and
+/// counted (`log_lines_dropped_total`), and once somebody does, a line says how many.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogFile {
-    /// "text" (default) or "json".
+    /// How lines are written. Default: `"text"`.
     pub format: Option<LogFormat>,
-    /// A level, or a filter such as "info,hookferry::sink=debug" (default "info"). A plain level is the bridge's own; libraries log warnings and errors unless they are named.
+    /// A level, or a filter such as `"info,hookferry::sink=debug"`. A plain level is the bridge's
+    /// own; of libraries only warnings and errors are logged, unless they are named
+    /// (`"info,librdkafka=debug"`). Default: `"info"`.
     pub filter: Option<String>,
 }
 
@@ -185,19 +215,27 @@ pub struct LogFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceFile {
-    /// The provider: "onecodex".
+    /// Who sends: `"onecodex"`. Required.
     pub provider: Option<String>,
-    /// The secrets its deliveries may be signed with, 1 to 4; several during a rotation.
+    /// The 1 to 4 secrets its deliveries may be signed with; several during a rotation. Required.
     pub secrets: Option<Vec<SecretReference>>,
-    /// How far a signature's timestamp may be from now, on both sides; at least "1s" (default "300s"). Where the spool is a folder and duplicates are suppressed, a delivery may be later than that, for as long as its event would be remembered: `duplicate_window`.
+    /// How far a signature's timestamp may be from now, on both sides. With a spool on the disk and
+    /// `duplicates = "suppress"`, a delivery may be later than that, by as long as its event is
+    /// remembered: `duplicate_window`. Default: `"300s"`.
     pub tolerance: Option<Span<1000>>,
-    /// Whether messages carry the signature header as received (default true). Whoever reads them can send the delivery again with it.
+    /// Whether messages carry the signature header as `hookferry-signature`: whoever reads them can
+    /// send the delivery again with it. `false` keeps it out of the spool too, and counts for what
+    /// is accepted from then on. Default: `true`.
     pub forward_signature: Option<bool>,
-    /// The event types with topics of their own (default: those the provider documents); all others go to the catch-all.
+    /// The event types with topics of their own; all others go to the catch-all. Not `other` or
+    /// `quarantine`, whose names the catch-alls have. Default: those the provider documents:
+    /// `sample.uploaded`, `analysis.succeeded`, `analysis.failed`.
     pub event_types: Option<Vec<String>>,
-    /// The CloudEvents `source` of its events (default: the provider's address).
+    /// The CloudEvents `source` of its events. Default: the provider's address,
+    /// `"https://app.onecodex.com"`.
     pub uri: Option<String>,
-    /// The most deliveries a second; beyond it they are answered 429 (default: no limit).
+    /// The most deliveries a second whose signature is right; as many may come at once. Beyond it
+    /// they are answered 429. Default: no limit.
     pub rate_limit: Option<u32>,
 }
 
@@ -205,30 +243,45 @@ pub struct SourceFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SinkFile {
-    /// "kafka", "rabbitmq" or "store".
+    /// The broker's kind: `"kafka"`, `"rabbitmq"` or `"store"`. Required.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// The most publishes outstanding (default 1024).
+    /// The most publishes outstanding, 1 to 100000. Default: `1024`.
     pub max_in_flight: Option<usize>,
-    /// The delay after a first failure (default "100ms"); it doubles from there.
+    /// The delay after a first failure; it doubles from there. Default: `"100ms"`.
     pub retry_delay: Option<Span>,
-    /// The longest delay between two tries (default "10s").
+    /// The longest delay between two tries. Default: `"10s"`.
     pub retry_delay_max: Option<Span>,
 }
 
-/// A route.
+/// A route: which sinks the events of a source go to.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteFile {
-    /// The source whose events take it.
+    /// The source whose events take it. Required.
     pub source: Option<String>,
-    /// The sinks they go to.
+    /// The sinks they go to. Required.
     pub sinks: Option<Vec<String>>,
-    /// Only these event types (default: all, and quarantined deliveries).
+    /// Only these event types; another route must take all. Default: all, and quarantined
+    /// deliveries.
     pub event_types: Option<Vec<String>>,
 }
 
-/// The whole file, for the JSON Schema.
+/// The configuration is one TOML file. An unknown key is an error, and all mistakes are named at
+/// once.
+///
+/// Spans of time are written `"250ms"`, `"10s"`, `"24h"`, `"30d"`; sizes `"64KiB"`, `"1GiB"`. A
+/// string may hold `${VAR}` (an error where the variable is not set) and `${VAR:-default}`; `$${`
+/// is a literal `${`. The file is parsed before variables are filled in, so a variable cannot add
+/// keys.
+///
+/// A secret is written `{ file = "…" }` or `{ env = "…" }`, never as text; white space around it
+/// does not count. A key that is no text is written there as base64 or hex, and `encoding` says so:
+/// `{ file = "…", encoding = "base64" }`.
+///
+/// Names of sources and sinks are 1 to 40 characters out of `a-z`, `0-9`, `-` and `_`, the first a
+/// letter or digit. Names of topics, exchanges and routing keys are templates: `{source}`,
+/// `{event_type}`, `{object_id}` and `{id}`, with letters, digits, `.`, `_` and `-` around them.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Hookferry configuration")]

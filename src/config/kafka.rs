@@ -21,34 +21,42 @@ use crate::sink::kafka::{
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaFile {
-    /// The brokers to start from, such as `kafka-1:9092,kafka-2:9092`. Required.
+    /// The brokers to start from, `host:port` joined by commas, such as
+    /// `"kafka-1:9092,kafka-2:9092"`. Required.
     pub brokers: Option<String>,
-    /// The name the brokers' logs and quotas know the bridge by. Default: `hookferry`.
+    /// The name the brokers' logs and quotas know the bridge by. Default: `"hookferry"`.
     pub client_id: Option<String>,
-    /// The topic of an event whose type is configured. Default: `{source}.{event_type}`.
+    /// The topic of an event whose type is configured. Default: `"{source}.{event_type}"`.
     pub topic: Option<String>,
-    /// The topic of all other events. Default: `{source}.other`.
+    /// The topic of all other events. Default: `"{source}.other"`.
     pub other_topic: Option<String>,
-    /// The topic of deliveries that are authentic but not understood. Default: `{source}.quarantine`.
+    /// The topic of deliveries that are authentic but not understood. Default: `"{source}.quarantine"`.
     pub quarantine_topic: Option<String>,
-    /// Creates missing topics. Default: topics are never created.
+    /// What missing topics are created with. Default: none, topics are never created.
     pub create_topics: Option<CreateTopicsFile>,
-    /// `none`, `gzip`, `snappy`, `lz4` or `zstd`. Default: `none`, which every consumer reads.
+    /// How batches are compressed: `"none"`, `"gzip"`, `"snappy"`, `"lz4"` or `"zstd"`. Default:
+    /// `"none"`, which every consumer reads.
     pub compression: Option<String>,
-    /// How long a message may wait for others to share its request, at most `1s`. Default: `10ms`: with many partitions, less makes librdkafka poll without a pause.
+    /// How long a message may wait for others to share its request, at most `"1s"`; with many
+    /// partitions, less than the default makes librdkafka poll without a pause. Default: `"10ms"`.
     pub linger: Option<Span<0>>,
-    /// How long a publish may take before it is tried again, `1s` to `5m`. Default: `10s`.
+    /// How long a publish may take before it is tried again, `"1s"` to `"5m"`. Default: `"10s"`.
     pub publish_timeout: Option<Span>,
-    /// The most messages the client holds in memory. Default: 20000.
+    /// The most messages the client holds in memory. Default: `20000`.
     pub max_queued_messages: Option<u32>,
-    /// The most bytes of bodies the client holds in memory. Default: `128MiB`.
+    /// The most bytes of bodies the client holds in memory. Default: `"128MiB"`.
     pub max_queued_bytes: Option<Size>,
-    /// Credentials. Default: none.
+    /// The credentials. Default: none.
     pub sasl: Option<SaslFile>,
-    /// TLS to the brokers; an empty table turns it on with the system's certificates. Default: none.
+    /// TLS to the brokers; an empty table turns it on with the system's certificates. Default:
+    /// none.
     pub tls: Option<TlsFile>,
     /// Properties of librdkafka that tune it (its `CONFIGURATION.md` explains them), passed to it
-    /// last; none that has a key of its own or that the promise depends on. Default: none.
+    /// last, such as `batch.size`, `socket.timeout.ms` or `debug`. All else is refused, with the
+    /// reason: what has a key of its own (`linger.ms`, `security.protocol`, `sasl.…`), what the
+    /// promise stands on (`acks`, `enable.idempotence`, `partitioner`), and values that contradict
+    /// it (`retries = 0`). The refusal of an unknown name lists those that may be set. Default:
+    /// none.
     pub properties: Option<BTreeMap<String, String>>,
 }
 
@@ -56,11 +64,11 @@ pub struct KafkaFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTopicsFile {
-    /// How many partitions. Default: 6.
+    /// How many partitions. Default: `6`.
     pub partitions: Option<u16>,
-    /// How many copies of each partition. Default: 3.
+    /// How many copies of each partition. Default: `3`.
     pub replication: Option<u16>,
-    /// How many copies must be written before a broker confirms. Default: 2, or 1 where
+    /// How many copies must be written before a broker confirms. Default: `2`, or `1` where
     /// `replication` is 1.
     pub min_insync_replicas: Option<u16>,
 }
@@ -69,14 +77,15 @@ pub struct CreateTopicsFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SaslFile {
-    /// `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`. Required. `PLAIN` and
-    /// `OAUTHBEARER` send the secret itself: use them with `tls`.
+    /// `"PLAIN"`, `"SCRAM-SHA-256"`, `"SCRAM-SHA-512"` or `"OAUTHBEARER"`. Use `PLAIN` and
+    /// `OAUTHBEARER` with `tls` only, because they send the secret itself. Required.
     pub mechanism: Option<String>,
-    /// The user; for all but `OAUTHBEARER`.
+    /// The user. Required but for `OAUTHBEARER`.
     pub username: Option<String>,
-    /// The password; for all but `OAUTHBEARER`.
+    /// The password. Required but for `OAUTHBEARER`.
     pub password: Option<SecretReference>,
-    /// The bearer token, for `OAUTHBEARER`; read again whenever the old one comes to its end.
+    /// The bearer token; read again whenever the old one comes to its end. Not together with
+    /// `create_topics`. Required for `OAUTHBEARER`.
     pub token: Option<SecretReference>,
 }
 
@@ -84,13 +93,14 @@ pub struct SaslFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFile {
-    /// The certificates to trust, PEM. Default: the system's.
+    /// PEM: the authorities that vouch for the brokers. Default: the system's.
     pub ca_file: Option<PathBuf>,
-    /// The bridge's own certificate, PEM, where the brokers ask for one. Default: none.
+    /// PEM: the bridge's own certificate, where the brokers ask for one; together with
+    /// `client_key_file`. Default: none.
     pub client_certificate_file: Option<PathBuf>,
-    /// The key to it, PEM. Default: none.
+    /// PEM: the private key to it. Default: none.
     pub client_key_file: Option<PathBuf>,
-    /// The key's password. Default: none.
+    /// The key's password, where it is encrypted. Default: none.
     pub client_key_password: Option<SecretReference>,
 }
 

@@ -29,32 +29,34 @@ const MOST_NAME_BYTES: usize = 255;
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RabbitMqFile {
-    /// Where the broker is: `amqp://user@host:5672/vhost`, or `amqps://` for TLS. Required. The
-    /// virtual host is `/` where none is named.
+    /// Where the broker is: `amqp://user@host:5672/vhost`, or `amqps://` for TLS; the virtual host
+    /// is `/` where none is named. A password in it is percent-encoded; better is `password`.
+    /// `?auth_mechanism=external` logs in by client certificate. Required.
     pub url: Option<String>,
-    /// The user, where the URL names none. Default: `guest`.
+    /// The user, where the URL names none. Default: `"guest"`.
     pub username: Option<String>,
     /// The user's password. Default: the URL's, else that of `guest`.
     pub password: Option<SecretReference>,
-    /// A PEM file of certificate authorities to trust besides the system's; for `amqps`. Default: none.
+    /// PEM: the authorities to trust besides the system's; for `amqps`. Default: none.
     pub ca_file: Option<PathBuf>,
-    /// The client certificate chain, a PEM file; for `amqps`, together with
-    /// `client_key_file`. Default: none.
+    /// PEM: the client certificate chain; for `amqps`, together with `client_key_file`. Default:
+    /// none.
     pub client_certificate_file: Option<PathBuf>,
-    /// The client certificate's private key, a PEM file. Default: none.
+    /// PEM: the client certificate's private key, not encrypted. Default: none.
     pub client_key_file: Option<PathBuf>,
-    /// The exchange, a template of `{source}` and `{event_type}`. Default: `{source}`.
+    /// The exchange, a template of `{source}` and `{event_type}` only. Default: `"{source}"`.
     pub exchange: Option<String>,
     /// The routing key of events of a configured type, a template of `{source}`, `{event_type}`,
-    /// `{object_id}` and `{id}`. Default: `{event_type}.{object_id}`.
+    /// `{object_id}` and `{id}`. Default: `"{event_type}.{object_id}"`.
     pub routing_key: Option<String>,
-    /// The routing key of events of any other type. Default: `other.{object_id}`.
+    /// The routing key of events of any other type. Default: `"other.{object_id}"`.
     pub other_routing_key: Option<String>,
     /// The routing key of authentic deliveries that could not be understood. Default:
-    /// `quarantine.{object_id}`.
+    /// `"quarantine.{object_id}"`.
     pub quarantine_routing_key: Option<String>,
-    /// Whether to declare the durable topic exchanges, and the queues named here; `false` only
-    /// verifies that they are there. Default: `true`.
+    /// Whether to declare the durable topic exchanges, and the queues below; `false` only verifies
+    /// that they are there. What is there is used as it is: a queue of another kind is bound, and
+    /// the log says so. Default: `true`.
     pub declare: Option<bool>,
     /// Durable quorum queues to declare and bind. Default: none.
     pub queue: Option<Vec<QueueFile>>,
@@ -62,21 +64,21 @@ pub struct RabbitMqFile {
     pub channels: Option<usize>,
     /// The most messages in flight on one channel. Default: `256`.
     pub max_batch: Option<usize>,
-    /// How long a batch may wait for its confirms before the connection is made anew; at least
-    /// `"100ms"`. Default: `"10s"`.
+    /// How long a batch may wait for its confirms before the connection is made anew. Default:
+    /// `"10s"`.
     pub publish_timeout: Option<Span<100>>,
-    /// How long connecting and logging in may take, at least `"100ms"`; where the name has several
+    /// How long connecting and logging in may take; where the name has several
     /// addresses, each gets its share. Default: `"10s"`.
     pub connect_timeout: Option<Span<100>>,
-    /// How often the connection shows that it lives, in whole seconds, at least `"1s"`. Default:
+    /// How often the connection shows that it lives, in whole seconds. Default:
     /// `"10s"`.
     pub heartbeat: Option<Span<1000>>,
-    /// The largest body the broker takes (its `max_message_size`), at least `"1KiB"`; larger ones
-    /// become dead letters without being sent. Default: `"16MiB"`.
+    /// The largest body the broker takes (its `max_message_size`, 16 MiB from RabbitMQ 4.0 on);
+    /// larger ones become dead letters without being sent. Default: `"16MiB"`.
     pub max_message_size: Option<Size<1024>>,
 }
 
-/// A queue for consumers.
+/// A durable quorum queue for consumers.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueueFile {
@@ -84,7 +86,7 @@ pub struct QueueFile {
     pub name: Option<String>,
     /// The exchange it is bound to. Default: every exchange that the sink's sources need.
     pub exchange: Option<String>,
-    /// The binding key: words joined by dots, `*` for one word, `#` for any number. Default: `#`.
+    /// The binding key: words joined by dots, `*` for one word, `#` for any number. Default: `"#"`.
     pub binding: Option<String>,
 }
 

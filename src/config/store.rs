@@ -29,8 +29,8 @@ const LEAST_RETENTION_MS: u64 = 60_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreFile {
-    /// The folder, for the store alone. It is made where it is missing, in one that must exist and be
-    /// writable; a file in it, `lock`, keeps a second bridge away. Required.
+    /// The folder, for the store alone. It is made where it is missing, in one that must exist and
+    /// be writable; a file in it, `lock`, keeps a second bridge away. Required.
     pub path: Option<PathBuf>,
     /// The topic of configured event types, with the placeholders `{source}`, `{event_type}`,
     /// `{object_id}` and `{id}`; a store keeps 10000 topics at most. Default:
@@ -41,11 +41,11 @@ pub struct StoreFile {
     /// The topic of authentic deliveries that were not understood. Default:
     /// `"{source}.quarantine"`.
     pub quarantine_topic: Option<String>,
-    /// Events older than this are deleted, an eighth of this span at a time; at least `"1m"`.
-    /// Default: `"7d"`.
+    /// Events older than this are deleted, an eighth of this span at a time. Default: `"7d"`.
     pub retention: Option<Span<LEAST_RETENTION_MS>>,
-    /// Beyond this size of all files the oldest events are deleted, a sixteenth or at most 16 MiB at
-    /// a time; at least `"16MiB"`. Default: `"1GiB"`.
+    /// Beyond this size of all files the oldest events are deleted, a sixteenth or at most 16 MiB
+    /// at a time; at least four segments and two deliveries of `ingress.max_body`. Default:
+    /// `"1GiB"`.
     pub max_size: Option<Size<LEAST_MAX_SIZE_BYTES>>,
 }
 

@@ -18,19 +18,22 @@ use crate::trace::{Authorities, CAN_EXPORT, Settings};
 const DEFAULT_SAMPLE_RATIO: f64 = 0.01;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The export of traces to an OpenTelemetry collector; needs a build with the feature `otlp`.
+/// The export of spans to an OpenTelemetry collector, in a build with `--features otlp`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceFile {
-    /// The collector's URL for traces, OTLP over HTTP, such as "http://localhost:4318/v1/traces". Required.
+    /// The collector's URL for traces, OTLP over HTTP, such as `"http://localhost:4318/v1/traces"`.
+    /// Required.
     pub otlp_endpoint: Option<String>,
-    /// The share of the traces that start here which is recorded, from 0 to 1 (default 0.01). A trace that a delivery came with is recorded where its sender records it.
+    /// The share of the traces that start here which is recorded, from 0 to 1. A trace that a
+    /// delivery came with is recorded where its sender records it. Default: `0.01`.
     pub sample_ratio: Option<f64>,
-    /// Headers for the collector, such as a token, by name.
+    /// Headers for the collector by name, each a secret, such as `{ authorization = { file = "…" }
+    /// }`. Default: none.
     pub headers: Option<BTreeMap<String, SecretReference>>,
-    /// How long one export may take (default "10s").
+    /// How long one export may take. Default: `"10s"`.
     pub timeout: Option<Span>,
-    /// A PEM file of the authorities that vouch for the collector, instead of the system's; for https (default: none).
+    /// PEM: the authorities that vouch for the collector; for `https`. Default: the system's.
     pub ca_file: Option<PathBuf>,
 }
 

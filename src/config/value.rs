@@ -108,7 +108,8 @@ pub struct SecretReference {
     pub file: Option<PathBuf>,
     /// An environment variable that holds the secret.
     pub env: Option<String>,
-    /// What the text there is to be decoded from: "base64" or "hex" (default: the text itself is the secret).
+    /// What the text there is decoded from: `"base64"` or `"hex"`. Default: none, the text itself is
+    /// the secret.
     pub encoding: Option<Encoding>,
 }
 
