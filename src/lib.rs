@@ -90,6 +90,6 @@ pub mod telemetry;
 pub mod threads;
 pub mod trace;
 
-/// Chosen by measurement: README, Performance.
+/// Chosen by measurement: docs/src/decisions.md.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -2,7 +2,7 @@
 //! parts: what an HTTP server, a disk, lapin and rdkafka can do alone on this machine.
 //!
 //! ```text
-//! tests/run --bench                      starts the brokers, runs all of it, writes README's section
+//! tests/run --bench                      starts the brokers, runs all of it, writes docs/src/performance.md
 //! cargo bench --bench whole              with HOOKFERRY_TEST_AMQP_URL and HOOKFERRY_TEST_KAFKA_BROKERS
 //! cargo bench --bench whole -- --quick   a first look, in a few minutes and with more noise
 //! cargo bench --bench whole -- --only closed --only ids          two parts of it

@@ -1,4 +1,4 @@
-//! A spool is moved to another machine, as the README says: what waits in it is delivered from there,
+//! A spool is moved to another machine, as docs/src/spool.md says: what waits in it is delivered from there,
 //! and what it has accepted before is still known.
 
 use std::fs;

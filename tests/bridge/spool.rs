@@ -234,7 +234,7 @@ async fn a_waiting_event_counts_for_its_body_and_little_more() {
     let body = body("sample.uploaded", "o");
     opened.append("o").await;
     opened.is_counted();
-    // What the README's table of sizes reckons with.
+    // What the manual's table of sizes (docs/src/spool.md) reckons with.
     let bytes = opened.metrics.spool_bytes.get();
     let beside = bytes - i64::try_from(body.len()).unwrap();
     assert!((1..=307).contains(&beside), "{beside}");

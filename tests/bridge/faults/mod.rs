@@ -4,7 +4,7 @@
 //! What takes seconds, no root and no broker of its own runs with all other tests. The rest is left
 //! out there and runs with `tests/run --faults`, one test after the other and with an optimised
 //! bridge; only there does a test look at how long something took. Each test of a row leaves a line
-//! for README's table of results, see [`Report`](crate::harness::Report).
+//! for the table in docs/src/evidence.md, see [`Report`](crate::harness::Report).
 
 mod away;
 mod backlog;

@@ -1,4 +1,4 @@
-//! What a test of the fault matrix has shown, written down for README's table of results.
+//! What a test of the fault matrix has shown, written down for the table in docs/src/evidence.md.
 
 use std::fs;
 use std::path::PathBuf;
