@@ -29,7 +29,7 @@ use crate::name::SinkName;
 use crate::pipeline::{LoggedObjects, Pipeline};
 use crate::shutdown::Draining;
 use crate::sink::Needs;
-use crate::spool::{Place, Spool, Stopped};
+use crate::spool::{Spool, SpoolLocation, SpoolStopped};
 use crate::telemetry;
 use crate::threads;
 use crate::trace::Tracer;
@@ -70,7 +70,7 @@ pub struct Bridge {
     metrics: Arc<Metrics>,
     outlets: Outlets,
     spool: Spool,
-    spool_stopped: Stopped,
+    spool_stopped: SpoolStopped,
     tracer: Tracer,
     /// What the settings were read from: the rest of it stays as it is until the next start.
     started_as: Written,
@@ -262,7 +262,7 @@ fn pipeline(
     Pipeline {
         spool: spool.clone(),
         milestone: settings.milestone,
-        keeps_dead_letters: settings.spool.place != Place::Memory,
+        keeps_dead_letters: settings.spool.location != SpoolLocation::Memory,
         // Half of what the listener gets.
         grace: settings.shutdown_timeout / 4,
         draining: draining.clone(),

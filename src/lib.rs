@@ -17,7 +17,7 @@
 //! | [`source::Verified`] | these bytes were signed with a secret of this source, just now | [`source::Claim::verify`] |
 //! | [`event::Event`] | the delivery was read; what could not be understood says why | [`event::Event::read`] |
 //! | [`route::Routed`] | it has a lane and at least one sink | [`route::Router::route`] |
-//! | [`spool::Record`] | it lies in the spool, and matches its checksum | the spool |
+//! | [`spool::SpoolRecord`] | it lies in the spool, and matches its checksum | the spool |
 //! | [`pipeline::Accepted`] | it has reached its milestone and may be answered 200 | [`pipeline::Pipeline::accept`] |
 //! | [`sink::Receipt`] | a sink has confirmed it | a sink, after its broker's confirm |
 //!
@@ -33,7 +33,7 @@
 //!   the spool's thread answers only then (see [`log`] for what that is worth). Every other outcome is a [`pipeline::Refusal`], which
 //!   [`ingress::Problem`] turns into a 503.
 //! - **At least once.** A record leaves the spool for a [`sink::Receipt`] or a written dead letter,
-//!   and for nothing else: see [`spool::Settlement`] and [`spool::Burial`]. A receipt that a crash
+//!   and for nothing else: see [`spool::Settlement`] and [`spool::NewDeadLetter`]. A receipt that a crash
 //!   loses only publishes the event again.
 //! - **Same bytes.** The body is `Bytes` from the socket to the broker. It is read for the id, the
 //!   type and the object, and never encoded again.

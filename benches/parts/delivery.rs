@@ -67,7 +67,7 @@ pub fn source(secrets: usize) -> Source {
         uri: ONE_CODEX.uri.into(),
         secrets: (0..secrets).map(secret).collect(),
         tolerance: Duration::from_secs(300),
-        memory: None,
+        deduplication: None,
         forward_signature: true,
     }
 }

@@ -23,7 +23,8 @@ use hookferry::sink::store::{self, Store};
 use hookferry::sink::{Receipt, Sink as _};
 use hookferry::source::Source;
 use hookferry::spool::{
-    Appended, Duplicates, Limits, Milestone, Place, Record, Settings, Settlement, Spool,
+    Appended, Duplicates, Milestone, Settlement, Spool, SpoolLimits, SpoolLocation, SpoolRecord,
+    SpoolSettings,
 };
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
@@ -147,9 +148,9 @@ impl Bench {
     fn open() -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target");
         let name = SinkName::parse("store").expect("a slug");
-        let settings = Settings {
-            place: Place::Folder(folder.path().join("spool")),
-            limits: Limits {
+        let settings = SpoolSettings {
+            location: SpoolLocation::Folder(folder.path().join("spool")),
+            limits: SpoolLimits {
                 max_events: u64::MAX,
                 max_bytes: MAX_BYTES,
                 duplicates: Duplicates::Suppress,
@@ -160,7 +161,7 @@ impl Bench {
         let (spool, _) =
             Spool::open(settings, std::slice::from_ref(&name), metrics).expect("a new folder");
         let sink = spool.sink(&name).expect("it was opened for this one");
-        let store = Store::open(store::Settings {
+        let store = Store::open(store::StoreSettings {
             path: folder.path().join("store"),
             topics: templates("{source}.{event_type}"),
             retention: Duration::from_hours(24),
@@ -218,8 +219,8 @@ impl Bench {
                 released: Mutex::new(released),
             };
             let waker = Waker::from(Arc::new(hold));
-            let pulse = pin!(self.spool.pulse());
-            match pulse.poll(&mut Context::from_waker(&waker)) {
+            let probe = pin!(self.spool.probe());
+            match probe.poll(&mut Context::from_waker(&waker)) {
                 Poll::Pending => {
                     begun.recv().expect("the spool's thread runs");
                     return release;
@@ -243,7 +244,7 @@ impl Bench {
 
     /// The next records of the spool, each with the store's receipt for it.
     async fn confirmed(&self, count: usize) -> Vec<Settlement> {
-        let mut records: Vec<Arc<Record>> = Vec::with_capacity(count);
+        let mut records: Vec<Arc<SpoolRecord>> = Vec::with_capacity(count);
         while records.len() < count {
             let (after, most) = (self.read_through.get(), count - records.len());
             let more = self
@@ -254,7 +255,7 @@ impl Bench {
             let last = records.last().expect("a fetch waits for records");
             self.read_through.set(last.position().sequence);
         }
-        let confirm = async |record: Arc<Record>| {
+        let confirm = async |record: Arc<SpoolRecord>| {
             let receipt: Receipt = self
                 .store
                 .publish(&record.message())

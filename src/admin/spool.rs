@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::server::get;
 use crate::name::SinkName;
-use crate::spool::{InspectionError, LetterName, Spool, View};
+use crate::spool::{DeadLetterName, InspectionError, Spool, SpoolView};
 
 /// Access to the spool, and the sinks whose events must not be dropped under a dispatcher's hands.
 pub(super) struct Access {
@@ -60,7 +60,7 @@ pub(super) fn routes(access: Data<Access>) -> impl FnOnce(&mut web::ServiceConfi
 async fn look<T, F>(access: &Access, see: F) -> HttpResponse
 where
     T: Serialize + Send + 'static,
-    F: FnOnce(&View) -> Result<T, InspectionError> + Send + 'static,
+    F: FnOnce(&SpoolView) -> Result<T, InspectionError> + Send + 'static,
 {
     let view = access.spool.view();
     let seen = web::block(move || see(&view)).await;
@@ -69,7 +69,7 @@ where
 }
 
 async fn overview(access: Data<Access>) -> HttpResponse {
-    look(&access, View::overview).await
+    look(&access, SpoolView::overview).await
 }
 
 async fn pending(access: Data<Access>, page: Query<Page<u64>>) -> HttpResponse {
@@ -110,7 +110,7 @@ async fn drop_pending(access: Data<Access>, sink: Path<String>) -> HttpResponse 
     answer(dropped.map(|count| Counted { count }))
 }
 
-async fn dead_letters(access: Data<Access>, page: Query<Page<LetterName>>) -> HttpResponse {
+async fn dead_letters(access: Data<Access>, page: Query<Page<DeadLetterName>>) -> HttpResponse {
     let Page {
         after,
         limit,
@@ -122,16 +122,16 @@ async fn dead_letters(access: Data<Access>, page: Query<Page<LetterName>>) -> Ht
     .await
 }
 
-async fn dead_letter(access: Data<Access>, name: Path<LetterName>) -> HttpResponse {
+async fn dead_letter(access: Data<Access>, name: Path<DeadLetterName>) -> HttpResponse {
     look(&access, move |view| view.dead_letter(&name)).await
 }
 
-async fn drop_dead_letter(access: Data<Access>, name: Path<LetterName>) -> HttpResponse {
+async fn drop_dead_letter(access: Data<Access>, name: Path<DeadLetterName>) -> HttpResponse {
     let dropped = access.spool.drop_dead_letter(name.into_inner()).await;
     answer(dropped.map(|()| Counted { count: 1 }))
 }
 
-async fn requeue(access: Data<Access>, name: Path<LetterName>) -> HttpResponse {
+async fn requeue(access: Data<Access>, name: Path<DeadLetterName>) -> HttpResponse {
     let requeued = access.spool.requeue(name.into_inner()).await;
     answer(requeued.map(|()| Counted { count: 1 }))
 }

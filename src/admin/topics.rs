@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::problem::Problem;
 use super::server::get;
-use crate::sink::store::{ReadError, TopicLog};
+use crate::sink::store::{TopicLog, TopicReadError};
 use query::{Form, Query};
 
 /// The readers that wait for an event at once. Each holds a connection for up to a minute, so there
@@ -51,16 +51,18 @@ pub fn routes(log: TopicLog, max_waiting: usize) -> impl FnOnce(&mut web::Servic
     }
 }
 
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Self {
+impl From<TopicReadError> for Problem {
+    fn from(error: TopicReadError) -> Self {
         let (status, reason) = match &error {
-            ReadError::UnknownTopic => (StatusCode::NOT_FOUND, "unknown_topic"),
-            ReadError::Ahead { .. } => (StatusCode::CONFLICT, "position_ahead"),
-            ReadError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "store_closed"),
-            ReadError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+            TopicReadError::UnknownTopic => (StatusCode::NOT_FOUND, "unknown_topic"),
+            TopicReadError::Ahead { .. } => (StatusCode::CONFLICT, "position_ahead"),
+            TopicReadError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "store_closed"),
+            TopicReadError::Unavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+            }
         };
         let detail = match error {
-            ReadError::UnknownTopic => {
+            TopicReadError::UnknownTopic => {
                 "there is no topic of this name yet; GET /topics lists them, and with `wait` it is waited for".into()
             }
             error => error.to_string(),

@@ -21,7 +21,7 @@ use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{Pace, Terms};
 use crate::route::{Route, Router};
 use crate::sink::{Needs, rabbitmq};
-use crate::spool::{self, Spool};
+use crate::spool::{Spool, SpoolLimits};
 use crate::telemetry::Filter;
 
 /// All that a new configuration puts in place, ready.
@@ -30,7 +30,7 @@ struct Next {
     rules: Rules,
     reception: Reception,
     access: AccessRules,
-    limits: spool::Limits,
+    limits: SpoolLimits,
     paces: Vec<(SinkName, Pace)>,
     filter: Filter,
     sinks: Vec<SinkSettings>,

@@ -40,7 +40,7 @@ impl Vitals {
 
     fn questions(&self) -> Vec<(String, BoxFuture<'static, bool>)> {
         let spool = self.spool.clone();
-        let spool = async move { spool.pulse().await.is_ok() }.boxed();
+        let spool = async move { spool.probe().await.is_ok() }.boxed();
         let mut questions = vec![("the spool's thread".to_owned(), spool)];
         for (name, pulse) in &self.dispatchers {
             let pulse = pulse.clone();

@@ -12,22 +12,22 @@ use super::terminal_log;
 use super::token::TokenPlace;
 use crate::config::Settings;
 use crate::name::SinkName;
-use crate::spool::{DeadLetter, LetterName, Overview, PendingEvent};
+use crate::spool::{DeadLetter, DeadLetterName, PendingEvent, SpoolOverview};
 use direct::{Held, Stopped};
 use running::Running;
 
 /// What can be seen of a spool.
 pub(super) trait Look {
     /// The spool in numbers.
-    fn overview(&self) -> Result<Overview, Failure>;
+    fn overview(&self) -> Result<SpoolOverview, Failure>;
     /// The events after a sequence, oldest first.
     fn pending(&self, page: &Page<u64>) -> Result<Vec<PendingEvent>, Failure>;
     /// One event, with its body.
     fn pending_one(&self, sequence: u64) -> Result<PendingEvent, Failure>;
     /// The dead letters after one, oldest first.
-    fn dead_letters(&self, page: &Page<LetterName>) -> Result<Vec<DeadLetter>, Failure>;
+    fn dead_letters(&self, page: &Page<DeadLetterName>) -> Result<Vec<DeadLetter>, Failure>;
     /// One dead letter, with its body.
-    fn dead_letter(&self, name: &LetterName) -> Result<DeadLetter, Failure>;
+    fn dead_letter(&self, name: &DeadLetterName) -> Result<DeadLetter, Failure>;
 }
 
 /// What can be changed in a spool.
@@ -37,9 +37,9 @@ pub(super) trait Change {
     /// Drops what waits for a sink; returns how many that were.
     fn drop_pending(&self, sink: &SinkName) -> Result<u64, Failure>;
     /// Puts a dead letter back among the events that wait.
-    fn requeue(&self, name: &LetterName) -> Result<(), Failure>;
+    fn requeue(&self, name: &DeadLetterName) -> Result<(), Failure>;
     /// Drops a dead letter.
-    fn drop_dead_letter(&self, name: &LetterName) -> Result<(), Failure>;
+    fn drop_dead_letter(&self, name: &DeadLetterName) -> Result<(), Failure>;
 }
 
 /// Which part of a list.

@@ -19,7 +19,7 @@ use crate::config::{
 use crate::sink::kafka::colliding_topics;
 use crate::sink::store::StoreError;
 use crate::sink::{CertificateFile, Finding, Needs, Severity, Tls};
-use crate::spool::{Milestone, Place};
+use crate::spool::{Milestone, SpoolLocation};
 
 /// What closing a sink may take once its findings are there.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
@@ -298,9 +298,9 @@ fn place(settings: &Settings) -> String {
         settings.spool.limits.max_events,
         bytesize::ByteSize(settings.spool.limits.max_bytes),
     );
-    let place = match &settings.spool.place {
-        Place::Folder(path) => path.display().to_string(),
-        Place::Memory => "in memory".to_owned(),
+    let place = match &settings.spool.location {
+        SpoolLocation::Folder(path) => path.display().to_string(),
+        SpoolLocation::Memory => "in memory".to_owned(),
     };
     format!("{place}, at most {events} events and {bytes}")
 }
@@ -315,7 +315,7 @@ fn source(settings: &SourceSettings) -> String {
         Some(limit) => format!(", {limit} deliveries a second"),
         None => String::new(),
     };
-    let late = match &source.memory {
+    let late = match &source.deduplication {
         Some(memory) if memory.window > source.tolerance => {
             let window = humantime::format_duration(memory.window);
             format!(", late ones up to {window}")

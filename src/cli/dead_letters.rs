@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::progress::Progress;
 use super::table::Table;
-use crate::spool::{DeadLetter, LetterName, MAX_LISTED, describe};
+use crate::spool::{DeadLetter, DeadLetterName, MAX_LISTED, describe};
 
 /// Look at the events that were set aside, export them, put them back, or drop them.
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ enum Verb {
         limit: usize,
         /// Only dead letters after this one.
         #[arg(long, value_name = "NAME")]
-        after: Option<LetterName>,
+        after: Option<DeadLetterName>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -50,7 +50,7 @@ enum Verb {
     /// One dead letter, with its body.
     Show {
         /// Its name, as `list` shows it.
-        name: LetterName,
+        name: DeadLetterName,
         #[command(flatten)]
         place: SpoolPlace,
         /// As JSON.
@@ -87,7 +87,7 @@ enum Verb {
 #[group(required = true, multiple = false)]
 struct Which {
     /// Their names, as `list` shows them.
-    names: Vec<LetterName>,
+    names: Vec<DeadLetterName>,
     /// All that are there now.
     #[arg(long)]
     all: bool,
@@ -130,7 +130,7 @@ impl DeadLetters {
 
 impl Which {
     /// The names; of all, those that are there when this is called, so that it comes to an end.
-    fn names(&self, spool: &dyn Look) -> Result<Vec<LetterName>, Failure> {
+    fn names(&self, spool: &dyn Look) -> Result<Vec<DeadLetterName>, Failure> {
         if !self.all {
             return Ok(self.names.clone());
         }
@@ -152,9 +152,9 @@ impl Which {
 
 /// Changes each; one that cannot be changed is named and does not keep the others.
 fn each(
-    names: &[LetterName],
+    names: &[DeadLetterName],
     verb: &str,
-    change: impl Fn(&LetterName) -> Result<(), Failure>,
+    change: impl Fn(&DeadLetterName) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let progress = Progress::towards(names.len() as u64);
     let mut changed = 0_usize;
@@ -175,14 +175,14 @@ fn each(
     }
 }
 
-fn name_of(letter: &DeadLetter) -> LetterName {
+fn name_of(letter: &DeadLetter) -> DeadLetterName {
     letter.name.clone()
 }
 
 fn list(
     spool: &dyn Look,
     limit: usize,
-    after: Option<&LetterName>,
+    after: Option<&DeadLetterName>,
     json: bool,
 ) -> Result<(), Failure> {
     let page = Page {

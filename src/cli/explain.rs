@@ -24,7 +24,8 @@ use crate::name::{EventType, SourceName};
 use crate::route::{Router, Template, Templates};
 use crate::sink::Severity;
 use crate::source::{
-    Inbound, Memory, ONE_CODEX, Rejection, Secret, SecretError, SignatureHeader, Source, Verified,
+    DeduplicationWindow, Inbound, ONE_CODEX, Rejection, Secret, SecretError, SignatureHeader,
+    Source, Verified,
 };
 use crate::trace::TraceContext;
 
@@ -105,7 +106,7 @@ impl Explain {
             uri: ONE_CODEX.uri.into(),
             secrets: vec![secret],
             tolerance: self.tolerance,
-            memory: Some(Memory {
+            deduplication: Some(DeduplicationWindow {
                 window: self.duplicate_window,
                 own_time: Event::own_time,
             }),

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::table::Table;
 use crate::name::SinkName;
-use crate::spool::{MAX_LISTED, Overview, PendingEvent, describe};
+use crate::spool::{MAX_LISTED, PendingEvent, SpoolOverview, describe};
 
 /// Look at the events that wait in the spool, export them, or drop them.
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ fn sink_name(text: &str) -> Result<SinkName, String> {
 
 #[derive(Serialize)]
 struct Listing<'a> {
-    spool: &'a Overview,
+    spool: &'a SpoolOverview,
     events: &'a [PendingEvent],
 }
 
@@ -121,7 +121,7 @@ impl Spool {
 }
 
 /// At least how many events wait: one that waits for two sinks is counted by both.
-fn waiting(overview: &Overview) -> u64 {
+fn waiting(overview: &SpoolOverview) -> u64 {
     let most = overview.sinks.iter().map(|sink| sink.pending).max();
     most.unwrap_or_default()
 }
@@ -164,7 +164,7 @@ fn list(spool: &dyn Look, limit: usize, after: Option<u64>, json: bool) -> Resul
     Ok(())
 }
 
-fn show_overview(overview: &Overview, output: &mut Output) -> Result<(), Failure> {
+fn show_overview(overview: &SpoolOverview, output: &mut Output) -> Result<(), Failure> {
     let heading = ["SINK", "WAITING", "DEAD LETTERS", "LOST", "OLDEST RECEIVED"];
     let mut table = Table::new(&heading);
     for sink in &overview.sinks {
@@ -190,7 +190,7 @@ fn show_overview(overview: &Overview, output: &mut Output) -> Result<(), Failure
 }
 
 /// What the files take, and how much there may be of everything.
-fn bounds(overview: &Overview) -> String {
+fn bounds(overview: &SpoolOverview) -> String {
     let files = ByteSize(overview.file_bytes);
     let bytes = overview
         .max_bytes

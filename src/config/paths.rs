@@ -10,7 +10,7 @@ use super::problem::Problems;
 use super::settings::{SinkKind, SinkSettings};
 use super::spool::SpoolPlace;
 use crate::path_error::{PathError, explain};
-use crate::spool::Place;
+use crate::spool::SpoolLocation;
 
 /// Which of the folders must be writable for the configuration to be good.
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +49,8 @@ fn folders<'a>(
     place: &'a SpoolPlace,
 ) -> impl Iterator<Item = (String, &'a PathBuf)> {
     let spool = match &place.place {
-        Place::Folder(path) => Some(("spool.path".to_owned(), path)),
-        Place::Memory => None,
+        SpoolLocation::Folder(path) => Some(("spool.path".to_owned(), path)),
+        SpoolLocation::Memory => None,
     };
     let stores = sinks.read.iter().filter_map(|sink| match &sink.kind {
         SinkKind::Store(store) => Some((format!("sink.{}.path", sink.name), &store.path)),

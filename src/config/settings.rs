@@ -14,9 +14,10 @@ use crate::admin::AccessRules;
 use crate::ingress::{Networks, Origin};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::Pace;
-use crate::sink::{Tls, kafka, rabbitmq, store};
+use crate::sink::store::StoreSettings;
+use crate::sink::{Tls, kafka, rabbitmq};
 use crate::source::Source;
-use crate::spool::{self, Milestone, Place};
+use crate::spool::{Milestone, SpoolLocation, SpoolSettings};
 use crate::trace;
 
 /// Everything.
@@ -37,7 +38,7 @@ pub struct Settings {
     /// Where the listener for scrapers and probes is, if there is one.
     pub metrics: Option<SocketAddr>,
     /// The spool.
-    pub spool: spool::Settings,
+    pub spool: SpoolSettings,
     /// The log.
     pub log: LogSettings,
     /// Where spans go, if anywhere.
@@ -58,9 +59,9 @@ impl Settings {
     /// The folders that the bridge writes to: the spool's and the store's.
     #[must_use]
     pub fn folders(&self) -> Vec<PathBuf> {
-        let spool = match &self.spool.place {
-            Place::Folder(path) => Some(path),
-            Place::Memory => None,
+        let spool = match &self.spool.location {
+            SpoolLocation::Folder(path) => Some(path),
+            SpoolLocation::Memory => None,
         };
         let stores = self.sinks.iter().filter_map(|sink| match &sink.kind {
             SinkKind::Store(store) => Some(&store.path),
@@ -162,7 +163,7 @@ pub enum SinkKind {
     /// RabbitMQ.
     RabbitMq(Box<rabbitmq::Settings>),
     /// The embedded store.
-    Store(store::Settings),
+    Store(StoreSettings),
 }
 
 impl SinkKind {

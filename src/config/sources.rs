@@ -11,7 +11,7 @@ use super::section::{self, join};
 use super::settings::SourceSettings;
 use crate::event::Event;
 use crate::name::{EventType, SourceName};
-use crate::source::{MAX_SECRETS, Memory, PROVIDERS, Provider, Secret, Source};
+use crate::source::{DeduplicationWindow, MAX_SECRETS, PROVIDERS, Provider, Secret, Source};
 
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 /// The labels and topics of events whose type is not listed, and of those that were not understood.
@@ -53,7 +53,7 @@ pub(super) fn source(
             uri: file.uri.as_deref().unwrap_or(provider.uri).into(),
             secrets,
             tolerance: file.tolerance.map_or(DEFAULT_TOLERANCE, |span| span.0),
-            memory: remembered.map(|window| Memory {
+            deduplication: remembered.map(|window| DeduplicationWindow {
                 window,
                 own_time: Event::own_time,
             }),

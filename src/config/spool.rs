@@ -9,7 +9,7 @@ use super::file::{DuplicatesFile, SpoolFile, TopFile};
 use super::problem::Problems;
 use super::section;
 use super::value::span;
-use crate::spool::{self, Duplicates, Limits, Milestone, Place};
+use crate::spool::{Duplicates, Milestone, SpoolLimits, SpoolLocation, SpoolSettings};
 
 /// How large the spool's files may become unless the file says otherwise, in bytes.
 const DEFAULT_MAX_SIZE_BYTES: u64 = 4 << 30;
@@ -20,7 +20,7 @@ pub(super) const LEAST_SPOOL_BYTES: u64 = 8 << 20;
 
 /// The spool's place and bounds.
 pub(super) struct SpoolPlace {
-    pub place: Place,
+    pub place: SpoolLocation,
     max_events: u64,
     pub max_bytes: u64,
 }
@@ -58,12 +58,12 @@ pub(super) fn place(
     let file: SpoolFile = section::read("spool", table, problems);
     let place = if file.in_memory == Some(true) {
         check_memory(&file, milestone, problems);
-        Place::Memory
+        SpoolLocation::Memory
     } else {
         let path = file
             .path
             .unwrap_or_else(|| PathBuf::from("/var/lib/hookferry/spool"));
-        Place::Folder(path)
+        SpoolLocation::Folder(path)
     };
     let max_events = file.max_events.unwrap_or(1_000_000);
     if max_events == 0 {
@@ -101,7 +101,7 @@ fn check_memory(file: &SpoolFile, milestone: Milestone, problems: &mut Problems)
 /// For how long a copy of an event is known as one and not published again: not at all where copies
 /// are forwarded, and not beyond a restart where the spool is in memory.
 pub(super) fn memory(place: &SpoolPlace, top: &TopFile) -> Option<Duration> {
-    let is_durable = place.place != Place::Memory;
+    let is_durable = place.place != SpoolLocation::Memory;
     (is_durable && duplicates(top) == Duplicates::Suppress).then(|| window(top))
 }
 
@@ -117,10 +117,10 @@ fn window(top: &TopFile) -> Duration {
 }
 
 /// Its place and bounds, and what it is told about duplicates.
-pub(super) fn settings(place: SpoolPlace, top: &TopFile) -> spool::Settings {
-    spool::Settings {
-        place: place.place,
-        limits: Limits {
+pub(super) fn settings(place: SpoolPlace, top: &TopFile) -> SpoolSettings {
+    SpoolSettings {
+        location: place.place,
+        limits: SpoolLimits {
             max_events: place.max_events,
             max_bytes: place.max_bytes,
             duplicates: duplicates(top),
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     /// The place, the two bounds, and what is wrong.
-    fn read(text: &str, milestone: Milestone) -> ((Place, u64, u64), String) {
+    fn read(text: &str, milestone: Milestone) -> ((SpoolLocation, u64, u64), String) {
         let mut file: Table = text.parse().expect("TOML");
         spell_out(&mut file);
         let mut problems = Problems::default();
@@ -147,17 +147,20 @@ mod tests {
 
     #[test]
     fn it_is_a_folder_unless_it_is_said_to_be_in_memory() {
-        let folder = |path: &str| Place::Folder(PathBuf::from(path));
+        let folder = |path: &str| SpoolLocation::Folder(PathBuf::from(path));
         for (text, expected) in [
             ("", (folder("/var/lib/hookferry/spool"), 1_000_000, 4 << 30)),
             (
                 "[spool]\npath = \"/a\"\nin_memory = false\nmax_events = 7",
                 (folder("/a"), 7, 4 << 30),
             ),
-            ("spool = \"memory\"", (Place::Memory, 1_000_000, 4 << 30)),
+            (
+                "spool = \"memory\"",
+                (SpoolLocation::Memory, 1_000_000, 4 << 30),
+            ),
             (
                 "[spool]\nin_memory = true\nmax_size = \"8MiB\"\nmax_events = 7",
-                (Place::Memory, 7, 8 << 20),
+                (SpoolLocation::Memory, 7, 8 << 20),
             ),
         ] {
             let (found, problems) = read(text, Milestone::Delivered);

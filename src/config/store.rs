@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::problem::Problems;
 use super::value::{Size, Span};
 use crate::route::{Template, Templates};
-use crate::sink::store::Settings;
+use crate::sink::store::StoreSettings;
 
 /// How long entries are kept unless the file says otherwise: a consumer may fail on a Friday
 /// evening.
@@ -52,7 +52,7 @@ pub struct StoreFile {
 impl StoreFile {
     /// What the store runs on; none where something is wrong, which is noted. `path` is the
     /// section's key path, such as `sink.local`.
-    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<Settings> {
+    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<StoreSettings> {
         let folder = problems.require(
             &format!("{path}.path"),
             self.path.filter(|path| !path.as_os_str().is_empty()),
@@ -72,7 +72,7 @@ impl StoreFile {
             self.quarantine_topic,
             "{source}.quarantine",
         );
-        Some(Settings {
+        Some(StoreSettings {
             path: folder?,
             topics: Templates {
                 typed: typed?,
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::config::section;
 
-    fn read(text: &str) -> (Option<Settings>, String) {
+    fn read(text: &str) -> (Option<StoreSettings>, String) {
         let mut problems = Problems::default();
         let table = text.parse().expect("TOML");
         let file: StoreFile = section::read("sink.local", table, &mut problems);

@@ -31,7 +31,7 @@ pub struct Understood {
 
 /// The fields an event's id is made of, borrowed from the body.
 #[derive(Debug)]
-pub(super) struct Identity<'a> {
+pub(super) struct EventIdentity<'a> {
     pub event_type: std::borrow::Cow<'a, str>,
     pub object_type: std::borrow::Cow<'a, str>,
     pub object_uri: std::borrow::Cow<'a, str>,
@@ -40,9 +40,9 @@ pub(super) struct Identity<'a> {
 
 /// What a provider's reader makes of a body.
 #[derive(Debug)]
-pub(super) struct Reading<'a> {
+pub(super) struct ParsedBody<'a> {
     /// The identity, where all its fields are there.
-    pub identity: Option<Identity<'a>>,
+    pub identity: Option<EventIdentity<'a>>,
     /// What the event says.
     pub content: Content,
 }

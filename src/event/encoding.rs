@@ -26,7 +26,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::content::{Content, Understood};
-use super::{Event, EventId, Origin, Quarantine, QuarantineReason};
+use super::{Event, EventId, EventOrigin, Quarantine, QuarantineReason};
 use crate::name::{EventType, ObjectId, SourceName};
 use crate::trace::{TraceParent, TraceState};
 
@@ -37,7 +37,7 @@ const HEADERS: [&str; 4] = ["signature", "content-type", "traceparent", "tracest
 /// The bytes are not those of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("these bytes are no encoded event")]
-pub struct Undecodable;
+pub struct EventDecodeError;
 
 impl Event {
     /// Appends all of the event but its body.
@@ -61,7 +61,7 @@ impl Event {
         to.extend_from_slice(self.id.as_bytes());
         put_time(to, self.received_at);
         put_time(to, triggered_at);
-        to.extend([u8::from(self.origin == Origin::Backfill), kind]);
+        to.extend([u8::from(self.origin == EventOrigin::Backfill), kind]);
         put_text(to, self.source.as_str());
         put_text(to, &self.source_uri);
         for text in texts {
@@ -87,8 +87,8 @@ impl Event {
     ///
     /// # Errors
     /// When the bytes are something else.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
-        Decoder(bytes).event().ok_or(Undecodable)
+    pub fn decode(bytes: &[u8]) -> Result<Self, EventDecodeError> {
+        Decoder(bytes).event().ok_or(EventDecodeError)
     }
 }
 
@@ -117,7 +117,7 @@ impl<'a> Decoder<'a> {
     fn event(&mut self) -> Option<Event> {
         let id = EventId::from_bytes(self.array()?);
         let (received_at, triggered_at) = (self.time()?, self.time()?);
-        let origin = self.either(Origin::Webhook, Origin::Backfill)?;
+        let origin = self.either(EventOrigin::Webhook, EventOrigin::Backfill)?;
         let is_understood = self.either(true, false)?;
         let source = SourceName::parse(self.text()?).ok()?;
         let source_uri = Arc::from(self.text()?);
@@ -240,7 +240,7 @@ mod tests {
             source_uri: "https://app.onecodex.com".into(),
             content,
             received_at: "2026-03-02T17:15:42.184121001Z".parse().expect("RFC 3339"),
-            origin: Origin::Webhook,
+            origin: EventOrigin::Webhook,
             signature: Some(format!("t=1772471742 v1={}", "0f".repeat(32))),
             content_type: Some("application/json".to_owned()),
             traceparent: TraceParent::parse(TRACE).expect("valid"),
@@ -266,7 +266,7 @@ mod tests {
     /// With every field that an event can have.
     fn full() -> Event {
         Event {
-            origin: Origin::Backfill,
+            origin: EventOrigin::Backfill,
             tracestate: TraceState::parse(["a=1,b=2"].into_iter()),
             ..understood("sample ✓", "1969-12-31T23:59:59.5Z")
         }
@@ -352,7 +352,7 @@ mod tests {
             for length in 0..whole.len() {
                 assert_eq!(
                     Event::decode(&whole[..length]),
-                    Err(Undecodable),
+                    Err(EventDecodeError),
                     "{length}"
                 );
             }
@@ -420,7 +420,7 @@ mod tests {
             &[(SIGNATURE, ""), (TRACEPARENT, "00-0-0-00")],
         ] {
             let bytes = with_headers(&event, headers);
-            assert_eq!(Event::decode(&bytes), Err(Undecodable), "{headers:?}");
+            assert_eq!(Event::decode(&bytes), Err(EventDecodeError), "{headers:?}");
         }
     }
 
@@ -440,7 +440,7 @@ mod tests {
         }
         for fields in [&[1][..], &[1, 1], &[1, 3, 7, 7], &[0xff, 0xff], &[1, 0, 2]] {
             let longer = [&whole, fields].concat();
-            assert_eq!(Event::decode(&longer), Err(Undecodable), "{fields:?}");
+            assert_eq!(Event::decode(&longer), Err(EventDecodeError), "{fields:?}");
         }
     }
 }

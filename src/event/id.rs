@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::content::Identity;
+use super::content::EventIdentity;
 use crate::name::SourceName;
 use crate::seeded::{self, Bug};
 
@@ -29,7 +29,7 @@ pub struct EventId(Uuid);
 
 impl EventId {
     /// The id of an event whose identifying fields are all there.
-    pub(super) fn of_fields(source: &SourceName, identity: &Identity<'_>) -> Self {
+    pub(super) fn of_fields(source: &SourceName, identity: &EventIdentity<'_>) -> Self {
         let microseconds = identity.triggered_at.as_microsecond().to_be_bytes();
         let hash = hash(&[
             source.as_str().as_bytes(),
@@ -132,7 +132,7 @@ mod tests {
     fn id(source: &str, fields: [&str; 3], triggered_at: &str) -> EventId {
         let [event_type, object_type, object_uri] = fields.map(Into::into);
         let triggered_at = triggered_at.parse().expect("RFC 3339");
-        let identity = Identity {
+        let identity = EventIdentity {
             event_type,
             object_type,
             object_uri,

@@ -19,29 +19,29 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use content::Reading;
+use content::ParsedBody;
 pub use content::{Content, Understood};
-pub use encoding::Undecodable;
+pub use encoding::EventDecodeError;
 pub use id::EventId;
 pub use position::{Position, SinkIndex, SinkSet};
 pub use quarantine::{Quarantine, QuarantineReason};
 
 use crate::name::SourceName;
 use crate::seeded;
-use crate::source::{Format, Verified};
+use crate::source::{BodyFormat, Verified};
 use crate::trace::{TraceParent, TraceState};
 
 /// How an event came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum EventOrigin {
     /// Delivered by the provider.
     Webhook,
     /// Fetched from the provider's record of past events.
     Backfill,
 }
 
-impl Origin {
+impl EventOrigin {
     /// The value of the `hookferry-origin` header.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -60,7 +60,7 @@ pub struct Event {
     source_uri: Arc<str>,
     content: Content,
     received_at: Timestamp,
-    origin: Origin,
+    origin: EventOrigin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     signature: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ impl Event {
         let source = verified.source().clone();
         let source_uri = Arc::clone(verified.uri());
         let received_at = verified.received_at();
-        let Reading { identity, content } = reading(verified.provider().format, verified.body());
+        let ParsedBody { identity, content } = reading(verified.provider().format, verified.body());
         let id = match identity {
             Some(identity) => EventId::of_fields(&source, &identity),
             None => EventId::of_bytes(&source, verified.body()),
@@ -91,7 +91,7 @@ impl Event {
             source_uri,
             content,
             received_at,
-            origin: Origin::Webhook,
+            origin: EventOrigin::Webhook,
             signature,
             content_type: inbound.content_type,
             traceparent: inbound.trace.parent,
@@ -102,7 +102,7 @@ impl Event {
 
     /// When an event with this body happened; none where its id has no time.
     #[must_use]
-    pub fn own_time(format: Format, body: &[u8]) -> Option<Timestamp> {
+    pub fn own_time(format: BodyFormat, body: &[u8]) -> Option<Timestamp> {
         let identity = reading(format, body).identity;
         identity.map(|identity| identity.triggered_at)
     }
@@ -146,7 +146,7 @@ impl Event {
 
     /// How it came in.
     #[must_use]
-    pub fn origin(&self) -> Origin {
+    pub fn origin(&self) -> EventOrigin {
         self.origin
     }
 
@@ -202,9 +202,9 @@ impl Event {
     }
 }
 
-fn reading(format: Format, body: &[u8]) -> Reading<'_> {
+fn reading(format: BodyFormat, body: &[u8]) -> ParsedBody<'_> {
     match format {
-        Format::OneCodex => onecodex::read(body),
+        BodyFormat::OneCodex => onecodex::read(body),
     }
 }
 

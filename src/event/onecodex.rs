@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use jiff::Timestamp;
 
-use super::content::{Content, Identity, Reading, Understood};
+use super::content::{Content, EventIdentity, ParsedBody, Understood};
 use super::json::{self, Field};
 use super::quarantine::{Quarantine, QuarantineReason};
 use crate::name::{EventType, ObjectId};
@@ -35,10 +35,10 @@ struct Delivery<'a> {
 }
 
 /// Reads the body; where it cannot be understood, the reading says why.
-pub(super) fn read(body: &[u8]) -> Reading<'_> {
+pub(super) fn read(body: &[u8]) -> ParsedBody<'_> {
     match delivery(body) {
         Ok(delivery) => from_delivery(delivery),
-        Err(quarantine) => Reading {
+        Err(quarantine) => ParsedBody {
             identity: None,
             content: Content::Quarantined(quarantine),
         },
@@ -77,11 +77,11 @@ fn required<'a>(text: Option<Cow<'a, str>>, name: &str) -> Result<Cow<'a, str>, 
     })
 }
 
-fn from_delivery(delivery: Delivery<'_>) -> Reading<'_> {
+fn from_delivery(delivery: Delivery<'_>) -> ParsedBody<'_> {
     let triggered_at = match triggered_at(&delivery.triggered_at) {
         Ok(time) => time,
         Err(quarantine) => {
-            return Reading {
+            return ParsedBody {
                 identity: None,
                 content: Content::Quarantined(quarantine),
             };
@@ -91,13 +91,13 @@ fn from_delivery(delivery: Delivery<'_>) -> Reading<'_> {
         Ok(understood) => Content::Understood(understood),
         Err(quarantine) => Content::Quarantined(quarantine),
     };
-    let identity = Identity {
+    let identity = EventIdentity {
         event_type: delivery.event_type,
         object_type: delivery.object_type,
         object_uri: delivery.object_uri,
         triggered_at,
     };
-    Reading {
+    ParsedBody {
         identity: Some(identity),
         content,
     }

@@ -22,7 +22,7 @@ const HEADER_CRC_AT: usize = 60;
 /// Whose log it is: the folder of one is not taken for the other's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Kind {
+pub enum LogKind {
     /// The spool.
     Spool = 1,
     /// The topics of the embedded store.
@@ -33,7 +33,7 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Whose log it is.
-    pub kind: Kind,
+    pub kind: LogKind,
     /// Which log it belongs to: a random number made with the folder.
     pub log: u64,
     /// The segment's number; the file is named by it.
@@ -77,8 +77,8 @@ impl Header {
     /// Reads a header of this kind of log.
     ///
     /// # Errors
-    /// Named by what is wrong.
-    pub fn decode(block: &[u8], kind: Kind) -> Result<Self, HeaderError> {
+    /// LogFileName by what is wrong.
+    pub fn decode(block: &[u8], kind: LogKind) -> Result<Self, HeaderError> {
         if !block.starts_with(&HEADER_MAGIC) {
             let blank = block.iter().all(|byte| *byte == 0);
             return Err(if blank {
@@ -126,7 +126,7 @@ pub struct SegmentEnd {
 
 /// The head of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct BatchHead {
     /// The segment's salt.
     pub salt: u64,
     /// The segment's number.
@@ -157,7 +157,7 @@ pub struct Head {
     pub previous: Option<SegmentEnd>,
 }
 
-impl Head {
+impl BatchHead {
     /// The sequence behind the batch's last record.
     #[must_use]
     pub fn end_sequence(&self) -> u64 {
@@ -273,8 +273,8 @@ impl BatchBuffer {
 
     /// The whole batch, ready to be written: the head is filled in but for what the buffer knows
     /// itself, and it is padded to a multiple of `alignment`.
-    pub fn finish(&mut self, head: Head, alignment: usize) -> &[u8] {
-        let head = Head {
+    pub fn finish(&mut self, head: BatchHead, alignment: usize) -> &[u8] {
+        let head = BatchHead {
             length: self.length(),
             items_length: u32::try_from(self.items_length).expect("as above"),
             items_crc: crc32c::crc32c(&self.bytes[HEAD_BYTES..HEAD_BYTES + self.items_length]),
@@ -366,15 +366,15 @@ mod tests {
     use super::*;
 
     const HEADER: Header = Header {
-        kind: Kind::Spool,
+        kind: LogKind::Spool,
         log: 1,
         segment: 2,
         salt: 3,
         first_batch: 4,
     };
 
-    fn head() -> Head {
-        Head {
+    fn head() -> BatchHead {
+        BatchHead {
             salt: 3,
             segment: 2,
             number: 9,
@@ -399,18 +399,18 @@ mod tests {
     #[test]
     fn a_header_comes_back_and_every_changed_byte_is_noticed() {
         let block = HEADER.encode();
-        assert_eq!(Header::decode(&block, Kind::Spool), Ok(HEADER));
+        assert_eq!(Header::decode(&block, LogKind::Spool), Ok(HEADER));
         assert_eq!(
-            Header::decode(&block, Kind::Store),
+            Header::decode(&block, LogKind::Store),
             Err(HeaderError::OtherKind)
         );
         for at in 0..HEADER_CRC_AT + 4 {
             let mut changed = block.clone();
             changed[at] ^= 0x10;
-            assert!(Header::decode(&changed, Kind::Spool).is_err(), "{at}");
+            assert!(Header::decode(&changed, LogKind::Spool).is_err(), "{at}");
         }
         for length in 0..HEADER_CRC_AT + 4 {
-            assert!(Header::decode(&block[..length], Kind::Spool).is_err());
+            assert!(Header::decode(&block[..length], LogKind::Spool).is_err());
         }
     }
 
@@ -419,17 +419,17 @@ mod tests {
         let mut block = HEADER.encode();
         block[8] = 2;
         assert_eq!(
-            Header::decode(&block, Kind::Spool),
+            Header::decode(&block, LogKind::Spool),
             Err(HeaderError::Damaged)
         );
         let crc = crc32c::crc32c(&block[..HEADER_CRC_AT]);
         block[HEADER_CRC_AT..HEADER_CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(
-            Header::decode(&block, Kind::Spool),
+            Header::decode(&block, LogKind::Spool),
             Err(HeaderError::Newer(2))
         );
         assert_eq!(
-            Header::decode(b"SQLite format 3\0", Kind::Spool),
+            Header::decode(b"SQLite format 3\0", LogKind::Spool),
             Err(HeaderError::Foreign)
         );
     }
@@ -444,10 +444,10 @@ mod tests {
             buffer.push(3, 101, &[]);
             let payloads = [3, 3, 0].into_iter();
             let length = BatchBuffer::length_of(items.len(), payloads, BLOCK_BYTES);
-            let head_of_two = Head { count: 2, ..head() };
+            let head_of_two = BatchHead { count: 2, ..head() };
             let bytes = buffer.finish(head_of_two, BLOCK_BYTES).to_vec();
             assert_eq!(bytes.len(), length);
-            let read = Head::decode(&bytes).expect("a head");
+            let read = BatchHead::decode(&bytes).expect("a head");
             assert_eq!((read.count, read.end_sequence()), (2, 102));
             assert_eq!((read.is_snapshot, read.previous), (true, head().previous));
             let end = HEAD_BYTES + read.items_length as usize;
@@ -473,7 +473,7 @@ mod tests {
         for at in 0..HEAD_BYTES + RECORD_HEAD_BYTES + 7 {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            let sound = Head::decode(&changed).is_some()
+            let sound = BatchHead::decode(&changed).is_some()
                 && Frame::decode(&changed[HEAD_BYTES..], 3).is_some();
             assert!(!sound, "{at}");
         }

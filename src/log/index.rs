@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::disk::{File, read_exact_at, read_up_to_end};
 use super::format::{
-    BLOCK_BYTES, Frame, HEAD_BYTES, Head, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, framed_length,
+    BLOCK_BYTES, BatchHead, Frame, HEAD_BYTES, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, framed_length,
 };
 
 /// A batch of up to this many bytes is read in one piece; of a larger one, each record by itself.
@@ -16,7 +16,7 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// Where a batch lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchPlace {
+pub struct BatchLocation {
     /// The sequence of its first new record.
     pub first_sequence: u64,
     /// New records in it.
@@ -29,7 +29,7 @@ pub struct BatchPlace {
 
 /// Why a record was not read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub enum RecordReadError {
     /// The disk does not give its bytes now; they may be there later.
     #[error("the disk cannot be read: {0}")]
     Io(io::Error),
@@ -38,7 +38,7 @@ pub enum ReadError {
     Damaged,
 }
 
-impl From<io::Error> for ReadError {
+impl From<io::Error> for RecordReadError {
     /// A file that was cut off gets no longer by waiting.
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -52,30 +52,30 @@ impl From<io::Error> for ReadError {
 ///
 /// # Errors
 /// When the disk cannot be read, or a head does not check.
-pub fn read_places(
+pub fn read_batch_locations(
     file: &dyn File,
     (salt, segment): (u64, u64),
     range: Range<u64>,
     alignment: usize,
-) -> Result<Vec<BatchPlace>, ReadError> {
+) -> Result<Vec<BatchLocation>, RecordReadError> {
     let mut places = Vec::new();
     let mut offset = range.start.max(BLOCK_BYTES as u64);
     while offset < range.end {
         let mut bytes = [0; HEAD_BYTES];
         read_up_to_end(file, &mut bytes, offset)?;
-        let head = Head::decode(&bytes)
+        let head = BatchHead::decode(&bytes)
             .filter(|head| head.salt == salt && head.segment == segment)
-            .ok_or(ReadError::Damaged)?;
-        places.push(BatchPlace::of(&head, offset));
+            .ok_or(RecordReadError::Damaged)?;
+        places.push(BatchLocation::of(&head, offset));
         offset += (head.length as usize).next_multiple_of(alignment) as u64;
     }
     Ok(places)
 }
 
-impl BatchPlace {
+impl BatchLocation {
     /// The place of a batch with this head.
     #[must_use]
-    pub fn of(head: &Head, offset: u64) -> Self {
+    pub fn of(head: &BatchHead, offset: u64) -> Self {
         Self {
             first_sequence: head.first_sequence,
             count: head.count,
@@ -109,12 +109,16 @@ impl BatchReader {
     ///
     /// # Errors
     /// When the disk cannot be read, or the batch's head does not check.
-    pub fn open(file: Arc<dyn File>, salt: u64, place: BatchPlace) -> Result<Self, ReadError> {
+    pub fn open(
+        file: Arc<dyn File>,
+        salt: u64,
+        place: BatchLocation,
+    ) -> Result<Self, RecordReadError> {
         let length = place.length as usize;
         let mut piece = vec![0; length.min(PIECE_BYTES)];
         read_exact_at(&*file, &mut piece, place.offset)?;
-        let head = Head::decode(&piece).filter(|head| head.salt == salt);
-        let head = head.ok_or(ReadError::Damaged)?;
+        let head = BatchHead::decode(&piece).filter(|head| head.salt == salt);
+        let head = head.ok_or(RecordReadError::Damaged)?;
         let items = (head.items_length as usize).next_multiple_of(RECORD_ALIGNMENT);
         Ok(Self {
             file,
@@ -136,15 +140,15 @@ impl BatchReader {
     ///
     /// # Errors
     /// When the disk cannot be read.
-    pub fn claim(&mut self) -> Result<Option<(u64, usize)>, ReadError> {
+    pub fn claim(&mut self) -> Result<Option<(u64, usize)>, RecordReadError> {
         if self.position >= self.end {
             return Ok(None);
         }
         let bytes = self.bytes(RECORD_HEAD_BYTES)?;
-        let (sequence, length) = Frame::claim(&bytes).ok_or(ReadError::Damaged)?;
+        let (sequence, length) = Frame::claim(&bytes).ok_or(RecordReadError::Damaged)?;
         let end = self.position + (RECORD_HEAD_BYTES + length) as u64;
         if end > self.end {
-            return Err(ReadError::Damaged);
+            return Err(RecordReadError::Damaged);
         }
         Ok(Some((sequence, length)))
     }
@@ -158,9 +162,9 @@ impl BatchReader {
     ///
     /// # Errors
     /// When the disk cannot be read, or the record does not check.
-    pub fn take(&mut self, length: usize) -> Result<Bytes, ReadError> {
+    pub fn take(&mut self, length: usize) -> Result<Bytes, RecordReadError> {
         let bytes = self.bytes(RECORD_HEAD_BYTES + length)?;
-        Frame::decode(&bytes, self.salt).ok_or(ReadError::Damaged)?;
+        Frame::decode(&bytes, self.salt).ok_or(RecordReadError::Damaged)?;
         self.skip(length);
         Ok(bytes.slice(RECORD_HEAD_BYTES..))
     }
@@ -169,14 +173,14 @@ impl BatchReader {
     ///
     /// # Errors
     /// When the disk cannot be read.
-    pub fn peek(&mut self, length: usize) -> Result<Bytes, ReadError> {
+    pub fn peek(&mut self, length: usize) -> Result<Bytes, RecordReadError> {
         Ok(self
             .bytes(RECORD_HEAD_BYTES + length)?
             .slice(RECORD_HEAD_BYTES..))
     }
 
     /// So many bytes from the position on.
-    fn bytes(&mut self, count: usize) -> Result<Bytes, ReadError> {
+    fn bytes(&mut self, count: usize) -> Result<Bytes, RecordReadError> {
         let from = usize::try_from(self.position - self.piece_at).unwrap_or(usize::MAX);
         if let Some(end) = from.checked_add(count)
             && end <= self.piece.len()

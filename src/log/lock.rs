@@ -34,7 +34,7 @@ impl FolderLock {
     /// Locks the folder.
     ///
     /// # Errors
-    /// Named by the cause.
+    /// LogFileName by the cause.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
         let mut options = private();
         options.create(true).truncate(false).write(true);

@@ -4,7 +4,7 @@
 //! # The files
 //! A folder of segments, `000000000001.log` and so on, and of `spare-N` files that become segments.
 //! A segment is a header of 4 KiB ([`format::Header`]) and batches, each of which begins at a 4 KiB
-//! boundary: a head ([`format::Head`]), items that mean something to the log's user, and records,
+//! boundary: a head ([`format::BatchHead`]), items that mean something to the log's user, and records,
 //! each with its sequence, its length and a checksum. The first batch of a segment is a snapshot of
 //! its user's whole state, so that a start reads that segment and nothing before it.
 //!

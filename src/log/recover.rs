@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::{Disk, File, NamedFile, read_up_to_end};
-use super::format::{BLOCK_BYTES, Header, HeaderError, Kind, SegmentEnd};
-use super::scan::{Batch, Scan, Segment, salt_of_heads};
-use super::segment::{Named, Spare, segment_name};
-use super::writer::{Standing, alignment};
+use super::format::{BLOCK_BYTES, Header, HeaderError, LogKind, SegmentEnd};
+use super::scan::{Batch, Scan, SegmentBytes, salt_of_heads};
+use super::segment::{LogFileName, Spare, segment_name};
+use super::writer::{LogPosition, alignment};
 use crate::seeded::{self, Bug};
 
 /// Sequences that are left out where a log did not end cleanly: more than one batch holds, so that
@@ -76,7 +76,7 @@ impl SegmentFile {
     /// What its bytes say, from the header on; `end` is what a later segment says of its end.
     #[must_use]
     pub fn scan(&self, bytes: &[u8], end: Option<SegmentEnd>) -> Scan {
-        Segment {
+        SegmentBytes {
             bytes,
             number: self.number,
             salt: self.salt,
@@ -119,14 +119,14 @@ pub struct Recovered {
     /// The highest number that a spare ever had here.
     pub last_spare: u64,
     /// Where the writer goes on.
-    pub standing: Standing,
+    pub standing: LogPosition,
     /// Segments of which neither header nor batch can be read: what they hold is not known, so their
     /// files are not to be used again.
     pub unreadable: BTreeSet<u64>,
     /// Whether the log ends in a batch that was begun and not acknowledged. What it proves may be in
     /// the cache alone, so another batch has to say it as well.
     pub is_torn: bool,
-    kind: Kind,
+    kind: LogKind,
     disk: Arc<dyn Disk>,
     /// The segment that was scanned last, which is the one replayed last.
     newest: Option<Scanned>,
@@ -137,7 +137,7 @@ impl Recovered {
     ///
     /// # Errors
     /// When the folder is not a log's, or is one that this program must not touch.
-    pub fn look(disk: Arc<dyn Disk>, kind: Kind, known: &[&str]) -> Result<Self, RecoverError> {
+    pub fn look(disk: Arc<dyn Disk>, kind: LogKind, known: &[&str]) -> Result<Self, RecoverError> {
         let mut recovered = Self {
             segments: BTreeMap::new(),
             spares: Vec::new(),
@@ -146,7 +146,7 @@ impl Recovered {
             replay: Vec::new(),
             has_snapshot: false,
             last_spare: 0,
-            standing: Standing {
+            standing: LogPosition {
                 log: 0,
                 next_segment: 1,
                 next_batch: 1,
@@ -172,8 +172,9 @@ impl Recovered {
     /// The first that is neither.
     pub fn check_names(disk: &dyn Disk, known: &[&str]) -> Result<(), RecoverError> {
         let names = names_in(disk)?;
-        let is_foreign =
-            |name: &&String| Named::parse(name) == Named::Other && !known.contains(&name.as_str());
+        let is_foreign = |name: &&String| {
+            LogFileName::parse(name) == LogFileName::Other && !known.contains(&name.as_str())
+        };
         match names.iter().find(is_foreign) {
             Some(name) => Err(RecoverError::Foreign(name.clone())),
             None => Ok(()),
@@ -191,8 +192,8 @@ impl Recovered {
     fn list(&mut self) -> Result<(), RecoverError> {
         let mut logs = BTreeMap::new();
         for name in names_in(&*self.disk)? {
-            match Named::parse(&name) {
-                Named::Segment(number) => {
+            match LogFileName::parse(&name) {
+                LogFileName::Segment(number) => {
                     let (segment, header) = self.open_segment(&name, number)?;
                     logs.extend(header.map(|header| (number, header.log)));
                     if segment.salt == 0 {
@@ -201,18 +202,18 @@ impl Recovered {
                     self.segments.insert(number, segment);
                     self.standing.next_segment = self.standing.next_segment.max(number + 1);
                 }
-                Named::Spare(number) => {
+                LogFileName::Spare(number) => {
                     let (file, length) = self.open(&name)?;
                     self.last_spare = self.last_spare.max(number);
                     self.spares.push(Spare { name, file, length });
                 }
-                Named::Unfinished => self.unfinished.push(name),
-                Named::Kept(number) => {
+                LogFileName::Unfinished => self.unfinished.push(name),
+                LogFileName::Kept(number) => {
                     let (_, length) = self.open(&name)?;
                     self.kept.push((number, length));
                     self.standing.next_segment = self.standing.next_segment.max(number + 1);
                 }
-                Named::Other => {}
+                LogFileName::Other => {}
             }
         }
         self.spares.sort_by(|a, b| a.name.cmp(&b.name));
@@ -416,28 +417,28 @@ fn read_patiently(
 mod tests {
     use super::super::disk::simulated::{Call, Crash, Fault, SimulatedDisk};
     use super::super::segment::SpareMaker;
-    use super::super::writer::{Content, Writer};
+    use super::super::writer::{BatchContent, LogWriter};
     use super::*;
 
     const SPARE_BYTES: u64 = 16 << 10;
 
     fn look(disk: &SimulatedDisk) -> Recovered {
-        Recovered::look(Arc::new(disk.clone()), Kind::Spool, &[]).expect("a log's folder")
+        Recovered::look(Arc::new(disk.clone()), LogKind::Spool, &[]).expect("a log's folder")
     }
 
     /// Goes on behind what was found, in a fresh segment.
-    fn write_on(disk: &SimulatedDisk, found: &Recovered) -> Writer {
+    fn write_on(disk: &SimulatedDisk, found: &Recovered) -> LogWriter {
         let mut maker = SpareMaker::new(found.last_spare + 1, SPARE_BYTES);
         let spare = std::iter::repeat_with(|| maker.step(disk).expect("nothing fails"))
             .find_map(|spare| spare)
             .expect("it is made at some time");
         let disk = Arc::new(disk.clone());
-        let mut writer = Writer::new(disk, Kind::Spool, found.standing, vec![spare]);
+        let mut writer = LogWriter::new(disk, LogKind::Spool, found.standing, vec![spare]);
         writer.roll(BLOCK_BYTES).expect("there is a spare");
-        let snapshot = Content {
+        let snapshot = BatchContent {
             is_snapshot: true,
             records: &[&[b"event"]],
-            ..Content::default()
+            ..BatchContent::default()
         };
         writer.append(snapshot).expect("nothing fails");
         writer
@@ -450,7 +451,9 @@ mod tests {
             let mut writer = write_on(&disk, &look(&disk));
             let acknowledged = writer.active_end();
             disk.fail(1, &[Call::Sync], Fault::Broken);
-            writer.append(Content::default()).expect_err("its sync");
+            writer
+                .append(BatchContent::default())
+                .expect_err("its sync");
 
             let disk = disk.crash(Crash::Process);
             let found = look(&disk);

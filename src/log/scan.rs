@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::format::{
-    BLOCK_BYTES, Frame, HEAD_BYTES, Head, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, SegmentEnd,
+    BLOCK_BYTES, BatchHead, Frame, HEAD_BYTES, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, SegmentEnd,
     framed_length,
 };
 use crate::seeded::{self, Bug};
@@ -30,7 +30,7 @@ pub struct Batch {
     /// Where it begins in the file.
     pub offset: u64,
     /// Its head; none where that is damaged.
-    pub head: Option<Head>,
+    pub head: Option<BatchHead>,
     /// Where its items lie; none where they are damaged.
     pub items: Option<Range<usize>>,
     /// Its sound records.
@@ -49,7 +49,7 @@ pub struct Scan {
     /// Whether something of what was acknowledged does not check.
     pub is_damaged: bool,
     /// The head of a batch that was begun behind the last one and never acknowledged.
-    pub torn: Option<Head>,
+    pub torn: Option<BatchHead>,
     /// Whether there is evidence that the last batch was acknowledged.
     pub is_proven: bool,
     /// Where the last batch ends.
@@ -58,7 +58,7 @@ pub struct Scan {
 
 impl Scan {
     /// Every head that is whole, in order.
-    pub fn heads(&self) -> impl Iterator<Item = Head> {
+    pub fn heads(&self) -> impl Iterator<Item = BatchHead> {
         let of_batches = self.batches.iter().filter_map(|batch| batch.head);
         of_batches.chain(self.torn)
     }
@@ -98,7 +98,7 @@ impl Scan {
 
 /// A segment's bytes, and what is known of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Segment<'a> {
+pub struct SegmentBytes<'a> {
     /// The bytes, from the header on.
     pub bytes: &'a [u8],
     /// Its number.
@@ -117,14 +117,14 @@ pub struct Segment<'a> {
 pub fn salt_of_heads(bytes: &[u8], number: u64, alignment: usize) -> Option<u64> {
     let heads = (BLOCK_BYTES..bytes.len())
         .step_by(alignment)
-        .filter_map(|at| Head::decode(&bytes[at..]));
+        .filter_map(|at| BatchHead::decode(&bytes[at..]));
     let of_segment = heads.filter(|head| head.segment == number);
     of_segment
         .max_by_key(|head| head.number)
         .map(|head| head.salt)
 }
 
-impl Segment<'_> {
+impl SegmentBytes<'_> {
     /// Reads all batches.
     #[must_use]
     pub fn scan(&self) -> Scan {
@@ -158,7 +158,7 @@ impl Segment<'_> {
 
     /// Whether there is evidence that what does not check was acknowledged: a head behind it, or the
     /// stated end.
-    fn was_acknowledged(&self, later: Option<(usize, Head)>) -> bool {
+    fn was_acknowledged(&self, later: Option<(usize, BatchHead)>) -> bool {
         let is_evident = self.end.is_some() || later.is_some();
         (is_evident || seeded::is(Bug::TakeTornEndForDamage))
             && !seeded::is(Bug::TakeDamageForTornEnd)
@@ -171,26 +171,26 @@ impl Segment<'_> {
     }
 
     /// Where the batch with this head ends, padding included.
-    fn behind(&self, at: usize, head: &Head) -> usize {
+    fn behind(&self, at: usize, head: &BatchHead) -> usize {
         (at + head.length as usize).next_multiple_of(self.alignment)
     }
 
     /// The head at an offset, if it is one of this segment behind the last one.
-    fn head_at(&self, at: usize, last: Option<Head>) -> Option<Head> {
-        let head = Head::decode(self.bytes.get(at..)?)?;
+    fn head_at(&self, at: usize, last: Option<BatchHead>) -> Option<BatchHead> {
+        let head = BatchHead::decode(self.bytes.get(at..)?)?;
         let fits = at + head.length as usize <= self.bytes.len();
         let is_later = last.is_none_or(|last| head.number > last.number);
         (head.salt == self.salt && head.segment == self.number && fits && is_later).then_some(head)
     }
 
     /// The first head behind an offset, and where it is.
-    fn next_head(&self, at: usize, last: Option<Head>) -> Option<(usize, Head)> {
+    fn next_head(&self, at: usize, last: Option<BatchHead>) -> Option<(usize, BatchHead)> {
         let mut places = (at + self.alignment..self.limit()).step_by(self.alignment);
         places.find_map(|at| Some((at, self.head_at(at, last)?)))
     }
 
     /// What can be read of the batch with this head.
-    fn batch(&self, at: usize, head: Head) -> Batch {
+    fn batch(&self, at: usize, head: BatchHead) -> Batch {
         let items = at + HEAD_BYTES..at + HEAD_BYTES + head.items_length as usize;
         let records = items.end.next_multiple_of(RECORD_ALIGNMENT)..at + head.length as usize;
         let items = Some(items).filter(|items| {
@@ -230,7 +230,7 @@ impl Segment<'_> {
     }
 
     /// The sequences of new records between two heads, as far as they, or the stated end, tell.
-    fn sequences_between(&self, last: Option<Head>, later: Option<Head>) -> Range<u64> {
+    fn sequences_between(&self, last: Option<BatchHead>, later: Option<BatchHead>) -> Range<u64> {
         let first = last
             .map(|last| last.next_sequence)
             .or(later.map(|head| head.segment_first))
@@ -307,7 +307,7 @@ mod tests {
                 buffer.push(SALT, next, &[&vec![0x5a; *length]]);
                 next += 1;
             }
-            let head = Head {
+            let head = BatchHead {
                 salt: SALT,
                 segment: NUMBER,
                 number,
@@ -329,7 +329,7 @@ mod tests {
     }
 
     fn scan(bytes: &[u8]) -> Scan {
-        Segment {
+        SegmentBytes {
             bytes,
             number: NUMBER,
             salt: SALT,
@@ -419,7 +419,7 @@ mod tests {
             first_sequence: 1,
             next_sequence: 3,
         };
-        let found = Segment {
+        let found = SegmentBytes {
             bytes: &bytes,
             number: NUMBER,
             salt: SALT,
@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn bytes_of_an_earlier_use_are_not_taken_for_batches() {
         let bytes = segment(&[&[10], &[100]]);
-        let found = Segment {
+        let found = SegmentBytes {
             bytes: &bytes,
             number: NUMBER,
             salt: SALT + 1,

@@ -45,7 +45,7 @@ fn spare_name(number: u64) -> String {
 
 /// What a name says of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
+pub enum LogFileName {
     /// A segment with this number.
     Segment(u64),
     /// A spare with this number.
@@ -58,7 +58,7 @@ pub enum Named {
     Other,
 }
 
-impl Named {
+impl LogFileName {
     /// Reads a name.
     #[must_use]
     pub fn parse(name: &str) -> Self {
@@ -203,12 +203,15 @@ mod tests {
 
     #[test]
     fn only_names_of_a_log_are_taken_for_its_files() {
-        assert_eq!(Named::parse(&segment_name(7)), Named::Segment(7));
-        assert_eq!(Named::parse(&kept_name(7)), Named::Kept(7));
-        assert_eq!(Named::parse("spare-3"), Named::Spare(3));
-        assert_eq!(Named::parse("spare-3.tmp"), Named::Unfinished);
+        assert_eq!(
+            LogFileName::parse(&segment_name(7)),
+            LogFileName::Segment(7)
+        );
+        assert_eq!(LogFileName::parse(&kept_name(7)), LogFileName::Kept(7));
+        assert_eq!(LogFileName::parse("spare-3"), LogFileName::Spare(3));
+        assert_eq!(LogFileName::parse("spare-3.tmp"), LogFileName::Unfinished);
         let big = segment_name(u64::MAX);
-        assert_eq!(Named::parse(&big), Named::Segment(u64::MAX));
+        assert_eq!(LogFileName::parse(&big), LogFileName::Segment(u64::MAX));
         for other in [
             "7.log",
             "0000000000007.log",
@@ -218,7 +221,7 @@ mod tests {
             "lock",
             "",
         ] {
-            assert_eq!(Named::parse(other), Named::Other, "{other}");
+            assert_eq!(LogFileName::parse(other), LogFileName::Other, "{other}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, File, NamedFile, is_full, write_all_at};
-use super::format::{BLOCK_BYTES, BatchBuffer, Head, Header, Kind, SegmentEnd};
+use super::format::{BLOCK_BYTES, BatchBuffer, BatchHead, Header, LogKind, SegmentEnd};
 use super::recover::SegmentFile;
 use super::segment::{Spare, segment_name};
 use crate::seeded::{self, Bug};
@@ -44,7 +44,7 @@ impl From<io::Error> for AppendError {
 
 /// What is written as one batch.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Content<'a> {
+pub struct BatchContent<'a> {
     /// The items; where it is a snapshot, they are the state before this batch.
     pub items: &'a [u8],
     /// Whether they are a snapshot.
@@ -94,7 +94,7 @@ struct Candidate {
 
 /// Where a log stands that is opened.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
+pub struct LogPosition {
     /// Which log it is.
     pub log: u64,
     /// The next segment's number.
@@ -111,21 +111,26 @@ pub struct Standing {
 
 /// The writing end of a log.
 #[derive(Debug)]
-pub struct Writer {
+pub struct LogWriter {
     disk: Arc<dyn Disk>,
-    kind: Kind,
+    kind: LogKind,
     alignment: usize,
-    standing: Standing,
+    standing: LogPosition,
     active: Option<Active>,
     candidate: Option<Candidate>,
     spares: Vec<Spare>,
     buffer: BatchBuffer,
 }
 
-impl Writer {
+impl LogWriter {
     /// A writer that goes on in a fresh segment, once there is something to write.
     #[must_use]
-    pub fn new(disk: Arc<dyn Disk>, kind: Kind, standing: Standing, spares: Vec<Spare>) -> Self {
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        kind: LogKind,
+        standing: LogPosition,
+        spares: Vec<Spare>,
+    ) -> Self {
         Self {
             alignment: alignment(&*disk),
             disk,
@@ -274,7 +279,7 @@ impl Writer {
     /// # Errors
     /// When it could not be written: then none of it is acknowledged, its sequences are not given
     /// again, and the segment has ended, unless it has no acknowledged batch at all.
-    pub fn append(&mut self, content: Content<'_>) -> Result<Placed, AppendError> {
+    pub fn append(&mut self, content: BatchContent<'_>) -> Result<Placed, AppendError> {
         let active = self.active.as_ref().ok_or(AppendError::NoSpare)?;
         let (salt, first) = (active.salt, self.standing.next_sequence);
         self.buffer.begin(content.items);
@@ -292,7 +297,7 @@ impl Writer {
     /// sequences, as the first batch of a fresh segment; `next` is the sequence to go on with.
     ///
     /// # Errors
-    /// As [`Writer::append`], but that the sequences are the same in the next attempt.
+    /// As [`LogWriter::append`], but that the sequences are the same in the next attempt.
     pub fn append_tail(
         &mut self,
         items: &[u8],
@@ -316,7 +321,7 @@ impl Writer {
     ) -> Result<Placed, AppendError> {
         let active = self.active.as_mut().ok_or(AppendError::NoSpare)?;
         let segment_first = active.first_sequence.unwrap_or(first);
-        let head = Head {
+        let head = BatchHead {
             salt: active.salt,
             segment: active.number,
             number: self.standing.next_batch,
@@ -415,9 +420,9 @@ pub fn alignment(disk: &dyn Disk) -> usize {
 /// durable before the first batch.
 fn begin_segment(
     disk: &dyn Disk,
-    kind: Kind,
+    kind: LogKind,
     candidate: &mut Candidate,
-    standing: &Standing,
+    standing: &LogPosition,
 ) -> Result<(), AppendError> {
     let header = Header {
         kind,

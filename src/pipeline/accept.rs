@@ -152,7 +152,7 @@ impl Pipeline {
     /// The reason why not.
     pub fn ready(&self) -> Result<(), Refusal> {
         self.open()?;
-        Ok(self.spool.room()?)
+        Ok(self.spool.check_space()?)
     }
 
     /// Whether a delivery can be answered with anything but a refusal: the cheap check, before a

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
 use crate::sink::{PublishError, RefusalReason, Sink};
-use crate::spool::{Burial, Record, Settlement, Spool, SpoolUnavailable};
+use crate::spool::{NewDeadLetter, Settlement, Spool, SpoolRecord, SpoolUnavailable};
 use crate::trace::{Tracer, Work};
 
 /// The most bytes of records whose turn it is, those on their way out of the spool included; one that
@@ -62,7 +62,7 @@ pub struct Pace {
 }
 
 /// A dead letter on its way into the file.
-type Burying = BoxFuture<'static, (Arc<Record>, Result<(), SpoolUnavailable>)>;
+type Burying = BoxFuture<'static, (Arc<SpoolRecord>, Result<(), SpoolUnavailable>)>;
 
 /// The dispatcher of one sink.
 pub struct Dispatcher {
@@ -78,9 +78,9 @@ pub struct Dispatcher {
     tracer: Tracer,
     reading: Reading,
     objects: Objects,
-    gate: Gate<Arc<Record>>,
+    gate: Gate<Arc<SpoolRecord>>,
     /// Events whose turn has come, in order.
-    ready: VecDeque<Arc<Record>>,
+    ready: VecDeque<Arc<SpoolRecord>>,
     publishing: Publishing,
     window: Window,
     burying: FuturesUnordered<Burying>,
@@ -246,7 +246,7 @@ impl Dispatcher {
     }
 
     /// Whether there is hope for this event; if not, it is parked.
-    fn is_admitted(&mut self, record: &Record, now: Instant) -> bool {
+    fn is_admitted(&mut self, record: &SpoolRecord, now: Instant) -> bool {
         if self.parked.is_empty() || self.parked.is_tried(record.position().sequence) {
             return true;
         }
@@ -300,7 +300,7 @@ impl Dispatcher {
         }
     }
 
-    fn enter(&mut self, record: Arc<Record>) {
+    fn enter(&mut self, record: Arc<SpoolRecord>) {
         seeded::stumble(Bug::PanicInDispatcher, record.event().body());
         seeded::stick(Bug::StickInDispatcher, record.event().body());
         let (event, bytes) = (self.objects.refer(&record), record.position().bytes);
@@ -310,7 +310,7 @@ impl Dispatcher {
     }
 
     /// It is this event's turn.
-    fn hold(&mut self, record: Arc<Record>) {
+    fn hold(&mut self, record: Arc<SpoolRecord>) {
         let sequence = record.position().sequence;
         self.turns.insert(sequence, received_ms(record.event()));
         self.held_bytes += bytes(&record);
@@ -318,7 +318,7 @@ impl Dispatcher {
     }
 
     /// The event is settled or buried: it is the turn of its object's next one.
-    fn done(&mut self, record: &Record) {
+    fn done(&mut self, record: &SpoolRecord) {
         self.held_bytes -= bytes(record);
         let object = self.objects.of(record.event());
         self.pass_on(record.position().sequence, object);
@@ -334,7 +334,7 @@ impl Dispatcher {
     }
 
     /// The event is parked: it keeps the turn of its object, and nothing of it stays in memory.
-    fn put_away(&mut self, event: Reference, record: &Record) {
+    fn put_away(&mut self, event: Reference, record: &SpoolRecord) {
         self.held_bytes -= bytes(record);
         self.turns.remove(&event.sequence);
         self.gate.park(event.object);
@@ -378,7 +378,7 @@ impl Dispatcher {
         }
     }
 
-    fn delivered(&mut self, record: &Record, now: Instant) {
+    fn delivered(&mut self, record: &SpoolRecord, now: Instant) {
         self.instruments.delivered(record.event());
         if let Some(address) = self.parked.arrived(record.position().sequence, now) {
             tracing::info!(sink = %self.name, %address, "the sink has a place again for the events that waited for one");
@@ -411,7 +411,7 @@ impl Dispatcher {
     }
 
     /// The sink has no place for this event yet: its object and its address wait, the others go on.
-    fn park(&mut self, record: &Record, cause: &str, now: Instant) {
+    fn park(&mut self, record: &SpoolRecord, cause: &str, now: Instant) {
         let (address, event) = (self.publishing.address(record), self.objects.refer(record));
         if self.parked.came_back(&address, event, now) {
             tracing::warn!(sink = %self.name, address, cause, event_type = record.label(), "the sink has no place for an event; the events of its address are kept, and now and then one of them is tried");
@@ -419,10 +419,10 @@ impl Dispatcher {
         self.put_away(event, record);
     }
 
-    fn bury(&mut self, record: Arc<Record>, reason: RefusalReason, detail: String) {
+    fn bury(&mut self, record: Arc<SpoolRecord>, reason: RefusalReason, detail: String) {
         tracing::warn!(sink = %self.name, id = %record.event().id(), %reason, detail, "the sink refuses an event; it becomes a dead letter");
         let spool = self.spool.clone();
-        let burial = Burial {
+        let burial = NewDeadLetter {
             record: Arc::clone(&record),
             sink: self.index,
             reason,
@@ -435,7 +435,7 @@ impl Dispatcher {
     /// A dead letter that could not be written leaves the event where it was: it is tried again.
     fn buried(
         &mut self,
-        record: &Record,
+        record: &SpoolRecord,
         result: Result<(), SpoolUnavailable>,
     ) -> Result<(), SpoolUnavailable> {
         let now = Instant::now();
@@ -459,7 +459,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn count<T>(&self, record: &Record, result: &Result<T, PublishError>, started: Instant) {
+    fn count<T>(&self, record: &SpoolRecord, result: &Result<T, PublishError>, started: Instant) {
         let outcome = Outcome::of(result);
         self.instruments.attempted(outcome, started.elapsed());
         self.tracer

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use crate::sink::{PublishError, Receipt, Sink};
-use crate::spool::Record;
+use crate::spool::SpoolRecord;
 
 /// The most bytes of records outstanding, unless one alone has more: clients of brokers keep copies.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
@@ -17,7 +17,7 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// A publish that has ended.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pub record: Arc<Record>,
+    pub record: Arc<SpoolRecord>,
     pub result: Result<Receipt, PublishError>,
     pub started: Instant,
 }
@@ -47,17 +47,17 @@ impl Publishing {
     }
 
     /// The address the sink would publish the record to.
-    pub fn address(&self, record: &Record) -> String {
+    pub fn address(&self, record: &SpoolRecord) -> String {
         self.sink.address(&record.message())
     }
 
     /// Whether the record may be outstanding beside those that are, by its bytes.
-    pub fn has_room_for(&self, record: &Record) -> bool {
+    pub fn has_room_for(&self, record: &SpoolRecord) -> bool {
         self.is_empty() || self.bytes + bytes(record) <= MOST_BYTES
     }
 
     /// Starts one.
-    pub fn start(&mut self, record: Arc<Record>) {
+    pub fn start(&mut self, record: Arc<SpoolRecord>) {
         self.bytes += bytes(&record);
         let sink = Arc::clone(&self.sink);
         let attempt = async move {
@@ -99,6 +99,6 @@ impl Publishing {
 }
 
 /// The bytes of a record.
-pub(super) fn bytes(record: &Record) -> usize {
+pub(super) fn bytes(record: &SpoolRecord) -> usize {
     record.position().bytes as usize
 }

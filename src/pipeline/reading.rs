@@ -13,7 +13,7 @@ use super::backoff::{Backoff, Schedule};
 use super::reference::Reference;
 use crate::event::SinkIndex;
 use crate::name::SinkName;
-use crate::spool::{Loaded, Record, Spool, SpoolUnavailable};
+use crate::spool::{LoadedRecords, Spool, SpoolRecord, SpoolUnavailable};
 
 /// The bytes of records that are asked for at once; a record that is larger comes alone.
 pub(super) const SLICE_BYTES: usize = 8 * 1024 * 1024;
@@ -29,11 +29,11 @@ const MANY: usize = 16;
 #[derive(Debug)]
 pub(super) enum Read {
     /// The next events, in order.
-    New(Vec<Arc<Record>>),
+    New(Vec<Arc<SpoolRecord>>),
     /// Events that were known.
     Again {
         /// Their records.
-        records: Vec<Arc<Record>>,
+        records: Vec<Arc<SpoolRecord>>,
         /// Those that wait for the sink no more.
         gone: Vec<Reference>,
     },
@@ -41,20 +41,20 @@ pub(super) enum Read {
     Nothing,
 }
 
-type Fetching = BoxFuture<'static, Result<Vec<Arc<Record>>, SpoolUnavailable>>;
+type Fetching = BoxFuture<'static, Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable>>;
 
 /// What was asked for, and the answer to come.
 struct Loading {
     asked: Vec<Reference>,
     /// Whether it could not be read before.
     is_retry: bool,
-    answer: BoxFuture<'static, Result<Loaded, SpoolUnavailable>>,
+    answer: BoxFuture<'static, Result<LoadedRecords, SpoolUnavailable>>,
 }
 
 /// What ended.
 enum Ended {
-    Fetch(Result<Vec<Arc<Record>>, SpoolUnavailable>),
-    Load(Result<Loaded, SpoolUnavailable>),
+    Fetch(Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable>),
+    Load(Result<LoadedRecords, SpoolUnavailable>),
 }
 
 /// One sink's reader.
@@ -187,7 +187,7 @@ impl Reading {
 
     fn fetched(
         &mut self,
-        fetched: Result<Vec<Arc<Record>>, SpoolUnavailable>,
+        fetched: Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable>,
     ) -> Result<Read, SpoolUnavailable> {
         self.fetching = None;
         match fetched {
@@ -223,7 +223,7 @@ impl Reading {
 
     fn loaded(
         &mut self,
-        loaded: Result<Loaded, SpoolUnavailable>,
+        loaded: Result<LoadedRecords, SpoolUnavailable>,
     ) -> Result<Read, SpoolUnavailable> {
         let Some(Loading {
             asked, is_retry, ..
@@ -233,7 +233,7 @@ impl Reading {
         };
         match loaded {
             // An answer without anything would be asked for again for ever.
-            Ok(Loaded { records, gone }) if !(records.is_empty() && gone.is_empty()) => {
+            Ok(LoadedRecords { records, gone }) if !(records.is_empty() && gone.is_empty()) => {
                 let sequences = records.iter().map(|record| record.position().sequence);
                 let read: Vec<u64> = sequences.collect();
                 let gone = self.again.answered(asked, &read, &gone);

@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 
 use crate::event::Event;
-use crate::spool::Record;
+use crate::spool::SpoolRecord;
 
 /// An object by a number instead of by its key: a million of them must fit into memory. Two objects
 /// that share a number would only wait for each other.
@@ -33,7 +33,7 @@ impl Objects {
     }
 
     /// The reference to a record.
-    pub fn refer(&self, record: &Record) -> Reference {
+    pub fn refer(&self, record: &SpoolRecord) -> Reference {
         Reference {
             sequence: record.position().sequence,
             object: self.of(record.event()),

@@ -13,9 +13,9 @@ mod signature;
 mod verified;
 
 pub use encoding::Encoding;
-pub use provider::{Format, ONE_CODEX, PROVIDERS, Provider};
+pub use provider::{BodyFormat, ONE_CODEX, PROVIDERS, Provider};
 pub use rejection::Rejection;
 pub use secret::Secret;
 pub use secret_text::{SecretDoubt, SecretError, doubt, secret_text, without_name, without_quotes};
-pub use signature::{MAX_SIGNATURES, Scheme, SignatureHeader};
-pub use verified::{Claim, Inbound, MAX_SECRETS, Memory, Source, Verified};
+pub use signature::{MAX_SIGNATURES, SignatureHeader, SignatureScheme};
+pub use verified::{Claim, DeduplicationWindow, Inbound, MAX_SECRETS, Source, Verified};

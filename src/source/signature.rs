@@ -16,14 +16,14 @@ const MAX_HEADER_BYTES: usize = 1024;
 
 /// A signature scheme: HMAC-SHA256 over `timestamp "." body`, carried in one header.
 #[derive(Debug)]
-pub struct Scheme {
+pub struct SignatureScheme {
     /// The header's name, in lower case.
     pub header: &'static str,
     /// What a well-formed value looks like, for messages to people.
     pub example: &'static str,
 }
 
-impl Scheme {
+impl SignatureScheme {
     /// The header value that signs `body` at `now`.
     #[must_use]
     pub fn sign(&self, secret: &Secret, body: &[u8], now: Timestamp) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::provider::{Format, Provider};
+use super::provider::{BodyFormat, Provider};
 use super::rejection::Rejection;
 use super::secret::Secret;
 use super::signature::SignatureHeader;
@@ -31,7 +31,7 @@ pub struct Source {
     /// How far the signature's timestamp may be from now, on both sides.
     pub tolerance: Duration,
     /// For how long a delivery may be late besides; no longer than `tolerance`, where none.
-    pub memory: Option<Memory>,
+    pub deduplication: Option<DeduplicationWindow>,
     /// Whether the signature header travels with the event.
     pub forward_signature: bool,
 }
@@ -39,11 +39,11 @@ pub struct Source {
 /// How long events are remembered: for as long a late delivery is let in, because a second copy of
 /// it is known as such.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory {
+pub struct DeduplicationWindow {
     /// How long after an event's own time its id is remembered; where it has none, after it came.
     pub window: Duration,
     /// Reads that time from a body.
-    pub own_time: fn(Format, &[u8]) -> Option<Timestamp>,
+    pub own_time: fn(BodyFormat, &[u8]) -> Option<Timestamp>,
 }
 
 /// What came with the request besides the signature; it travels with the event unchanged.
@@ -147,7 +147,7 @@ impl Claim<'_> {
         now: Timestamp,
         known_since: impl FnOnce() -> i64,
     ) -> bool {
-        let Some(Memory { window, own_time }) = self.source.memory else {
+        let Some(DeduplicationWindow { window, own_time }) = self.source.deduplication else {
             return false;
         };
         let signed = self.header.seconds();
@@ -249,20 +249,20 @@ mod tests {
                 .map(|text| Secret::new(text).expect("not empty"))
                 .collect(),
             tolerance: Duration::from_secs(300),
-            memory: None,
+            deduplication: None,
             forward_signature: true,
         }
     }
 
     /// The same with ids that are remembered for an hour, and a body that begins with its own time.
     fn remembering(secrets: &[&str]) -> Source {
-        let own_time = |_: Format, body: &[u8]| {
+        let own_time = |_: BodyFormat, body: &[u8]| {
             let seconds = std::str::from_utf8(body).ok()?.trim().parse().ok()?;
             Timestamp::from_second(seconds).ok()
         };
         let window = Duration::from_secs(3600);
         Source {
-            memory: Some(Memory { window, own_time }),
+            deduplication: Some(DeduplicationWindow { window, own_time }),
             ..source(secrets)
         }
     }
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn a_late_one_from_before_what_is_known_is_stale() {
         let mut source = remembering(&["one"]);
-        source.memory.as_mut().expect("given").window = Duration::from_secs(1 << 20);
+        source.deduplication.as_mut().expect("given").window = Duration::from_secs(1 << 20);
         let late = |body: &'static [u8], age: i64| {
             let header = signed("one", body, NOW - age);
             verify(&source, &header, body).map(|verified| verified.is_late())

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Limits;
-use super::letters::LetterName;
-use super::record::{Prepared, Record};
+use super::SpoolLimits;
+use super::letters::DeadLetterName;
+use super::record::{Prepared, SpoolRecord};
 use super::replies::Caller;
 use crate::event::{EventId, SinkIndex};
 use crate::log::segment::Spare;
@@ -63,14 +63,14 @@ pub struct Settlement {
     /// The proof.
     pub receipt: Receipt,
     /// The record it was published from.
-    pub record: Arc<Record>,
+    pub record: Arc<SpoolRecord>,
 }
 
 /// An event to be set aside.
 #[derive(Debug)]
-pub struct Burial {
+pub struct NewDeadLetter {
     /// The event.
-    pub record: Arc<Record>,
+    pub record: Arc<SpoolRecord>,
     /// The sink that can never take it.
     pub sink: SinkIndex,
     /// Why.
@@ -88,7 +88,7 @@ pub(super) struct Append {
     pub milestone: Milestone,
     pub caller: Caller,
     /// The dead letter whose place it takes, if it is one that is requeued.
-    pub requeued: Option<LetterName>,
+    pub requeued: Option<DeadLetterName>,
 }
 
 /// Why there is no spare.
@@ -129,7 +129,7 @@ pub(super) enum Done {
 pub(super) enum Command {
     Append(Box<Append>),
     Done(Done),
-    Limit(Limits),
-    Pulse(Reply<()>),
+    Limit(SpoolLimits),
+    Probe(Reply<()>),
     Close(Reply<()>),
 }

@@ -7,7 +7,7 @@
 use std::sync::{Arc, MutexGuard};
 
 use super::items::Loss;
-use super::record::Record;
+use super::record::SpoolRecord;
 use super::state::State;
 use crate::event::{Content, SinkIndex, SinkSet};
 use crate::metrics::Metrics;
@@ -105,7 +105,7 @@ impl Update<'_> {
         }
     }
 
-    pub fn accepted(&mut self, record: &Record) {
+    pub fn accepted(&mut self, record: &SpoolRecord) {
         let source = record.event().source().as_str();
         self.metrics
             .events_accepted_total
@@ -126,7 +126,7 @@ impl Update<'_> {
         }
     }
 
-    pub fn delivered(&mut self, sink: SinkIndex, record: &Record) {
+    pub fn delivered(&mut self, sink: SinkIndex, record: &SpoolRecord) {
         self.expected[sink.number()] -= 1;
         if seeded::is(Bug::MissCount) {
             return;
@@ -145,7 +145,7 @@ impl Update<'_> {
             .inc();
     }
 
-    pub fn requeued(&mut self, record: &Record) {
+    pub fn requeued(&mut self, record: &SpoolRecord) {
         for sink in record.position().sinks.iter() {
             self.expected[sink.number()] += 1;
             self.metrics

@@ -16,12 +16,12 @@ use super::open::{Replayed, replay};
 use super::owner::{self, Owner};
 use super::shared::Shared;
 use super::state::SegmentState;
-use super::{Place, Settings, SpoolError};
+use super::{SpoolError, SpoolLocation, SpoolSettings};
 use crate::log::disk::{Disk, MemoryDisk, SystemDisk};
-use crate::log::format::Kind;
+use crate::log::format::LogKind;
 use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
 use crate::log::recover::{RecoverError, Recovered};
-use crate::log::writer::Writer;
+use crate::log::writer::LogWriter;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 
@@ -38,28 +38,30 @@ const SEGMENTS_AT_ONCE: usize = 4;
 
 /// Opens the folder, or makes it.
 pub(super) fn open(
-    settings: &Settings,
+    settings: &SpoolSettings,
     names: &[SinkName],
     metrics: Arc<Metrics>,
     commands: Sender<Command>,
 ) -> Result<(Owner, Maintenance, Option<FolderLock>), SpoolError> {
-    let (disk, lock): (Arc<dyn Disk>, _) = match &settings.place {
-        Place::Folder(path) => {
+    let (disk, lock): (Arc<dyn Disk>, _) = match &settings.location {
+        SpoolLocation::Folder(path) => {
             let (disk, lock) = take_folder(path)?;
             (Arc::new(disk), Some(lock))
         }
-        Place::Memory => (Arc::new(MemoryDisk::default()), None),
+        SpoolLocation::Memory => (Arc::new(MemoryDisk::default()), None),
     };
     let parts = Parts {
         disk,
         names,
         metrics,
         commands,
-        segment_bytes: settings.place.segment_bytes(settings.limits.max_bytes),
+        segment_bytes: settings.location.segment_bytes(settings.limits.max_bytes),
         index: |next| -> Arc<dyn IdIndex> {
-            match &settings.place {
-                Place::Folder(path) => Arc::new(SqliteIndex::open(path.join(IDS), next, MAX_IDS)),
-                Place::Memory => Arc::new(MemoryIndex::new(MAX_IDS)),
+            match &settings.location {
+                SpoolLocation::Folder(path) => {
+                    Arc::new(SqliteIndex::open(path.join(IDS), next, MAX_IDS))
+                }
+                SpoolLocation::Memory => Arc::new(MemoryIndex::new(MAX_IDS)),
             }
         },
     };
@@ -82,12 +84,12 @@ pub(super) struct Parts<'a, I: FnOnce(u64) -> Arc<dyn IdIndex>> {
 /// Puts the parts together, after the log has been read.
 pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
     parts: Parts<'_, I>,
-    settings: &Settings,
+    settings: &SpoolSettings,
 ) -> Result<(Owner, Maintenance), SpoolError> {
     let (disk, segment_bytes) = (parts.disk, parts.segment_bytes);
-    let path = match &settings.place {
-        Place::Folder(path) => path,
-        Place::Memory => Path::new("memory"),
+    let path = match &settings.location {
+        SpoolLocation::Folder(path) => path,
+        SpoolLocation::Memory => Path::new("memory"),
     };
     let io = |error| io_error(path, error);
     let letters = open_letters(&*disk).map_err(io)?;
@@ -100,7 +102,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
     let behind_letters = letters.last_sequence().map_or(0, |last| last + 1);
     standing.next_sequence = standing.next_sequence.max(behind_letters);
     let index = (parts.index)(standing.next_sequence);
-    let keeps_letters = settings.place != Place::Memory;
+    let keeps_letters = settings.location != SpoolLocation::Memory;
     let shared = Shared::new(replayed.state, letters, parts.metrics, keeps_letters);
     count(&shared, replayed.torn, replayed.tail.is_some());
     shared.lock().find_lost_ids(index.through());
@@ -109,7 +111,12 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
         shared: Arc::clone(&shared),
         settings: settings.clone(),
         ids: find_ids(&shared, &index, replayed.entries),
-        writer: Writer::new(Arc::clone(&disk), Kind::Spool, standing, recovered.spares),
+        writer: LogWriter::new(
+            Arc::clone(&disk),
+            LogKind::Spool,
+            standing,
+            recovered.spares,
+        ),
         tail: replayed.tail,
         is_unproven: recovered.is_torn,
         dead: replayed.dead,
@@ -142,7 +149,7 @@ fn read(
     letters: &Letters,
     path: &Path,
 ) -> Result<(Recovered, Replayed), SpoolError> {
-    let recovered = Recovered::look(Arc::clone(disk), Kind::Spool, &KNOWN);
+    let recovered = Recovered::look(Arc::clone(disk), LogKind::Spool, &KNOWN);
     let mut recovered = recovered.map_err(|error| log_error(path, error))?;
     let replayed = replay(&mut recovered, names, letters)?;
     Ok((recovered, replayed))

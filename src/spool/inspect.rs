@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::SpoolError;
 use super::folder;
-use super::letters::{DAMAGED, Letter, LetterName};
-use super::record::Record;
+use super::letters::{DAMAGED, DeadLetterName, Letter};
+use super::record::SpoolRecord;
 use super::shared::Shared;
 use crate::event::{Content, Event};
 use crate::name::SinkName;
@@ -45,7 +45,7 @@ pub enum InspectionError {
 
 /// The spool in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Overview {
+pub struct SpoolOverview {
     /// Bytes of the events that wait.
     pub bytes: u64,
     /// Bytes of all its files.
@@ -104,7 +104,7 @@ pub enum Body {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Its name, by which it can be shown, requeued or dropped.
-    pub name: LetterName,
+    pub name: DeadLetterName,
     /// The sink that cannot take it.
     pub sink: SinkName,
     /// Why.
@@ -122,7 +122,7 @@ pub struct DeadLetter {
 
 /// Access to a spool for looking at it.
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct SpoolView {
     shared: Arc<Shared>,
 }
 
@@ -137,7 +137,7 @@ impl Body {
     }
 }
 
-impl View {
+impl SpoolView {
     pub(super) fn of(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
@@ -160,7 +160,7 @@ impl View {
     ///
     /// # Errors
     /// When the oldest events cannot be read.
-    pub fn overview(&self) -> Result<Overview, InspectionError> {
+    pub fn overview(&self) -> Result<SpoolOverview, InspectionError> {
         let inner = self.shared.lock();
         let state = &inner.state;
         let (mut sinks, mut oldest) = (Vec::new(), Vec::new());
@@ -184,7 +184,7 @@ impl View {
         }
         // The owner shows its limits; where none runs, nobody does.
         let limit = |shown: &IntGauge| u64::try_from(shown.get()).ok().filter(|it| *it > 0);
-        Ok(Overview {
+        Ok(SpoolOverview {
             bytes,
             file_bytes: self.shared.flags.file_bytes.load(Ordering::Relaxed),
             max_bytes: limit(&self.shared.metrics.spool_max_bytes),
@@ -241,7 +241,7 @@ impl View {
     /// When the disk cannot be read.
     pub fn dead_letters(
         &self,
-        after: Option<&LetterName>,
+        after: Option<&DeadLetterName>,
         limit: usize,
         bodies: bool,
     ) -> Result<Vec<DeadLetter>, InspectionError> {
@@ -269,14 +269,14 @@ impl View {
     ///
     /// # Errors
     /// When there is none of this name.
-    pub fn dead_letter(&self, name: &LetterName) -> Result<DeadLetter, InspectionError> {
+    pub fn dead_letter(&self, name: &DeadLetterName) -> Result<DeadLetter, InspectionError> {
         Ok(self.described(name, true)?.0)
     }
 
     /// What a letter says, and the bytes of its record; of one that does not check, that it does not.
     fn described(
         &self,
-        name: &LetterName,
+        name: &DeadLetterName,
         bodies: bool,
     ) -> Result<(DeadLetter, usize), InspectionError> {
         let letter = match self.letter(name) {
@@ -298,7 +298,7 @@ impl View {
     }
 
     /// A dead letter as it lies on the disk; one that does not check is `Impossible`.
-    pub(super) fn letter(&self, name: &LetterName) -> Result<Letter, InspectionError> {
+    pub(super) fn letter(&self, name: &DeadLetterName) -> Result<Letter, InspectionError> {
         let read = self.shared.letters.read(name);
         read.map_err(|error| match error.kind() {
             ErrorKind::NotFound => InspectionError::NotFound(format!("dead letter {name}")),
@@ -325,7 +325,7 @@ impl View {
         sequences: &[u64],
         bytes: usize,
         bodies: bool,
-    ) -> Result<Vec<Arc<Record>>, InspectionError> {
+    ) -> Result<Vec<Arc<SpoolRecord>>, InspectionError> {
         let read = if bodies {
             self.shared.read(sequences, bytes)
         } else {
@@ -334,7 +334,7 @@ impl View {
         read.map_err(|error| InspectionError::Unavailable(error.to_string()))
     }
 
-    fn pending_event(&self, record: &Record, bodies: bool) -> Option<PendingEvent> {
+    fn pending_event(&self, record: &SpoolRecord, bodies: bool) -> Option<PendingEvent> {
         let sequence = record.position().sequence;
         let inner = self.shared.lock();
         let waiting = inner.state.waiting_for(sequence);

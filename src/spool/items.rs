@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use super::letters::LetterName;
+use super::letters::DeadLetterName;
 use crate::event::{SinkIndex, SinkSet};
 use crate::log::codec::{Decoder, put, put_bytes, put_ranges};
-use crate::log::index::BatchPlace;
+use crate::log::index::BatchLocation;
 use crate::name::SinkName;
 
 /// One item.
@@ -17,7 +17,7 @@ pub(super) enum Item {
     /// Records were lost.
     Loss(Loss),
     /// The batch's first record has taken the place of this dead letter.
-    Requeued(LetterName),
+    Requeued(DeadLetterName),
     /// An event was verified at this time, in seconds since the epoch.
     Verified(i64),
     /// The sinks of the batch's own new records: so many in a row have the same.
@@ -59,14 +59,14 @@ impl Loss {
 pub(super) struct Snapshot {
     pub sinks: Vec<(SinkIndex, SinkName, Vec<Range<u64>>)>,
     pub segments: Vec<SegmentItem>,
-    pub moved: Vec<(u64, (u64, BatchPlace))>,
+    pub moved: Vec<(u64, (u64, BatchLocation))>,
     pub lost: Vec<Range<u64>>,
     pub lost_totals: Vec<(SinkName, u64)>,
     pub lost_records: u64,
     pub verified: i64,
     pub ids_since: i64,
     pub removed_end: u64,
-    pub requeued: Vec<LetterName>,
+    pub requeued: Vec<DeadLetterName>,
 }
 
 /// A segment in a snapshot.
@@ -162,8 +162,8 @@ fn name(decoder: &mut Decoder<'_>) -> Option<SinkName> {
     SinkName::parse(decoder.text()?).ok()
 }
 
-fn letter(decoder: &mut Decoder<'_>) -> Option<LetterName> {
-    Some(LetterName {
+fn letter(decoder: &mut Decoder<'_>) -> Option<DeadLetterName> {
+    Some(DeadLetterName {
         sequence: decoder.number()?,
         sink: name(decoder)?,
     })
@@ -173,7 +173,7 @@ fn run_of_sinks(decoder: &mut Decoder<'_>) -> Option<(u64, SinkSet)> {
     Some((decoder.number()?, SinkSet::from_bits(decoder.small()?)))
 }
 
-fn encode_letter(letter: &LetterName, to: &mut Vec<u8>) {
+fn encode_letter(letter: &DeadLetterName, to: &mut Vec<u8>) {
     put(to, letter.sequence);
     put_bytes(to, letter.sink.as_str().as_bytes());
 }
@@ -253,7 +253,7 @@ fn decode_snapshot(decoder: &mut Decoder<'_>) -> Option<Snapshot> {
         segments: decoder.list(decode_segment)?,
         moved: decoder.list(|it| {
             let (sequence, segment) = (it.number()?, it.number()?);
-            let place = BatchPlace {
+            let place = BatchLocation {
                 first_sequence: sequence,
                 count: 0,
                 offset: it.number()?,
@@ -302,11 +302,11 @@ mod tests {
     fn items() -> Vec<Item> {
         let index = |number| SinkIndex::new(number).expect("in range");
         let kafka = SinkName::parse("kafka").expect("a slug");
-        let letter = LetterName {
+        let letter = DeadLetterName {
             sequence: 8,
             sink: kafka.clone(),
         };
-        let place = BatchPlace {
+        let place = BatchLocation {
             first_sequence: 9,
             count: 0,
             offset: 4096,

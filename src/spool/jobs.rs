@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::command::{Burial, Reply, SpoolUnavailable};
+use super::command::{NewDeadLetter, Reply, SpoolUnavailable};
 use super::index::Entry;
-use super::letters::LetterName;
+use super::letters::DeadLetterName;
 use super::segments::Segment;
 
 /// How soon work is tried again that could not be done.
@@ -15,7 +15,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// A dead letter to be written, and who waits for it.
 #[derive(Debug)]
 pub(super) struct WriteLetter {
-    pub burial: Burial,
+    pub burial: NewDeadLetter,
     pub reply: Reply<Result<(), SpoolUnavailable>>,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Work {
     /// The length of a spare that is wanted.
     pub spare: Option<u64>,
     pub letters: VecDeque<WriteLetter>,
-    pub removals: VecDeque<LetterName>,
+    pub removals: VecDeque<DeadLetterName>,
     pub recyclable: VecDeque<Recyclable>,
     pub to_index: Option<ToIndex>,
     /// Segments whose ids the index lacks, oldest first; before anything else goes into the index.

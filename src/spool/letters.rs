@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::record::Record;
+use super::record::SpoolRecord;
 use crate::log::codec::{Decoder, put, put_bytes};
 use crate::log::disk::{Disk, read_exact_at, write_all_at};
 use crate::name::SinkName;
@@ -29,14 +29,14 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// What a dead letter is called: the sequence of its event, and the sink that cannot take it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LetterName {
+pub struct DeadLetterName {
     /// The sequence.
     pub sequence: u64,
     /// The sink.
     pub sink: SinkName,
 }
 
-impl fmt::Display for LetterName {
+impl fmt::Display for DeadLetterName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.sequence, self.sink)
     }
@@ -45,30 +45,30 @@ impl fmt::Display for LetterName {
 /// A text is no name of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a dead letter is called by its sequence and its sink, such as 4711-kafka")]
-pub struct LetterNameError;
+pub struct DeadLetterNameError;
 
-impl FromStr for LetterName {
-    type Err = LetterNameError;
+impl FromStr for DeadLetterName {
+    type Err = DeadLetterNameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (sequence, sink) = text.split_once('-').ok_or(LetterNameError)?;
+        let (sequence, sink) = text.split_once('-').ok_or(DeadLetterNameError)?;
         let name = Self {
-            sequence: sequence.parse().map_err(|_| LetterNameError)?,
-            sink: SinkName::parse(sink).map_err(|_| LetterNameError)?,
+            sequence: sequence.parse().map_err(|_| DeadLetterNameError)?,
+            sink: SinkName::parse(sink).map_err(|_| DeadLetterNameError)?,
         };
         (name.to_string() == text)
             .then_some(name)
-            .ok_or(LetterNameError)
+            .ok_or(DeadLetterNameError)
     }
 }
 
-impl serde::Serialize for LetterName {
+impl serde::Serialize for DeadLetterName {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> serde::Deserialize<'de> for LetterName {
+impl<'de> serde::Deserialize<'de> for DeadLetterName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -78,11 +78,11 @@ impl<'de> serde::Deserialize<'de> for LetterName {
 /// An event that was set aside.
 #[derive(Debug)]
 pub(super) struct Letter {
-    pub name: LetterName,
+    pub name: DeadLetterName,
     pub reason: String,
     pub detail: String,
     pub set_aside_at: Timestamp,
-    pub record: Arc<Record>,
+    pub record: Arc<SpoolRecord>,
 }
 
 /// The folder of the dead letters. Names and sizes are kept in memory, what they say on the disk.
@@ -95,14 +95,14 @@ pub(super) struct Letters {
 /// The letters there are, with sums that are kept: they are asked for with every batch.
 #[derive(Debug, Default)]
 struct Known {
-    sizes: BTreeMap<LetterName, u64>,
+    sizes: BTreeMap<DeadLetterName, u64>,
     bytes: u64,
     counts: BTreeMap<SinkName, usize>,
 }
 
 impl Known {
     /// Takes one in, with its size, or out; whether it was there.
-    fn set(&mut self, name: LetterName, size: Option<u64>) -> bool {
+    fn set(&mut self, name: DeadLetterName, size: Option<u64>) -> bool {
         let count = self.counts.entry(name.sink.clone()).or_default();
         let former = match size {
             Some(size) => self.sizes.insert(name, size),
@@ -165,7 +165,7 @@ impl Letters {
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn write_again(&self, name: &LetterName) -> io::Result<()> {
+    pub fn write_again(&self, name: &DeadLetterName) -> io::Result<()> {
         self.write(&self.read(name)?)
     }
 
@@ -173,7 +173,7 @@ impl Letters {
     ///
     /// # Errors
     /// What the system says; [`io::ErrorKind::InvalidData`] where its bytes are not what was written.
-    pub fn read(&self, name: &LetterName) -> io::Result<Letter> {
+    pub fn read(&self, name: &DeadLetterName) -> io::Result<Letter> {
         let file = self.disk.open(&format!("{name}{SUFFIX}"))?;
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, DAMAGED);
         let length = usize::try_from(file.length()?).map_err(|_| damaged())?;
@@ -186,7 +186,7 @@ impl Letters {
     ///
     /// # Errors
     /// What the system says.
-    pub fn remove(&self, name: &LetterName) -> io::Result<bool> {
+    pub fn remove(&self, name: &DeadLetterName) -> io::Result<bool> {
         match self.disk.remove(&format!("{name}{SUFFIX}")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => self.disk.sync_folder()?,
@@ -195,7 +195,7 @@ impl Letters {
     }
 
     /// The names after one, in order, at most so many.
-    pub fn names_after(&self, after: Option<&LetterName>, limit: usize) -> Vec<LetterName> {
+    pub fn names_after(&self, after: Option<&DeadLetterName>, limit: usize) -> Vec<DeadLetterName> {
         let known = self.lock();
         let after = after.map_or(Unbounded, Excluded);
         let names = known.sizes.range((after, Unbounded));
@@ -248,7 +248,7 @@ impl Letter {
         bytes
     }
 
-    fn decode(name: &LetterName, bytes: &[u8]) -> Option<Self> {
+    fn decode(name: &DeadLetterName, bytes: &[u8]) -> Option<Self> {
         let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
         let crc = u32::from_le_bytes(head[8..].try_into().ok()?);
         if !head.starts_with(MAGIC) || crc32c::crc32c(rest) != crc {
@@ -258,7 +258,7 @@ impl Letter {
         if decoder.number()? != VERSION {
             return None;
         }
-        let written = LetterName {
+        let written = DeadLetterName {
             sequence: decoder.number()?,
             sink: SinkName::parse(decoder.text()?).ok()?,
         };
@@ -266,7 +266,7 @@ impl Letter {
             reason: decoder.text()?.to_owned(),
             detail: decoder.text()?.to_owned(),
             set_aside_at: Timestamp::from_microsecond(decoder.number()?.cast_signed()).ok()?,
-            record: Arc::new(Record::decode(written.sequence, decoder.bytes()?).ok()?),
+            record: Arc::new(SpoolRecord::decode(written.sequence, decoder.bytes()?).ok()?),
             name: written,
         };
         (letter.name == *name).then_some(letter)

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use super::command::{Command, Done, NoSpare, SpoolUnavailable};
 use super::index::IdIndex;
 use super::jobs::{Recyclable, ToIndex, WriteLetter};
-use super::letters::{Letter, LetterName, progress_comes_first};
-use super::record::{Record, hour};
+use super::letters::{DeadLetterName, Letter, progress_comes_first};
+use super::record::{SpoolRecord, hour};
 use super::shared::Shared;
 use crate::event::EventId;
 use crate::log::disk::{Disk, is_full};
@@ -195,13 +195,13 @@ impl Maintenance {
         true
     }
 
-    fn letter_is_written(&self, burial: &super::Burial) -> Result<(), SpoolUnavailable> {
+    fn letter_is_written(&self, burial: &super::NewDeadLetter) -> Result<(), SpoolUnavailable> {
         if !self.shared.keeps_letters || seeded::is(Bug::DropDeadLetter) {
             return Ok(());
         }
         let sink = self.shared.lock().state.name_of(burial.sink);
         let letter = Letter {
-            name: LetterName {
+            name: DeadLetterName {
                 sequence: burial.record.position().sequence,
                 sink,
             },
@@ -417,7 +417,7 @@ impl Maintenance {
         };
         let sequences = self.shared.lock().state.pending_in(segment, COPY_RECORDS);
         let records = self.shared.read(&sequences, COPY_BYTES).unwrap_or_default();
-        let copy = |record: &Arc<Record>| (record.position().sequence, record.encode());
+        let copy = |record: &Arc<SpoolRecord>| (record.position().sequence, record.encode());
         self.tell(Done::Copies(records.iter().map(copy).collect()));
         true
     }

@@ -58,15 +58,15 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use command::{Append, Command};
-pub use command::{Appended, Burial, Milestone, Settlement, SpoolUnavailable};
+pub use command::{Appended, Milestone, NewDeadLetter, Settlement, SpoolUnavailable};
 pub use inspect::{
-    Body, DeadLetter, InspectionError, MAX_LISTED, Overview, PendingEvent, SinkOverview, View,
-    describe,
+    Body, DeadLetter, InspectionError, MAX_LISTED, PendingEvent, SinkOverview, SpoolOverview,
+    SpoolView, describe,
 };
-pub use letters::{LetterName, LetterNameError};
+pub use letters::{DeadLetterName, DeadLetterNameError};
 use reader::Next;
 use record::Prepared;
-pub use record::Record;
+pub use record::SpoolRecord;
 use replies::{Caller, Callers};
 use shared::Shared;
 
@@ -85,16 +85,16 @@ const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Where the spool is and what it may hold.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct SpoolSettings {
     /// The folder, or memory alone.
-    pub place: Place,
+    pub location: SpoolLocation,
     /// What may change while it is open.
-    pub limits: Limits,
+    pub limits: SpoolLimits,
 }
 
 /// How much a spool holds, and for how long it remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SpoolLimits {
     /// The most events and dead letters it holds.
     pub max_events: u64,
     /// The most bytes its files may have: segments, spares, dead letters and damaged segments.
@@ -107,14 +107,14 @@ pub struct Limits {
 
 /// Where a spool lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum SpoolLocation {
     /// In this folder, across restarts.
     Folder(PathBuf),
     /// In memory: only for `acknowledge = "delivered"`, where the broker is the durable place.
     Memory,
 }
 
-impl Place {
+impl SpoolLocation {
     /// The bytes of a segment of a spool here that may have so many.
     #[must_use]
     pub fn segment_bytes(&self, max_bytes: u64) -> u64 {
@@ -191,13 +191,13 @@ pub struct Spool {
 
 /// The end of the spool's threads: resolves when one of them has stopped, for whatever reason, even a
 /// panic. The other one would wait for it for ever, so the program must hear of the first.
-pub type Stopped = Pin<Box<WaitForCancellationFutureOwned>>;
+pub type SpoolStopped = Pin<Box<WaitForCancellationFutureOwned>>;
 
 /// What was read of the records that were asked for.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedRecords {
     /// Those that still wait, in the order of their sequences; perhaps not all of them.
-    pub records: Vec<Arc<Record>>,
+    pub records: Vec<Arc<SpoolRecord>>,
     /// The sequences that do not wait any more.
     pub gone: Vec<u64>,
 }
@@ -212,10 +212,10 @@ impl Spool {
     // The settings are made for this; who opens a spool has no use for them any more.
     #[allow(clippy::needless_pass_by_value)]
     pub fn open(
-        settings: Settings,
+        settings: SpoolSettings,
         sinks: &[SinkName],
         metrics: Arc<Metrics>,
-    ) -> Result<(Self, Stopped), SpoolError> {
+    ) -> Result<(Self, SpoolStopped), SpoolError> {
         let (commands, inbox) = mpsc::channel();
         let opened = folder::open(&settings, sinks, metrics, commands.clone())?;
         let (owner, maintenance, lock) = opened;
@@ -289,8 +289,8 @@ impl Spool {
     ///
     /// # Errors
     /// When it is full, or its disk is.
-    pub fn room(&self) -> Result<(), SpoolUnavailable> {
-        self.shared.room()
+    pub fn check_space(&self) -> Result<(), SpoolUnavailable> {
+        self.shared.check_space()
     }
 
     /// Whether the spool could take in anything, or tell what it has, without asking it.
@@ -303,7 +303,7 @@ impl Spool {
             Err(SpoolUnavailable::Closed)
         } else if !flags.writable.load(Ordering::Relaxed) {
             // A disk without room is one that cannot be written, and not the other way round.
-            Err(match self.room() {
+            Err(match self.check_space() {
                 Err(SpoolUnavailable::DiskFull) => SpoolUnavailable::DiskFull,
                 _ => SpoolUnavailable::Unwritable,
             })
@@ -335,7 +335,7 @@ impl Spool {
         &self,
         prepared: Prepared,
         milestone: Milestone,
-        requeued: Option<LetterName>,
+        requeued: Option<DeadLetterName>,
     ) -> Result<oneshot::Receiver<replies::Answer>, SpoolUnavailable> {
         let bytes = prepared.event().body().len();
         let queued = &self.shared.flags.queued_bytes;
@@ -371,7 +371,7 @@ impl Spool {
         after: u64,
         limit: usize,
         bytes: usize,
-    ) -> Result<Vec<Arc<Record>>, SpoolUnavailable> {
+    ) -> Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable> {
         loop {
             if self.shared.is_closed() {
                 return Err(SpoolUnavailable::Closed);
@@ -390,7 +390,11 @@ impl Spool {
     }
 
     /// The records as they are; the bug is to let go of them before anybody has confirmed them.
-    fn forgotten_or_not(&self, sink: SinkIndex, records: Vec<Arc<Record>>) -> Vec<Arc<Record>> {
+    fn forgotten_or_not(
+        &self,
+        sink: SinkIndex,
+        records: Vec<Arc<SpoolRecord>>,
+    ) -> Vec<Arc<SpoolRecord>> {
         if seeded::is(Bug::ForgetBeforeReceipt) {
             let mut inner = self.shared.lock();
             for position in records.iter().map(|record| record.position()) {
@@ -410,7 +414,7 @@ impl Spool {
         sink: SinkIndex,
         mut sequences: Vec<u64>,
         bytes: usize,
-    ) -> Result<Loaded, SpoolUnavailable> {
+    ) -> Result<LoadedRecords, SpoolUnavailable> {
         if self.shared.is_closed() {
             return Err(SpoolUnavailable::Closed);
         }
@@ -431,7 +435,7 @@ impl Spool {
             .filter(|it| !waits(&inner, it))
             .collect();
         drop(inner);
-        Ok(Loaded { records, gone })
+        Ok(LoadedRecords { records, gone })
     }
 
     /// Reads away from the async threads.
@@ -439,7 +443,7 @@ impl Spool {
         &self,
         sequences: Vec<u64>,
         bytes: usize,
-    ) -> Result<Vec<Arc<Record>>, SpoolUnavailable> {
+    ) -> Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable> {
         if sequences.is_empty() {
             return Ok(Vec::new());
         }
@@ -457,7 +461,7 @@ impl Spool {
     ///
     /// # Errors
     /// When it could not be written; the event then still waits.
-    pub async fn set_aside(&self, burial: Burial) -> Result<(), SpoolUnavailable> {
+    pub async fn set_aside(&self, burial: NewDeadLetter) -> Result<(), SpoolUnavailable> {
         if self.shared.is_closed() {
             return Err(SpoolUnavailable::Closed);
         }
@@ -477,15 +481,15 @@ impl Spool {
     }
 
     /// Takes over other limits. What lies in the spool already stays, whatever they are.
-    pub fn limit(&self, limits: Limits) {
+    pub fn limit(&self, limits: SpoolLimits) {
         // A spool that has ended takes in nothing any more.
         let _ = self.send(Command::Limit(limits));
     }
 
     /// What an operator may see. Its methods read the disk: call them where blocking is allowed.
     #[must_use]
-    pub fn view(&self) -> View {
-        View::of(Arc::clone(&self.shared))
+    pub fn view(&self) -> SpoolView {
+        SpoolView::of(Arc::clone(&self.shared))
     }
 
     /// Drops every event that waits for `sink`. Only for a sink that no dispatcher serves. Returns
@@ -495,7 +499,7 @@ impl Spool {
     /// When the spool is closed.
     pub async fn drop_pending(&self, sink: SinkIndex) -> Result<u64, InspectionError> {
         let count = self.shared.drop_all(sink);
-        self.pulse().await.map_err(|_| InspectionError::Closed)?;
+        self.probe().await.map_err(|_| InspectionError::Closed)?;
         Ok(count)
     }
 
@@ -504,7 +508,7 @@ impl Spool {
     /// # Errors
     /// When there is none of this name, it does not check, its sink is not configured any more, or
     /// it could not be written.
-    pub async fn requeue(&self, name: LetterName) -> Result<(), InspectionError> {
+    pub async fn requeue(&self, name: DeadLetterName) -> Result<(), InspectionError> {
         let view = self.view();
         let of = name.clone();
         let read = tokio::task::spawn_blocking(move || view.letter(&of));
@@ -525,7 +529,7 @@ impl Spool {
     ///
     /// # Errors
     /// When there is none of this name, or it could not be removed.
-    pub async fn drop_dead_letter(&self, name: LetterName) -> Result<(), InspectionError> {
+    pub async fn drop_dead_letter(&self, name: DeadLetterName) -> Result<(), InspectionError> {
         let shared = Arc::clone(&self.shared);
         let removed = tokio::task::spawn_blocking(move || {
             let removed = shared.letters.remove(&name);
@@ -544,9 +548,9 @@ impl Spool {
     ///
     /// # Errors
     /// When the spool is closed.
-    pub async fn pulse(&self) -> Result<(), SpoolUnavailable> {
+    pub async fn probe(&self) -> Result<(), SpoolUnavailable> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Pulse(reply))?;
+        self.send(Command::Probe(reply))?;
         answer.await.map_err(|_| SpoolUnavailable::Closed)
     }
 

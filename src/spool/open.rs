@@ -15,7 +15,7 @@ use super::segments::Segment;
 use super::shared::Shared;
 use super::state::{KnownSink, SegmentState, State};
 use crate::event::{SinkIndex, SinkSet};
-use crate::log::index::BatchPlace;
+use crate::log::index::BatchLocation;
 use crate::log::recover::{Recovered, Scanned};
 use crate::log::scan::{Batch, ranges};
 use crate::log::segment::segment_name;
@@ -159,9 +159,9 @@ impl Replay<'_> {
                 self.state.add(found.sequence, sinks, bytes, scanned.number);
                 ids.push(prefix.entry(found.sequence));
             } else if let Some(head) = batch.head {
-                let place = BatchPlace {
+                let place = BatchLocation {
                     count: 0,
-                    ..BatchPlace::of(&head, batch.offset)
+                    ..BatchLocation::of(&head, batch.offset)
                 };
                 self.state
                     .move_to(found.sequence, bytes, (scanned.number, place));

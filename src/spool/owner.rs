@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::Settings;
+use super::SpoolSettings;
 use super::clock::VerifiedClock;
 use super::command::{
     Append, Appended, Command, Done, Milestone, NoSpare, Reply, SpoolUnavailable,
@@ -22,15 +22,15 @@ use super::ids::Ids;
 use super::index::Entry;
 use super::items::{self, Item};
 use super::jobs::ToIndex;
-use super::letters::LetterName;
-use super::record::Record;
+use super::letters::DeadLetterName;
+use super::record::SpoolRecord;
 use super::replies::ReplyBatches;
 use super::segments::Segment;
 use super::shared::{Inner, Shared};
 use super::state::{SegmentState, Unwritten};
 use crate::event::SinkSet;
-use crate::log::index::BatchPlace;
-use crate::log::writer::{AppendError, Content, Placed, Writer};
+use crate::log::index::BatchLocation;
+use crate::log::writer::{AppendError, BatchContent, LogWriter, Placed};
 use crate::seeded::{self, Bug};
 use plan::Planned;
 use room::Room;
@@ -49,8 +49,8 @@ const EXPIRE_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Owner {
     pub(super) shared: Arc<Shared>,
-    settings: Settings,
-    pub(super) writer: Writer,
+    settings: SpoolSettings,
+    pub(super) writer: LogWriter,
     ids: Ids,
     tail: Option<UnprovenTail>,
     queue: VecDeque<Append>,
@@ -74,7 +74,7 @@ pub(super) struct Owner {
     /// Whether what is in the queue waits for a file.
     is_waiting: bool,
     /// Those who want to know that the thread comes round.
-    pulses: Vec<Reply<()>>,
+    probes: Vec<Reply<()>>,
     closing: Option<Reply<()>>,
 }
 
@@ -82,8 +82,8 @@ pub(super) struct Owner {
 #[derive(Debug)]
 pub(super) struct Beginning {
     pub shared: Arc<Shared>,
-    pub settings: Settings,
-    pub writer: Writer,
+    pub settings: SpoolSettings,
+    pub writer: LogWriter,
     pub ids: Ids,
     pub tail: Option<UnprovenTail>,
     /// Whether another batch has to say that the last one was acknowledged.
@@ -127,7 +127,7 @@ impl Owner {
             copies: Vec::new(),
             is_copying: false,
             is_waiting: false,
-            pulses: Vec::new(),
+            probes: Vec::new(),
             closing: None,
             settings,
         };
@@ -192,12 +192,12 @@ impl Owner {
             Command::Append(append) => self.queue.push_back(*append),
             Command::Done(done) => self.take_done(done),
             Command::Limit(limits) => self.limit(limits),
-            Command::Pulse(reply) => self.pulses.push(reply),
+            Command::Probe(reply) => self.probes.push(reply),
             Command::Close(reply) => self.closing = Some(reply),
         }
     }
 
-    fn limit(&mut self, limits: super::Limits) {
+    fn limit(&mut self, limits: super::SpoolLimits) {
         self.settings.limits = limits;
         self.room.limit(limits.max_bytes);
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -239,9 +239,9 @@ impl Owner {
             self.write_group(now);
         }
         self.show();
-        for pulse in std::mem::take(&mut self.pulses) {
+        for probe in std::mem::take(&mut self.probes) {
             // Whoever asked may have run into its own deadline.
-            let _ = pulse.send(());
+            let _ = probe.send(());
         }
     }
 
@@ -392,7 +392,7 @@ impl Owner {
         };
         let result = self.begin_batch(&unwritten, extra, payloads, predecessor);
         let result = result.and_then(|is_snapshot| {
-            let content = Content {
+            let content = BatchContent {
                 items: &self.items,
                 is_snapshot,
                 copies,

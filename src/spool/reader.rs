@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::command::SpoolUnavailable;
-use super::record::Record;
+use super::record::SpoolRecord;
 use super::segments::Segment;
 use super::shared::{Inner, Shared};
 use crate::event::SinkIndex;
-use crate::log::index::{BatchPlace, BatchReader, ReadError};
+use crate::log::index::{BatchLocation, BatchReader, RecordReadError};
 use crate::log::scan::{Scan, ranges};
 
 /// So much of a record is read for a list: all of it but the body, mostly.
@@ -22,7 +22,7 @@ const HEAD_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) enum Next {
     /// These, from memory.
-    Here(Vec<Arc<Record>>),
+    Here(Vec<Arc<SpoolRecord>>),
     /// The records with these sequences, which have to be read.
     OnDisk(Vec<u64>),
     /// Nothing.
@@ -33,13 +33,13 @@ pub(super) enum Next {
 #[derive(Debug)]
 struct Location {
     segment: Arc<Segment>,
-    place: Option<BatchPlace>,
+    place: Option<BatchLocation>,
     /// Where the segment's acknowledged batches end.
     end: u64,
 }
 
 impl Inner {
-    fn cached(&self, sequence: u64) -> Option<&Arc<Record>> {
+    fn cached(&self, sequence: u64) -> Option<&Arc<SpoolRecord>> {
         let rescued = || self.rescued.get(&sequence);
         self.recent.get(sequence).or_else(rescued)
     }
@@ -97,8 +97,8 @@ impl Shared {
         &self,
         sequences: &[u64],
         bytes: usize,
-    ) -> Result<Vec<Arc<Record>>, SpoolUnavailable> {
-        let mut records: Vec<Arc<Record>> = Vec::new();
+    ) -> Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable> {
+        let mut records: Vec<Arc<SpoolRecord>> = Vec::new();
         let mut cursor = None;
         let mut left = bytes;
         for sequence in sequences {
@@ -131,7 +131,7 @@ impl Shared {
         &self,
         sequences: &[u64],
         bytes: usize,
-    ) -> Result<Vec<Arc<Record>>, SpoolUnavailable> {
+    ) -> Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable> {
         let mut records = Vec::new();
         let mut cursor = None;
         let mut left = bytes;
@@ -148,7 +148,7 @@ impl Shared {
         Ok(records)
     }
 
-    fn read_head(&self, sequence: u64, cursor: &mut Option<Cursor>) -> Option<Arc<Record>> {
+    fn read_head(&self, sequence: u64, cursor: &mut Option<Cursor>) -> Option<Arc<SpoolRecord>> {
         let location = {
             let inner = self.lock();
             if inner.cached(sequence).is_some() {
@@ -157,7 +157,7 @@ impl Shared {
             inner.location(sequence)?
         };
         let (head, length) = Cursor::peek(cursor, sequence, &location, HEAD_BYTES).ok()?;
-        Record::decode_head(sequence, &head, length).map(Arc::new)
+        SpoolRecord::decode_head(sequence, &head, length).map(Arc::new)
     }
 
     /// One record; none where nothing waits for it, or it is damaged.
@@ -165,9 +165,9 @@ impl Shared {
         &self,
         sequence: u64,
         cursor: &mut Option<Cursor>,
-    ) -> Result<Option<Arc<Record>>, ReadError> {
+    ) -> Result<Option<Arc<SpoolRecord>>, RecordReadError> {
         match self.try_read(sequence, cursor) {
-            Err(ReadError::Damaged) => {
+            Err(RecordReadError::Damaged) => {
                 *cursor = None;
                 self.examine(sequence);
                 // What waits for it still is sound, and where it lies is known now.
@@ -181,7 +181,7 @@ impl Shared {
         &self,
         sequence: u64,
         cursor: &mut Option<Cursor>,
-    ) -> Result<Option<Arc<Record>>, ReadError> {
+    ) -> Result<Option<Arc<SpoolRecord>>, RecordReadError> {
         let location = {
             let inner = self.lock();
             if let Some(record) = inner.cached(sequence) {
@@ -194,7 +194,7 @@ impl Shared {
             return Ok(None);
         };
         let payload = Cursor::read(cursor, sequence, &location)?;
-        match Record::decode(sequence, &payload) {
+        match SpoolRecord::decode(sequence, &payload) {
             Ok(record) => Ok(Some(Arc::new(record))),
             Err(error) => {
                 tracing::error!(sequence, %error, "a record that checks cannot be decoded");
@@ -256,7 +256,7 @@ impl Inner {
             }
             if !batch.is_whole {
                 let payload = &bytes[found.payload.clone()];
-                let Ok(record) = Record::decode(sequence, payload) else {
+                let Ok(record) = SpoolRecord::decode(sequence, payload) else {
                     continue;
                 };
                 self.rescued.insert(sequence, Arc::new(record));
@@ -283,7 +283,7 @@ impl Cursor {
         cursor: &mut Option<Self>,
         sequence: u64,
         location: &Location,
-    ) -> Result<Bytes, ReadError> {
+    ) -> Result<Bytes, RecordReadError> {
         let cursor = Self::at(cursor, sequence, location)?;
         let length = cursor.advance(sequence)?;
         cursor.reader.take(length)
@@ -295,7 +295,7 @@ impl Cursor {
         sequence: u64,
         location: &Location,
         bytes: usize,
-    ) -> Result<(Bytes, usize), ReadError> {
+    ) -> Result<(Bytes, usize), RecordReadError> {
         let cursor = Self::at(cursor, sequence, location)?;
         let length = cursor.advance(sequence)?;
         Ok((cursor.reader.peek(length.min(bytes))?, length))
@@ -305,13 +305,13 @@ impl Cursor {
         cursor: &'a mut Option<Self>,
         sequence: u64,
         location: &Location,
-    ) -> Result<&'a mut Self, ReadError> {
+    ) -> Result<&'a mut Self, RecordReadError> {
         let segment = &location.segment;
         let place = match location.place {
             Some(place) => place,
             None => segment
                 .place(sequence, location.end)?
-                .ok_or(ReadError::Damaged)?,
+                .ok_or(RecordReadError::Damaged)?,
         };
         let of = (segment.number, place.offset);
         cursor.take_if(|it| (it.segment, it.offset) != of || it.passed >= sequence);
@@ -324,11 +324,11 @@ impl Cursor {
                 reader: BatchReader::open(file, segment.salt, place)?,
             });
         }
-        cursor.as_mut().ok_or(ReadError::Damaged)
+        cursor.as_mut().ok_or(RecordReadError::Damaged)
     }
 
     /// Goes on to the record; its payload's length.
-    fn advance(&mut self, sequence: u64) -> Result<usize, ReadError> {
+    fn advance(&mut self, sequence: u64) -> Result<usize, RecordReadError> {
         while let Some((found, length)) = self.reader.claim()? {
             if found == sequence {
                 self.passed = sequence;
@@ -336,6 +336,6 @@ impl Cursor {
             }
             self.reader.skip(length);
         }
-        Err(ReadError::Damaged)
+        Err(RecordReadError::Damaged)
     }
 }

@@ -15,7 +15,7 @@ use crate::sink::Message;
 
 /// An event with its place in the spool.
 #[derive(Debug)]
-pub struct Record {
+pub struct SpoolRecord {
     position: Position,
     lane: Lane,
     event: Arc<Event>,
@@ -34,7 +34,7 @@ const USUAL_BYTES: usize = 512;
 /// The payload is not one of ours, though its checksum matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the record's bytes are no event")]
-pub(super) struct Undecodable;
+pub(super) struct RecordDecodeError;
 
 /// What is asked of a record without decoding its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Prepared {
     }
 
     /// Prepares an event again, for one sink.
-    pub fn again(record: &Record, sink: SinkIndex) -> Self {
+    pub fn again(record: &SpoolRecord, sink: SinkIndex) -> Self {
         let sinks = SinkSet::default().with(sink);
         Self::of(Arc::clone(&record.event), record.lane, sinks)
     }
@@ -140,8 +140,8 @@ impl Prepared {
     }
 
     /// The record it becomes with this sequence.
-    pub fn into_record(self, sequence: u64) -> Record {
-        Record {
+    pub fn into_record(self, sequence: u64) -> SpoolRecord {
+        SpoolRecord {
             position: Position {
                 sequence,
                 sinks: self.prefix.sinks,
@@ -153,19 +153,21 @@ impl Prepared {
     }
 }
 
-impl Record {
+impl SpoolRecord {
     /// Reads a payload. The body is copied: the bytes it came in may be a large piece of a file.
-    pub(super) fn decode(sequence: u64, payload: &[u8]) -> Result<Self, Undecodable> {
-        let prefix = Prefix::decode(payload).ok_or(Undecodable)?;
+    pub(super) fn decode(sequence: u64, payload: &[u8]) -> Result<Self, RecordDecodeError> {
+        let prefix = Prefix::decode(payload).ok_or(RecordDecodeError)?;
         let number = payload[12..PREFIX_BYTES]
             .try_into()
-            .map_err(|_| Undecodable)?;
+            .map_err(|_| RecordDecodeError)?;
         let number = u32::from_le_bytes(number);
-        let lane = LANES.get((number & 0xff) as usize).ok_or(Undecodable)?;
+        let lane = LANES
+            .get((number & 0xff) as usize)
+            .ok_or(RecordDecodeError)?;
         let (event, body) = payload[PREFIX_BYTES..]
             .split_at_checked((number >> 8) as usize)
-            .ok_or(Undecodable)?;
-        let event = Event::decode(event).map_err(|_| Undecodable)?;
+            .ok_or(RecordDecodeError)?;
+        let event = Event::decode(event).map_err(|_| RecordDecodeError)?;
         Ok(Self {
             position: Position {
                 sequence,

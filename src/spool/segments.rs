@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::log::disk::{File, read_exact_at};
-use crate::log::format::{BLOCK_BYTES, Header, Kind, SegmentEnd};
-use crate::log::index::{BatchPlace, ReadError, read_places};
+use crate::log::format::{BLOCK_BYTES, Header, LogKind, SegmentEnd};
+use crate::log::index::{BatchLocation, RecordReadError, read_batch_locations};
 use crate::log::recover::{SegmentFile, read_all};
-use crate::log::scan::{Batch, Scan, Segment as SegmentBytes};
+use crate::log::scan::{Batch, Scan, SegmentBytes};
 
 /// An open segment.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Segment {
 /// Where batches lie, as far as somebody has looked.
 #[derive(Debug, Default)]
 struct Places {
-    list: Vec<BatchPlace>,
+    list: Vec<BatchLocation>,
     /// The list is complete up to here.
     through: u64,
 }
@@ -55,7 +55,7 @@ impl Segment {
     pub fn cut(&self, end: u64) -> io::Result<()> {
         let mut block = [0; BLOCK_BYTES];
         read_exact_at(&*self.file, &mut block, 0)?;
-        let header = Header::decode(&block, Kind::Spool);
+        let header = Header::decode(&block, LogKind::Spool);
         if !header.is_ok_and(|it| (it.segment, it.salt) == (self.number, self.salt)) {
             let text = "it has not the segment's header any more";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
@@ -67,7 +67,7 @@ impl Segment {
     }
 
     /// A batch was written or found here.
-    pub fn note(&self, place: BatchPlace) {
+    pub fn note(&self, place: BatchLocation) {
         let mut places = self.lock();
         let end = place.offset + u64::from(place.length);
         places.list.push(place);
@@ -78,12 +78,12 @@ impl Segment {
     ///
     /// # Errors
     /// When the disk cannot be read, or the head of a batch does not check.
-    pub fn place(&self, sequence: u64, end: u64) -> Result<Option<BatchPlace>, ReadError> {
+    pub fn place(&self, sequence: u64, end: u64) -> Result<Option<BatchLocation>, RecordReadError> {
         let mut places = self.lock();
         if places.through < end {
             let range = places.through..end;
             let of = (self.salt, self.number);
-            let more = read_places(&*self.file, of, range, self.alignment)?;
+            let more = read_batch_locations(&*self.file, of, range, self.alignment)?;
             places.list.extend(more);
             places.through = end;
         }
@@ -124,7 +124,7 @@ impl Segment {
         let mut places = self.lock();
         places.list = batches
             .iter()
-            .filter_map(|batch| Some(BatchPlace::of(&batch.head?, batch.offset)))
+            .filter_map(|batch| Some(BatchLocation::of(&batch.head?, batch.offset)))
             .collect();
         places.through = end;
     }

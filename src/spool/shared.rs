@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::command::{Burial, Settlement, SpoolUnavailable};
+use super::command::{NewDeadLetter, Settlement, SpoolUnavailable};
 use super::counters::{Counters, Update};
 use super::jobs::Jobs;
 use super::letters::Letters;
-use super::record::Record;
+use super::record::SpoolRecord;
 use super::state::State;
 use super::waiters::Waiters;
 use crate::event::SinkIndex;
@@ -47,13 +47,13 @@ pub(super) struct Inner {
     pub waiters: Waiters,
     /// The newest records, and such as lie between damage and cannot be found by their place.
     pub recent: Recent,
-    pub rescued: BTreeMap<u64, Arc<Record>>,
+    pub rescued: BTreeMap<u64, Arc<SpoolRecord>>,
 }
 
 /// The newest records.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    records: VecDeque<Arc<Record>>,
+    records: VecDeque<Arc<SpoolRecord>>,
     bytes: u64,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Shared {
 
 impl Recent {
     /// A record was written.
-    pub fn push(&mut self, record: Arc<Record>) {
+    pub fn push(&mut self, record: Arc<SpoolRecord>) {
         self.bytes += u64::from(record.position().bytes);
         self.records.push_back(record);
         while self.bytes > MAX_RECENT_BYTES && self.records.len() > 1 {
@@ -83,8 +83,8 @@ impl Recent {
     }
 
     /// The record with this sequence, if it is still here.
-    pub fn get(&self, sequence: u64) -> Option<&Arc<Record>> {
-        let of = |record: &Arc<Record>| record.position().sequence;
+    pub fn get(&self, sequence: u64) -> Option<&Arc<SpoolRecord>> {
+        let of = |record: &Arc<SpoolRecord>| record.position().sequence;
         let at = self.records.binary_search_by_key(&sequence, of).ok()?;
         self.records.get(at)
     }
@@ -166,7 +166,7 @@ impl Shared {
 
     /// An event has been set aside, and its letter is durable. Writing a letter again, after its
     /// outcome was in doubt, counts once.
-    pub fn set_aside(&self, burial: &Burial) {
+    pub fn set_aside(&self, burial: &NewDeadLetter) {
         let position = burial.record.position();
         let mut inner = self.lock();
         inner.waiters.set_aside(position.sequence);
@@ -219,7 +219,7 @@ impl Shared {
     }
 
     /// Whether an event could be taken in, as far as one can tell without the lock.
-    pub fn room(&self) -> Result<(), SpoolUnavailable> {
+    pub fn check_space(&self) -> Result<(), SpoolUnavailable> {
         if self.flags.full.load(Ordering::Relaxed) {
             Err(SpoolUnavailable::Full)
         } else if self.flags.disk_full.load(Ordering::Relaxed) {
@@ -271,7 +271,7 @@ impl Inner {
 
     /// Shows a record of which nobody knows whether it was acknowledged, to somebody who only looks.
     pub fn show_tail(&mut self, sequence: u64, payload: &[u8]) {
-        if let Ok(record) = Record::decode(sequence, payload) {
+        if let Ok(record) = SpoolRecord::decode(sequence, payload) {
             let position = record.position();
             self.state.add(
                 sequence,

@@ -7,12 +7,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::items::{Item, Loss, SegmentItem, Snapshot};
-use super::letters::LetterName;
+use super::letters::DeadLetterName;
 use super::pending::Pending;
 use super::segments::Segment;
 use crate::event::{SinkIndex, SinkSet};
 use crate::log::format::BLOCK_BYTES;
-use crate::log::index::BatchPlace;
+use crate::log::index::BatchLocation;
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
 
@@ -117,7 +117,7 @@ pub(super) struct State {
     /// The segments that hold new records, by the first sequence of each.
     by_sequence: BTreeMap<u64, u64>,
     /// Records that were copied forward, and where the copy lies.
-    pub moved: BTreeMap<u64, (u64, BatchPlace)>,
+    pub moved: BTreeMap<u64, (u64, BatchLocation)>,
     /// Sequences whose records were lost: an id that leads there does not count.
     pub lost: Vec<Range<u64>>,
     /// Everything that was ever lost, by sink, and how many records that were.
@@ -132,7 +132,7 @@ pub(super) struct State {
     /// before are in the index or forgotten.
     removed_end: u64,
     /// Dead letters that a record has taken the place of, and that are still to be removed.
-    pub requeued: Vec<LetterName>,
+    pub requeued: Vec<DeadLetterName>,
     pub unwritten: Unwritten,
 }
 
@@ -223,7 +223,7 @@ impl State {
     }
 
     /// Where a record lies: the segment, and the batch if it is a copy.
-    pub fn locate(&self, sequence: u64) -> Option<(u64, Option<BatchPlace>)> {
+    pub fn locate(&self, sequence: u64) -> Option<(u64, Option<BatchLocation>)> {
         if let Some((segment, place)) = self.moved.get(&sequence) {
             return Some((*segment, Some(*place)));
         }
@@ -382,7 +382,7 @@ impl State {
     }
 
     /// The record was copied into another segment.
-    pub fn move_to(&mut self, sequence: u64, bytes: u64, to: (u64, BatchPlace)) {
+    pub fn move_to(&mut self, sequence: u64, bytes: u64, to: (u64, BatchLocation)) {
         if !self.is_pending(sequence) {
             return;
         }

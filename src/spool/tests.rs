@@ -21,18 +21,18 @@ const A: (usize, usize) = (0, 0);
 const B: (usize, usize) = (0, 1);
 
 const DAY: u64 = 86_400;
-const LIMITS: Limits = Limits {
+const LIMITS: SpoolLimits = SpoolLimits {
     max_events: 1_000,
     max_bytes: 64 << 20,
     duplicates: Duplicates::Suppress,
     window: Duration::from_secs(DAY),
 };
 
-fn open(place: Place) -> Spool {
+fn open(location: SpoolLocation) -> Spool {
     let limits = LIMITS;
     let metrics = Arc::new(Metrics::new().expect("no name twice"));
     let sinks = [SinkName::parse("store").expect("a slug")];
-    let opened = Spool::open(Settings { place, limits }, &sinks, metrics);
+    let opened = Spool::open(SpoolSettings { location, limits }, &sinks, metrics);
     opened.expect("it opens").0
 }
 
@@ -41,8 +41,8 @@ fn open(place: Place) -> Spool {
 #[test]
 fn ids_are_forgotten_by_the_window_that_holds_now() {
     let folder = TempDir::new().expect("a folder");
-    let settings = Settings {
-        place: Place::Folder(folder.path().join("spool")),
+    let settings = SpoolSettings {
+        location: SpoolLocation::Folder(folder.path().join("spool")),
         limits: LIMITS,
     };
     let metrics = || Arc::new(Metrics::new().expect("no name twice"));
@@ -56,7 +56,7 @@ fn ids_are_forgotten_by_the_window_that_holds_now() {
     let began = Instant::now();
     for (minutes, window, forgotten) in [(2, 2, 98), (4, 60, 40), (6, 1, 99), (8, 2, 98)] {
         let window = Duration::from_secs(window * DAY);
-        owner.take(Command::Limit(Limits { window, ..LIMITS }));
+        owner.take(Command::Limit(SpoolLimits { window, ..LIMITS }));
         owner.step(began + Duration::from_secs(minutes * 60));
         let before = owner.shared.jobs.lock().expire.take();
         assert_eq!(before, Some(forgotten * 86_400));
@@ -72,7 +72,7 @@ fn ids_are_forgotten_by_the_window_that_holds_now() {
 async fn an_index_that_is_gone_takes_along_what_was_known() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("spool");
-    let spool = open(Place::Folder(path.clone()));
+    let spool = open(SpoolLocation::Folder(path.clone()));
     // So many segments that those in which nothing waits are let go of.
     for number in 0..60 {
         let event = event_of((number, 0));
@@ -87,13 +87,13 @@ async fn an_index_that_is_gone_takes_along_what_was_known() {
     is_gone(&path.join(segment_name(1)));
     assert_eq!(spool.remembers_since(), 0);
     spool.close().await;
-    let spool = open(Place::Folder(path.clone()));
+    let spool = open(SpoolLocation::Folder(path.clone()));
     assert_eq!(spool.remembers_since(), 0);
     spool.close().await;
     drop(spool);
     std::fs::remove_file(path.join("ids.db")).expect("removed");
     let before = jiff::Timestamp::now().as_second();
-    let spool = open(Place::Folder(path));
+    let spool = open(SpoolLocation::Folder(path));
     assert!(spool.remembers_since() > before);
     spool.close().await;
 }
@@ -159,7 +159,7 @@ fn is_gone(file: &Path) {
 async fn a_delivery_is_a_duplicate_of_any_body_that_its_id_came_with() {
     use Appended::{Accepted, Different, Duplicate};
     let folder = TempDir::new().expect("a folder");
-    let place = || Place::Folder(folder.path().join("spool"));
+    let place = || SpoolLocation::Folder(folder.path().join("spool"));
     let spool = open(place());
     let answers = send_all(&spool, &[A, B, A, B]).await;
     assert_eq!(answers, [Accepted, Different, Duplicate, Duplicate]);
@@ -185,11 +185,11 @@ async fn an_index_that_is_damaged_while_the_spool_runs_is_made_anew_from_its_seg
     use Appended::{Accepted, Different, Duplicate};
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("spool");
-    let spool = open(Place::Folder(path.clone()));
+    let spool = open(SpoolLocation::Folder(path.clone()));
     let answers = send_all(&spool, &[A, B]).await;
     assert_eq!(answers, [Accepted, Different]);
     spool.close().await;
-    let spool = open(Place::Folder(path.clone()));
+    let spool = open(SpoolLocation::Folder(path.clone()));
     is_indexed(&path, 2);
 
     let index = path.join("ids.db");
@@ -205,7 +205,7 @@ async fn an_index_that_is_damaged_while_the_spool_runs_is_made_anew_from_its_seg
 async fn the_bodies_of_one_group_are_told_apart() {
     for place in [None, Some(TempDir::new().expect("a folder"))] {
         let folder = place.as_ref().map(|it| it.path().join("spool"));
-        let spool = open(folder.map_or(Place::Memory, Place::Folder));
+        let spool = open(folder.map_or(SpoolLocation::Memory, SpoolLocation::Folder));
         let answers = [A, B, A, B].map(|key| enqueue(&spool, event_of(key)));
         let mut outcomes = Vec::new();
         for answer in answers {
@@ -220,7 +220,7 @@ async fn the_bodies_of_one_group_are_told_apart() {
 #[tokio::test]
 async fn backfilled_events_compare_ids_alone() {
     use Appended::{Accepted, Different, Duplicate};
-    let spool = open(Place::Memory);
+    let spool = open(SpoolLocation::Memory);
     assert_eq!(send(&spool, backfilled(A)).await, Accepted);
     assert_eq!(send(&spool, backfilled(B)).await, Duplicate);
     assert_eq!(send_all(&spool, &[B, A]).await, [Different, Duplicate]);

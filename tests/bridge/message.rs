@@ -51,7 +51,7 @@ impl Sender {
                 uri: ONE_CODEX.uri.into(),
                 secrets: vec![secret.clone()],
                 tolerance: Duration::from_secs(300),
-                memory: None,
+                deduplication: None,
                 forward_signature: true,
             },
             secret,

@@ -12,7 +12,7 @@ mod torn;
 use std::pin::pin;
 
 use futures_util::FutureExt as _;
-use hookferry::spool::{Appended, Milestone, Place, SpoolUnavailable};
+use hookferry::spool::{Appended, Milestone, SpoolLocation, SpoolUnavailable};
 
 use crate::eventually::eventually;
 use crate::message::body;
@@ -118,7 +118,7 @@ async fn a_full_spool_refuses_new_events_but_still_knows_old_ones() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_delivery_is_answered_by_the_receipt_and_so_is_a_duplicate() {
     let folder = Folder::new();
-    let opened = Opened::at(&settings(Place::Memory), &["store"]).expect("it opens");
+    let opened = Opened::at(&settings(SpoolLocation::Memory), &["store"]).expect("it opens");
     let send = || {
         let routed = opened.routed(body("sample.uploaded", "a"));
         opened.spool.append(routed, Milestone::Delivered)
@@ -243,7 +243,7 @@ async fn a_waiting_event_counts_for_its_body_and_little_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_in_memory_keeps_nothing_of_a_refused_event_and_takes_it_anew() {
-    let opened = Opened::at(&settings(Place::Memory), &["store"]).expect("it opens");
+    let opened = Opened::at(&settings(SpoolLocation::Memory), &["store"]).expect("it opens");
     for _ in 0..3 {
         opened.append("a").await;
         let fetched = opened.spool.fetch(opened.sink(), 0, 10, FETCHED).await;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hookferry::route::{Template, Templates};
-use hookferry::sink::store::{Entry, ReadError, Settings, Store, TopicLog};
+use hookferry::sink::store::{Store, StoreSettings, StoredMessage, TopicLog, TopicReadError};
 use hookferry::sink::{Needs, PublishError, Severity, Sink};
 use tempfile::TempDir;
 
@@ -25,8 +25,8 @@ fn template(text: &str) -> Template {
     Template::parse(text).unwrap()
 }
 
-fn settings(path: &Path) -> Settings {
-    Settings {
+fn settings(path: &Path) -> StoreSettings {
+    StoreSettings {
         path: path.to_owned(),
         topics: Templates {
             typed: template("{source}.{event_type}"),
@@ -58,11 +58,11 @@ async fn publish(store: &Store, numbers: std::ops::Range<usize>) {
     }
 }
 
-async fn all(log: &TopicLog, topic: &str) -> Vec<Entry> {
+async fn all(log: &TopicLog, topic: &str) -> Vec<StoredMessage> {
     log.read(topic, 0, 1000, Duration::ZERO).await.unwrap()
 }
 
-fn positions(entries: &[Entry]) -> Vec<u64> {
+fn positions(entries: &[StoredMessage]) -> Vec<u64> {
     entries.iter().map(|entry| entry.position).collect()
 }
 
@@ -271,7 +271,7 @@ async fn a_long_poll_without_an_event_ends_empty_in_time() {
     }
     assert_eq!(
         log.read(QUARANTINE, 0, 10, Duration::ZERO).await,
-        Err(ReadError::UnknownTopic)
+        Err(TopicReadError::UnknownTopic)
     );
     close(store).await;
 }
@@ -294,16 +294,16 @@ async fn pages_follow_each_other_and_are_bounded() {
     }
     assert_eq!(
         log.read(TOPIC, 11, 4, Duration::ZERO).await,
-        Err(ReadError::Ahead { last: 10 })
+        Err(TopicReadError::Ahead { last: 10 })
     );
     assert_eq!(
         log.read(TOPIC, u64::MAX, 4, Duration::ZERO).await,
-        Err(ReadError::Ahead { last: 10 })
+        Err(TopicReadError::Ahead { last: 10 })
     );
     // A reader that has seen a topic which is not there must not wait for ever.
     assert_eq!(
         log.read(QUARANTINE, 1, 4, Duration::from_secs(60)).await,
-        Err(ReadError::Ahead { last: 0 })
+        Err(TopicReadError::Ahead { last: 0 })
     );
     close(store).await;
 }

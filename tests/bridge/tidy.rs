@@ -185,7 +185,7 @@ fn imports_point_down() {
 #[test]
 fn the_search_for_imports_finds_them() {
     let found = imported(
-        "use crate::{spool::Record, sink::{Sink, crate_like}};\nlet x = crate::event::Content::new();",
+        "use crate::{spool::SpoolRecord, sink::{Sink, crate_like}};\nlet x = crate::event::Content::new();",
     );
     assert_eq!(
         found.into_iter().collect::<Vec<_>>(),

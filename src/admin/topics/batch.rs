@@ -13,10 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::sink::store::Entry;
+use crate::sink::store::StoredMessage;
 
 /// Writes all entries as one array.
-pub(super) fn write(entries: &[Entry]) -> Vec<u8> {
+pub(super) fn write(entries: &[StoredMessage]) -> Vec<u8> {
     let mut out = vec![b'['];
     for (index, entry) in entries.iter().enumerate() {
         if index > 0 {
@@ -28,7 +28,7 @@ pub(super) fn write(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-fn write_event(out: &mut Vec<u8>, entry: &Entry) {
+fn write_event(out: &mut Vec<u8>, entry: &StoredMessage) {
     serde_json::to_writer(&mut *out, &attributes(entry)).expect("texts always are JSON");
     // The object is open again, for the one member that is not a text of ours.
     out.pop();
@@ -43,7 +43,7 @@ fn write_event(out: &mut Vec<u8>, entry: &Entry) {
     out.push(b'}');
 }
 
-fn attributes(entry: &Entry) -> BTreeMap<String, Cow<'_, str>> {
+fn attributes(entry: &StoredMessage) -> BTreeMap<String, Cow<'_, str>> {
     let mut attributes = BTreeMap::new();
     attributes.insert("partitionkey".into(), entry.key.as_str().into());
     // As a text, because the format's integers have 32 bits.
@@ -62,7 +62,7 @@ fn attributes(entry: &Entry) -> BTreeMap<String, Cow<'_, str>> {
 
 /// Whether the body can stand in the array as it is: it was understood, which means strict JSON of
 /// bounded depth, its type says JSON, and the bytes at hand still are.
-fn is_json(entry: &Entry) -> bool {
+fn is_json(entry: &StoredMessage) -> bool {
     // Without a type the format takes data for JSON.
     let says_json = entry
         .headers

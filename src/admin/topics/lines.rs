@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::sink::store::Entry;
+use crate::sink::store::StoredMessage;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -22,7 +22,7 @@ struct Line<'a> {
 
 /// Writes a line for each entry. The body stands in `body` as its text, or in `body_base64` where
 /// it is not UTF-8; either way the very bytes can be had back.
-pub(super) fn write(entries: &[Entry]) -> Vec<u8> {
+pub(super) fn write(entries: &[StoredMessage]) -> Vec<u8> {
     let mut out = Vec::new();
     for entry in entries {
         serde_json::to_writer(&mut out, &line(entry)).expect("texts and numbers always are JSON");
@@ -31,7 +31,7 @@ pub(super) fn write(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-fn line(entry: &Entry) -> Line<'_> {
+fn line(entry: &StoredMessage) -> Line<'_> {
     let text = std::str::from_utf8(&entry.body).ok();
     Line {
         position: entry.position,

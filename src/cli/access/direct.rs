@@ -13,15 +13,15 @@ use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::spool::{
-    DeadLetter, InspectionError, LetterName, Limits, Overview, PendingEvent, Place, Spool,
-    SpoolError, View,
+    DeadLetter, DeadLetterName, InspectionError, PendingEvent, Spool, SpoolError, SpoolLimits,
+    SpoolLocation, SpoolOverview, SpoolView,
 };
 
 /// The spool of a bridge that does not run, to be looked at.
 pub(super) struct Stopped {
-    view: View,
+    view: SpoolView,
     /// The bounds that a bridge would start with: the files do not say.
-    limits: Limits,
+    limits: SpoolLimits,
 }
 
 /// The spool of a bridge that does not run, open for a change; it is closed when this is dropped.
@@ -38,7 +38,7 @@ impl Stopped {
         let Some(folder) = folder(settings)? else {
             return Ok(None);
         };
-        let view = View::open(folder).map_err(|error| Failure::Failed(error.into()))?;
+        let view = SpoolView::open(folder).map_err(|error| Failure::Failed(error.into()))?;
         Ok(view.map(|view| Self {
             view,
             limits: settings.spool.limits,
@@ -86,7 +86,7 @@ impl Drop for Held {
 
 /// The spool's folder, which must be there; none where the spool is in memory.
 fn folder(settings: &Settings) -> Result<Option<&Path>, Failure> {
-    let Place::Folder(path) = &settings.spool.place else {
+    let SpoolLocation::Folder(path) = &settings.spool.location else {
         return Ok(None);
     };
     // One that cannot be looked at is there, as far as one knows: opening it says what is wrong.
@@ -102,9 +102,9 @@ fn found<T>(result: Result<T, InspectionError>) -> Result<T, Failure> {
 }
 
 impl Look for Stopped {
-    fn overview(&self) -> Result<Overview, Failure> {
+    fn overview(&self) -> Result<SpoolOverview, Failure> {
         let overview = found(self.view.overview())?;
-        Ok(Overview {
+        Ok(SpoolOverview {
             max_bytes: overview.max_bytes.or(Some(self.limits.max_bytes)),
             max_events: overview.max_events.or(Some(self.limits.max_events)),
             ..overview
@@ -120,12 +120,12 @@ impl Look for Stopped {
         found(self.view.pending_one(sequence))
     }
 
-    fn dead_letters(&self, page: &Page<LetterName>) -> Result<Vec<DeadLetter>, Failure> {
+    fn dead_letters(&self, page: &Page<DeadLetterName>) -> Result<Vec<DeadLetter>, Failure> {
         let after = page.after.as_ref();
         found(self.view.dead_letters(after, page.limit, page.bodies))
     }
 
-    fn dead_letter(&self, name: &LetterName) -> Result<DeadLetter, Failure> {
+    fn dead_letter(&self, name: &DeadLetterName) -> Result<DeadLetter, Failure> {
         found(self.view.dead_letter(name))
     }
 }
@@ -141,11 +141,11 @@ impl Change for Held {
         self.wait(self.spool.drop_pending(index))
     }
 
-    fn requeue(&self, name: &LetterName) -> Result<(), Failure> {
+    fn requeue(&self, name: &DeadLetterName) -> Result<(), Failure> {
         self.wait(self.spool.requeue(name.clone()))
     }
 
-    fn drop_dead_letter(&self, name: &LetterName) -> Result<(), Failure> {
+    fn drop_dead_letter(&self, name: &DeadLetterName) -> Result<(), Failure> {
         self.wait(self.spool.drop_dead_letter(name.clone()))
     }
 }

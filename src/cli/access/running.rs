@@ -11,7 +11,7 @@ use crate::admin::{Counted, Token};
 use crate::cli::failure::Failure;
 use crate::cli::http::{Answer, Http};
 use crate::name::SinkName;
-use crate::spool::{DeadLetter, LetterName, Overview, PendingEvent};
+use crate::spool::{DeadLetter, DeadLetterName, PendingEvent, SpoolOverview};
 
 /// How long one answer may take; dropping a million events takes its time.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -51,7 +51,7 @@ impl Running {
 }
 
 impl Look for Running {
-    fn overview(&self) -> Result<Overview, Failure> {
+    fn overview(&self) -> Result<SpoolOverview, Failure> {
         self.get("/spool")
     }
 
@@ -63,11 +63,11 @@ impl Look for Running {
         self.get(&format!("/spool/events/{sequence}"))
     }
 
-    fn dead_letters(&self, page: &Page<LetterName>) -> Result<Vec<DeadLetter>, Failure> {
+    fn dead_letters(&self, page: &Page<DeadLetterName>) -> Result<Vec<DeadLetter>, Failure> {
         self.get(&format!("/dead-letters{}", query(page)))
     }
 
-    fn dead_letter(&self, name: &LetterName) -> Result<DeadLetter, Failure> {
+    fn dead_letter(&self, name: &DeadLetterName) -> Result<DeadLetter, Failure> {
         self.get(&format!("/dead-letters/{name}"))
     }
 }
@@ -82,12 +82,12 @@ impl Change for Running {
         Ok(dropped.count)
     }
 
-    fn requeue(&self, name: &LetterName) -> Result<(), Failure> {
+    fn requeue(&self, name: &DeadLetterName) -> Result<(), Failure> {
         let url = format!("{}/dead-letters/{name}/requeue", self.url);
         self.value::<Counted>(self.http.change(&url)).map(drop)
     }
 
-    fn drop_dead_letter(&self, name: &LetterName) -> Result<(), Failure> {
+    fn drop_dead_letter(&self, name: &DeadLetterName) -> Result<(), Failure> {
         self.delete(&format!("/dead-letters/{name}")).map(drop)
     }
 }

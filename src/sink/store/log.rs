@@ -17,10 +17,10 @@ use super::row::{Place, Row};
 use super::segment::Segment;
 use super::shared::Shared;
 use crate::log::disk::Disk;
-use crate::log::format::{BatchBuffer, HEAD_BYTES, Kind, RECORD_ALIGNMENT, framed_length};
+use crate::log::format::{BatchBuffer, HEAD_BYTES, LogKind, RECORD_ALIGNMENT, framed_length};
 use crate::log::recover::RecoverError;
 use crate::log::segment::{SpareMaker, segment_bytes};
-use crate::log::writer::{AppendError, Content, Writer};
+use crate::log::writer::{AppendError, BatchContent, LogWriter};
 use retention::Leftover;
 
 /// With fewer segments retention would take too much at once.
@@ -61,7 +61,7 @@ impl Limits {
 pub(super) struct Log {
     disk: Arc<dyn Disk>,
     limits: Limits,
-    writer: Writer,
+    writer: LogWriter,
     shared: Arc<Shared>,
     /// What a start found at the end, until it is written anew.
     tail: Arc<Vec<Row>>,
@@ -102,7 +102,12 @@ impl Log {
         let is_empty = leftovers.is_empty();
         let log = Self {
             limits,
-            writer: Writer::new(Arc::clone(&disk), Kind::Store, recovered.standing, spares),
+            writer: LogWriter::new(
+                Arc::clone(&disk),
+                LogKind::Store,
+                recovered.standing,
+                spares,
+            ),
             disk,
             tail: Arc::new(tail),
             leftovers: leftovers
@@ -228,7 +233,7 @@ impl Log {
         let parts = rows.iter().zip(&heads);
         let parts: Vec<[&[u8]; 3]> = parts.map(|(row, head)| row.parts(head)).collect();
         let payloads: Vec<&[&[u8]]> = parts.iter().map(|parts| &parts[..]).collect();
-        let placed = self.writer.append(Content {
+        let placed = self.writer.append(BatchContent {
             items,
             is_snapshot: !items.is_empty(),
             copies: &[],

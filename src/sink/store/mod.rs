@@ -41,7 +41,7 @@ use log::{Limits, Log};
 use owner::{Order, Owner};
 use row::Row;
 use shared::Shared;
-pub use topic_log::{Entry, MAX_ENTRIES, MAX_WAIT, ReadError, TopicLog, TopicSummary};
+pub use topic_log::{MAX_ENTRIES, MAX_WAIT, StoredMessage, TopicLog, TopicReadError, TopicSummary};
 
 /// Messages that may wait for the owner thread: two groups, so that one gathers while one is written.
 const MAX_WAITING: usize = 1024;
@@ -63,7 +63,7 @@ pub type Clock = fn() -> Timestamp;
 
 /// What the store runs on.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct StoreSettings {
     /// The folder.
     pub path: PathBuf,
     /// The names of the topics.
@@ -135,7 +135,7 @@ impl StoreError {
 /// The embedded sink.
 #[derive(Debug)]
 pub struct Store {
-    settings: Settings,
+    settings: StoreSettings,
     orders: mpsc::Sender<Order>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -146,7 +146,7 @@ impl Store {
     ///
     /// # Errors
     /// Named by the reaction. Nothing was changed in a folder that is not a store's.
-    pub fn open(settings: Settings) -> Result<Self, StoreError> {
+    pub fn open(settings: StoreSettings) -> Result<Self, StoreError> {
         Self::open_with_clock(settings, Timestamp::now)
     }
 
@@ -154,7 +154,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_with_clock(mut settings: Settings, clock: Clock) -> Result<Self, StoreError> {
+    pub fn open_with_clock(mut settings: StoreSettings, clock: Clock) -> Result<Self, StoreError> {
         let path = std::path::absolute(&settings.path);
         settings.path = path.map_err(|cause| StoreError::io(&settings.path, cause))?;
         let path = &settings.path;

@@ -9,7 +9,7 @@ use super::contents::Contents;
 use super::row::Row;
 use super::segment::{Segment, messages};
 use crate::log::disk::Disk;
-use crate::log::format::Kind;
+use crate::log::format::LogKind;
 use crate::log::lock::LOCK_NAME;
 use crate::log::recover::{RecoverError, Recovered, Scanned, SegmentFile, read_all};
 use crate::log::scan::Batch;
@@ -33,7 +33,7 @@ impl Recovery {
     /// # Errors
     /// When it is not a store's, or is one that this program must not touch.
     pub fn look(disk: &Arc<dyn Disk>) -> Result<Self, RecoverError> {
-        let mut recovered = Recovered::look(Arc::clone(disk), Kind::Store, &[LOCK_NAME])?;
+        let mut recovered = Recovered::look(Arc::clone(disk), LogKind::Store, &[LOCK_NAME])?;
         let files = recovered.segments.values().cloned();
         let mut reading = Reading {
             segments: files

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::topic_log::Entry;
+use super::topic_log::StoredMessage;
 use crate::log::codec::{Decoder, put, put_bytes};
 use crate::route::Templates;
 use crate::sink::Message;
@@ -117,12 +117,12 @@ impl<'a> Place<'a> {
 }
 
 /// The message in a record.
-pub(super) fn entry(payload: &Bytes) -> Option<Entry> {
+pub(super) fn entry(payload: &Bytes) -> Option<StoredMessage> {
     let mut from = Decoder(payload);
     let position = Place::take(&mut from)?.position;
     let (id, key) = (from.text()?.to_owned(), from.text()?.to_owned());
     let headers = from.list(|from| Some((from.text()?.to_owned(), from.text()?.to_owned())))?;
-    Some(Entry {
+    Some(StoredMessage {
         position,
         id,
         key,

@@ -10,10 +10,10 @@ use super::catalog::MAX_TOPICS;
 use super::log::{Limits, Log};
 use super::row::Row;
 use super::shared::Shared;
-use super::topic_log::{Entry, entries};
+use super::topic_log::{StoredMessage, entries};
 use crate::log::disk::Disk;
 use crate::log::disk::simulated::{Call, Crash, Fault, Faults, Random, SimulatedDisk};
-use crate::log::segment::Named;
+use crate::log::segment::LogFileName;
 use crate::seeded::{self, Bug};
 
 const SEGMENT: u64 = 64 << 10;
@@ -41,8 +41,8 @@ fn rows(topic: &str, numbers: std::ops::Range<usize>, bytes: usize) -> Vec<Row> 
 }
 
 /// All entries of a topic, in pages.
-fn all(shared: &Shared, topic: &str, page: usize) -> Vec<Entry> {
-    let mut found: Vec<Entry> = Vec::new();
+fn all(shared: &Shared, topic: &str, page: usize) -> Vec<StoredMessage> {
+    let mut found: Vec<StoredMessage> = Vec::new();
     loop {
         let after = found.last().map_or(0, |entry| entry.position);
         let next = entries(shared, topic, after, page).expect("readable");
@@ -282,15 +282,15 @@ fn a_log_that_breaks_its_rules_is_found_out() {
     }
 }
 
-fn files(disk: &SimulatedDisk) -> Vec<Named> {
-    let mut files: Vec<Named> = disk
+fn files(disk: &SimulatedDisk) -> Vec<LogFileName> {
+    let mut files: Vec<LogFileName> = disk
         .list()
         .expect("readable")
         .iter()
-        .map(|name| Named::parse(name))
+        .map(|name| LogFileName::parse(name))
         .collect();
     files.sort_by_key(|named| match named {
-        Named::Segment(number) => *number,
+        LogFileName::Segment(number) => *number,
         _ => u64::MAX,
     });
     files
@@ -433,10 +433,10 @@ fn the_file_of_a_segment_that_is_not_needed_any_more_waits_for_its_readers() {
     assert!(!positions(&shared, "a").contains(&1));
     let read = found.segment.read(found.spots[0]);
     assert!(matches!(read, Ok(Some(_))), "{read:?}");
-    assert!(files(&disk).contains(&Named::Segment(1)));
+    assert!(files(&disk).contains(&LogFileName::Segment(1)));
     drop(found);
     tend(&mut log, 1000);
-    assert!(!files(&disk).contains(&Named::Segment(1)));
+    assert!(!files(&disk).contains(&LogFileName::Segment(1)));
     assert_eq!(positions(&shared, "a").last(), Some(&40));
 }
 
@@ -479,7 +479,11 @@ fn three_segments() -> SimulatedDisk {
     log.tick(1000).expect("written");
     assert_eq!(
         files(&disk),
-        [Named::Segment(1), Named::Segment(2), Named::Segment(3)]
+        [
+            LogFileName::Segment(1),
+            LogFileName::Segment(2),
+            LogFileName::Segment(3)
+        ]
     );
     disk
 }

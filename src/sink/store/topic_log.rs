@@ -29,7 +29,7 @@ const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct StoredMessage {
     /// Its position in the topic, from 1.
     pub position: u64,
     /// The event's id.
@@ -57,7 +57,7 @@ pub struct TopicSummary {
 
 /// Why a read has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
+pub enum TopicReadError {
     /// There is no such topic, and the reader did not want to wait for it.
     #[error("there is no topic of this name yet")]
     UnknownTopic,
@@ -95,9 +95,9 @@ impl TopicLog {
     ///
     /// # Errors
     /// When the store is closed.
-    pub async fn topics(&self) -> Result<Vec<TopicSummary>, ReadError> {
+    pub async fn topics(&self) -> Result<Vec<TopicSummary>, TopicReadError> {
         if self.shared.is_closed() {
-            return Err(ReadError::Closed);
+            return Err(TopicReadError::Closed);
         }
         Ok(self.shared.catalog().summaries())
     }
@@ -118,7 +118,7 @@ impl TopicLog {
         after: u64,
         limit: usize,
         wait: Duration,
-    ) -> Result<Vec<Entry>, ReadError> {
+    ) -> Result<Vec<StoredMessage>, TopicReadError> {
         let deadline = Instant::now() + wait.min(MAX_WAIT);
         // Subscribed before the first look, so that no batch falls between look and wait.
         let mut status = self.shared.status();
@@ -141,15 +141,20 @@ impl TopicLog {
     }
 
     /// The topic's last position, 0 for one that is waited for.
-    fn last_position(&self, topic: &str, after: u64, wait: Duration) -> Result<u64, ReadError> {
+    fn last_position(
+        &self,
+        topic: &str,
+        after: u64,
+        wait: Duration,
+    ) -> Result<u64, TopicReadError> {
         if self.shared.is_closed() {
-            return Err(ReadError::Closed);
+            return Err(TopicReadError::Closed);
         }
         let catalog = self.shared.catalog();
         match catalog.last_position(topic) {
-            None if wait.is_zero() => Err(ReadError::UnknownTopic),
+            None if wait.is_zero() => Err(TopicReadError::UnknownTopic),
             // What a start has found at the end cannot be read yet, but was given its positions.
-            last if catalog.next_position(topic) <= after => Err(ReadError::Ahead {
+            last if catalog.next_position(topic) <= after => Err(TopicReadError::Ahead {
                 last: last.unwrap_or(0),
             }),
             last => Ok(last.unwrap_or(0)),
@@ -157,7 +162,12 @@ impl TopicLog {
     }
 
     /// Reads away from the async threads, in turn and in time.
-    async fn look(&self, topic: &str, after: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+    async fn look(
+        &self,
+        topic: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, TopicReadError> {
         let (shared, topic) = (Arc::clone(&self.shared), topic.to_owned());
         let turns = Arc::clone(&self.turns);
         let looked = async {
@@ -169,11 +179,11 @@ impl TopicLog {
             });
             looked.await.expect("reading does not panic")
         };
-        let late = |_| ReadError::Unavailable("it does not answer in time".into());
+        let late = |_| TopicReadError::Unavailable("it does not answer in time".into());
         timeout(READ_DEADLINE, looked)
             .await
             .map_err(late)?
-            .map_err(|error| ReadError::Unavailable(error.to_string()))
+            .map_err(|error| TopicReadError::Unavailable(error.to_string()))
     }
 }
 
@@ -183,7 +193,7 @@ pub(super) fn entries(
     topic: &str,
     mut after: u64,
     limit: usize,
-) -> io::Result<Vec<Entry>> {
+) -> io::Result<Vec<StoredMessage>> {
     let mut entries = Vec::new();
     let mut bytes = 0;
     loop {

@@ -57,7 +57,7 @@ pub(in crate::spool) struct SqliteIndex {
     is_damaged: AtomicBool,
     /// Both are missing while the file could not be opened or made.
     reader: Mutex<Option<Reader>>,
-    writer: Mutex<Option<Writer>>,
+    writer: Mutex<Option<LogWriter>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ struct Reader {
 }
 
 #[derive(Debug)]
-struct Writer {
+struct LogWriter {
     connection: Connection,
     /// What the last slices of both kinds ended with, where they were full.
     looked_at: [Option<Old>; 2],
@@ -101,7 +101,7 @@ impl SqliteIndex {
     }
 
     /// Opens the file, or makes it anew where it was found damaged.
-    fn connect(&self) -> Result<Writer, IndexError> {
+    fn connect(&self) -> Result<LogWriter, IndexError> {
         let opened = if self.is_damaged.load(Ordering::Acquire) {
             Opened::anew(&self.path)?
         } else {
@@ -124,7 +124,7 @@ impl SqliteIndex {
     /// Does the work, and makes the file anew where it, or a find before, shows that it must be.
     fn write<T>(
         &self,
-        work: impl FnOnce(&mut Writer) -> Result<T, IndexError>,
+        work: impl FnOnce(&mut LogWriter) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
         let mut writer = lock(&self.writer);
         let was_damaged = self.is_damaged.load(Ordering::Acquire);
@@ -232,7 +232,7 @@ impl IdIndex for SqliteIndex {
     }
 }
 
-impl Writer {
+impl LogWriter {
     /// The rows that the next slice is about, and whether there may be more.
     fn next_slice(&mut self, before: EventId, hour: u32) -> rusqlite::Result<(Vec<Old>, bool)> {
         let kinds = [(OLD_TIMED, FIRST_TIMED), (OLD_UNTIMED, Key::default())];

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{BatchPlace, Owner};
+use super::{BatchLocation, Owner};
 use crate::log::format::BatchBuffer;
 
 /// A segment with less than this part of it live is sparse.
@@ -62,7 +62,7 @@ impl Owner {
             return;
         };
         self.previous_sinks.clear();
-        let place = BatchPlace {
+        let place = BatchLocation {
             first_sequence: placed.first_sequence,
             count: 0,
             offset: placed.offset,

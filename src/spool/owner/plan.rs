@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 
 use super::{
-    Append, Appended, BatchPlace, Entry, Inner, LetterName, Milestone, Owner, Placed, Record,
-    ReplyBatches, SinkSet, SpoolUnavailable, items,
+    Append, Appended, BatchLocation, DeadLetterName, Entry, Inner, Milestone, Owner, Placed,
+    ReplyBatches, SinkSet, SpoolRecord, SpoolUnavailable, items,
 };
-use crate::event::Origin;
+use crate::event::EventOrigin;
 use crate::seeded::{self, Bug};
 use crate::spool::Duplicates;
 use crate::spool::ids::KnownIds;
@@ -96,7 +96,7 @@ impl Planned {
     }
 
     /// The dead letters whose place new records take.
-    pub fn requeued(&self) -> Vec<LetterName> {
+    pub fn requeued(&self) -> Vec<DeadLetterName> {
         self.new_ones()
             .filter_map(|append| append.requeued.clone())
             .collect()
@@ -180,7 +180,7 @@ impl Owner {
         if seeded::again(Bug::KeepIdOfFailedCommit, id.as_bytes()) {
             return self.duplicate_of(0);
         }
-        let is_backfill = append.prepared.event().origin() == Origin::Backfill;
+        let is_backfill = append.prepared.event().origin() == EventOrigin::Backfill;
         let mut is_different = false;
         let earlier = self.ids.find(id);
         // Nothing that is in the unproven tail makes a duplicate, whatever the index knows of it.
@@ -311,7 +311,7 @@ impl Owner {
         &mut self,
         inner: &mut Inner,
         placed: Placed,
-        record: &Record,
+        record: &SpoolRecord,
         entry: Option<Entry>,
     ) {
         let position = record.position();
@@ -329,7 +329,7 @@ impl Owner {
     pub(super) fn announce(
         &self,
         mut inner: std::sync::MutexGuard<'_, Inner>,
-        records: impl Iterator<Item = Arc<Record>>,
+        records: impl Iterator<Item = Arc<SpoolRecord>>,
         placed: Option<Placed>,
     ) {
         let mut sinks = SinkSet::default();
@@ -342,7 +342,7 @@ impl Owner {
         if let Some(placed) = placed
             && let Some(segment) = inner.state.segments.get(&placed.segment)
         {
-            segment.file.note(BatchPlace {
+            segment.file.note(BatchLocation {
                 first_sequence: placed.first_sequence,
                 count,
                 offset: placed.offset,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{AppendError, Done, NoSpare, Owner, SpoolUnavailable, ToIndex, Writer};
+use super::{AppendError, Done, LogWriter, NoSpare, Owner, SpoolUnavailable, ToIndex};
 use crate::log::format::{BLOCK_BYTES, BatchBuffer, HEAD_BYTES};
 use crate::log::segment::{MIN_SEGMENT_BYTES, Spare, segment_name};
-use crate::spool::Settings;
+use crate::spool::SpoolSettings;
 use crate::spool::jobs::Recyclable;
 use crate::spool::segments::Segment;
 use crate::spool::shared::Shared;
@@ -47,8 +47,8 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// `segment_bytes` is the size of a segment: see [`crate::spool::Place::segment_bytes`].
-    pub fn new(settings: &Settings, kept_bytes: u64, segment_bytes: u64) -> Self {
+    /// `segment_bytes` is the size of a segment: see [`crate::spool::SpoolLocation::segment_bytes`].
+    pub fn new(settings: &SpoolSettings, kept_bytes: u64, segment_bytes: u64) -> Self {
         let max_bytes = settings.limits.max_bytes;
         Self {
             segment_bytes,
@@ -104,7 +104,7 @@ impl Room {
     }
 
     /// Whether progress has a place.
-    pub fn for_progress(&self, writer: &Writer, items: usize) -> Result<(), u64> {
+    pub fn for_progress(&self, writer: &LogWriter, items: usize) -> Result<(), u64> {
         let is_there = writer.fits(HEAD_BYTES + items) || !writer.spares().is_empty();
         is_there.then_some(()).ok_or(self.length)
     }
@@ -113,7 +113,7 @@ impl Room {
     /// spare that is missing.
     pub fn for_events(
         &self,
-        writer: &Writer,
+        writer: &LogWriter,
         payloads: &[usize],
         (items, snapshot): (usize, impl Fn() -> usize),
     ) -> Result<(), u64> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{AppendError, Item, Owner, Placed, Record, SpoolUnavailable, items};
+use super::{AppendError, Item, Owner, Placed, SpoolRecord, SpoolUnavailable, items};
 use crate::event::{SinkIndex, SinkSet};
 use crate::log::format::{BLOCK_BYTES, BatchBuffer};
 use crate::seeded::{self, Bug};
@@ -35,7 +35,7 @@ impl Owner {
         let mut inner = shared.lock();
         let mut records = Vec::new();
         for (sequence, payload) in &tail.records {
-            let Ok(record) = Record::decode(*sequence, payload) else {
+            let Ok(record) = SpoolRecord::decode(*sequence, payload) else {
                 tracing::error!(sequence, "a record that checks cannot be decoded");
                 continue;
             };
@@ -110,10 +110,10 @@ impl Owner {
 #[cfg(test)]
 impl Owner {
     /// The records that a start has found and that are still to be written.
-    pub(in crate::spool) fn unproven(&self) -> Vec<Record> {
+    pub(in crate::spool) fn unproven(&self) -> Vec<SpoolRecord> {
         let records = self.tail.iter().flat_map(|tail| &tail.records);
         records
-            .filter_map(|(sequence, payload)| Record::decode(*sequence, payload).ok())
+            .filter_map(|(sequence, payload)| SpoolRecord::decode(*sequence, payload).ok())
             .collect()
     }
 }

@@ -11,7 +11,7 @@ use super::world::SEGMENT_BYTES;
 use crate::event::{Event, EventId};
 use crate::name::SourceName;
 use crate::source::{Inbound, ONE_CODEX, Secret, Source};
-use crate::spool::record::Record;
+use crate::spool::record::SpoolRecord;
 use crate::trace::TraceContext;
 
 const OBJECTS: usize = 6;
@@ -42,7 +42,7 @@ pub(in crate::spool) fn event_of((number, version): Key) -> Arc<Event> {
 }
 
 /// Which event of the pool a record is; none where its bytes are another's.
-pub(super) fn key_of(record: &Record) -> Option<Key> {
+pub(super) fn key_of(record: &SpoolRecord) -> Option<Key> {
     let number = *NUMBERS.get(&record.event().id())?;
     let body = record.event().body();
     let version = POOL[number].iter().position(|event| event.body() == body)?;
@@ -60,7 +60,7 @@ fn source() -> Source {
         uri: ONE_CODEX.uri.into(),
         secrets: vec![secret()],
         tolerance: Duration::from_secs(300),
-        memory: None,
+        deduplication: None,
         forward_signature: true,
     }
 }

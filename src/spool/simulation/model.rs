@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::events::Key;
 use crate::spool::command::Appended;
-use crate::spool::{Duplicates, Limits};
+use crate::spool::{Duplicates, SpoolLimits};
 
 /// No id is forgotten within it.
 pub(super) const LONG_WINDOW: Duration = Duration::from_secs(86_400);
@@ -110,7 +110,7 @@ pub(super) fn places(names: Names) -> impl Iterator<Item = usize> {
 
 impl Model {
     /// Of a spool with these limits.
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &SpoolLimits) -> Self {
         Self {
             may_forget_ids: limits.window < LONG_WINDOW,
             forwards: limits.duplicates == Duplicates::Forward,

@@ -17,17 +17,17 @@ use crate::log::disk::simulated::{Crash, Faults, Random, SimulatedDisk};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::sink::{Receipt, RefusalReason};
-use crate::spool::command::{Burial, Command, Done, Settlement, SpoolUnavailable};
+use crate::spool::command::{Command, Done, NewDeadLetter, Settlement, SpoolUnavailable};
 use crate::spool::folder::{Parts, assemble};
 use crate::spool::index::{IdIndex, MemoryIndex};
-use crate::spool::inspect::View;
+use crate::spool::inspect::SpoolView;
 use crate::spool::jobs::WriteLetter;
 use crate::spool::maintenance::Maintenance;
 use crate::spool::owner::Owner;
-use crate::spool::record::Record;
+use crate::spool::record::SpoolRecord;
 use crate::spool::replies::Answer;
 use crate::spool::shared::Shared;
-use crate::spool::{Duplicates, Limits, Place, Settings};
+use crate::spool::{Duplicates, SpoolLimits, SpoolLocation, SpoolSettings};
 
 mod chaos;
 mod sending;
@@ -70,7 +70,7 @@ struct Requeue {
 
 /// A letter that is to be written.
 struct Writing {
-    record: Arc<Record>,
+    record: Arc<SpoolRecord>,
     place: usize,
     answer: oneshot::Receiver<Result<(), SpoolUnavailable>>,
 }
@@ -92,7 +92,7 @@ pub(super) struct World {
     random: Random,
     disk: SimulatedDisk,
     index: Arc<MemoryIndex>,
-    settings: Settings,
+    settings: SpoolSettings,
     running: Option<Running>,
     /// The sinks that are configured, and those of them that are away.
     configured: Names,
@@ -102,7 +102,7 @@ pub(super) struct World {
     requeues: Vec<Requeue>,
     letters: Vec<Writing>,
     /// Read and not yet confirmed, by sink.
-    in_flight: [Vec<Arc<Record>>; NAMES.len()],
+    in_flight: [Vec<Arc<SpoolRecord>>; NAMES.len()],
     cursors: [u64; NAMES.len()],
     /// Whether a batch was written since the last start.
     has_written: bool,
@@ -133,11 +133,11 @@ fn place_of(name: &SinkName) -> Option<usize> {
 }
 
 /// What differs from run to run: windows and limits.
-fn draw_settings(random: &mut Random) -> Settings {
+fn draw_settings(random: &mut Random) -> SpoolSettings {
     let is_small = random.chance(0.3);
-    Settings {
-        place: Place::Folder("simulated".into()),
-        limits: Limits {
+    SpoolSettings {
+        location: SpoolLocation::Folder("simulated".into()),
+        limits: SpoolLimits {
             max_events: if random.chance(0.2) { 12 } else { 1000 },
             max_bytes: SEGMENT_BYTES * if is_small { 9 } else { 40 },
             duplicates: if random.chance(0.1) {
@@ -483,7 +483,7 @@ impl World {
         }
     }
 
-    fn confirm(&mut self, place: usize, record: Arc<Record>) {
+    fn confirm(&mut self, place: usize, record: Arc<SpoolRecord>) {
         let Some(running) = &self.running else { return };
         let Some(sink) = running.numbers[place] else {
             return;
@@ -508,7 +508,7 @@ impl World {
             return;
         };
         let (reply, answer) = oneshot::channel();
-        let burial = Burial {
+        let burial = NewDeadLetter {
             record: Arc::clone(&record),
             sink,
             reason: RefusalReason::TooLarge,
@@ -563,7 +563,7 @@ impl World {
     /// What an operator sees is what waits.
     fn inspect(&mut self) {
         let Some(running) = &self.running else { return };
-        let view = View::of(Arc::clone(&running.shared));
+        let view = SpoolView::of(Arc::clone(&running.shared));
         let (Ok(overview), Ok(events)) = (view.overview(), view.pending(0, EVENTS, false)) else {
             return;
         };
@@ -669,9 +669,9 @@ impl Running {
 /// The records of a start.
 fn found(
     running: &Running,
-    records: &[Arc<Record>],
+    records: &[Arc<SpoolRecord>],
     waiting: &BTreeMap<u64, Names>,
-    tail: &[Record],
+    tail: &[SpoolRecord],
 ) -> Result<BTreeMap<u64, Found>, String> {
     let mut all = BTreeMap::new();
     let records = records.iter().map(|record| (&**record, false));

@@ -7,7 +7,7 @@ use std::process::Command;
 use hookferry::metrics::Metrics;
 use hookferry::name::SinkName;
 use hookferry::sink::RefusalReason;
-use hookferry::spool::{Burial, Milestone, Spool};
+use hookferry::spool::{Milestone, NewDeadLetter, Spool};
 
 use super::{Said, Setup, hookferry, run};
 use crate::message::{Sender, body};
@@ -127,7 +127,7 @@ async fn bury(setup: &Setup, count: usize) {
             .unwrap()
             .remove(0);
         after = record.position().sequence;
-        let burial = Burial {
+        let burial = NewDeadLetter {
             record,
             sink,
             reason: RefusalReason::TooLarge,

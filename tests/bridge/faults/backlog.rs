@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt as _};
 use hookferry::metrics::Metrics;
 use hookferry::name::SinkName;
-use hookferry::spool::{Appended, Duplicates, Limits, Milestone, Place, Settings, Spool};
+use hookferry::spool::{
+    Appended, Duplicates, Milestone, Spool, SpoolLimits, SpoolLocation, SpoolSettings,
+};
 
 use super::away::start_by;
 use crate::eventually::eventually_within;
@@ -40,9 +42,9 @@ pub(super) async fn fill_with(
     count: usize,
     objects: usize,
 ) -> Journal {
-    let settings = Settings {
-        place: Place::Folder(setup.spool_folder.clone()),
-        limits: Limits {
+    let settings = SpoolSettings {
+        location: SpoolLocation::Folder(setup.spool_folder.clone()),
+        limits: SpoolLimits {
             max_events: 10_000_000,
             max_bytes: 1 << 40,
             duplicates: Duplicates::Suppress,

@@ -30,7 +30,7 @@ fn source() -> Source {
         secrets: vec![Secret::new("whsec_test_secret").expect("not empty")],
         // Signatures of any time: what is looked at is what the header says.
         tolerance: Duration::from_secs(u64::MAX >> 1),
-        memory: None,
+        deduplication: None,
         forward_signature: true,
     }
 }

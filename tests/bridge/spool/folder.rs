@@ -16,8 +16,8 @@ use hookferry::route::Routed;
 use hookferry::sink::store::{Store, StoreError};
 use hookferry::sink::{RefusalReason, Sink as _};
 use hookferry::spool::{
-    Appended, Burial, Duplicates, Limits, Milestone, Place, Record, Settings, Settlement, Spool,
-    SpoolError, View,
+    Appended, Duplicates, Milestone, NewDeadLetter, Settlement, Spool, SpoolError, SpoolLimits,
+    SpoolLocation, SpoolRecord, SpoolSettings, SpoolView,
 };
 use tempfile::TempDir;
 
@@ -117,8 +117,8 @@ impl Folder {
         bytes
     }
 
-    pub fn settings(&self) -> Settings {
-        settings(Place::Folder(self.path()))
+    pub fn settings(&self) -> SpoolSettings {
+        settings(SpoolLocation::Folder(self.path()))
     }
 
     /// Opens the spool for the sink `store`.
@@ -138,9 +138,9 @@ impl Folder {
     }
 
     /// Looks at it while nobody has it open.
-    pub fn look(&self) -> View {
+    pub fn look(&self) -> SpoolView {
         eventually_blocking("nobody holds the spool", || {
-            View::open(&self.path()).expect("there is a spool")
+            SpoolView::open(&self.path()).expect("there is a spool")
         })
     }
 
@@ -164,10 +164,10 @@ impl Folder {
 }
 
 /// A spool with room for all that a test puts into it, and segments of 1 MiB.
-pub fn settings(place: Place) -> Settings {
-    Settings {
+pub fn settings(place: SpoolLocation) -> SpoolSettings {
+    SpoolSettings {
         place,
-        limits: Limits {
+        limits: SpoolLimits {
             max_events: 100_000,
             max_bytes: 16 << 20,
             duplicates: Duplicates::Suppress,
@@ -187,7 +187,7 @@ pub struct Opened {
 impl Opened {
     /// Opens it once nobody else has it: a program that another test is just starting holds the lock
     /// of a spool that was closed until it has become that program.
-    pub fn at(settings: &Settings, sinks: &[&str]) -> Result<Self, SpoolError> {
+    pub fn at(settings: &SpoolSettings, sinks: &[&str]) -> Result<Self, SpoolError> {
         eventually_blocking("the spool is free", || {
             match Self::try_at(settings, sinks) {
                 Err(SpoolError::Held { .. }) => None,
@@ -197,7 +197,7 @@ impl Opened {
     }
 
     /// Opens it, or says why not.
-    pub fn try_at(settings: &Settings, sinks: &[&str]) -> Result<Self, SpoolError> {
+    pub fn try_at(settings: &SpoolSettings, sinks: &[&str]) -> Result<Self, SpoolError> {
         let parse = |name: &&str| SinkName::parse(name).expect("a slug");
         let names: Vec<SinkName> = sinks.iter().map(parse).collect();
         let metrics = Arc::new(Metrics::new().expect("no name twice"));
@@ -243,13 +243,13 @@ impl Opened {
     }
 
     /// What waits for the first sink, as its dispatcher reads it: so many, which must be there.
-    pub async fn waiting(&self, count: usize) -> Vec<Arc<Record>> {
+    pub async fn waiting(&self, count: usize) -> Vec<Arc<SpoolRecord>> {
         self.waiting_for(self.sink(), count).await
     }
 
     /// The same for any sink.
-    pub async fn waiting_for(&self, sink: SinkIndex, count: usize) -> Vec<Arc<Record>> {
-        let mut records: Vec<Arc<Record>> = Vec::new();
+    pub async fn waiting_for(&self, sink: SinkIndex, count: usize) -> Vec<Arc<SpoolRecord>> {
+        let mut records: Vec<Arc<SpoolRecord>> = Vec::new();
         while records.len() < count {
             let after = records.last().map_or(0, |last| last.position().sequence);
             let fetch = self.spool.fetch(sink, after, 100, FETCHED);
@@ -260,7 +260,7 @@ impl Opened {
     }
 
     /// A sink confirms these, as the store in this folder does.
-    pub async fn deliver(&self, sink: SinkIndex, folder: &Folder, records: Vec<Arc<Record>>) {
+    pub async fn deliver(&self, sink: SinkIndex, folder: &Folder, records: Vec<Arc<SpoolRecord>>) {
         let store = store(&folder.beside("topics"));
         let publish = records.into_iter().map(|record| {
             let store = &store;
@@ -275,8 +275,8 @@ impl Opened {
     }
 
     /// A sink can never take this one.
-    pub async fn set_aside(&self, sink: SinkIndex, record: &Arc<Record>) {
-        let burial = Burial {
+    pub async fn set_aside(&self, sink: SinkIndex, record: &Arc<SpoolRecord>) {
+        let burial = NewDeadLetter {
             record: Arc::clone(record),
             sink,
             reason: RefusalReason::TooLarge,
@@ -318,8 +318,8 @@ impl Opened {
 }
 
 /// The ids of records.
-pub fn ids(records: &[Arc<Record>]) -> Vec<String> {
-    let id = |record: &Arc<Record>| record.event().id().to_string();
+pub fn ids(records: &[Arc<SpoolRecord>]) -> Vec<String> {
+    let id = |record: &Arc<SpoolRecord>| record.event().id().to_string();
     records.iter().map(id).collect()
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hookferry::sink::Sink as _;
-use hookferry::spool::{Place, View};
+use hookferry::spool::{SpoolLocation, SpoolView};
 
 use super::folder::{Folder, Opened, settings, store, try_store};
 use super::layout;
@@ -14,7 +14,9 @@ use crate::message::Sender;
 
 /// What an operator reads who looks at it.
 fn look_refuses(path: &Path) -> String {
-    View::open(path).expect_err("it is refused").to_string()
+    SpoolView::open(path)
+        .expect_err("it is refused")
+        .to_string()
 }
 
 /// Asserts that neither a start nor a look takes the folder, that both say all this, and that every
@@ -126,7 +128,7 @@ async fn a_spool_that_somebody_has_is_refused_and_its_owner_goes_on() {
         said.contains(&folder.path().display().to_string()),
         "{said}"
     );
-    assert!(View::open(&folder.path()).unwrap().is_none());
+    assert!(SpoolView::open(&folder.path()).unwrap().is_none());
     opened.append("o1").await;
     assert_eq!(opened.waiting(2).await.len(), 2);
     opened.close().await;
@@ -140,7 +142,7 @@ async fn a_folder_that_cannot_be_made_is_named_with_what_to_do() {
     let folder = Folder::new();
     // Not even root can make one there.
     for path in [folder.beside("no/such/spool"), "/proc/spool".into()] {
-        let refused = Opened::try_at(&settings(Place::Folder(path.clone())), &["store"]);
+        let refused = Opened::try_at(&settings(SpoolLocation::Folder(path.clone())), &["store"]);
         let said = refused.map(drop).expect_err("it is refused").to_string();
         assert!(said.contains(&path.display().to_string()), "{said}");
         assert!(said.contains("does not exist; make the folder"), "{said}");

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use hookferry::log::format::{
-    BLOCK_BYTES, Frame, HEAD_BYTES, Head, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, framed_length,
+    BLOCK_BYTES, BatchHead, Frame, HEAD_BYTES, RECORD_ALIGNMENT, RECORD_HEAD_BYTES, framed_length,
 };
 
 /// The part of the header that is in use: its checksum ends here.
@@ -34,7 +34,7 @@ pub struct FoundRecord {
 pub fn batches(segment: &[u8]) -> Vec<Batch> {
     let mut found: Vec<Batch> = Vec::new();
     let mut at = BLOCK_BYTES;
-    while let Some(head) = segment.get(at..).and_then(Head::decode) {
+    while let Some(head) = segment.get(at..).and_then(BatchHead::decode) {
         let batch = Batch::at(segment, at, &head);
         at = batch.end.next_multiple_of(BLOCK_BYTES);
         found.push(batch);
@@ -44,7 +44,7 @@ pub fn batches(segment: &[u8]) -> Vec<Batch> {
 }
 
 impl Batch {
-    fn at(segment: &[u8], start: usize, head: &Head) -> Self {
+    fn at(segment: &[u8], start: usize, head: &BatchHead) -> Self {
         let items = start + HEAD_BYTES..start + HEAD_BYTES + head.items_length as usize;
         let end = start + head.length as usize;
         let mut records = Vec::new();

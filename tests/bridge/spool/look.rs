@@ -1,6 +1,6 @@
 //! Looking at the spool of a stopped bridge: it tells what the bridge would, and changes nothing.
 
-use hookferry::spool::{DeadLetter, Overview, PendingEvent, View};
+use hookferry::spool::{DeadLetter, PendingEvent, SpoolOverview, SpoolView};
 
 use super::folder::{Folder, Opened};
 use super::layout;
@@ -8,13 +8,13 @@ use super::layout;
 /// Everything that a view tells.
 #[derive(Debug, PartialEq)]
 struct Told {
-    overview: Overview,
+    overview: SpoolOverview,
     pending: Vec<PendingEvent>,
     letters: Vec<DeadLetter>,
 }
 
 impl Told {
-    fn by(view: &View) -> Self {
+    fn by(view: &SpoolView) -> Self {
         let pending = view.pending(0, 100, true).unwrap();
         for event in &pending {
             assert_eq!(view.pending_one(event.sequence).unwrap(), *event);
@@ -121,6 +121,6 @@ async fn lists_go_on_where_they_stopped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn looking_where_there_is_no_spool_makes_none() {
     let folder = Folder::new();
-    assert!(View::open(&folder.path()).is_err());
+    assert!(SpoolView::open(&folder.path()).is_err());
     assert!(!folder.path().exists());
 }

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use hookferry::name::SinkName;
-use hookferry::spool::{Appended, Milestone, Place};
+use hookferry::spool::{Appended, Milestone, SpoolLocation};
 
 use super::folder::{Folder, Opened, ids, settings};
 use crate::eventually::eventually;
@@ -242,7 +242,7 @@ async fn a_full_disk_delivers_what_waits_though_a_sink_is_new() {
         return;
     };
     let folder = Folder::new();
-    let settings = settings(Place::Folder(disk.path().join("spool")));
+    let settings = settings(SpoolLocation::Folder(disk.path().join("spool")));
     let opened = Opened::at(&settings, &["store"]).expect("it opens");
     let appended = vec![opened.append("o0").await, opened.append("o1").await];
     opened.close().await;

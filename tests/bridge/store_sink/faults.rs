@@ -21,9 +21,9 @@ async fn a_second_owner_is_refused_until_the_first_has_closed() {
     close(store).await;
     assert_eq!(
         log.read(TOPIC, 0, 1, Duration::ZERO).await,
-        Err(ReadError::Closed)
+        Err(TopicReadError::Closed)
     );
-    assert_eq!(log.topics().await, Err(ReadError::Closed));
+    assert_eq!(log.topics().await, Err(TopicReadError::Closed));
     close(open(&path)).await;
 }
 
@@ -40,7 +40,7 @@ async fn a_closed_store_confirms_nothing_and_wakes_who_waits() {
         Err(PublishError::Unavailable(_))
     ));
     assert!(!store.health().connected);
-    assert_eq!(waiting.await.unwrap(), Err(ReadError::Closed));
+    assert_eq!(waiting.await.unwrap(), Err(TopicReadError::Closed));
     store.close(DEADLINE).await;
 }
 
@@ -165,7 +165,7 @@ async fn a_log_begun_anew_tells_its_readers() {
     let log = store.log();
     assert_eq!(
         log.read(TOPIC, 3, 10, Duration::from_secs(60)).await,
-        Err(ReadError::Ahead { last: 1 })
+        Err(TopicReadError::Ahead { last: 1 })
     );
     close(store).await;
 }
@@ -203,7 +203,7 @@ async fn a_full_disk_confirms_nothing_and_heals_when_there_is_room() {
     };
     let path = disk.path().join("topics");
     // Segments of 1 MiB.
-    let small = Settings {
+    let small = StoreSettings {
         max_size_bytes: 16 << 20,
         ..settings(&path)
     };

@@ -93,7 +93,7 @@ async fn events_are_lines_with_the_unchanged_body() {
 #[tokio::test]
 async fn events_are_a_cloudevents_batch_for_who_asks() {
     let (_folder, path) = folder();
-    let store = Store::open(Settings {
+    let store = Store::open(StoreSettings {
         topics: Templates {
             typed: template("all"),
             other: template("all"),

@@ -79,7 +79,7 @@ fn files(path: &Path) -> u64 {
 async fn beyond_its_size_the_log_forgets_the_oldest_and_reuses_their_files() {
     let (_folder, path) = folder();
     let max_size_bytes = 16 << 20;
-    let store = Store::open(Settings {
+    let store = Store::open(StoreSettings {
         max_size_bytes,
         ..settings(&path)
     })
@@ -131,7 +131,7 @@ async fn a_smaller_bound_is_reached_without_new_events() {
     }
     store.close(DEADLINE).await;
     assert!(files(&path) > 80 << 20);
-    let store = Store::open(Settings {
+    let store = Store::open(StoreSettings {
         max_size_bytes: 40 << 20,
         ..settings(&path)
     })

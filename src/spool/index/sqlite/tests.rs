@@ -29,12 +29,12 @@ const MAX_IDS: u64 = 100_000;
 /// Beyond all sequences of the tests.
 const LOG_NEXT: u64 = 1_000_000;
 
-struct Place {
+struct SpoolLocation {
     _folder: TempDir,
     path: PathBuf,
 }
 
-impl Place {
+impl SpoolLocation {
     fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("ids.db");
@@ -117,7 +117,7 @@ fn overwrite(path: &Path, from: u64, to: u64) {
 
 #[test]
 fn everything_is_there_after_it_was_closed() {
-    let place = Place::new();
+    let place = SpoolLocation::new();
     let added = [timed(1, 2_000), vec![entry(id(0, 4), 2_001, 5)]].concat();
     place.open().add(&added, 2_001).expect("add");
     assert!(!place.beside("-wal").exists());
@@ -133,7 +133,7 @@ fn everything_is_there_after_it_was_closed() {
 
 #[test]
 fn everything_is_there_after_a_kill() {
-    let (killed, place) = (Place::new(), Place::new());
+    let (killed, place) = (SpoolLocation::new(), SpoolLocation::new());
     let index = killed.open();
     index.add(&timed(1, 50), 50).expect("add");
     index.add(&timed(51, 10), 60).expect("add");
@@ -151,7 +151,7 @@ fn everything_is_there_after_a_kill() {
 
 #[test]
 fn a_torn_commit_is_none() {
-    let (killed, place) = (Place::new(), Place::new());
+    let (killed, place) = (SpoolLocation::new(), SpoolLocation::new());
     let index = killed.open();
     index.add(&timed(1, 50), 50).expect("add");
     let whole = fs::metadata(killed.beside("-wal")).expect("a log").len();
@@ -170,7 +170,7 @@ fn a_torn_commit_is_none() {
 
 #[test]
 fn all_files_are_the_owners_alone() {
-    let place = Place::new();
+    let place = SpoolLocation::new();
     let index = place.open();
     index.add(&timed(1, 5), 5).expect("add");
     for suffix in ["", "-wal", "-shm"] {
@@ -181,7 +181,7 @@ fn all_files_are_the_owners_alone() {
 
 #[test]
 fn the_write_ahead_log_stays_small() {
-    let place = Place::new();
+    let place = SpoolLocation::new();
     let index = place.open();
     for first in (1..60_000).step_by(1_000) {
         index.add(&timed(first, 1_000), first + 999).expect("add");
@@ -196,14 +196,14 @@ fn the_write_ahead_log_stays_small() {
 
 #[test]
 fn an_id_takes_less_than_fifty_bytes() {
-    let place = Place::with(50_000);
+    let place = SpoolLocation::with(50_000);
     let bytes = fs::metadata(&place.path).expect("a file").len();
     assert!(bytes < 50 * 50_000, "{bytes} bytes");
 }
 
 #[test]
 fn no_statement_reads_more_than_it_is_about() {
-    let place = Place::with(1);
+    let place = SpoolLocation::with(1);
     let connection = Connection::open(&place.path).expect("a database");
     for sql in STATEMENTS {
         let explain = format!("EXPLAIN QUERY PLAN {sql}");
@@ -224,7 +224,7 @@ fn no_statement_reads_more_than_it_is_about() {
 
 #[test]
 fn a_bound_that_was_lowered_is_reached_in_bounded_steps() {
-    let place = Place::with(3_000);
+    let place = SpoolLocation::with(3_000);
     let index = place.open_for(100);
     let steps = (0..8).map(|_| index.add(&[], 0).expect("add"));
     assert_eq!(
@@ -239,7 +239,7 @@ fn a_bound_that_was_lowered_is_reached_in_bounded_steps() {
 /// A transaction that is not committed holds the writer; a find neither waits for it nor sees it.
 #[test]
 fn a_find_does_not_wait_for_an_add() {
-    let place = Place::with(60);
+    let place = SpoolLocation::with(60);
     let index = &place.open();
     let (held, is_held) = mpsc::channel();
     let (found, is_found) = mpsc::channel::<()>();
@@ -266,7 +266,7 @@ fn a_find_does_not_wait_for_an_add() {
 
 #[test]
 fn finds_stay_right_beside_adds_and_checkpoints() {
-    let place = Place::new();
+    let place = SpoolLocation::new();
     let index = place.open();
     thread::scope(|scope| {
         let adds = scope.spawn(|| {
@@ -288,7 +288,7 @@ fn finds_stay_right_beside_adds_and_checkpoints() {
 
 #[test]
 fn a_transaction_that_fails_leaves_nothing() {
-    let place = Place::with(60);
+    let place = SpoolLocation::with(60);
     let index = place.open();
     let full = || {
         let error = ffi::Error::new(ffi::SQLITE_FULL);
@@ -312,7 +312,7 @@ fn a_transaction_that_fails_leaves_nothing() {
 
 #[test]
 fn errors_are_named_by_what_to_do_about_them() {
-    let place = Place::with(60);
+    let place = SpoolLocation::with(60);
     let index = place.open();
     let fail = |code| {
         let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
@@ -337,7 +337,7 @@ fn errors_are_named_by_what_to_do_about_them() {
 
 #[test]
 fn a_missing_file_is_made_and_an_old_write_ahead_log_is_not_taken_for_its_own() {
-    let (killed, place) = (Place::new(), Place::new());
+    let (killed, place) = (SpoolLocation::new(), SpoolLocation::new());
     let index = killed.open();
     index.add(&timed(1, 60), 60).expect("add");
     fs::copy(killed.beside("-wal"), place.beside("-wal")).expect("a copy");
@@ -348,7 +348,7 @@ fn a_missing_file_is_made_and_an_old_write_ahead_log_is_not_taken_for_its_own() 
 fn files_that_are_no_index_are_made_anew() {
     let contents: [&[u8]; 3] = [b"", b"ids", &[b'x'; 9_000]];
     for content in contents {
-        let place = Place::new();
+        let place = SpoolLocation::new();
         fs::write(&place.path, content).expect("a file");
         place.assert_made_anew();
     }
@@ -369,29 +369,29 @@ fn databases_that_are_no_index_of_this_format_are_made_anew() {
         "INSERT INTO ids VALUES (x'ff', 0, 0, 0)",
         "DELETE FROM ids; INSERT INTO ids VALUES ('text', 0, 0, 0)",
     ] {
-        let place = Place::with(60);
+        let place = SpoolLocation::with(60);
         place.change(change);
         eprintln!("{change}");
         place.assert_made_anew();
     }
-    let foreign = Place::new();
+    let foreign = SpoolLocation::new();
     foreign.change("CREATE TABLE ids (id); INSERT INTO ids VALUES (1)");
     foreign.assert_made_anew();
 }
 
 #[test]
 fn an_index_of_another_log_is_made_anew() {
-    let open = |place: &Place, next| {
+    let open = |place: &SpoolLocation, next| {
         let index = SqliteIndex::open(place.path.clone(), next, MAX_IDS);
         (index.through(), sequence(&index, id(60, 7)))
     };
-    let place = Place::with(60);
+    let place = SpoolLocation::with(60);
     assert_eq!(open(&place, 61), (60, Some(60)));
     assert_eq!(open(&place, 60), (0, None));
     assert_eq!(open(&place, 61), (0, None));
-    assert_eq!(open(&Place::with(60), 1), (0, None));
+    assert_eq!(open(&SpoolLocation::with(60), 1), (0, None));
     // A log that has given no sequence yet, and an index that was just made.
-    let place = Place::new();
+    let place = SpoolLocation::new();
     assert_eq!(open(&place, 0), (0, None));
     let index = SqliteIndex::open(place.path.clone(), 0, MAX_IDS);
     index.add(&timed(60, 1), 0).expect("add");
@@ -403,7 +403,7 @@ fn an_index_of_another_log_is_made_anew() {
 fn files_cut_anywhere_are_made_anew() {
     for pages in [0, 1, 2, 5, 20, 40] {
         for odd in [0, 1_000] {
-            let place = Place::with(8_000);
+            let place = SpoolLocation::with(8_000);
             let file = File::options().write(true).open(&place.path);
             let cut = pages * 4_096 + odd;
             file.expect("the file").set_len(cut).expect("a cut");
@@ -415,7 +415,7 @@ fn files_cut_anywhere_are_made_anew() {
 #[test]
 fn a_file_with_damaged_pages_is_made_anew_when_that_is_noticed() {
     for (from, to) in [(0, 16), (0, 4_096), (100, 200), (4_096, 16_384)] {
-        let place = Place::with(8_000);
+        let place = SpoolLocation::with(8_000);
         overwrite(&place.path, from, to);
         assert_breaks_and_begins_anew(&place.open());
     }
@@ -445,7 +445,7 @@ fn damage_that_a_find_meets_is_noticed_by_the_next_call_of_any_kind() {
         |index| index.remove(id(1, 7)),
     ];
     for call in calls {
-        let place = Place::with(8_000);
+        let place = SpoolLocation::with(8_000);
         // The leaves, but neither the schema nor the roots.
         let index = place.open();
         let end = fs::metadata(&place.path).expect("a file").len();
@@ -460,7 +460,7 @@ fn damage_that_a_find_meets_is_noticed_by_the_next_call_of_any_kind() {
 
 #[test]
 fn damage_that_forgetting_meets_is_noticed() {
-    let place = Place::with(8_000);
+    let place = SpoolLocation::with(8_000);
     let index = place.open();
     let end = fs::metadata(&place.path).expect("a file").len();
     overwrite(&place.path, 8 * 4_096, end - 8 * 4_096);
@@ -495,7 +495,7 @@ fn where_it_cannot_be_made_anew_that_is_tried_again() {
 
 #[test]
 fn where_it_cannot_be_opened_that_is_tried_again_and_what_is_there_stays() {
-    let (place, aside) = (Place::with(60), Place::new());
+    let (place, aside) = (SpoolLocation::with(60), SpoolLocation::new());
     fs::rename(&place.path, &aside.path).expect("a move");
     fs::create_dir(&place.path).expect("a folder");
     let index = place.open();

@@ -11,7 +11,9 @@ use super::super::seen::Happening;
 use super::{Plan, SEGMENT_BYTES, World};
 use crate::log::disk::simulated::{Call, Faults};
 use crate::log::disk::{Disk as _, read_exact_at};
-use crate::log::format::{BLOCK_BYTES, Frame, HEAD_BYTES, Head, RECORD_ALIGNMENT, framed_length};
+use crate::log::format::{
+    BLOCK_BYTES, BatchHead, Frame, HEAD_BYTES, RECORD_ALIGNMENT, framed_length,
+};
 use crate::log::segment::segment_name;
 use crate::spool::command::Command;
 
@@ -233,7 +235,7 @@ impl World {
         self.model.is_vague |= rot.end > bytes.len();
         let mut at = BLOCK_BYTES;
         while at < bytes.len() {
-            let Some(head) = Head::decode(&bytes[at..]) else {
+            let Some(head) = BatchHead::decode(&bytes[at..]) else {
                 self.model.is_vague = true;
                 return;
             };

@@ -10,7 +10,7 @@ use crate::log::disk::simulated::{Call, Fault};
 use crate::route::Lane;
 use crate::spool::Duplicates;
 use crate::spool::command::{Append, Appended, Command, Milestone, SpoolUnavailable};
-use crate::spool::letters::LetterName;
+use crate::spool::letters::DeadLetterName;
 use crate::spool::record::Prepared;
 use crate::spool::replies::{Answer, Caller};
 
@@ -258,7 +258,7 @@ fn append(
     running: &mut Running,
     prepared: Prepared,
     milestone: Milestone,
-    requeued: Option<LetterName>,
+    requeued: Option<DeadLetterName>,
 ) -> oneshot::Receiver<Answer> {
     let (reply, answer) = oneshot::channel();
     let append = Append {
