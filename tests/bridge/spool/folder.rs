@@ -164,9 +164,9 @@ impl Folder {
 }
 
 /// A spool with room for all that a test puts into it, and segments of 1 MiB.
-pub fn settings(place: SpoolLocation) -> SpoolSettings {
+pub fn settings(location: SpoolLocation) -> SpoolSettings {
     SpoolSettings {
-        place,
+        location,
         limits: SpoolLimits {
             max_events: 100_000,
             max_bytes: 16 << 20,
