@@ -1,7 +1,7 @@
 //! Where an event goes: the sinks of its source, and the lane that names its topic.
 //!
 //! The lane is decided here, once, against the configured event types; the address itself is
-//! rendered by each sink from its own [`Templates`], so that a corrected template also serves the
+//! rendered by each sink from its own [`Template`], so that a corrected template also serves the
 //! events that already wait. Only names that passed their character set reach a template.
 
 use std::borrow::Cow;
@@ -12,6 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Content, Event, SinkSet};
 use crate::name::{EventType, SourceName};
+
+/// What stands for the type of an event whose type is not configured, in names and labels.
+const OTHER: &str = "other";
+/// What stands for the type of a delivery that was not understood.
+const QUARANTINE: &str = "quarantine";
+/// The names that no event type may have: its events would lie among others.
+pub const RESERVED_EVENT_TYPES: [&str; 2] = [OTHER, QUARANTINE];
 
 /// Which of a source's topics an event belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -145,8 +152,8 @@ impl Route {
 pub fn event_label(event: &Event, lane: Lane) -> &str {
     match (lane, event.content()) {
         (Lane::Typed, Content::Understood(content)) => content.event_type.as_str(),
-        (Lane::Other, _) => "other",
-        _ => "quarantine",
+        (Lane::Other, _) => OTHER,
+        _ => QUARANTINE,
     }
 }
 
@@ -210,19 +217,17 @@ impl Template {
         })
     }
 
-    /// Fills the placeholders from the event. A quarantined event may have no type and no object:
-    /// `quarantine` and its id stand in their places.
+    /// Fills the placeholders from the event. `{event_type}` is the type where the lane is that of
+    /// configured types, else the lane's name: no sender can make up a topic. A quarantined event
+    /// may have no object: its id stands in the place of one.
     #[must_use]
-    pub fn render(&self, event: &Event) -> String {
+    pub fn render(&self, event: &Event, lane: Lane) -> String {
         let mut out = String::with_capacity(self.text.len() + 32);
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.push_str(text),
                 Part::Source => out.push_str(event.source().as_str()),
-                Part::EventType => out.push_str(match event.content() {
-                    Content::Understood(content) => content.event_type.as_str(),
-                    Content::Quarantined(_) => "quarantine",
-                }),
+                Part::EventType => out.push_str(event_label(event, lane)),
                 Part::ObjectId => out.push_str(&object_key(event)),
                 Part::Id => out.push_str(&event.id().to_string()),
             }
@@ -230,31 +235,32 @@ impl Template {
         out
     }
 
-    /// The names this template can take for one source and the given event types, where it depends
-    /// on nothing else; none where it names single objects.
+    /// The names this template can take for one source with these configured event types: theirs in
+    /// order, then those of all other types and of quarantined deliveries. None where it names single
+    /// objects.
     #[must_use]
     pub fn names(&self, source: &SourceName, event_types: &[EventType]) -> Option<Vec<String>> {
-        if self
-            .parts
-            .iter()
-            .any(|part| matches!(part, Part::ObjectId | Part::Id))
-        {
+        let is_single = |part: &Part| matches!(part, Part::ObjectId | Part::Id);
+        if self.parts.iter().any(is_single) {
             return None;
         }
-        let mut names: Vec<String> = event_types
-            .iter()
-            .map(|event_type| self.fill(source, event_type))
-            .collect();
-        names.sort();
-        names.dedup();
+        let mut types: Vec<&str> = event_types.iter().map(EventType::as_str).collect();
+        types.sort_unstable();
+        types.extend([OTHER, QUARANTINE]);
+        let mut names = Vec::new();
+        for name in types.into_iter().map(|it| self.fill(source, it)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         Some(names)
     }
 
-    fn fill(&self, source: &SourceName, event_type: &EventType) -> String {
+    fn fill(&self, source: &SourceName, event_type: &str) -> String {
         let text = |part: &Part| match part {
             Part::Literal(text) => text.clone(),
             Part::Source => source.to_string(),
-            Part::EventType => event_type.to_string(),
+            Part::EventType => event_type.to_owned(),
             Part::ObjectId | Part::Id => String::new(),
         };
         self.parts.iter().map(text).collect()
@@ -300,28 +306,5 @@ pub fn object_key(event: &Event) -> Cow<'_, str> {
     match event.content() {
         Content::Understood(content) => Cow::Borrowed(content.object_id.as_str()),
         Content::Quarantined(_) => Cow::Owned(event.id().to_string()),
-    }
-}
-
-/// A sink's templates for one name, one per lane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Templates {
-    /// For configured event types.
-    pub typed: Template,
-    /// For all other event types.
-    pub other: Template,
-    /// For quarantined deliveries.
-    pub quarantine: Template,
-}
-
-impl Templates {
-    /// The name for an event in its lane.
-    #[must_use]
-    pub fn render(&self, event: &Event, lane: Lane) -> String {
-        match lane {
-            Lane::Typed => self.typed.render(event),
-            Lane::Other => self.other.render(event),
-            Lane::Quarantine => self.quarantine.render(event),
-        }
     }
 }

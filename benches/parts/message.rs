@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
 use hookferry::event::{Position, SinkIndex, SinkSet};
-use hookferry::route::{Lane, Template, Templates};
+use hookferry::route::{Lane, Template};
 use hookferry::sink::Message;
 
 use crate::delivery::{KIB, event, source};
@@ -19,11 +19,11 @@ pub fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("message");
     group.throughput(Throughput::Elements(1));
     let message = message();
-    let topics = templates("{source}.{event_type}");
-    let routing_keys = templates("{event_type}.{object_id}");
-    group.bench_function("topic", |bencher| bencher.iter(|| message.address(&topics)));
+    let topic = template("{source}.{event_type}");
+    let routing_key = template("{event_type}.{object_id}");
+    group.bench_function("topic", |bencher| bencher.iter(|| message.name(&topic)));
     group.bench_function("routing key", |bencher| {
-        bencher.iter(|| message.address(&routing_keys));
+        bencher.iter(|| message.name(&routing_key));
     });
     group.bench_function("CloudEvents attributes", |bencher| {
         bencher.iter(|| black_box(message.cloud_event()).len());
@@ -33,7 +33,7 @@ pub fn bench(criterion: &mut Criterion) {
     });
     group.bench_function("all of it", |bencher| {
         bencher.iter(|| {
-            black_box(message.address(&topics));
+            black_box(message.name(&topic));
             black_box((message.id().to_string(), message.key()));
             black_box((message.cloud_event(), message.extensions()));
         });
@@ -50,12 +50,7 @@ fn message() -> Message {
     Message::new(position, Lane::Typed, Arc::new(event(&source(1), KIB)))
 }
 
-/// The names as the configuration has them by default, with another one for the usual events.
-pub fn templates(typed: &str) -> Templates {
-    let parse = |text| Template::parse(text).expect("well-formed");
-    Templates {
-        typed: parse(typed),
-        other: parse("{source}.other"),
-        quarantine: parse("{source}.quarantine"),
-    }
+/// A template that is well-formed.
+pub fn template(text: &str) -> Template {
+    Template::parse(text).expect("well-formed")
 }

@@ -31,7 +31,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::delivery::{KIB, event, source};
-use crate::message::templates;
+use crate::message::template;
 use crate::route::router;
 
 /// The events of one group, and the bytes of their bodies. A batch has 512 events and 4 MiB at most:
@@ -163,7 +163,7 @@ impl Bench {
         let sink = spool.sink(&name).expect("it was opened for this one");
         let store = Store::open(store::StoreSettings {
             path: folder.path().join("store"),
-            topics: templates("{source}.{event_type}"),
+            topic: template("{source}.{event_type}"),
             retention: Duration::from_hours(24),
             max_size_bytes: MAX_BYTES,
         });

@@ -21,7 +21,7 @@ use super::output::Output;
 use super::secret::{SecretPlace, SecretText};
 use crate::event::{Content, Event};
 use crate::name::{EventType, SourceName};
-use crate::route::{Router, Template, Templates};
+use crate::route::{Router, Template};
 use crate::sink::Severity;
 use crate::source::{
     DeduplicationWindow, Inbound, ONE_CODEX, Rejection, Secret, SecretError, SignatureHeader,
@@ -343,7 +343,7 @@ impl Explanation {
     }
 }
 
-/// The topic that the default templates give.
+/// The topic that the default template gives.
 fn topic(source: &Source, event: Event) -> String {
     let types = source.provider.event_types.iter();
     let types = types.filter_map(|text| EventType::parse(text).ok());
@@ -353,14 +353,9 @@ fn topic(source: &Source, event: Event) -> String {
             .into_iter()
             .collect(),
     );
-    let template = |text| Template::parse(text).expect("a default template");
-    let templates = Templates {
-        typed: template("{source}.{event_type}"),
-        other: template("{source}.other"),
-        quarantine: template("{source}.quarantine"),
-    };
+    let template = Template::parse("{source}.{event_type}").expect("the default template");
     let routed = router.route(event);
-    templates.render(routed.event(), routed.lane())
+    template.render(routed.event(), routed.lane())
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

@@ -26,12 +26,10 @@ pub struct KafkaFile {
     pub brokers: Option<String>,
     /// The name the brokers' logs and quotas know the bridge by. Default: `"hookferry"`.
     pub client_id: Option<String>,
-    /// The topic of an event whose type is configured. Default: `"{source}.{event_type}"`.
+    /// The topic, a template of `{source}`, `{event_type}`, `{object_id}` and `{id}`. `{event_type}`
+    /// is `other` where the event's type is not configured, and `quarantine` where the delivery was
+    /// not understood. Default: `"{source}.{event_type}"`.
     pub topic: Option<String>,
-    /// The topic of all other events. Default: `"{source}.other"`.
-    pub other_topic: Option<String>,
-    /// The topic of deliveries that are authentic but not understood. Default: `"{source}.quarantine"`.
-    pub quarantine_topic: Option<String>,
     /// What missing topics are created with. Default: none, topics are never created.
     pub create_topics: Option<CreateTopicsFile>,
     /// How batches are compressed: `"none"`, `"gzip"`, `"snappy"`, `"lz4"` or `"zstd"`. Default:
@@ -118,7 +116,7 @@ impl KafkaFile {
         if let Some(client_id) = &self.client_id {
             settings.client_id.clone_from(client_id);
         }
-        self.take_topics(&mut settings, path, problems);
+        self.take_topic(&mut settings, path, problems);
         self.take_times(&mut settings, path, problems);
         self.take_queue(&mut settings, path, problems);
         settings.compression = compression(self.compression.as_deref(), path, problems);
@@ -136,24 +134,12 @@ impl KafkaFile {
         (problems.iter().count() == before).then_some(settings)
     }
 
-    fn take_topics(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
-        let topics = &mut settings.topics;
-        let places = [
-            ("topic", &self.topic, &mut topics.typed),
-            ("other_topic", &self.other_topic, &mut topics.other),
-            (
-                "quarantine_topic",
-                &self.quarantine_topic,
-                &mut topics.quarantine,
-            ),
-        ];
-        for (key, text, place) in places {
-            let Some(text) = text else { continue };
-            let remedy = "write a name such as \"{source}.{event_type}\"";
-            let parsed = Template::parse(text);
-            if let Some(template) = problems.take(&format!("{path}.{key}"), parsed, remedy) {
-                *place = template;
-            }
+    fn take_topic(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
+        let Some(text) = &self.topic else { return };
+        let remedy = "write a name such as \"{source}.{event_type}\"";
+        let parsed = Template::parse(text);
+        if let Some(template) = problems.take(&format!("{path}.topic"), parsed, remedy) {
+            settings.topic = template;
         }
     }
 

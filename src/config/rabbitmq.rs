@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::problem::Problems;
 use super::tls::{self, Files};
 use super::value::{SecretReference, Size, Span, span};
-use crate::route::{Template, Templates};
+use crate::route::Template;
 use crate::sink::Tls;
 use crate::sink::rabbitmq::{self, Address, AddressError, Queue, Settings};
 
@@ -46,14 +46,10 @@ pub struct RabbitMqFile {
     pub client_key_file: Option<PathBuf>,
     /// The exchange, a template of `{source}` and `{event_type}` only. Default: `"{source}"`.
     pub exchange: Option<String>,
-    /// The routing key of events of a configured type, a template of `{source}`, `{event_type}`,
-    /// `{object_id}` and `{id}`. Default: `"{event_type}.{object_id}"`.
+    /// The routing key, a template of `{source}`, `{event_type}`, `{object_id}` and `{id}`.
+    /// `{event_type}` is `other` where the event's type is not configured, and `quarantine` where the
+    /// delivery was not understood. Default: `"{event_type}.{object_id}"`.
     pub routing_key: Option<String>,
-    /// The routing key of events of any other type. Default: `"other.{object_id}"`.
-    pub other_routing_key: Option<String>,
-    /// The routing key of authentic deliveries that could not be understood. Default:
-    /// `"quarantine.{object_id}"`.
-    pub quarantine_routing_key: Option<String>,
     /// Whether to declare the durable topic exchanges, and the queues below; `false` only verifies
     /// that they are there. What is there is used as it is: a queue of another kind is bound, and
     /// the log says so. Default: `true`.
@@ -97,7 +93,8 @@ impl RabbitMqFile {
         let address = section.address(&self);
         let tls = section.tls(&self);
         let exchange = section.exchange(self.exchange.as_deref());
-        let routing_keys = section.routing_keys(&self);
+        let text = self.routing_key.as_deref();
+        let routing_key = section.template("routing_key", text, "{event_type}.{object_id}");
         let queues = section.queues(self.queue.unwrap_or_default());
         let channels = section.count("channels", self.channels, DEFAULT_CHANNELS, 64);
         let max_batch = section.count("max_batch", self.max_batch, DEFAULT_BATCH, 10_000);
@@ -108,7 +105,7 @@ impl RabbitMqFile {
             address: address?,
             tls: tls?,
             exchange: exchange?,
-            routing_keys: routing_keys?,
+            routing_key: routing_key?,
             declare: self.declare.unwrap_or(true),
             queues: queues?,
             channels: channels?,
@@ -236,29 +233,6 @@ impl Section<'_> {
             return None;
         }
         self.template("exchange", text, "{source}")
-    }
-
-    fn routing_keys(&mut self, file: &RabbitMqFile) -> Option<Templates> {
-        let typed = self.template(
-            "routing_key",
-            file.routing_key.as_deref(),
-            "{event_type}.{object_id}",
-        );
-        let other = self.template(
-            "other_routing_key",
-            file.other_routing_key.as_deref(),
-            "other.{object_id}",
-        );
-        let quarantine = self.template(
-            "quarantine_routing_key",
-            file.quarantine_routing_key.as_deref(),
-            "quarantine.{object_id}",
-        );
-        Some(Templates {
-            typed: typed?,
-            other: other?,
-            quarantine: quarantine?,
-        })
     }
 
     fn queues(&mut self, files: Vec<QueueFile>) -> Option<Vec<Queue>> {

@@ -11,12 +11,10 @@ use super::section::{self, join};
 use super::settings::SourceSettings;
 use crate::event::Event;
 use crate::name::{EventType, SourceName};
+use crate::route::RESERVED_EVENT_TYPES;
 use crate::source::{DeduplicationWindow, MAX_SECRETS, PROVIDERS, Provider, Secret, Source};
 
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
-/// The labels and topics of events whose type is not listed, and of those that were not understood.
-/// A listed type of that name would be counted and delivered among them.
-const TAKEN_TYPES: [&str; 2] = ["other", "quarantine"];
 
 /// Reads one source; none where something is wrong with it. Ids are remembered for so long, if they
 /// are.
@@ -130,7 +128,7 @@ fn event_types(
     };
     let parse = |(index, text): (usize, &String)| {
         let at = format!("{path}[{index}]");
-        if TAKEN_TYPES.contains(&text.as_str()) {
+        if RESERVED_EVENT_TYPES.contains(&text.as_str()) {
             let found = format!("{text:?} is the name of the bridge's own catch-all");
             let remedy = "leave it out: events of that type go to the catch-all of unlisted types";
             problems.add(at, found, remedy);

@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 use super::problem::Problems;
 use super::value::{Size, Span};
-use crate::route::{Template, Templates};
+use crate::route::Template;
 use crate::sink::store::StoreSettings;
+
+const DEFAULT_TOPIC: &str = "{source}.{event_type}";
 
 /// How long entries are kept unless the file says otherwise: a consumer may fail on a Friday
 /// evening.
@@ -32,15 +34,10 @@ pub struct StoreFile {
     /// The folder, for the store alone. It is made where it is missing, in one that must exist and
     /// be writable; a file in it, `lock`, keeps a second bridge away. Required.
     pub path: Option<PathBuf>,
-    /// The topic of configured event types, with the placeholders `{source}`, `{event_type}`,
-    /// `{object_id}` and `{id}`; a store keeps 10000 topics at most. Default:
-    /// `"{source}.{event_type}"`.
+    /// The topic, a template of `{source}`, `{event_type}`, `{object_id}` and `{id}`; a store keeps
+    /// 10000 topics at most. `{event_type}` is `other` where the event's type is not configured, and
+    /// `quarantine` where the delivery was not understood. Default: `"{source}.{event_type}"`.
     pub topic: Option<String>,
-    /// The topic of all other event types. Default: `"{source}.other"`.
-    pub other_topic: Option<String>,
-    /// The topic of authentic deliveries that were not understood. Default:
-    /// `"{source}.quarantine"`.
-    pub quarantine_topic: Option<String>,
     /// Events older than this are deleted, an eighth of this span at a time. Default: `"7d"`.
     pub retention: Option<Span<LEAST_RETENTION_MS>>,
     /// Beyond this size of all files the oldest events are deleted, a sixteenth or at most 16 MiB
@@ -58,27 +55,14 @@ impl StoreFile {
             self.path.filter(|path| !path.as_os_str().is_empty()),
             "name the folder, such as \"/var/lib/hookferry/topics\"",
         );
-        let mut template = |key: &str, text: Option<String>, default: &str| {
-            problems.take(
-                &format!("{path}.{key}"),
-                Template::parse(text.as_deref().unwrap_or(default)),
-                "write a template such as \"{source}.{event_type}\"",
-            )
-        };
-        let typed = template("topic", self.topic, "{source}.{event_type}");
-        let other = template("other_topic", self.other_topic, "{source}.other");
-        let quarantine = template(
-            "quarantine_topic",
-            self.quarantine_topic,
-            "{source}.quarantine",
+        let topic = problems.take(
+            &format!("{path}.topic"),
+            Template::parse(self.topic.as_deref().unwrap_or(DEFAULT_TOPIC)),
+            "write a template such as \"{source}.{event_type}\"",
         );
         Some(StoreSettings {
             path: folder?,
-            topics: Templates {
-                typed: typed?,
-                other: other?,
-                quarantine: quarantine?,
-            },
+            topic: topic?,
             retention: self.retention.map_or(DEFAULT_RETENTION, |span| span.0),
             max_size_bytes: self.max_size.map_or(DEFAULT_MAX_SIZE_BYTES, |size| size.0),
         })
@@ -104,28 +88,18 @@ mod tests {
         assert_eq!(problems, "");
         let settings = settings.expect("nothing is wrong");
         assert_eq!(settings.path, PathBuf::from("topics"));
-        assert_eq!(settings.topics.typed.to_string(), "{source}.{event_type}");
-        assert_eq!(settings.topics.other.to_string(), "{source}.other");
-        assert_eq!(
-            settings.topics.quarantine.to_string(),
-            "{source}.quarantine"
-        );
+        assert_eq!(settings.topic.to_string(), "{source}.{event_type}");
         assert_eq!(settings.retention.as_secs(), 604_800);
         assert_eq!(settings.max_size_bytes, 1_073_741_824);
     }
 
     #[test]
     fn every_key_is_heard() {
-        let (settings, problems) = read(
-            "path = \"t\"\ntopic = \"a\"\nother_topic = \"b\"\nquarantine_topic = \"c\"\nretention = \"2h\"\nmax_size = \"20MiB\"",
-        );
+        let (settings, problems) =
+            read("path = \"t\"\ntopic = \"a\"\nretention = \"2h\"\nmax_size = \"20MiB\"");
         assert_eq!(problems, "");
         let settings = settings.expect("nothing is wrong");
-        let topics = settings.topics;
-        assert_eq!(
-            [topics.typed, topics.other, topics.quarantine].map(|topic| topic.to_string()),
-            ["a", "b", "c"]
-        );
+        assert_eq!(settings.topic.to_string(), "a");
         assert_eq!(
             (settings.retention.as_secs(), settings.max_size_bytes),
             (7200, 20 << 20)
@@ -134,24 +108,16 @@ mod tests {
 
     #[test]
     fn every_problem_is_named_at_once() {
-        let (settings, problems) = read(
-            "topic = \"{subject}\"\nother_topic = \"{\"\nquarantine_topic = \"\"\nretention = \"1s\"\nmax_size = \"1MiB\"",
-        );
+        let (settings, problems) =
+            read("topic = \"{subject}\"\nretention = \"1s\"\nmax_size = \"1MiB\"");
         assert!(settings.is_none());
-        for key in [
-            "path",
-            "topic",
-            "other_topic",
-            "quarantine_topic",
-            "retention",
-            "max_size",
-        ] {
+        for key in ["path", "topic", "retention", "max_size"] {
             assert!(
                 problems.contains(&format!("sink.local.{key}: ")),
                 "{key} is not in {problems}"
             );
         }
-        assert_eq!(problems.lines().count(), 6);
+        assert_eq!(problems.lines().count(), 4);
     }
 
     #[test]

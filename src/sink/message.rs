@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::event::{Content, Event, EventId, Position};
-use crate::route::{Lane, Template, Templates, event_label, object_key};
+use crate::route::{Lane, Template, event_label, object_key};
 
 /// An event ready to be published. Cloning it is cheap: the event is shared.
 #[derive(Debug, Clone)]
@@ -60,33 +60,20 @@ impl Message {
         self.event.body()
     }
 
-    /// The name a sink's templates give this message.
+    /// The name that a sink's template gives this message.
     #[must_use]
-    pub fn address(&self, templates: &Templates) -> String {
-        templates.render(&self.event, self.lane)
+    pub fn name(&self, template: &Template) -> String {
+        template.render(&self.event, self.lane)
     }
 
-    /// The name a sink's templates give this message and its like: what names a single object or
-    /// event stays a placeholder, as in `sample.uploaded.{object_id}`.
-    #[must_use]
-    pub fn shared_address(&self, templates: &Templates) -> String {
-        self.shared_name(match self.lane {
-            Lane::Typed => &templates.typed,
-            Lane::Other => &templates.other,
-            Lane::Quarantine => &templates.quarantine,
-        })
-    }
-
-    /// The same for a single template. What is filled in holds no braces: see [`crate::name`].
+    /// The name that a sink's template gives this message and its like: what names a single object
+    /// or event stays a placeholder, as in `sample.uploaded.{object_id}`. What is filled in holds no
+    /// braces: see [`crate::name`].
     #[must_use]
     pub fn shared_name(&self, template: &Template) -> String {
-        let event_type = match self.event.content() {
-            Content::Understood(content) => content.event_type.as_str(),
-            Content::Quarantined(_) => "quarantine",
-        };
         let name = template.to_string();
         name.replace("{source}", self.event.source().as_str())
-            .replace("{event_type}", event_type)
+            .replace("{event_type}", event_label(&self.event, self.lane))
     }
 
     /// The closed-set label of its event type.

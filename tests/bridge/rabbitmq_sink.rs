@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use hookferry::route::{Template, Templates};
+use hookferry::route::Template;
 use hookferry::sink::rabbitmq::{Address, Queue, RabbitMq, Settings, follow};
 use hookferry::sink::{Message, PublishError, RefusalReason, Seen, Severity, Sink, Tls};
 use lapin::ExchangeKind;
@@ -45,11 +45,7 @@ fn settings(url: &str) -> Settings {
         address: url.parse::<Address>().expect("a URL"),
         tls: Tls::default(),
         exchange: template("{source}"),
-        routing_keys: Templates {
-            typed: template("{event_type}.{object_id}"),
-            other: template("other.{object_id}"),
-            quarantine: template("quarantine.{object_id}"),
-        },
+        routing_key: template("{event_type}.{object_id}"),
         declare: true,
         queues: Vec::new(),
         channels: 4,
@@ -448,7 +444,7 @@ async fn what_can_never_be_accepted_is_refused() {
     let mut settings = settings(&broker_url());
     settings.max_message_bytes = 1000;
     let long = format!("{}.{{object_id}}", "x".repeat(250));
-    settings.routing_keys.other = Template::parse(&long).expect("a template");
+    settings.routing_key = Template::parse(&long).expect("a template");
     let sink = RabbitMq::new(settings, sender.needs());
     connected(&sink).await;
     for (message, expected) in [

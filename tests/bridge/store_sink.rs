@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hookferry::route::{Template, Templates};
+use hookferry::route::Template;
 use hookferry::sink::store::{Store, StoreSettings, StoredMessage, TopicLog, TopicReadError};
 use hookferry::sink::{Needs, PublishError, Severity, Sink};
 use tempfile::TempDir;
@@ -28,11 +28,7 @@ fn template(text: &str) -> Template {
 fn settings(path: &Path) -> StoreSettings {
     StoreSettings {
         path: path.to_owned(),
-        topics: Templates {
-            typed: template("{source}.{event_type}"),
-            other: template("{source}.other"),
-            quarantine: template("{source}.quarantine"),
-        },
+        topic: template("{source}.{event_type}"),
         retention: Duration::from_secs(7 * 24 * 60 * 60),
         max_size_bytes: 1 << 30,
     }

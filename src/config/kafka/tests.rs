@@ -31,7 +31,7 @@ fn brokers_are_enough() {
     assert!(problems.is_empty(), "{problems}");
     let settings = settings.expect("no problems");
     assert_eq!(settings.publish_timeout, Duration::from_secs(10));
-    assert_eq!(settings.topics.typed.to_string(), "{source}.{event_type}");
+    assert_eq!(settings.topic.to_string(), "{source}.{event_type}");
     assert_eq!(settings.create_topics, None);
 }
 
@@ -48,8 +48,6 @@ fn every_key_reaches_the_settings() {
         brokers = "[::1]:9092"
         client_id = "bridge-1"
         topic = "t.{{event_type}}"
-        other_topic = "t.rest"
-        quarantine_topic = "t.odd"
         compression = "zstd"
         linger = "20ms"
         publish_timeout = "30s"
@@ -69,7 +67,7 @@ fn every_key_reaches_the_settings() {
         .map(|file| (file.key, file.expiry.as_second()))
         .collect();
     assert_eq!(expiries, [("ca_file", 1_827_104_313)]);
-    assert_eq!(settings.topics.quarantine.to_string(), "t.odd");
+    assert_eq!(settings.topic.to_string(), "t.{event_type}");
     assert_eq!(settings.compression, Compression::Zstd);
     assert_eq!(settings.linger, Duration::from_millis(20));
     assert_eq!(settings.publish_timeout, Duration::from_secs(30));
@@ -107,11 +105,8 @@ fn every_problem_has_its_key_path() {
         ("brokers = 'a:9092,b'", "brokers"),
         ("brokers = 'a:0'", "brokers"),
         ("brokers = 'a:1'\ntopic = '{type}'", "topic"),
-        ("brokers = 'a:1'\nother_topic = ''", "other_topic"),
-        (
-            "brokers = 'a:1'\nquarantine_topic = 'a b'",
-            "quarantine_topic",
-        ),
+        ("brokers = 'a:1'\ntopic = ''", "topic"),
+        ("brokers = 'a:1'\ntopic = 'a b'", "topic"),
         ("brokers = 'a:1'\ncompression = 'lzma'", "compression"),
         ("brokers = 'a:1'\nlinger = '2s'", "linger"),
         (

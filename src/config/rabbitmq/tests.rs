@@ -26,10 +26,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
     let settings = settings.expect("complete");
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(settings.exchange.to_string(), "{source}");
-    assert_eq!(
-        settings.routing_keys.typed.to_string(),
-        "{event_type}.{object_id}"
-    );
+    assert_eq!(settings.routing_key.to_string(), "{event_type}.{object_id}");
     assert_eq!((settings.channels, settings.max_batch), (4, 256));
     assert_eq!(settings.publish_timeout, Duration::from_secs(10));
     assert_eq!(settings.max_message_bytes, 16_777_216);
@@ -39,8 +36,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
 #[test]
 fn all_problems_are_noted_at_once_each_with_its_key_path() {
     let paths = wrong(
-        "exchange = \"{object_id}\"\nrouting_key = \"{lane}\"\nother_routing_key = \"a b\"\n\
-         quarantine_routing_key = \"{\"\nchannels = 0\nmax_batch = 0\nheartbeat = \"10ms\"\n\
+        "exchange = \"{object_id}\"\nrouting_key = \"{lane}\"\nchannels = 0\nmax_batch = 0\nheartbeat = \"10ms\"\n\
          password = { file = \"/does/not/exist\" }\nca_file = \"/does/not/exist\"\n\
          [[queue]]\nbinding = \"#\"\n",
     );
@@ -50,8 +46,6 @@ fn all_problems_are_noted_at_once_each_with_its_key_path() {
         "ca_file",
         "exchange",
         "routing_key",
-        "other_routing_key",
-        "quarantine_routing_key",
         "queue[0].name",
         "channels",
         "max_batch",
@@ -64,7 +58,15 @@ fn all_problems_are_noted_at_once_each_with_its_key_path() {
             "{path}: {paths:?}"
         );
     }
-    assert_eq!(paths.len(), 11, "{paths:?}");
+    assert_eq!(paths.len(), 9, "{paths:?}");
+}
+
+#[test]
+fn a_template_that_is_none_is_refused() {
+    for text in ["{lane}", "a b", "{", ""] {
+        let text = format!("url = \"amqp://mq\"\nrouting_key = \"{text}\"");
+        assert_eq!(wrong(&text), ["sink.mq.routing_key"], "{text}");
+    }
 }
 
 #[test]

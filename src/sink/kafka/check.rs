@@ -16,7 +16,7 @@ use super::settings::{Settings, TopicShape};
 use super::trouble::Trouble;
 use super::verdict::{code_of, is_missing};
 use super::watch::{Quiet, Record, Watch};
-use crate::name::EventType;
+use crate::name::{EventType, SourceName};
 use crate::sink::{Finding, Needs, Severity};
 
 /// Longer than a connection may take, so that the client has told what is the matter with it.
@@ -37,35 +37,11 @@ const ADVISED: TopicShape = TopicShape {
 
 /// The topics that the sources' events can go to, as far as the templates tell.
 pub(super) fn topic_names(settings: &Settings, needs: &Needs) -> Vec<String> {
-    // An unlisted event type can be anything: a name that depends on it cannot be foretold.
-    let any = ["a", "b"].map(|text| EventType::parse(text).expect("a letter is an event type"));
-    let quarantine = EventType::parse("quarantine").expect("a word is an event type");
-    let mut names = Vec::new();
-    for (source, event_types) in &needs.sources {
-        let topics = &settings.topics;
-        names.extend(topics.typed.names(source, event_types).unwrap_or_default());
-        let other = topics.other.names(source, &any).unwrap_or_default();
-        names.extend(
-            other
-                .into_iter()
-                .take(1)
-                .filter(|_| is_constant(&topics.other)),
-        );
-        let quarantined = std::slice::from_ref(&quarantine);
-        names.extend(
-            topics
-                .quarantine
-                .names(source, quarantined)
-                .unwrap_or_default(),
-        );
-    }
+    let of = |(source, types): &(SourceName, Vec<EventType>)| settings.topic.names(source, types);
+    let mut names: Vec<String> = needs.sources.iter().filter_map(of).flatten().collect();
     names.sort();
     names.dedup();
     names
-}
-
-fn is_constant(template: &crate::route::Template) -> bool {
-    !template.to_string().contains("{event_type}")
 }
 
 /// Pairs of topics whose names differ only in `.` and `_`, of which Kafka has one at most: it makes
@@ -481,7 +457,7 @@ fn min_insync_replicas(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::SourceName;
+
     use crate::route::Template;
 
     fn severity(replication: usize, min_insync: Option<usize>) -> Severity {
@@ -526,7 +502,7 @@ mod tests {
             "onecodex.sample.uploaded",
         ];
         assert_eq!(topic_names(&settings, &needs), names);
-        settings.topics.other = Template::parse("other.{event_type}").expect("a template");
-        assert_eq!(topic_names(&settings, &needs), names[1..]);
+        settings.topic = Template::parse("{event_type}.{object_id}").expect("a template");
+        assert_eq!(topic_names(&settings, &needs), [""; 0]);
     }
 }

@@ -169,7 +169,7 @@ impl Kafka {
 #[async_trait]
 impl Sink for Kafka {
     async fn publish(&self, message: &Message) -> Result<Receipt, PublishError> {
-        let topic = message.address(&self.settings.load().topics);
+        let topic = message.name(&self.settings.load().topic);
         match self.send(&topic, message).await {
             Ok(()) => Ok(message.receipt()),
             Err(failure) => Err(self.error(&topic, failure)),
@@ -177,7 +177,7 @@ impl Sink for Kafka {
     }
 
     fn address(&self, message: &Message) -> String {
-        message.shared_address(&self.settings.load().topics)
+        message.shared_name(&self.settings.load().topic)
     }
 
     async fn check(&self, needs: &Needs) -> Vec<Finding> {

@@ -13,7 +13,7 @@ use super::line::Batching;
 use super::login::{Login, apply_tls};
 use super::property::Properties;
 use super::watch::Quiet;
-use crate::route::{Template, TemplateError, Templates};
+use crate::route::Template;
 use crate::sink::Tls;
 
 /// The largest request librdkafka may build. It is no limit on messages: that is the broker's to
@@ -82,7 +82,7 @@ pub struct Settings {
     /// The name the brokers' logs and quotas know the bridge by.
     pub client_id: String,
     /// The topics' names.
-    pub topics: Templates,
+    pub topic: Template,
     /// How missing topics are created; never, where none.
     pub create_topics: Option<TopicShape>,
     /// The compression.
@@ -110,7 +110,7 @@ impl Settings {
         Self {
             brokers: brokers.to_owned(),
             client_id: "hookferry".to_owned(),
-            topics: default_topics().expect("the default templates are well-formed"),
+            topic: Template::parse("{source}.{event_type}").expect("a literal that a test reads"),
             create_topics: None,
             compression: Compression::None,
             linger: Duration::from_millis(10),
@@ -276,14 +276,6 @@ impl Settings {
             login.apply(config);
         }
     }
-}
-
-fn default_topics() -> Result<Templates, TemplateError> {
-    Ok(Templates {
-        typed: Template::parse("{source}.{event_type}")?,
-        other: Template::parse("{source}.other")?,
-        quarantine: Template::parse("{source}.quarantine")?,
-    })
 }
 
 #[cfg(test)]

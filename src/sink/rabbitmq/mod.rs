@@ -119,8 +119,8 @@ impl RabbitMq {
                 ),
             });
         }
-        let exchange = short("exchange name", settings.exchange_of(message.event()))?;
-        let key = short("routing key", message.address(&settings.routing_keys))?;
+        let exchange = short("exchange name", message.name(&settings.exchange))?;
+        let key = short("routing key", message.name(&settings.routing_key))?;
         Ok(queue::Job::new(exchange, key, message.clone()))
     }
 
@@ -165,7 +165,7 @@ impl Sink for RabbitMq {
         format!(
             "exchange {}, routing key {}",
             message.shared_name(&settings.exchange),
-            message.shared_address(&settings.routing_keys)
+            message.shared_name(&settings.routing_key)
         )
     }
 

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 
-use crate::event::Event;
 use crate::name::{EventType, SourceName};
-use crate::route::{Template, Templates};
+use crate::route::Template;
 use crate::sink::Tls;
 
 /// Everything a RabbitMQ sink is configured with.
@@ -20,8 +19,8 @@ pub struct Settings {
     pub tls: Tls,
     /// The exchange.
     pub exchange: Template,
-    /// The routing keys, one template per lane.
-    pub routing_keys: Templates,
+    /// The routing key.
+    pub routing_key: Template,
     /// Whether to declare exchanges and queues, or only to verify them.
     pub declare: bool,
     /// The queues to declare or verify.
@@ -52,19 +51,11 @@ pub struct Queue {
 }
 
 impl Settings {
-    /// The exchange of an event.
-    #[must_use]
-    pub fn exchange_of(&self, event: &Event) -> String {
-        self.exchange.render(event)
-    }
-
-    /// The exchanges a source needs, as far as they are known beforehand: one per configured event
-    /// type, and the one for quarantined deliveries.
+    /// The exchanges a source needs.
     #[must_use]
     pub fn exchanges(&self, source: &SourceName, event_types: &[EventType]) -> Vec<String> {
-        let mut types = event_types.to_vec();
-        types.extend(EventType::parse("quarantine"));
-        self.exchange.names(source, &types).unwrap_or_default()
+        let names = self.exchange.names(source, event_types);
+        names.unwrap_or_default()
     }
 
     /// Whether only what a connection is made with differs: the user, the password, the

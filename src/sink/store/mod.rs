@@ -36,7 +36,7 @@ use crate::log::disk::SystemDisk;
 use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
 use crate::log::recover::{RecoverError, Recovered};
 use crate::path_error::explain;
-use crate::route::Templates;
+use crate::route::Template;
 use log::{Limits, Log};
 use owner::{Order, Owner};
 use row::Row;
@@ -67,7 +67,7 @@ pub struct StoreSettings {
     /// The folder.
     pub path: PathBuf,
     /// The names of the topics.
-    pub topics: Templates,
+    pub topic: Template,
     /// Entries older than this are deleted, a segment at a time.
     pub retention: Duration,
     /// Beyond this size the oldest entries are deleted, in bytes of files.
@@ -239,7 +239,7 @@ enum Unanswered {
 #[async_trait]
 impl Sink for Store {
     async fn publish(&self, message: &Message) -> Result<Receipt, PublishError> {
-        let row = Row::of(message, &self.settings.topics);
+        let row = Row::of(message, &self.settings.topic);
         if row.bytes() > MAX_MESSAGE_BYTES {
             return Err(PublishError::Refused {
                 reason: RefusalReason::TooLarge,
@@ -251,7 +251,7 @@ impl Sink for Store {
     }
 
     fn address(&self, message: &Message) -> String {
-        message.shared_address(&self.settings.topics)
+        message.shared_name(&self.settings.topic)
     }
 
     async fn check(&self, _: &Needs) -> Vec<Finding> {

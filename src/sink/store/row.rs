@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::topic_log::StoredMessage;
 use crate::log::codec::{Decoder, put, put_bytes};
-use crate::route::Templates;
+use crate::route::Template;
 use crate::sink::Message;
 
 /// What is written for one message, made before it waits for its batch.
@@ -35,7 +35,7 @@ pub(super) struct Place<'a> {
 impl Row {
     /// The row for a message. The headers' names are those of the Kafka sink, so that a consumer can
     /// change over without a new parser.
-    pub fn of(message: &Message, topics: &Templates) -> Self {
+    pub fn of(message: &Message, topic: &Template) -> Self {
         let (attributes, extensions) = (message.cloud_event(), message.extensions());
         let mut fields = Vec::with_capacity(1024);
         put_bytes(&mut fields, message.id().to_string().as_bytes());
@@ -56,7 +56,7 @@ impl Row {
             put_bytes(&mut fields, value.as_bytes());
         }
         Self {
-            topic: message.address(topics),
+            topic: message.name(topic),
             fields,
             body: message.body().clone(),
             position: None,

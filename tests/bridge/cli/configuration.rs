@@ -98,8 +98,12 @@ fn check_makes_a_client_of_all_settings_and_warns_of_names_that_kafka_takes_for_
         "{}",
         said.err
     );
-    let said = check("other_topic = \"all.the_rest\"\nquarantine_topic = \"all_the.rest\"");
-    let said = said.with_code(0);
+    let setup = kafka("topic = \"{event_type}\"");
+    let text = std::fs::read_to_string(setup.config()).expect("there");
+    let types = "[source.onecodex]\nevent_types = [\"all.the_rest\", \"all_the.rest\"]";
+    let text = text.replace("[source.onecodex]", types);
+    std::fs::write(setup.config(), text).expect("written");
+    let said = run(&["check", "--config", &setup.config()]).with_code(0);
     assert!(
         said.out
             .contains("all.the_rest and all_the.rest differ only in"),

@@ -113,7 +113,7 @@ fn tail_and_check_serve_kafka() {
     let prefix = unique("tail");
     let brokers = broker("HOOKFERRY_TEST_KAFKA_BROKERS");
     let sink = format!(
-        "type = \"kafka\"\nbrokers = \"{brokers}\"\ntopic = \"{prefix}\"\nother_topic = \"{prefix}\"\nquarantine_topic = \"{prefix}\"\n\
+        "type = \"kafka\"\nbrokers = \"{brokers}\"\ntopic = \"{prefix}\"\n\
          create_topics = {{ partitions = 1, replication = 1, min_insync_replicas = 1 }}"
     );
     let setup = Setup::with_sink("kafka", &sink);

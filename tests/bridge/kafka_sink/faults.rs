@@ -160,7 +160,7 @@ async fn only_the_message_that_is_too_large_is_refused() {
 async fn a_name_that_kafka_forbids_is_refused() {
     let source = unique_source();
     let mut settings = Settings::new(&brokers());
-    settings.topics.typed = hookferry::route::Template::parse("..").expect("a template");
+    settings.topic = hookferry::route::Template::parse("..").expect("a template");
     let kafka = kafka(settings, &source);
     // Until the broker has said what is wrong with it, it may seem to be only missing.
     eventually(Duration::from_secs(20), "no topic is called ..", || async {

@@ -94,11 +94,7 @@ async fn events_are_lines_with_the_unchanged_body() {
 async fn events_are_a_cloudevents_batch_for_who_asks() {
     let (_folder, path) = folder();
     let store = Store::open(StoreSettings {
-        topics: Templates {
-            typed: template("all"),
-            other: template("all"),
-            quarantine: template("all"),
-        },
+        topic: template("all"),
         ..settings(&path)
     })
     .unwrap();
