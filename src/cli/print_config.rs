@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 use super::output::Output;
 use crate::config;
 
@@ -11,7 +11,7 @@ use crate::config;
 #[command(after_help = "Examples:
   hookferry config example > hookferry.toml
   hookferry config schema > hookferry.schema.json   # for an editor that completes and checks TOML")]
-pub(super) struct Config {
+pub(super) struct ConfigCommand {
     #[command(subcommand)]
     what: What,
 }
@@ -24,8 +24,8 @@ enum What {
     Schema,
 }
 
-impl Config {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+impl ConfigCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         let text = match self.what {
             What::Example => config::EXAMPLE.to_owned(),
             What::Schema => config::schema(),

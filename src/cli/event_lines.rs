@@ -1,12 +1,12 @@
 //! An event as a person reads it.
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 use super::output::Output;
 use crate::event::{Content, Event};
 use crate::spool::Body;
 
 /// Everything but the body, a line each.
-pub(super) fn event_lines(event: &Event, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn event_lines(event: &Event, output: &mut Output) -> Result<(), CommandError> {
     output.line(format_args!("id           {}", event.id()))?;
     output.line(format_args!("source       {}", event.source()))?;
     match event.content() {
@@ -38,7 +38,7 @@ pub(super) fn event_lines(event: &Event, output: &mut Output) -> Result<(), Fail
 }
 
 /// The body under an empty line; one that is no text as base64.
-pub(super) fn body_lines(body: Option<&Body>, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn body_lines(body: Option<&Body>, output: &mut Output) -> Result<(), CommandError> {
     match body {
         None => Ok(()),
         Some(Body::Text(text)) => output.line(format_args!("\n{text}")),

@@ -10,7 +10,7 @@ use crate::spool::Body;
 
 /// What is printed of an event.
 #[derive(Debug, Serialize)]
-pub(super) struct Line<'a> {
+pub(super) struct EventLine<'a> {
     topic: &'a str,
     position: Option<&'a str>,
     #[serde(rename = "type")]
@@ -23,7 +23,7 @@ pub(super) struct Line<'a> {
     body: Body,
 }
 
-impl<'a> Line<'a> {
+impl<'a> EventLine<'a> {
     /// The line of a message. Each sink has names of its own for the same thing.
     pub(super) fn of(seen: &'a Seen) -> Self {
         let headers: BTreeMap<&str, &str> = seen
@@ -46,7 +46,7 @@ impl<'a> Line<'a> {
     }
 }
 
-impl fmt::Display for Line<'_> {
+impl fmt::Display for EventLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields = [
             Some(self.topic),
@@ -90,7 +90,7 @@ mod tests {
     fn the_same_fields_are_found_in_every_sink() {
         let received = ("hookferry-received-at", "now");
         let kafka = seen(&[("ce_id", "i"), ("ce_type", "t"), received], Some("k"));
-        assert_eq!(Line::of(&kafka).to_string(), "topic 7 t k i now");
+        assert_eq!(EventLine::of(&kafka).to_string(), "topic 7 t k i now");
         let rabbit = [
             ("cloudEvents_subject", "k"),
             ("message_id", "i"),
@@ -98,12 +98,12 @@ mod tests {
             received,
         ];
         let rabbit = seen(&rabbit, None);
-        assert_eq!(Line::of(&rabbit).to_string(), "topic - t k i now");
+        assert_eq!(EventLine::of(&rabbit).to_string(), "topic - t k i now");
     }
 
     #[test]
     fn a_foreign_message_cannot_drive_the_terminal() {
         let foreign = seen(&[("ce_id", "\x1b[2J\n")], None);
-        assert_eq!(Line::of(&foreign).to_string(), "topic - - - ?[2J? -");
+        assert_eq!(EventLine::of(&foreign).to_string(), "topic - - - ?[2J? -");
     }
 }

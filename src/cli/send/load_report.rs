@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cli::failure::Failure;
+use crate::cli::command_error::CommandError;
 use crate::cli::output::Output;
-use crate::cli::webhook::Reply;
+use crate::cli::webhook_client::WebhookResponse;
 
 /// The answers, counted, and how long they took.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct LoadReport {
     answers: BTreeMap<(u16, String), u64>,
     unanswered: BTreeMap<String, u64>,
     times: Vec<Duration>,
@@ -17,8 +17,8 @@ pub(super) struct Tally {
     pub took: Duration,
 }
 
-impl Tally {
-    pub(super) fn count(&mut self, reply: &Reply) {
+impl LoadReport {
+    pub(super) fn count(&mut self, reply: &WebhookResponse) {
         let answer = (reply.status, reply.said.clone());
         *self.answers.entry(answer).or_default() += 1;
         self.times.push(reply.took);
@@ -39,7 +39,7 @@ impl Tally {
     }
 
     /// Prints it; fails unless every answer was 200.
-    pub(super) fn show(mut self, output: &mut Output) -> Result<(), Failure> {
+    pub(super) fn show(mut self, output: &mut Output) -> Result<(), CommandError> {
         for ((status, said), count) in &self.answers {
             output.line(format_args!("{status} {said}: {count}"))?;
         }
@@ -48,7 +48,7 @@ impl Tally {
         }
         self.times.sort_unstable();
         let milliseconds = |share| percentile(&self.times, share).as_secs_f64() * 1000.0;
-        #[allow(clippy::cast_precision_loss, reason = "a rate, not an account")]
+        #[allow(clippy::cast_precision_loss, reason = "a rate need not be exact")]
         let rate = self.times.len() as f64 / self.took.as_secs_f64();
         output.line(format_args!(
             "p50 {:.1} ms, p99 {:.1} ms, {rate:.0} answers a second",
@@ -56,7 +56,11 @@ impl Tally {
             milliseconds(99),
         ))?;
         let good = self.unanswered.is_empty() && self.answers.keys().all(|(code, _)| *code == 200);
-        if good { Ok(()) } else { Err(Failure::Negative) }
+        if good {
+            Ok(())
+        } else {
+            Err(CommandError::Negative)
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Many deliveries, at a rate and several at once.
+//! A load test: many deliveries, at a rate and several at once.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -6,90 +6,90 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::tally::Tally;
-use crate::cli::failure::Failure;
-use crate::cli::progress::Progress;
-use crate::cli::webhook::Reply;
+use super::load_report::LoadReport;
+use crate::cli::command_error::CommandError;
+use crate::cli::terminal_progress::TerminalProgress;
+use crate::cli::webhook_client::WebhookResponse;
 
 /// How many, how fast, how many at once.
-pub(super) struct Course {
+pub(super) struct LoadTest {
     pub count: u64,
     pub rate: Option<f64>,
     pub parallel: u16,
 }
 
 /// What the threads share.
-struct Running<'a> {
-    course: &'a Course,
+struct LoadRun<'a> {
+    test: &'a LoadTest,
     began: Instant,
     next: AtomicU64,
     given_up: AtomicBool,
-    progress: Progress,
+    progress: TerminalProgress,
 }
 
-impl Course {
+impl LoadTest {
     /// Runs it. An answer that never comes is counted like any other; a delivery that cannot even be
-    /// made ends the course.
+    /// made ends the test.
     pub(super) fn run(
         &self,
-        deliver: &(dyn Fn() -> Result<Reply, Failure> + Sync),
-    ) -> Result<Tally, Failure> {
-        let running = Running {
-            course: self,
+        deliver: &(dyn Fn() -> Result<WebhookResponse, CommandError> + Sync),
+    ) -> Result<LoadReport, CommandError> {
+        let run = LoadRun {
+            test: self,
             began: Instant::now(),
             next: AtomicU64::new(0),
             given_up: AtomicBool::new(false),
-            progress: Progress::towards(self.count),
+            progress: TerminalProgress::towards(self.count),
         };
-        let outcome = Mutex::new((Tally::default(), None));
+        let outcome = Mutex::new((LoadReport::default(), None));
         thread::scope(|scope| {
             for _ in 0..self.parallel {
                 scope.spawn(|| {
-                    let (tally, failure) = running.take_part(deliver);
+                    let (report, failure) = run.take_part(deliver);
                     let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-                    outcome.0.add(tally);
+                    outcome.0.add(report);
                     outcome.1 = outcome.1.take().or(failure);
                 });
             }
         });
-        running.progress.finish();
-        let (mut tally, failure) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-        tally.took = running.began.elapsed();
-        failure.map_or(Ok(tally), Err)
+        run.progress.finish();
+        let (mut report, failure) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.took = run.began.elapsed();
+        failure.map_or(Ok(report), Err)
     }
 }
 
-impl Running<'_> {
+impl LoadRun<'_> {
     /// One thread's share.
     fn take_part(
         &self,
-        deliver: &(dyn Fn() -> Result<Reply, Failure> + Sync),
-    ) -> (Tally, Option<Failure>) {
-        let mut tally = Tally::default();
+        deliver: &(dyn Fn() -> Result<WebhookResponse, CommandError> + Sync),
+    ) -> (LoadReport, Option<CommandError>) {
+        let mut report = LoadReport::default();
         while !self.given_up.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.course.count {
+            if number >= self.test.count {
                 break;
             }
             self.await_turn(number);
             match deliver() {
-                Ok(reply) => tally.count(&reply),
-                Err(Failure::Failed(error)) => tally.count_unanswered(&error),
+                Ok(reply) => report.count(&reply),
+                Err(CommandError::Failed(error)) => report.count_unanswered(&error),
                 Err(failure) => {
                     self.given_up.store(true, Ordering::Relaxed);
-                    return (tally, Some(failure));
+                    return (report, Some(failure));
                 }
             }
             self.progress.advance(1);
         }
-        (tally, None)
+        (report, None)
     }
 
     /// Pauses until this delivery is due: the pace is kept by the clock, so that slow answers do not
     /// slow the rate as long as enough may be under way.
     fn await_turn(&self, number: u64) {
-        let Some(rate) = self.course.rate else { return };
-        #[allow(clippy::cast_precision_loss, reason = "a pace, not an account")]
+        let Some(rate) = self.test.rate else { return };
+        #[allow(clippy::cast_precision_loss, reason = "a pace need not be exact")]
         let due = self.began + Duration::from_secs_f64(number as f64 / rate);
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }

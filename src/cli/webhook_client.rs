@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::http::Http;
+use super::http_client::HttpClient;
 use crate::source::{ONE_CODEX, Secret};
 
 /// Where deliveries go, and what they are signed with.
 #[derive(Debug, Clone)]
-pub(super) struct Webhook {
-    http: Http,
+pub(super) struct WebhookClient {
+    http: HttpClient,
     url: String,
     secret: Secret,
 }
 
 /// What the other side answered.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct WebhookResponse {
     /// The status code.
     pub status: u16,
     /// What it said: for a 200 the event's status, else the reason.
@@ -36,19 +36,27 @@ struct Accepted {
     status: String,
 }
 
-impl Webhook {
+impl WebhookClient {
     /// A webhook at `url`.
-    pub(super) fn new(http: Http, url: String, secret: Secret) -> Self {
+    pub(super) fn new(http: HttpClient, url: String, secret: Secret) -> Self {
         Self { http, url, secret }
     }
 
     /// Signs the body as of `signed_at` and sends it.
-    pub(super) fn deliver(&self, body: &[u8], signed_at: Timestamp) -> anyhow::Result<Reply> {
+    pub(super) fn deliver(
+        &self,
+        body: &[u8],
+        signed_at: Timestamp,
+    ) -> anyhow::Result<WebhookResponse> {
         self.deliver_signed(body, &ONE_CODEX.scheme.sign(&self.secret, body, signed_at))
     }
 
     /// Sends the body with this signature, right or wrong.
-    pub(super) fn deliver_signed(&self, body: &[u8], signature: &str) -> anyhow::Result<Reply> {
+    pub(super) fn deliver_signed(
+        &self,
+        body: &[u8],
+        signature: &str,
+    ) -> anyhow::Result<WebhookResponse> {
         let headers = [
             ("content-type", "application/json"),
             (ONE_CODEX.scheme.header, signature),
@@ -61,7 +69,7 @@ impl Webhook {
             Some(Accepted { id, status }) => (status, Some(id)),
             None => (answer.said(), None),
         };
-        Ok(Reply {
+        Ok(WebhookResponse {
             status: answer.status,
             said,
             id,

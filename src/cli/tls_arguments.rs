@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 use crate::crypto;
 
 /// PEM files for TLS.
 #[derive(Debug, Args)]
-pub(super) struct Trust {
+pub(super) struct TlsArguments {
     /// A PEM file of the authorities that vouch for the other side, instead of the system's.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -22,9 +22,9 @@ pub(super) struct Trust {
     key_file: Option<PathBuf>,
 }
 
-impl Trust {
+impl TlsArguments {
     /// Reads the files.
-    pub(super) fn read(&self) -> Result<TlsConfig, Failure> {
+    pub(super) fn read(&self) -> Result<TlsConfig, CommandError> {
         let mut tls = crypto::requests();
         if let Some(file) = &self.ca_file {
             let authorities = certificates("--ca-file", file)?;
@@ -41,7 +41,7 @@ impl Trust {
     }
 }
 
-fn certificates(option: &str, file: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
+fn certificates(option: &str, file: &Path) -> Result<Vec<Certificate<'static>>, CommandError> {
     let pem = read(option, file)?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
@@ -57,10 +57,10 @@ fn certificates(option: &str, file: &Path) -> Result<Vec<Certificate<'static>>, 
     Ok(certificates)
 }
 
-fn read(option: &str, file: &Path) -> Result<Vec<u8>, Failure> {
+fn read(option: &str, file: &Path) -> Result<Vec<u8>, CommandError> {
     std::fs::read(file).map_err(|error| wrong(option, file, &error))
 }
 
-fn wrong(option: &str, file: &Path, found: &dyn std::fmt::Display) -> Failure {
-    Failure::Usage(format!("{option} {}: {found}", file.display()))
+fn wrong(option: &str, file: &Path, found: &dyn std::fmt::Display) -> CommandError {
+    CommandError::Usage(format!("{option} {}: {found}", file.display()))
 }

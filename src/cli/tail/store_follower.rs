@@ -4,18 +4,18 @@ use tokio::sync::mpsc::Sender;
 
 use super::Following;
 use crate::admin::Token;
-use crate::cli::failure::Failure;
-use crate::cli::store_reader::{Entry, Found, StoreReader, Topic, WAIT};
+use crate::cli::command_error::CommandError;
+use crate::cli::store_reader::{StoreEntry, StoreReader, StoreTopic, TopicRead, WAIT};
 use crate::sink::Seen;
 
 /// Follows topics, each on a thread of its own.
 #[derive(Debug, Clone)]
-pub(super) struct Follower {
+pub(super) struct StoreFollower {
     reader: StoreReader,
     from_start: bool,
 }
 
-impl Follower {
+impl StoreFollower {
     /// A follower at this admin listener, which asks for this token if for any.
     pub(super) fn new(admin: &str, token: Option<Token>, from_start: bool) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Follower {
                 follower
                     .follow_one(&topic, &seen)
                     .map_err(|failure| match failure {
-                        Failure::Failed(error) => error,
+                        CommandError::Failed(error) => error,
                         other => anyhow::anyhow!("{other}"),
                     })
             });
@@ -41,13 +41,13 @@ impl Follower {
         following
     }
 
-    fn follow_one(&self, topic: &str, seen: &Sender<Seen>) -> Result<(), Failure> {
+    fn follow_one(&self, topic: &str, seen: &Sender<Seen>) -> Result<(), CommandError> {
         let topics = self.reader.topics()?;
         let mut after = self.begin(topic, &topics);
         while !seen.is_closed() {
             let entries = match self.reader.read(topic, after, WAIT)? {
-                Found::Entries(entries) => entries,
-                Found::BegunAnew => {
+                TopicRead::Entries(entries) => entries,
+                TopicRead::BegunAnew => {
                     eprintln!("hookferry: topic {topic} was begun anew");
                     after = 0;
                     continue;
@@ -64,7 +64,7 @@ impl Follower {
     }
 
     /// The position to begin after.
-    fn begin(&self, topic: &str, topics: &[Topic]) -> u64 {
+    fn begin(&self, topic: &str, topics: &[StoreTopic]) -> u64 {
         let known = topics.iter().find(|known| known.name == topic);
         match known {
             Some(known) if !self.from_start => known.last_position,
@@ -73,7 +73,7 @@ impl Follower {
     }
 }
 
-fn see(topic: &str, entry: Entry) -> Result<Seen, Failure> {
+fn see(topic: &str, entry: StoreEntry) -> Result<Seen, CommandError> {
     Ok(Seen {
         address: topic.to_owned(),
         position: Some(entry.position.to_string()),

@@ -13,7 +13,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error, RequestBuilder};
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 use crate::admin::{REQUEST_HEADER, Token};
 use crate::crypto;
 
@@ -23,7 +23,7 @@ const MAX_ANSWER_BYTES: u64 = 1 << 30;
 
 /// A client with a deadline for each request.
 #[derive(Debug, Clone)]
-pub(super) struct Http {
+pub(super) struct HttpClient {
     agent: Agent,
     /// Shown with every request.
     token: Option<Token>,
@@ -31,14 +31,14 @@ pub(super) struct Http {
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     /// The status code.
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
 }
 
-impl Http {
+impl HttpClient {
     /// A client for a bridge on this machine, whose requests may take this long: no proxy that the
     /// environment may name stands in between.
     pub(super) fn new(timeout: Duration) -> Self {
@@ -66,7 +66,7 @@ impl Http {
     }
 
     /// GET.
-    pub(super) fn get(&self, url: &str) -> anyhow::Result<Answer> {
+    pub(super) fn get(&self, url: &str) -> anyhow::Result<HttpResponse> {
         answer(self.authorized(self.agent.get(url)).call()).with_context(|| url.to_owned())
     }
 
@@ -76,7 +76,7 @@ impl Http {
         url: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> anyhow::Result<Answer> {
+    ) -> anyhow::Result<HttpResponse> {
         let request = headers
             .iter()
             .fold(self.agent.post(url), |request, (name, value)| {
@@ -86,12 +86,12 @@ impl Http {
     }
 
     /// POST without a body, to the operators' listener.
-    pub(super) fn change(&self, url: &str) -> anyhow::Result<Answer> {
+    pub(super) fn change(&self, url: &str) -> anyhow::Result<HttpResponse> {
         self.post(url, &[(REQUEST_HEADER, "1")], b"")
     }
 
     /// DELETE, at the operators' listener.
-    pub(super) fn delete(&self, url: &str) -> anyhow::Result<Answer> {
+    pub(super) fn delete(&self, url: &str) -> anyhow::Result<HttpResponse> {
         let request = self.agent.delete(url).header(REQUEST_HEADER, "1");
         answer(self.authorized(request).call()).with_context(|| url.to_owned())
     }
@@ -156,9 +156,9 @@ fn config(timeout: Duration) -> ConfigBuilder<AgentScope> {
 
 fn answer(
     result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-) -> Result<Answer, ureq::Error> {
+) -> Result<HttpResponse, ureq::Error> {
     let mut response = result?;
-    Ok(Answer {
+    Ok(HttpResponse {
         status: response.status().as_u16(),
         body: response
             .body_mut()
@@ -168,15 +168,15 @@ fn answer(
     })
 }
 
-impl Answer {
+impl HttpResponse {
     /// The body as the value it should be; any other status than 200 fails with what was said.
-    pub(super) fn value<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+    pub(super) fn value<T: DeserializeOwned>(&self) -> Result<T, CommandError> {
         if self.status != 200 {
-            return Err(Failure::Failed(anyhow!("{}", self.said())));
+            return Err(CommandError::Failed(anyhow!("{}", self.said())));
         }
         let value = serde_json::from_slice(&self.body)
             .context("the answer is not the bridge's: does --admin name its admin listener?");
-        value.map_err(Failure::Failed)
+        value.map_err(CommandError::Failed)
     }
 
     /// What an answer that is not 200 says.

@@ -1,8 +1,8 @@
-//! The numbers that tell the demo's story, out of the metrics' text.
+//! The counters that the demo shows, read from the metrics' text.
 
 /// Counters of the bridge, each summed over its labels.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Numbers {
+pub(super) struct DemoCounters {
     accepted: u64,
     quarantined: u64,
     duplicate: u64,
@@ -12,7 +12,7 @@ pub(super) struct Numbers {
     unaccounted: u64,
 }
 
-impl Numbers {
+impl DemoCounters {
     /// Reads them from the text that Prometheus reads.
     pub(super) fn read(text: &str) -> Self {
         let sum = |name: &str| sum(text, name);
@@ -32,7 +32,7 @@ impl Numbers {
         self.accepted > 0 && self.pending == 0
     }
 
-    /// What a person should know.
+    /// A line for each.
     pub(super) fn lines(&self) -> [String; 3] {
         [
             format!(

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 
 /// Reads all of it.
-pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, CommandError> {
     if file.as_os_str() == "-" {
         let mut body = Vec::new();
         std::io::stdin()
@@ -16,6 +16,6 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
             .context("standard input cannot be read")?;
         return Ok(body);
     }
-    let unread = |error| Failure::Usage(format!("{}: {error}", file.display()));
+    let unread = |error| CommandError::Usage(format!("{}: {error}", file.display()));
     std::fs::read(file).map_err(unread)
 }

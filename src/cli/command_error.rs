@@ -6,7 +6,7 @@ use crate::telemetry;
 
 /// Why a command has not done what it was asked for.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum CommandError {
     /// It was asked for wrongly, or the configuration is wrong.
     #[error("{0}")]
     Usage(String),
@@ -21,7 +21,7 @@ pub(super) enum Failure {
     Unread,
 }
 
-impl Failure {
+impl CommandError {
     /// Says what is left to say, and gives the exit code.
     pub(super) fn exit(&self) -> ExitCode {
         match self {

@@ -9,12 +9,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Progress towards a known number.
-pub(super) struct Progress {
+pub(super) struct TerminalProgress {
     bar: ProgressBar,
     began: Instant,
 }
 
-impl Progress {
+impl TerminalProgress {
     /// Progress towards `total`; it shows itself after a second.
     pub(super) fn towards(total: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 use crate::source::{Encoding, Secret, SecretDoubt, SecretError, doubt};
 
 /// Where the secret is.
 #[derive(Debug, Args)]
-pub(super) struct SecretPlace {
+pub(super) struct SecretArguments {
     /// A file that holds the webhook's secret; white space around it does not count.
     #[arg(
         long,
@@ -34,22 +34,24 @@ pub(super) struct SecretText {
     encoding: Option<Encoding>,
 }
 
-impl SecretPlace {
+impl SecretArguments {
     /// Reads the secret.
-    pub(super) fn read(&self) -> Result<SecretText, Failure> {
+    pub(super) fn read(&self) -> Result<SecretText, CommandError> {
         let text = match (&self.secret_file, &self.secret_env) {
             (Some(file), _) => std::fs::read(file).map_err(|error| {
-                Failure::Usage(format!("--secret-file {}: {error}", file.display()))
+                CommandError::Usage(format!("--secret-file {}: {error}", file.display()))
             })?,
             (None, Some(variable)) => match std::env::var_os(variable) {
                 Some(value) => value.into_encoded_bytes(),
                 None => {
                     let text = format!("--secret-env: the variable {variable} is not set");
-                    return Err(Failure::Usage(text));
+                    return Err(CommandError::Usage(text));
                 }
             },
             (None, None) => {
-                return Err(Failure::Usage("name --secret-file or --secret-env".into()));
+                return Err(CommandError::Usage(
+                    "name --secret-file or --secret-env".into(),
+                ));
             }
         };
         Ok(SecretText {
@@ -59,11 +61,11 @@ impl SecretPlace {
     }
 
     /// The secret, ready to sign.
-    pub(super) fn secret(&self) -> Result<Secret, Failure> {
+    pub(super) fn secret(&self) -> Result<Secret, CommandError> {
         let secret = self.read()?.secret();
         secret.map_err(|error| {
             let remedy = error.remedy().unwrap_or("put the webhook's secret there");
-            Failure::Usage(format!("{error}; {remedy}"))
+            CommandError::Usage(format!("{error}; {remedy}"))
         })
     }
 }

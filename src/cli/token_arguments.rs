@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 use crate::admin::Token;
 use crate::config::value::SecretReference;
 
 /// Where the token is.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-pub(super) struct TokenPlace {
+pub(super) struct TokenArguments {
     /// A file that holds the admin listener's token; from the configuration unless given.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -22,9 +22,9 @@ pub(super) struct TokenPlace {
     token_env: Option<String>,
 }
 
-impl TokenPlace {
+impl TokenArguments {
     /// The token that is named here, or else the one of the configuration, where it has one.
-    pub(super) fn read(&self, configured: Option<&Token>) -> Result<Option<Token>, Failure> {
+    pub(super) fn read(&self, configured: Option<&Token>) -> Result<Option<Token>, CommandError> {
         let option = match (&self.token_file, &self.token_env) {
             (None, None) => return Ok(configured.cloned()),
             (Some(_), _) => "--token-file",
@@ -35,7 +35,8 @@ impl TokenPlace {
             env: self.token_env.clone(),
             encoding: None,
         };
-        let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("{option}: {error}"));
+        let wrong =
+            |error: &dyn std::fmt::Display| CommandError::Usage(format!("{option}: {error}"));
         let text = place.read().map_err(|error| wrong(&error))?;
         Token::parse(&text).map(Some).map_err(|error| wrong(&error))
     }

@@ -7,41 +7,32 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::access::Page;
-use super::failure::Failure;
+use super::command_error::CommandError;
 use super::output::{Output, json, written};
-use super::progress::Progress;
-use crate::spool::MAX_LISTED;
+use super::page_request::PageRequest;
+use super::terminal_progress::TerminalProgress;
 
 /// Where it goes.
 #[derive(Debug, Args)]
-pub(super) struct ExportPlace {
+pub(super) struct ExportArguments {
     /// The file; standard output unless given.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-impl ExportPlace {
-    /// Writes everything that is there, page after page. `place` tells where an entry stands.
-    pub(super) fn write<T: Serialize, P>(
+impl ExportArguments {
+    /// Writes all of a list, with the bodies. `position` tells where an entry stands.
+    pub(super) fn write<T: Serialize, P: Clone>(
         &self,
         total: u64,
-        ask: impl Fn(&Page<P>) -> Result<Vec<T>, Failure>,
-        place: impl Fn(&T) -> P,
-    ) -> Result<(), Failure> {
+        ask: impl Fn(&PageRequest<P>) -> Result<Vec<T>, CommandError>,
+        position: impl Fn(&T) -> P,
+    ) -> Result<(), CommandError> {
         let mut file = self.create()?;
         let mut output = Output::new();
-        let progress = Progress::towards(total);
+        let progress = TerminalProgress::towards(total);
         let mut count = 0_u64;
-        let mut page = Page {
-            after: None,
-            limit: MAX_LISTED,
-            bodies: true,
-        };
-        loop {
-            let entries = ask(&page)?;
-            let Some(last) = entries.last() else { break };
-            page.after = Some(place(last));
+        PageRequest::all(true).each_answer(ask, position, |entries| {
             for entry in &entries {
                 match &mut file {
                     Some(file) => written(writeln!(file, "{}", json(entry)?))?,
@@ -50,7 +41,8 @@ impl ExportPlace {
                 count += 1;
             }
             progress.advance(entries.len() as u64);
-        }
+            Ok(())
+        })?;
         progress.finish();
         if let (Some(mut file), Some(path)) = (file, &self.output) {
             written(file.flush())?;
@@ -59,12 +51,13 @@ impl ExportPlace {
         Ok(())
     }
 
-    fn create(&self) -> Result<Option<BufWriter<File>>, Failure> {
+    fn create(&self) -> Result<Option<BufWriter<File>>, CommandError> {
         let Some(path) = &self.output else {
             return Ok(None);
         };
-        let file = File::create(path)
-            .map_err(|error| Failure::Usage(format!("--output {}: {error}", path.display())))?;
+        let file = File::create(path).map_err(|error| {
+            CommandError::Usage(format!("--output {}: {error}", path.display()))
+        })?;
         Ok(Some(BufWriter::new(file)))
     }
 }

@@ -1,51 +1,51 @@
-//! The way round: deliveries, their answers, what was counted, what a consumer reads, and how to go
-//! on from there.
+//! What the demo shows, step by step: deliveries and their answers, the counters, what a consumer
+//! reads, and how to go on from there.
 
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use jiff::Timestamp;
 
-use super::deliveries::{Delivery, deliveries};
-use super::folder::Folder;
-use super::numbers::Numbers;
+use super::counters::DemoCounters;
+use super::deliveries::{DemoDelivery, deliveries};
+use super::folder::DemoFolder;
 use crate::app::Bridge;
-use crate::cli::failure::Failure;
-use crate::cli::http::Http;
-use crate::cli::mark::Marks;
+use crate::cli::command_error::CommandError;
+use crate::cli::http_client::HttpClient;
 use crate::cli::output::Output;
-use crate::cli::store_reader::{Entry, Found, StoreReader};
-use crate::cli::webhook::{Reply, Webhook};
+use crate::cli::store_reader::{StoreEntry, StoreReader, TopicRead};
+use crate::cli::symbol::Symbols;
+use crate::cli::webhook_client::{WebhookClient, WebhookResponse};
 use crate::source::ONE_CODEX;
 
 /// How long each step may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Everything the way round needs.
-pub(super) struct Tour {
+/// The steps, and what they need.
+pub(super) struct Walkthrough {
     stays_up: bool,
     configuration: String,
     folder: String,
     secret_file: String,
     webhook_url: String,
     admin: String,
-    http: Http,
-    webhook: Webhook,
+    http: HttpClient,
+    webhook: WebhookClient,
     reader: StoreReader,
 }
 
-impl Tour {
-    /// A way round this bridge; where it stays up, also how to go on.
+impl Walkthrough {
+    /// The steps at this bridge; where it stays up, also how to go on.
     pub(super) fn new(
         bridge: &Bridge,
-        folder: &Folder,
+        folder: &DemoFolder,
         configuration: String,
         stays_up: bool,
     ) -> Self {
         let webhook_url = format!("http://{}/webhooks/onecodex", bridge.ingress());
         let admin = format!("http://{}", bridge.admin());
-        let http = Http::new(DEADLINE);
-        let fate = if folder.is_removed() {
+        let http = HttpClient::new(DEADLINE);
+        let lifetime = if folder.is_removed() {
             "removed at the end"
         } else {
             "kept"
@@ -53,9 +53,9 @@ impl Tour {
         Self {
             stays_up,
             configuration,
-            folder: format!("{} ({fate})", folder.path().display()),
+            folder: format!("{} ({lifetime})", folder.path().display()),
             secret_file: folder.secret_file().display().to_string(),
-            webhook: Webhook::new(http.clone(), webhook_url.clone(), folder.secret().clone()),
+            webhook: WebhookClient::new(http.clone(), webhook_url.clone(), folder.secret().clone()),
             reader: StoreReader::new(&admin, None),
             webhook_url,
             admin,
@@ -63,8 +63,8 @@ impl Tour {
         }
     }
 
-    /// Goes round, and says what it sees.
-    pub(super) fn show(&self) -> Result<(), Failure> {
+    /// Takes the steps, and prints what comes of them.
+    pub(super) fn show(&self) -> Result<(), CommandError> {
         let mut output = Output::new();
         self.show_configuration(&mut output)?;
         let before = self.reader.topics()?;
@@ -73,12 +73,12 @@ impl Tour {
             known.map_or(0, |known| known.last_position)
         };
         let sent = self.send(&mut output)?;
-        let numbers = self.settled()?;
+        let counters = self.settled()?;
         output.line(format_args!(
             "\n2. What was counted: GET {}/metrics",
             self.admin
         ))?;
-        for line in numbers.lines() {
+        for line in counters.lines() {
             output.line(format_args!("   {line}"))?;
         }
         self.show_topics(&sent, &after, &mut output)?;
@@ -88,7 +88,7 @@ impl Tour {
         Ok(())
     }
 
-    fn show_configuration(&self, output: &mut Output) -> Result<(), Failure> {
+    fn show_configuration(&self, output: &mut Output) -> Result<(), CommandError> {
         output.line("Hookferry's demo: the whole bridge on this machine.")?;
         output.line(format_args!("\nfolder  {}", self.folder))?;
         output.line("config  what a file for `hookferry serve` would say:\n")?;
@@ -99,12 +99,15 @@ impl Tour {
     }
 
     /// Sends the deliveries; each must be answered as it says.
-    fn send(&self, output: &mut Output) -> Result<Vec<(Delivery, Reply)>, Failure> {
+    fn send(
+        &self,
+        output: &mut Output,
+    ) -> Result<Vec<(DemoDelivery, WebhookResponse)>, CommandError> {
         output.line(format_args!(
             "\n1. Deliveries, signed and sent: POST {}",
             self.webhook_url
         ))?;
-        let marks = Marks::for_output();
+        let symbols = Symbols::for_output();
         let mut sent = Vec::new();
         for delivery in deliveries(Timestamp::now()) {
             let reply = if delivery.forged {
@@ -116,14 +119,14 @@ impl Tour {
             let as_expected = reply.said == delivery.expected;
             output.line(format_args!(
                 "   {} {:<44} {} {:<18} {}",
-                marks.whether(as_expected),
+                symbols.whether(as_expected),
                 delivery.what,
                 reply.status,
                 reply.said,
                 reply.id.as_deref().unwrap_or("-"),
             ))?;
             if !as_expected {
-                return Err(Failure::Failed(anyhow!(
+                return Err(CommandError::Failed(anyhow!(
                     "the answer should have been {}",
                     delivery.expected
                 )));
@@ -133,17 +136,17 @@ impl Tour {
         Ok(sent)
     }
 
-    /// The metrics, once everything accepted is delivered.
-    fn settled(&self) -> Result<Numbers, Failure> {
+    /// The counters, once everything accepted is delivered.
+    fn settled(&self) -> Result<DemoCounters, CommandError> {
         let began = Instant::now();
         loop {
             let answer = self.http.get(&format!("{}/metrics", self.admin))?;
-            let numbers = Numbers::read(&String::from_utf8_lossy(&answer.body));
-            if numbers.are_settled() {
-                return Ok(numbers);
+            let counters = DemoCounters::read(&String::from_utf8_lossy(&answer.body));
+            if counters.are_settled() {
+                return Ok(counters);
             }
             if began.elapsed() > DEADLINE {
-                return Err(Failure::Failed(anyhow!(
+                return Err(CommandError::Failed(anyhow!(
                     "not everything was delivered in time"
                 )));
             }
@@ -153,16 +156,16 @@ impl Tour {
 
     fn show_topics(
         &self,
-        sent: &[(Delivery, Reply)],
+        sent: &[(DemoDelivery, WebhookResponse)],
         after: &dyn Fn(&str) -> u64,
         output: &mut Output,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let url = self.reader.url("TOPIC", 0);
         output.line(format_args!("\n3. What a consumer reads: GET {url}"))?;
         let mut first = true;
         for topic in self.reader.topics()? {
             output.line(format_args!("   topic {}", topic.name))?;
-            let Found::Entries(entries) =
+            let TopicRead::Entries(entries) =
                 self.reader
                     .read(&topic.name, after(&topic.name), Duration::ZERO)?
             else {
@@ -180,7 +183,7 @@ impl Tour {
         Ok(())
     }
 
-    fn show_what_next(&self, output: &mut Output) -> Result<(), Failure> {
+    fn show_what_next(&self, output: &mut Output) -> Result<(), CommandError> {
         output.line("\n4. Send one yourself, signed by openssl; each paste is a new event:\n")?;
         for line in self.paste() {
             output.line(format_args!("   {line}"))?;
@@ -215,10 +218,10 @@ impl Tour {
 }
 
 fn show_entry(
-    entry: &Entry,
-    sent: &[(Delivery, Reply)],
+    entry: &StoreEntry,
+    sent: &[(DemoDelivery, WebhookResponse)],
     output: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let bytes = entry.bytes()?;
     let same = sent
         .iter()
@@ -238,7 +241,9 @@ fn show_entry(
     if same {
         Ok(())
     } else {
-        Err(Failure::Failed(anyhow!("a body was changed on its way")))
+        Err(CommandError::Failed(anyhow!(
+            "a body was changed on its way"
+        )))
     }
 }
 
