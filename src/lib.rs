@@ -32,7 +32,7 @@
 //!
 //! - **A 200 is durable.** [`pipeline::Pipeline::accept`] returns after the commit (or the confirm);
 //!   the spool's thread answers only then (see [`log`] for what that is worth). Every other outcome is a [`pipeline::Refusal`], which
-//!   [`ingress::Problem`] turns into a 503.
+//!   [`ingress::RequestProblem`] turns into a 503.
 //! - **At least once.** A record leaves the spool for a [`sink::Receipt`] or a written dead letter,
 //!   and for nothing else: see [`spool::Settlement`] and [`spool::NewDeadLetter`]. A receipt that a crash
 //!   loses only publishes the event again.
@@ -42,7 +42,7 @@
 //!   nothing of the delivery.
 //! - **Order.** [`pipeline::Dispatcher`] has at most one publish outstanding for each
 //!   [`event::OrderingKey`], and keeps its turn through pauses and retries.
-//! - **Honest refusal.** [`ingress::Problem`] alone chooses error statuses.
+//! - **Honest refusal.** [`ingress::RequestProblem`] alone chooses error statuses.
 //! - **Nothing hidden.** [`metrics::Metrics::update`] is held around every change that one scrape must
 //!   show as a whole.
 //! - **Authentic is never dropped.** [`event::Event::read`] cannot fail: what cannot be understood is

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::command_error::CommandError;
 use super::token_arguments::TokenArguments;
-use crate::admin::Token;
+use crate::admin::AdminToken;
 use crate::config::Settings;
 
 /// Where it is.
@@ -30,7 +30,7 @@ impl AdminArguments {
     pub(super) fn read(
         &self,
         settings: &Settings,
-    ) -> Result<(String, Option<Token>), CommandError> {
+    ) -> Result<(String, Option<AdminToken>), CommandError> {
         let admin = &settings.admin;
         let url = match &self.admin {
             Some(url) => url.trim_end_matches('/').to_owned(),

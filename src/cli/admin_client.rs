@@ -10,7 +10,7 @@ use super::command_error::CommandError;
 use super::http_client::{HttpClient, HttpResponse};
 use super::page_request::PageRequest;
 use super::spool_inspection::SpoolInspection;
-use crate::admin::{Counted, Token};
+use crate::admin::{AdminToken, ChangeCount};
 use crate::name::SinkName;
 use crate::spool::{DeadLetter, DeadLetterName, PendingEvent, SpoolOverview};
 
@@ -25,7 +25,7 @@ pub(super) struct AdminClient {
 
 impl AdminClient {
     /// A client of the listener at `url`, which demands this token if any.
-    pub(super) fn new(url: String, token: Option<Token>) -> Self {
+    pub(super) fn new(url: String, token: Option<AdminToken>) -> Self {
         Self {
             http: HttpClient::to_operators(DEADLINE, token),
             url,
@@ -41,7 +41,7 @@ impl AdminClient {
     /// Puts a dead letter back among the events that wait.
     pub(super) fn requeue(&self, name: &DeadLetterName) -> Result<(), CommandError> {
         let url = format!("{}/dead-letters/{name}/requeue", self.url);
-        self.value::<Counted>(self.http.change(&url)).map(drop)
+        self.value::<ChangeCount>(self.http.change(&url)).map(drop)
     }
 
     /// Drops a dead letter.
@@ -53,7 +53,7 @@ impl AdminClient {
         self.value(self.http.get(&format!("{}{path}", self.url)))
     }
 
-    fn delete(&self, path: &str) -> Result<Counted, CommandError> {
+    fn delete(&self, path: &str) -> Result<ChangeCount, CommandError> {
         self.value(self.http.delete(&format!("{}{path}", self.url)))
     }
 

@@ -13,7 +13,7 @@ use super::config_file::cannot_be_used;
 use super::http_client::{HttpClient, HttpResponse};
 use super::output::Output;
 use super::token_arguments::TokenArguments;
-use crate::admin::Token;
+use crate::admin::AdminToken;
 use crate::config::{self, HealthListener};
 
 /// Ask a bridge whether it is well, for a container's health check.
@@ -77,7 +77,7 @@ impl HealthCommand {
     }
 
     /// The listener's base URL, and the token that it demands.
-    fn listener(&self) -> Result<(String, Option<Token>), CommandError> {
+    fn listener(&self) -> Result<(String, Option<AdminToken>), CommandError> {
         if let Some(url) = &self.url {
             return Ok((url.trim_end_matches('/').to_owned(), self.token.read(None)?));
         }

@@ -14,7 +14,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error, RequestBuilder};
 
 use super::command_error::CommandError;
-use crate::admin::{REQUEST_HEADER, Token};
+use crate::admin::{AdminToken, REQUEST_HEADER};
 use crate::crypto;
 
 /// The largest answer read: a page is bounded in bytes, but holds at least one event, whose body of
@@ -26,7 +26,7 @@ const MAX_ANSWER_BYTES: u64 = 1 << 30;
 pub(super) struct HttpClient {
     agent: Agent,
     /// Shown with every request.
-    token: Option<Token>,
+    token: Option<AdminToken>,
 }
 
 /// An answer.
@@ -50,7 +50,7 @@ impl HttpClient {
     }
 
     /// The same, showing this token with every request.
-    pub(super) fn to_operators(timeout: Duration, token: Option<Token>) -> Self {
+    pub(super) fn to_operators(timeout: Duration, token: Option<AdminToken>) -> Self {
         Self {
             token,
             ..Self::new(timeout)
@@ -189,8 +189,7 @@ impl HttpResponse {
             let text = String::from_utf8_lossy(&self.body);
             text.trim().chars().take(200).collect()
         };
-        field("error")
-            .or_else(|| field("detail"))
+        field("detail")
             .or_else(|| field("reason"))
             .unwrap_or_else(text)
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::command_error::CommandError;
 use super::http_client::{HttpClient, HttpResponse};
-use crate::admin::Token;
+use crate::admin::AdminToken;
 use crate::spool::Body;
 
 /// The longest one request waits for an event.
@@ -58,7 +58,7 @@ pub(super) enum TopicRead {
 
 impl StoreReader {
     /// A reader of the topics at `admin`, a base URL, where this token is asked for if any is.
-    pub(super) fn new(admin: &str, token: Option<Token>) -> Self {
+    pub(super) fn new(admin: &str, token: Option<AdminToken>) -> Self {
         Self {
             http: HttpClient::to_operators(WAIT + Duration::from_secs(10), token),
             admin: admin.to_owned(),

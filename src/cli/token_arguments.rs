@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::command_error::CommandError;
-use crate::admin::Token;
+use crate::admin::AdminToken;
 use crate::config::value::SecretReference;
 
 /// Where the token is.
@@ -24,7 +24,10 @@ pub(super) struct TokenArguments {
 
 impl TokenArguments {
     /// The token that is named here, or else the one of the configuration, where it has one.
-    pub(super) fn read(&self, configured: Option<&Token>) -> Result<Option<Token>, CommandError> {
+    pub(super) fn read(
+        &self,
+        configured: Option<&AdminToken>,
+    ) -> Result<Option<AdminToken>, CommandError> {
         let option = match (&self.token_file, &self.token_env) {
             (None, None) => return Ok(configured.cloned()),
             (Some(_), _) => "--token-file",
@@ -38,6 +41,8 @@ impl TokenArguments {
         let wrong =
             |error: &dyn std::fmt::Display| CommandError::Usage(format!("{option}: {error}"));
         let text = place.read().map_err(|error| wrong(&error))?;
-        Token::parse(&text).map(Some).map_err(|error| wrong(&error))
+        AdminToken::parse(&text)
+            .map(Some)
+            .map_err(|error| wrong(&error))
     }
 }

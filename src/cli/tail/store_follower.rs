@@ -3,7 +3,7 @@
 use tokio::sync::mpsc::Sender;
 
 use super::Following;
-use crate::admin::Token;
+use crate::admin::AdminToken;
 use crate::cli::command_error::CommandError;
 use crate::cli::store_reader::{StoreEntry, StoreReader, StoreTopic, TopicRead, WAIT};
 use crate::sink::Seen;
@@ -17,7 +17,7 @@ pub(super) struct StoreFollower {
 
 impl StoreFollower {
     /// A follower at this admin listener, which asks for this token if for any.
-    pub(super) fn new(admin: &str, token: Option<Token>, from_start: bool) -> Self {
+    pub(super) fn new(admin: &str, token: Option<AdminToken>, from_start: bool) -> Self {
         Self {
             reader: StoreReader::new(admin, token),
             from_start,

@@ -1,10 +1,8 @@
-//! The door: what a request must pass, in order, to become an accepted event.
+//! The handler of webhook requests: what one must pass, in order, to become an accepted event.
 
-use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_http::Request;
 use actix_web::dev::{Payload, RequestHead};
@@ -14,168 +12,86 @@ use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use prometheus::{Histogram, IntCounter};
 
 use super::body;
-use super::caller::Caller;
-use super::early::Early;
-use super::guard::Guard;
-use super::in_flight::{InFlight, Place};
-use super::path;
-use super::problem::Problem;
-use super::quota::SourceQuota;
-use super::refusal_log::{RefusalLog, Refused};
+use super::endpoint::SourceEndpoint;
+use super::in_flight::{InFlight, InFlightPermit};
+use super::path::{self, UNKNOWN_SOURCE};
+use super::peer::Peer;
+use super::problem::{EarlyBody, RequestProblem};
+use super::refusal_log::{RefusalLog, RefusedRequest};
+use super::rules::HandlerRules;
 use crate::metrics::Metrics;
-use crate::pipeline::{Accepted, Pipeline, Refusal, Terms};
+use crate::pipeline::{Accepted, Pipeline, Refusal};
 use crate::source::{Claim, Inbound, Rejection, Source, Verified};
 use crate::trace::{TraceContext, Tracer, Work};
 
-/// The label of requests that name no configured source.
-pub(super) const UNKNOWN: &str = "unknown";
-
-/// A source at the door, with its quota.
-#[derive(Debug)]
-pub struct Entrance {
-    source: Source,
-    quota: Option<Arc<SourceQuota>>,
-    /// The source's series that every delivery changes, looked up once.
-    answered: IntCounter,
-    age_seconds: Histogram,
-}
-
-impl Entrance {
-    /// An entrance for `source` that lets `limit` deliveries a second through. One that had the same
-    /// limit before the configuration was reloaded goes on counting.
-    #[must_use]
-    pub fn new(
-        source: Source,
-        limit: Option<NonZeroU32>,
-        before: Option<&Self>,
-        metrics: &Metrics,
-    ) -> Self {
-        let kept = before.and_then(|before| before.quota.clone());
-        let quota = limit.map(|limit| {
-            kept.filter(|kept| kept.limit() == limit)
-                .unwrap_or_else(|| Arc::new(SourceQuota::of(limit)))
-        });
-        let name = source.name.as_str();
-        let requests = &metrics.http_requests_total;
-        Self {
-            answered: requests.with_label_values(&[name, StatusCode::OK.as_str()]),
-            age_seconds: metrics.signature_age_seconds.with_label_values(&[name]),
-            source,
-            quota,
-        }
-    }
-
-    /// The source.
-    #[must_use]
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
-    /// Takes a proven delivery from the quota: nobody but the source can use it up.
-    fn take(&self) -> Result<(), Problem> {
-        let quota = self.quota.as_ref();
-        quota.map_or(Ok(()), |quota| quota.take().map_err(Problem::RateLimited))
-    }
-}
-
-/// The sources by name.
-pub type Sources = HashMap<String, Entrance>;
-
-/// What a body may be, and how many there may be.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The largest body, in bytes.
-    pub max_body_bytes: usize,
-    /// How long a body may take.
-    pub body_timeout: Duration,
-    /// The most requests answered at once.
-    pub max_in_flight: usize,
-    /// The most bytes that their bodies take together.
-    pub max_body_bytes_in_flight: usize,
-}
-
-/// What the door goes by. It is replaced as a whole when the configuration is reloaded, and a
-/// request keeps to the end what it began with.
-#[derive(Debug)]
-pub struct Rules {
-    /// Who may come at all, and how often.
-    pub guard: Guard,
-    /// The sources.
-    pub sources: Sources,
-    /// What bodies may be, and how many.
-    pub limits: Limits,
-    /// On what terms deliveries are accepted.
-    pub terms: Terms,
-    /// Where a load balancer asks whether deliveries are taken, if it may.
-    pub health_path: Option<String>,
-}
-
-/// A request at the door.
-struct Visit<'a> {
+/// A request that is being handled.
+struct WebhookRequest<'a> {
     head: &'a RequestHead,
-    caller: Caller,
+    peer: Peer,
     started: Instant,
     /// What held when it came.
-    rules: &'a Rules,
-    /// Where it wants to go, if there is such a source.
-    entrance: Option<&'a Entrance>,
+    rules: &'a HandlerRules,
+    /// The endpoint that its path names, if there is such a source.
+    endpoint: Option<&'a SourceEndpoint>,
 }
 
-/// Marks a request whose sender was told to go on: it has been counted by the guard already.
-struct Continued;
+/// Marks a request whose sender was sent `100 Continue`: the rate limits have counted it already.
+struct ContinueSent;
 
-impl<'a> Visit<'a> {
-    fn of(head: &'a RequestHead, caller: Option<&Caller>, rules: &'a Rules) -> Self {
+impl<'a> WebhookRequest<'a> {
+    fn of(head: &'a RequestHead, peer: Option<&Peer>, rules: &'a HandlerRules) -> Self {
         let name = path::source(head.uri.path());
         Self {
             head,
-            caller: *caller.expect("every connection has its caller as its data"),
+            peer: *peer.expect("every connection has its peer as its data"),
             started: Instant::now(),
             rules,
-            entrance: name.and_then(|name| rules.sources.get(name.as_ref())),
+            endpoint: name.and_then(|name| rules.endpoints.get(name.as_ref())),
         }
     }
 
-    /// Whether it asks how the bridge is, and delivers nothing.
+    /// Whether it is a health check, which delivers nothing.
     fn is_health_check(&self) -> bool {
         let is_read = matches!(self.head.method, Method::GET | Method::HEAD);
         is_read && self.rules.health_path.as_deref() == Some(self.head.uri.path())
     }
 
     /// What the head alone decides.
-    fn check(&self, pipeline: &Pipeline) -> Result<(&'a Entrance, Claim<'a>), Problem> {
-        let entrance = self.entrance.ok_or(Problem::UnknownSource)?;
+    fn check(
+        &self,
+        pipeline: &Pipeline,
+    ) -> Result<(&'a SourceEndpoint, Claim<'a>), RequestProblem> {
+        let endpoint = self.endpoint.ok_or(RequestProblem::UnknownSource)?;
         if self.head.method != Method::POST {
-            return Err(Problem::MethodNotAllowed);
+            return Err(RequestProblem::MethodNotAllowed);
         }
         body::check_headers(self.head, self.rules.limits.max_body_bytes)?;
         pipeline.open()?;
-        let header = entrance.source.provider.scheme.header;
+        let header = endpoint.source().provider.scheme.header;
         let values = self.head.headers().get_all(header);
-        let claim = entrance
-            .source
+        let claim = endpoint
+            .source()
             .read_signature(values.map(HeaderValue::as_bytes))?;
-        Ok((entrance, claim))
+        Ok((endpoint, claim))
     }
 
     /// Under which label it is counted.
     fn label(&self) -> &str {
-        self.entrance
-            .map_or(UNKNOWN, |entrance| entrance.source.name.as_str())
+        self.endpoint
+            .map_or(UNKNOWN_SOURCE, |endpoint| endpoint.source().name.as_str())
     }
 }
 
-/// The door.
+/// The handler. Cloning it shares all that it has.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct WebhookHandler {
     /// What it goes by now.
-    pub rules: Arc<ArcSwap<Rules>>,
-    /// Who is being answered.
+    pub rules: Arc<ArcSwap<HandlerRules>>,
+    /// The requests that are being answered.
     pub in_flight: Arc<InFlight>,
-    /// The way in.
+    /// Where accepted events go.
     pub pipeline: Pipeline,
     /// The traces of deliveries.
     pub tracer: Tracer,
@@ -185,34 +101,34 @@ pub struct Door {
     pub metrics: Arc<Metrics>,
 }
 
-impl Door {
-    /// The door for the requests of one thread; what is returned with it runs there: see
+impl WebhookHandler {
+    /// The handler for the requests of one thread; what is returned with it runs there: see
     /// [`Pipeline::for_this_thread`].
     pub(super) fn for_this_thread(&self) -> (Self, impl Future<Output = ()> + 'static) {
         let (pipeline, answering) = self.pipeline.for_this_thread();
-        let door = Self {
+        let handler = Self {
             pipeline,
             ..self.clone()
         };
-        (door, answering)
+        (handler, answering)
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
+    pub async fn handle(&self, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
         let rules = self.rules.load_full();
-        let visit = Visit::of(request.head(), request.conn_data(), &rules);
-        if visit.is_health_check() {
+        let webhook = WebhookRequest::of(request.head(), request.conn_data(), &rules);
+        if webhook.is_health_check() {
             return self.health(payload);
         }
-        let is_admitted = request.extensions().contains::<Continued>();
-        let passed = AssertUnwindSafe(self.pass(&visit, is_admitted, &mut payload))
+        let is_admitted = request.extensions().contains::<ContinueSent>();
+        let passed = AssertUnwindSafe(self.accept(&webhook, is_admitted, &mut payload))
             .catch_unwind()
             .await;
-        let response = match passed.unwrap_or(Err(Problem::Internal)) {
-            Ok(accepted) => ok(&accepted, visit.head),
-            Err(problem) => self.refuse(&visit, problem, payload),
+        let response = match passed.unwrap_or(Err(RequestProblem::Internal)) {
+            Ok(accepted) => ok(&accepted, webhook.head),
+            Err(problem) => self.refuse(&webhook, problem, payload),
         };
-        self.answered(&visit, response.status());
+        self.count_answer(&webhook, response.status());
         response
     }
 
@@ -225,73 +141,87 @@ impl Door {
         clippy::result_large_err,
         reason = "the form that actix-http's service for `Expect` has"
     )]
-    pub fn expect(&self, mut request: Request) -> Result<Request, HttpResponse> {
+    pub fn expect_continue(&self, mut request: Request) -> Result<Request, HttpResponse> {
         let rules = self.rules.load_full();
         let payload = request.take_payload();
-        let visit = Visit::of(request.head(), request.conn_data(), &rules);
-        if !visit.is_health_check() {
+        let webhook = WebhookRequest::of(request.head(), request.conn_data(), &rules);
+        if !webhook.is_health_check() {
             let passed = self
-                .admit(&visit, false)
-                .and_then(|_place| visit.check(&self.pipeline));
+                .admit(&webhook, false)
+                .and_then(|_permit| webhook.check(&self.pipeline));
             if let Err(problem) = passed {
-                let response = self.refuse(&visit, problem, payload);
-                self.answered(&visit, response.status());
+                let response = self.refuse(&webhook, problem, payload);
+                self.count_answer(&webhook, response.status());
                 return Err(response);
             }
-            request.extensions_mut().insert(Continued);
+            request.extensions_mut().insert(ContinueSent);
         }
         let (request, _) = request.replace_payload(payload);
         Ok(request)
     }
 
-    async fn pass(
+    async fn accept(
         &self,
-        visit: &Visit<'_>,
+        webhook: &WebhookRequest<'_>,
         is_admitted: bool,
         payload: &mut Payload,
-    ) -> Result<Accepted, Problem> {
-        let Visit { head, rules, .. } = *visit;
-        let mut place = self.admit(visit, is_admitted)?;
-        let (entrance, claim) = visit.check(&self.pipeline)?;
-        let body = body::read(head, payload, &mut place, &rules.limits).await?;
+    ) -> Result<Accepted, RequestProblem> {
+        let WebhookRequest { head, rules, .. } = *webhook;
+        let mut permit = self.admit(webhook, is_admitted)?;
+        let (endpoint, claim) = webhook.check(&self.pipeline)?;
+        let body = body::read(head, payload, &mut permit, &rules.limits).await?;
         let entered = self.tracer.enter(trace(head));
         let inbound = Inbound {
             body,
             content_type: content_type(head),
             trace: entered.context.clone(),
         };
-        let verified = self.verify(entrance, claim, inbound)?;
-        entrance.take()?;
+        let verified = self.verify(endpoint, claim, inbound)?;
+        endpoint.take()?;
         let accepted = self.pipeline.accept(verified, &rules.terms).await;
         // Only what was proven: nobody else may fill the collector.
-        self.tracer
-            .received(entered, || work(&entrance.source, visit.started, &accepted));
+        self.tracer.received(entered, || {
+            work(endpoint.source(), webhook.started, &accepted)
+        });
         Ok(accepted?)
     }
 
     /// The answer to a request that is not accepted.
-    fn refuse(&self, visit: &Visit<'_>, problem: Problem, unread: Payload) -> HttpResponse {
-        self.count(visit.label(), problem);
-        let client = visit.rules.guard.client(visit.caller, visit.head.headers());
-        let id = self.refusals.note(Refused {
-            head: visit.head,
+    fn refuse(
+        &self,
+        webhook: &WebhookRequest<'_>,
+        problem: RequestProblem,
+        unread: Payload,
+    ) -> HttpResponse {
+        self.count_refusal(webhook.label(), problem);
+        let client = webhook
+            .rules
+            .access
+            .client(webhook.peer, webhook.head.headers());
+        let id = self.refusals.write(RefusedRequest {
+            head: webhook.head,
             client,
-            source: visit.label(),
+            source: webhook.label(),
             problem,
         });
-        problem.response(unread, id)
+        problem.response(unread, &id)
     }
 
-    /// Lets a request in among those that are answered, whatever it is about.
-    fn admit(&self, visit: &Visit<'_>, is_admitted: bool) -> Result<Place<'_>, Problem> {
+    /// Lets a request in by access control and by the number that are being answered, whatever it is
+    /// about.
+    fn admit(
+        &self,
+        webhook: &WebhookRequest<'_>,
+        is_admitted: bool,
+    ) -> Result<InFlightPermit<'_>, RequestProblem> {
         if !is_admitted {
-            visit
+            webhook
                 .rules
-                .guard
-                .check(visit.caller, visit.head.headers())?;
+                .access
+                .check(webhook.peer, webhook.head.headers())?;
         }
-        let place = self.in_flight.enter(visit.rules.limits.max_in_flight);
-        place.ok_or(Problem::Overloaded)
+        let permit = self.in_flight.acquire(webhook.rules.limits.max_in_flight);
+        permit.ok_or(RequestProblem::Overloaded)
     }
 
     /// Says to a load balancer whether deliveries are taken, as `/readyz` does to operators. A body
@@ -307,7 +237,7 @@ impl Door {
             // As every answer but 200 does.
             response.force_close();
         }
-        let response = response.body(Early::new(String::new(), unread));
+        let response = response.body(EarlyBody::new(String::new(), unread));
         self.metrics
             .http_health_checks_total
             .with_label_values(&[response.status().as_str()])
@@ -318,7 +248,7 @@ impl Door {
     /// Proves the delivery, and shows operators how far the sender's clock is off.
     fn verify(
         &self,
-        entrance: &Entrance,
+        endpoint: &SourceEndpoint,
         claim: Claim<'_>,
         inbound: Inbound,
     ) -> Result<Verified, Rejection> {
@@ -328,11 +258,11 @@ impl Door {
         let result = claim.verify(inbound, now, known_since);
         if !matches!(result, Err(Rejection::SignatureMismatch)) {
             #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
-            entrance.age_seconds.observe(age as f64);
+            endpoint.age_seconds.observe(age as f64);
         }
         if let Ok(verified) = &result {
-            let source = entrance.source.name.as_str();
-            self.show_use(source, verified.secret(), now);
+            let source = endpoint.source().name.as_str();
+            self.show_secret_use(source, verified.secret(), now);
             if verified.is_late() {
                 let late = &self.metrics.deliveries_late_total;
                 late.with_label_values(&[source]).inc();
@@ -343,9 +273,12 @@ impl Door {
 
     /// Shows that a secret was used, unless a reload has taken it away since the request came: its
     /// series is gone, and must not come back.
-    fn show_use(&self, source: &str, secret: usize, now: Timestamp) {
+    fn show_secret_use(&self, source: &str, secret: usize, now: Timestamp) {
         let rules = self.rules.load();
-        let secrets = rules.sources.get(source).map(|it| it.source.secrets.len());
+        let secrets = rules
+            .endpoints
+            .get(source)
+            .map(|it| it.source().secrets.len());
         if secrets.is_some_and(|secrets| secret < secrets) {
             self.metrics
                 .secret_last_used_timestamp_seconds
@@ -355,23 +288,23 @@ impl Door {
     }
 
     /// Counts and times the answer.
-    fn answered(&self, visit: &Visit<'_>, code: StatusCode) {
-        match visit.entrance {
-            Some(entrance) if code == StatusCode::OK => entrance.answered.inc(),
+    fn count_answer(&self, webhook: &WebhookRequest<'_>, code: StatusCode) {
+        match webhook.endpoint {
+            Some(endpoint) if code == StatusCode::OK => endpoint.answered_ok.inc(),
             _ => self
                 .metrics
                 .http_requests_total
-                .with_label_values(&[visit.label(), code.as_str()])
+                .with_label_values(&[webhook.label(), code.as_str()])
                 .inc(),
         }
         self.metrics
             .http_request_duration_seconds
-            .observe(visit.started.elapsed().as_secs_f64());
+            .observe(webhook.started.elapsed().as_secs_f64());
     }
 
-    fn count(&self, source: &str, problem: Problem) {
+    fn count_refusal(&self, source: &str, problem: RequestProblem) {
         match problem {
-            Problem::Refused(_) | Problem::Overloaded => self
+            RequestProblem::Refused(_) | RequestProblem::Overloaded => self
                 .metrics
                 .deliveries_refused_total
                 .with_label_values(&[problem.reason()])

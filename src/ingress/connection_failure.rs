@@ -1,11 +1,11 @@
-//! Why bytes that came in never became a request.
+//! The failures of a connection whose bytes never became a request.
 
-use super::door::UNKNOWN;
+use super::path::UNKNOWN_SOURCE;
 use crate::metrics::Metrics;
 
 /// Why bytes did not become a request. The reasons are a closed set, because they are metric labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unheard {
+pub enum ConnectionFailure {
     /// No HTTP, or HTTP that contradicts itself.
     Malformed,
     /// A head over the server's limit.
@@ -24,7 +24,7 @@ pub enum Unheard {
     ProxyTruncated,
 }
 
-impl Unheard {
+impl ConnectionFailure {
     /// Every reason, so that each has a series from the first scrape on.
     pub const ALL: [Self; 8] = [
         Self::Malformed,
@@ -56,14 +56,14 @@ impl Unheard {
     pub(super) fn count(self, metrics: &Metrics) {
         metrics
             .deliveries_rejected_total
-            .with_label_values(&[UNKNOWN, self.reason()])
+            .with_label_values(&[UNKNOWN_SOURCE, self.reason()])
             .inc();
     }
 
     /// What an answer that the server gave by itself says, and the status it has.
     ///
-    /// The server's answers have no body; the door's always have one, except to HEAD, which the
-    /// door answers with none of these statuses.
+    /// The server's answers have no body; the handler's always have one, except to HEAD, which it
+    /// answers with none of these statuses.
     pub(super) fn in_answer(bytes: &[u8]) -> Option<(Self, &str)> {
         const START: &[u8] = b"HTTP/1.1 ";
         if !bytes.ends_with(b"\r\n\r\n") {
@@ -71,12 +71,12 @@ impl Unheard {
         }
         let last = bytes.windows(START.len()).rposition(|part| part == START)?;
         let code = bytes.get(last + START.len()..)?.get(..3)?;
-        let unheard = match code {
+        let failure = match code {
             b"400" => Self::Malformed,
             b"431" => Self::TooLarge,
             _ => return None,
         };
-        Some((unheard, std::str::from_utf8(code).ok()?))
+        Some((failure, std::str::from_utf8(code).ok()?))
     }
 }
 
@@ -86,16 +86,20 @@ mod tests {
 
     #[test]
     fn only_the_servers_own_answers_are_taken_for_its_own() {
-        let said = |text: &str| Unheard::in_answer(text.as_bytes()).map(|(unheard, _)| unheard);
+        let said =
+            |text: &str| ConnectionFailure::in_answer(text.as_bytes()).map(|(failure, _)| failure);
         let bare = |status: &str| format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-        assert_eq!(said(&bare("400 Bad Request")), Some(Unheard::Malformed));
+        assert_eq!(
+            said(&bare("400 Bad Request")),
+            Some(ConnectionFailure::Malformed)
+        );
         assert_eq!(
             said(&bare("431 Request Header Fields Too Large")),
-            Some(Unheard::TooLarge)
+            Some(ConnectionFailure::TooLarge)
         );
         // The answer to the request before may share the write.
         let both = format!("HTTP/1.1 200 OK\r\n\r\n{{}}{}", bare("400 Bad Request"));
-        assert_eq!(said(&both), Some(Unheard::Malformed));
+        assert_eq!(said(&both), Some(ConnectionFailure::Malformed));
         for text in [
             "",
             "\r\n\r\n",

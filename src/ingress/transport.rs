@@ -1,4 +1,4 @@
-//! What the bytes of HTTP go over.
+//! The transport of a connection: TCP, or TLS over it.
 
 use std::io;
 use std::pin::Pin;
@@ -8,13 +8,13 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-/// TCP as it is, or encrypted.
-pub(super) enum Wire {
+/// What the bytes of HTTP go over.
+pub(super) enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Transport {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -27,7 +27,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Transport {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

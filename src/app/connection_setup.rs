@@ -1,12 +1,12 @@
-//! How new connections are received, under the settings of the start and of each reload.
+//! The setup of new connections, under the settings of the start and of each reload.
 
 use jiff::Timestamp;
 
 use crate::config::{IngressSettings, Untimely};
-use crate::ingress::Reception;
+use crate::ingress::ConnectionSetup;
 
 /// At the start. An expired certificate is no reason not to start: what is held must be delivered.
-pub(super) fn first(ingress: &IngressSettings) -> Reception {
+pub(super) fn first(ingress: &IngressSettings) -> ConnectionSetup {
     if let Err(error) = check(ingress) {
         tracing::error!("{error}; until then no sender takes it");
     }
@@ -18,14 +18,17 @@ pub(super) fn first(ingress: &IngressSettings) -> Reception {
 ///
 /// # Errors
 /// When no sender would take the new certificate now.
-pub(super) fn next(ingress: &IngressSettings, before: &Reception) -> Result<Reception, Untimely> {
+pub(super) fn next(
+    ingress: &IngressSettings,
+    before: &ConnectionSetup,
+) -> Result<ConnectionSetup, Untimely> {
     let asked = asked_for(ingress);
     let encrypts = asked.tls.is_some() == before.tls.is_some();
     if encrypts {
         check(ingress)?;
     }
     let proxied = asked.proxies.is_some() == before.proxies.is_some();
-    Ok(Reception {
+    Ok(ConnectionSetup {
         tls: if encrypts {
             asked.tls
         } else {
@@ -46,9 +49,9 @@ fn check(ingress: &IngressSettings) -> Result<(), Untimely> {
     }
 }
 
-fn asked_for(ingress: &IngressSettings) -> Reception {
+fn asked_for(ingress: &IngressSettings) -> ConnectionSetup {
     let proxies = ingress.trusted_proxies.clone();
-    Reception {
+    ConnectionSetup {
         tls: ingress.tls.as_ref().map(|tls| tls.tls.clone()),
         proxies: ingress.proxy_protocol.then_some(proxies),
     }
