@@ -11,10 +11,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::admin::{self, AdminServer};
+use crate::admin::{self, Operators};
 use crate::config::{IngressSettings, Settings};
 use crate::descriptors::{self, Share};
-use crate::ingress::{self, BoundServer, ConnectionSetup, IngressServer, WebhookHandler};
+use crate::ingress::{self, Door, Listening, Public, Reception};
 use crate::metrics::Metrics;
 
 /// A listener that serves.
@@ -46,26 +46,26 @@ impl Listeners {
     pub fn bind(
         settings: &Settings,
         share: Share,
-        (handler, setup): (&WebhookHandler, &Arc<ArcSwap<ConnectionSetup>>),
-        admin_server: AdminServer,
+        (door, reception): (&Door, &Arc<ArcSwap<Reception>>),
+        operators: Operators,
     ) -> anyhow::Result<Self> {
         let metrics = settings
             .metrics
             .map(|listen| {
-                let health = Arc::clone(&admin_server.health);
-                admin::bind_metrics(listen, health, share.scrapers)
+                let watch = Arc::clone(&operators.watch);
+                admin::bind_metrics(listen, watch, share.scrapers)
                     .with_context(|| format!("metrics.listen: cannot listen on {listen}"))
             })
             .transpose()?;
         let listen = settings.admin.listen;
-        let admin = admin::bind(admin_server)
+        let admin = admin::bind(operators)
             .with_context(|| format!("admin.listen: cannot listen on {listen}"))?;
         let listen = settings.ingress.listen;
-        let server = ingress_server(settings, share, setup);
-        let ingress = ingress::bind(&server, handler)
+        let public = public(settings, share, reception);
+        let ingress = ingress::bind(&public, door)
             .with_context(|| format!("ingress.listen: cannot listen on {listen}"))?;
         let (mut servers, mut serving) = (JoinSet::new(), Vec::new());
-        let mut serve = |bound: BoundServer, what: &'static str| {
+        let mut serve = |bound: Listening, what: &'static str| {
             let (told, heard) = oneshot::channel();
             serving.push(heard);
             servers.spawn(async move { run(bound.server, told).await.context(what) });
@@ -118,19 +118,15 @@ pub(super) fn share(
     Ok(share)
 }
 
-fn ingress_server(
-    settings: &Settings,
-    share: Share,
-    setup: &Arc<ArcSwap<ConnectionSetup>>,
-) -> IngressServer {
+fn public(settings: &Settings, share: Share, reception: &Arc<ArcSwap<Reception>>) -> Public {
     let ingress = &settings.ingress;
-    IngressServer {
+    Public {
         listen: ingress.listen,
         head_timeout: ingress.head_timeout,
         keep_alive: ingress.keep_alive,
         max_connections: share.senders,
         workers: ingress.workers,
-        setup: Arc::clone(setup),
+        reception: Arc::clone(reception),
         shutdown_timeout: settings.shutdown_timeout,
     }
 }

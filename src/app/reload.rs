@@ -10,15 +10,12 @@ use anyhow::anyhow;
 use jiff::Timestamp;
 
 use super::outlets::{index, needs};
-use super::{Bridge, connection_setup, labels};
+use super::{Bridge, labels, reception};
 use crate::admin::AccessRules;
 use crate::config::{
     IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
 };
-use crate::ingress::{
-    AccessControl, ClientAddress, ConnectionSetup, HandlerRules, RequestLimits, SourceEndpoint,
-    SourceEndpoints,
-};
+use crate::ingress::{ClientAddress, Entrance, Guard, Limits, Reception, Rules, Sources};
 use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{Pace, Terms};
@@ -30,8 +27,8 @@ use crate::telemetry::Filter;
 /// All that a new configuration puts in place, ready.
 #[derive(Debug)]
 struct Next {
-    rules: HandlerRules,
-    connection_setup: ConnectionSetup,
+    rules: Rules,
+    reception: Reception,
     access: AccessRules,
     limits: SpoolLimits,
     paces: Vec<(SinkName, Pace)>,
@@ -57,7 +54,7 @@ impl Bridge {
     pub fn reload(&self, settings: &Settings) -> anyhow::Result<Reloaded> {
         let next = self.prepare(settings)?;
         let restart_for = next.restart_for.clone();
-        if next.connection_setup.tls.is_some() {
+        if next.reception.tls.is_some() {
             labels::show_ingress_certificates(&self.metrics, &settings.ingress);
         }
         self.take_over(next);
@@ -93,10 +90,7 @@ impl Bridge {
                 Some(&self.rules.load()),
                 &self.metrics,
             )?,
-            connection_setup: connection_setup::next(
-                &settings.ingress,
-                &self.connection_setup.load(),
-            )?,
+            reception: reception::next(&settings.ingress, &self.reception.load())?,
             access: access(&settings.admin.rules, &self.access.load()),
             limits: settings.spool.limits,
             paces: settings
@@ -131,7 +125,7 @@ impl Bridge {
         // Before the rules by which late deliveries are let in for as long as ids are kept.
         self.spool.limit(next.limits);
         self.rules.store(next.rules.into());
-        self.connection_setup.store(next.connection_setup.into());
+        self.reception.store(next.reception.into());
         self.access.store(next.access.into());
         for (sink, pace) in next.paces {
             self.outlets.drive(&sink, pace);
@@ -175,17 +169,17 @@ fn binds_more(rabbit: &rabbitmq::Settings, before: &Needs, now: &Needs) -> bool 
     rabbit.declare && to_all && !exchanges(now).is_subset(&exchanges(before))
 }
 
-/// What the webhook handler goes by under these settings; what it went by before says how much of
-/// each rate limit has been used.
+/// What the door goes by under these settings; what it went by before says how much of each quota
+/// has been used.
 pub(super) fn rules(
     settings: &Settings,
     spool: &Spool,
-    before: Option<&HandlerRules>,
+    before: Option<&Rules>,
     metrics: &Metrics,
-) -> anyhow::Result<HandlerRules> {
-    Ok(HandlerRules {
-        access: access_control(&settings.ingress, before),
-        endpoints: endpoints(&settings.sources, before, metrics),
+) -> anyhow::Result<Rules> {
+    Ok(Rules {
+        guard: guard(&settings.ingress, before),
+        sources: entrances(&settings.sources, before, metrics),
         limits: limits(&settings.ingress),
         terms: Terms {
             router: router(settings, spool)?,
@@ -195,21 +189,21 @@ pub(super) fn rules(
     })
 }
 
-fn access_control(ingress: &IngressSettings, before: Option<&HandlerRules>) -> AccessControl {
+fn guard(ingress: &IngressSettings, before: Option<&Rules>) -> Guard {
     let address = ClientAddress {
         origin: ingress.guard.origin,
         trusted_proxies: ingress.trusted_proxies.clone(),
     };
-    AccessControl::new(
+    Guard::new(
         address,
         ingress.guard.allow.clone(),
         ingress.guard.rate_limit_per_address,
-        before.map(|rules| &rules.access),
+        before.map(|rules| &rules.guard),
     )
 }
 
-fn limits(ingress: &IngressSettings) -> RequestLimits {
-    RequestLimits {
+fn limits(ingress: &IngressSettings) -> Limits {
+    Limits {
         max_body_bytes: ingress.max_body_bytes,
         body_timeout: ingress.body_timeout,
         max_in_flight: ingress.guard.max_in_flight,
@@ -217,23 +211,19 @@ fn limits(ingress: &IngressSettings) -> RequestLimits {
     }
 }
 
-fn endpoints(
-    sources: &[SourceSettings],
-    before: Option<&HandlerRules>,
-    metrics: &Metrics,
-) -> SourceEndpoints {
-    let endpoint = |settings: &SourceSettings| {
+fn entrances(sources: &[SourceSettings], before: Option<&Rules>, metrics: &Metrics) -> Sources {
+    let entrance = |settings: &SourceSettings| {
         let name = settings.source.name.to_string();
-        let before = before.and_then(|rules| rules.endpoints.get(&name));
-        let endpoint = SourceEndpoint::new(
+        let before = before.and_then(|rules| rules.sources.get(&name));
+        let entrance = Entrance::new(
             settings.source.clone(),
             settings.rate_limit,
             before,
             metrics,
         );
-        (name, endpoint)
+        (name, entrance)
     };
-    sources.iter().map(endpoint).collect()
+    sources.iter().map(entrance).collect()
 }
 
 fn router(settings: &Settings, spool: &Spool) -> anyhow::Result<Router> {

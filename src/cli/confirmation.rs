@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 
 use clap::Args;
 
-use super::command_error::CommandError;
+use super::failure::Failure;
 
 /// Whether the word has been given already.
 #[derive(Debug, Args)]
@@ -16,13 +16,13 @@ pub(super) struct Confirmation {
 
 impl Confirmation {
     /// Asks, unless told not to; where nobody can be asked, `--yes` must be there.
-    pub(super) fn ask(&self, what: &str) -> Result<(), CommandError> {
+    pub(super) fn ask(&self, what: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() {
             let text = format!("{what} cannot be undone: say --yes");
-            return Err(CommandError::Usage(text));
+            return Err(Failure::Usage(text));
         }
         eprint!("{what} cannot be undone. Go on? [y/N] ");
         let mut answer = String::new();
@@ -32,6 +32,6 @@ impl Confirmation {
             return Ok(());
         }
         eprintln!("nothing was changed");
-        Err(CommandError::Negative)
+        Err(Failure::Negative)
     }
 }

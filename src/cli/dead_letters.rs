@@ -2,16 +2,14 @@
 
 use clap::{Args, Subcommand};
 
-use super::command_error::CommandError;
+use super::access::{Look, Page, SpoolPlace};
 use super::confirmation::Confirmation;
-use super::event_lines::{body_lines, event_lines};
-use super::export_arguments::ExportArguments;
+use super::event_view::{body_lines, event_lines};
+use super::export::ExportPlace;
+use super::failure::Failure;
 use super::output::Output;
-use super::page_request::PageRequest;
-use super::spool_arguments::SpoolArguments;
-use super::spool_inspection::SpoolInspection;
+use super::progress::Progress;
 use super::table::Table;
-use super::terminal_progress::TerminalProgress;
 use crate::spool::{DeadLetter, DeadLetterName, MAX_LISTED, describe};
 
 /// Look at the events that were set aside, export them, put them back, or drop them.
@@ -19,8 +17,8 @@ use crate::spool::{DeadLetter, DeadLetterName, MAX_LISTED, describe};
 #[command(
     after_help = "A dead letter is called by its event's sequence and the sink that cannot take it, as `list` shows it.
 
-While a bridge runs on the spool, it is asked through its admin listener; otherwise the spool's files
-are read, and nothing is changed. Only a running bridge requeues and drops dead letters.
+While a bridge runs on the spool, it is asked through its admin listener; otherwise its files are read,
+and nothing is changed. Only requeue and drop open them for writing, and no bridge can start meanwhile.
 
 Examples:
   hookferry dead-letters list --config hookferry.toml
@@ -28,7 +26,7 @@ Examples:
   hookferry dead-letters requeue --all --config hookferry.toml   # after the broker's limit was raised
   hookferry dead-letters drop 4711-kafka 4712-kafka --yes --config hookferry.toml"
 )]
-pub(super) struct DeadLettersCommand {
+pub(super) struct DeadLetters {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -38,7 +36,7 @@ enum Verb {
     /// The dead letters, oldest first.
     List {
         #[command(flatten)]
-        spool: SpoolArguments,
+        place: SpoolPlace,
         /// The most dead letters listed.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
@@ -54,7 +52,7 @@ enum Verb {
         /// Its name, as `list` shows it.
         name: DeadLetterName,
         #[command(flatten)]
-        spool: SpoolArguments,
+        place: SpoolPlace,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -62,23 +60,23 @@ enum Verb {
     /// Every dead letter, with its body, as one JSON object a line.
     Export {
         #[command(flatten)]
-        spool: SpoolArguments,
+        place: SpoolPlace,
         #[command(flatten)]
-        to: ExportArguments,
+        to: ExportPlace,
     },
     /// Put dead letters back among the events that wait: they are published again.
     Requeue {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
-        spool: SpoolArguments,
+        place: SpoolPlace,
     },
     /// Drop dead letters for good.
     Drop {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
-        spool: SpoolArguments,
+        place: SpoolPlace,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -95,36 +93,36 @@ struct Which {
     all: bool,
 }
 
-impl DeadLettersCommand {
-    pub(super) fn run(&self) -> Result<(), CommandError> {
+impl DeadLetters {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         match &self.verb {
             Verb::List {
-                spool,
+                place,
                 limit,
                 after,
                 json,
-            } => list(&*spool.inspect()?, *limit, after.as_ref(), *json),
-            Verb::Show { name, spool, json } => show(&spool.inspect()?.dead_letter(name)?, *json),
-            Verb::Export { spool, to } => {
-                let spool = spool.inspect()?;
+            } => list(&*place.look()?, *limit, after.as_ref(), *json),
+            Verb::Show { name, place, json } => show(&place.look()?.dead_letter(name)?, *json),
+            Verb::Export { place, to } => {
+                let spool = place.look()?;
                 let overview = spool.overview()?;
                 let total = overview.sinks.iter().map(|sink| sink.dead_letters).sum();
                 to.write(total, |page| spool.dead_letters(page), name_of)
             }
-            Verb::Requeue { which, spool } => {
-                let bridge = spool.bridge()?;
-                let names = which.names(&bridge)?;
-                each(&names, "requeued", |name| bridge.requeue(name))
+            Verb::Requeue { which, place } => {
+                let spool = place.change()?;
+                let names = which.names(spool.look())?;
+                each(&names, "requeued", |name| spool.requeue(name))
             }
             Verb::Drop {
                 which,
-                spool,
+                place,
                 confirmation,
             } => {
-                let bridge = spool.bridge()?;
-                let names = which.names(&bridge)?;
+                let spool = place.change()?;
+                let names = which.names(spool.look())?;
                 confirmation.ask(&format!("dropping {} dead letters", names.len()))?;
-                each(&names, "dropped", |name| bridge.drop_dead_letter(name))
+                each(&names, "dropped", |name| spool.drop_dead_letter(name))
             }
         }
     }
@@ -132,13 +130,23 @@ impl DeadLettersCommand {
 
 impl Which {
     /// The names; of all, those that are there when this is called, so that it comes to an end.
-    fn names(&self, spool: &dyn SpoolInspection) -> Result<Vec<DeadLetterName>, CommandError> {
+    fn names(&self, spool: &dyn Look) -> Result<Vec<DeadLetterName>, Failure> {
         if !self.all {
             return Ok(self.names.clone());
         }
-        let all = PageRequest::all(false);
-        let letters = all.entries(|page| spool.dead_letters(page), name_of)?;
-        Ok(letters.into_iter().map(|letter| letter.name).collect())
+        let mut names = Vec::new();
+        loop {
+            let page = Page {
+                after: names.last().cloned(),
+                limit: MAX_LISTED,
+                bodies: false,
+            };
+            let found = spool.dead_letters(&page)?;
+            if found.is_empty() {
+                return Ok(names);
+            }
+            names.extend(found.iter().map(name_of));
+        }
     }
 }
 
@@ -146,14 +154,14 @@ impl Which {
 fn each(
     names: &[DeadLetterName],
     verb: &str,
-    change: impl Fn(&DeadLetterName) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
-    let progress = TerminalProgress::towards(names.len() as u64);
+    change: impl Fn(&DeadLetterName) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let progress = Progress::towards(names.len() as u64);
     let mut changed = 0_usize;
     for name in names {
         match change(name) {
             Ok(()) => changed += 1,
-            Err(CommandError::Failed(error)) => eprintln!("{name}: {error:#}"),
+            Err(Failure::Failed(error)) => eprintln!("{name}: {error:#}"),
             Err(failure) => return Err(failure),
         }
         progress.advance(1);
@@ -163,7 +171,7 @@ fn each(
     if changed == names.len() {
         Ok(())
     } else {
-        Err(CommandError::Negative)
+        Err(Failure::Negative)
     }
 }
 
@@ -172,17 +180,17 @@ fn name_of(letter: &DeadLetter) -> DeadLetterName {
 }
 
 fn list(
-    spool: &dyn SpoolInspection,
+    spool: &dyn Look,
     limit: usize,
     after: Option<&DeadLetterName>,
     json: bool,
-) -> Result<(), CommandError> {
-    let page = PageRequest {
+) -> Result<(), Failure> {
+    let page = Page {
         after: after.cloned(),
         limit: limit.min(MAX_LISTED),
         bodies: false,
     };
-    let letters = page.entries(|page| spool.dead_letters(page), name_of)?;
+    let letters = page.fill(|page| spool.dead_letters(page), name_of)?;
     let mut output = Output::new();
     if json {
         return output.json(&letters);
@@ -210,7 +218,7 @@ fn list(
     Ok(())
 }
 
-fn show(letter: &DeadLetter, json: bool) -> Result<(), CommandError> {
+fn show(letter: &DeadLetter, json: bool) -> Result<(), Failure> {
     let mut output = Output::new();
     if json {
         return output.json(letter);

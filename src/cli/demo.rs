@@ -1,24 +1,24 @@
 //! `demo`: the whole bridge on this machine, with a secret made for it and the store as its sink. It
 //! sends itself sample events over HTTP, shows what became of them, and stays up.
 
-mod counters;
 mod deliveries;
 mod folder;
-mod walkthrough;
+mod numbers;
+mod tour;
 
 use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::Args;
 
-use super::command_error::CommandError;
+use super::failure::Failure;
 use super::runtime::block_on;
 use super::signals::Signals;
 use super::terminal_log;
 use crate::app::Bridge;
 use crate::config;
-use folder::DemoFolder;
-use walkthrough::Walkthrough;
+use folder::Folder;
+use tour::Tour;
 
 /// Show the whole bridge at work on this machine, without a configuration.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ Examples:
   hookferry demo --once                   # ends after showing
   hookferry demo --folder ./demo          # keeps the events there"
 )]
-pub(super) struct DemoCommand {
+pub(super) struct Demo {
     /// End after showing.
     #[arg(long)]
     once: bool,
@@ -43,16 +43,16 @@ pub(super) struct DemoCommand {
     folder: Option<PathBuf>,
 }
 
-impl DemoCommand {
-    pub(super) fn run(&self) -> Result<(), CommandError> {
+impl Demo {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         terminal_log::start();
         let folder = match &self.folder {
-            Some(path) => DemoFolder::at(path)?,
-            None => DemoFolder::temporary(self.keep)?,
+            Some(path) => Folder::at(path)?,
+            None => Folder::temporary(self.keep)?,
         };
         let text = folder.configuration();
         let settings = config::parse(&text, &|_| None).map_err(|problems| {
-            CommandError::Failed(anyhow!(
+            Failure::Failed(anyhow!(
                 "the demo's configuration cannot be used: {problems}"
             ))
         })?;
@@ -60,8 +60,8 @@ impl DemoCommand {
             let mut signals = Signals::new()?;
             let mut bridge = Bridge::start(settings)?;
             bridge.serving().await?;
-            let walkthrough = Walkthrough::new(&bridge, &folder, text, !self.once);
-            let outcome = self.present(walkthrough, &mut bridge, &mut signals).await;
+            let tour = Tour::new(&bridge, &folder, text, !self.once);
+            let outcome = self.present(tour, &mut bridge, &mut signals).await;
             let stopped = bridge.stop().await;
             outcome?;
             Ok(stopped?)
@@ -70,14 +70,14 @@ impl DemoCommand {
 
     async fn present(
         &self,
-        walkthrough: Walkthrough,
+        tour: Tour,
         bridge: &mut Bridge,
         signals: &mut Signals,
-    ) -> Result<(), CommandError> {
+    ) -> Result<(), Failure> {
         // HTTP is spoken by blocking calls here, which must not hold up the bridge.
-        let showing = tokio::task::spawn_blocking(move || walkthrough.show());
+        let showing = tokio::task::spawn_blocking(move || tour.show());
         tokio::select! {
-            shown = showing => shown.map_err(|error| CommandError::Failed(error.into()))??,
+            shown = showing => shown.map_err(|error| Failure::Failed(error.into()))??,
             () = signals.stop() => return Ok(()),
             error = bridge.failed() => return Err(error.into()),
         }

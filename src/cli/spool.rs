@@ -4,14 +4,12 @@ use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::command_error::CommandError;
+use super::access::{Look, Page, SpoolPlace};
 use super::confirmation::Confirmation;
-use super::event_lines::{body_lines, event_lines};
-use super::export_arguments::ExportArguments;
+use super::event_view::{body_lines, event_lines};
+use super::export::ExportPlace;
+use super::failure::Failure;
 use super::output::Output;
-use super::page_request::PageRequest;
-use super::spool_arguments::SpoolArguments;
-use super::spool_inspection::SpoolInspection;
 use super::table::Table;
 use crate::name::SinkName;
 use crate::spool::{MAX_LISTED, PendingEvent, SpoolOverview, describe};
@@ -19,8 +17,8 @@ use crate::spool::{MAX_LISTED, PendingEvent, SpoolOverview, describe};
 /// Look at the events that wait in the spool, export them, or drop them.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "While a bridge runs on the spool, it is asked through its admin listener; otherwise the spool's files
-are read, and nothing is changed. Only a running bridge drops events.
+    after_help = "While a bridge runs on the spool, it is asked through its admin listener; otherwise its files are read,
+and nothing is changed. Only drop opens them for writing, and no bridge can start meanwhile.
 
 Examples:
   hookferry spool list --config hookferry.toml
@@ -28,7 +26,7 @@ Examples:
   hookferry spool export --config hookferry.toml --output waiting.ndjson
   hookferry spool drop --sink old-kafka --config hookferry.toml   # only what no bridge delivers any more"
 )]
-pub(super) struct SpoolCommand {
+pub(super) struct Spool {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -38,7 +36,7 @@ enum Verb {
     /// The spool in numbers, and the events that wait, oldest first.
     List {
         #[command(flatten)]
-        spool: SpoolArguments,
+        place: SpoolPlace,
         /// The most events listed.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
@@ -54,7 +52,7 @@ enum Verb {
         /// Its sequence, as `list` shows it.
         sequence: u64,
         #[command(flatten)]
-        spool: SpoolArguments,
+        place: SpoolPlace,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -62,17 +60,17 @@ enum Verb {
     /// Every event that waits, with its body, as one JSON object a line.
     Export {
         #[command(flatten)]
-        spool: SpoolArguments,
+        place: SpoolPlace,
         #[command(flatten)]
-        to: ExportArguments,
+        to: ExportPlace,
     },
     /// Drop every event that waits for a sink.
     Drop {
-        /// The sink; nothing is dropped of one that the bridge delivers to.
+        /// The sink; a bridge that runs drops nothing of a sink it delivers to.
         #[arg(long, value_parser = sink_name)]
         sink: SinkName,
         #[command(flatten)]
-        spool: SpoolArguments,
+        place: SpoolPlace,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -88,33 +86,33 @@ struct Listing<'a> {
     events: &'a [PendingEvent],
 }
 
-impl SpoolCommand {
-    pub(super) fn run(&self) -> Result<(), CommandError> {
+impl Spool {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         match &self.verb {
             Verb::List {
-                spool,
+                place,
                 limit,
                 after,
                 json,
-            } => list(&*spool.inspect()?, *limit, *after, *json),
+            } => list(&*place.look()?, *limit, *after, *json),
             Verb::Show {
                 sequence,
-                spool,
+                place,
                 json,
-            } => show(&spool.inspect()?.pending_one(*sequence)?, *json),
-            Verb::Export { spool, to } => {
-                let spool = spool.inspect()?;
+            } => show(&place.look()?.pending_one(*sequence)?, *json),
+            Verb::Export { place, to } => {
+                let spool = place.look()?;
                 let total = waiting(&spool.overview()?);
                 to.write(total, |page| spool.pending(page), |event| event.sequence)
             }
             Verb::Drop {
                 sink,
-                spool,
+                place,
                 confirmation,
             } => {
-                let bridge = spool.bridge()?;
+                let spool = place.change()?;
                 confirmation.ask(&format!("dropping every event that waits for {sink}"))?;
-                let count = bridge.drop_pending(sink)?;
+                let count = spool.drop_pending(sink)?;
                 eprintln!("{count} dropped");
                 Ok(())
             }
@@ -128,19 +126,14 @@ fn waiting(overview: &SpoolOverview) -> u64 {
     most.unwrap_or_default()
 }
 
-fn list(
-    spool: &dyn SpoolInspection,
-    limit: usize,
-    after: Option<u64>,
-    json: bool,
-) -> Result<(), CommandError> {
+fn list(spool: &dyn Look, limit: usize, after: Option<u64>, json: bool) -> Result<(), Failure> {
     let overview = spool.overview()?;
-    let page = PageRequest {
+    let page = Page {
         after,
         limit: limit.min(MAX_LISTED),
         bodies: false,
     };
-    let events = page.entries(|page| spool.pending(page), |event| event.sequence)?;
+    let events = page.fill(|page| spool.pending(page), |event| event.sequence)?;
     let mut output = Output::new();
     if json {
         return output.json(&Listing {
@@ -171,7 +164,7 @@ fn list(
     Ok(())
 }
 
-fn show_overview(overview: &SpoolOverview, output: &mut Output) -> Result<(), CommandError> {
+fn show_overview(overview: &SpoolOverview, output: &mut Output) -> Result<(), Failure> {
     let heading = ["SINK", "WAITING", "DEAD LETTERS", "LOST", "OLDEST RECEIVED"];
     let mut table = Table::new(&heading);
     for sink in &overview.sinks {
@@ -212,7 +205,7 @@ fn bounds(overview: &SpoolOverview) -> String {
     )
 }
 
-fn show(event: &PendingEvent, json: bool) -> Result<(), CommandError> {
+fn show(event: &PendingEvent, json: bool) -> Result<(), Failure> {
     let mut output = Output::new();
     if json {
         return output.json(event);

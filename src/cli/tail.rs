@@ -1,23 +1,24 @@
 //! `tail`: follows a topic of a configured sink, whatever the sink is.
 
-mod event_line;
-mod store_follower;
+mod line;
+mod store;
 
 use anyhow::anyhow;
 use clap::Args;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
 
-use super::admin_arguments::AdminArguments;
-use super::command_error::CommandError;
 use super::config_file::ConfigFile;
+use super::config_file::admin_url;
+use super::failure::Failure;
 use super::output::Output;
 use super::runtime::block_on;
 use super::signals::Signals;
+use super::token::TokenPlace;
 use super::topics;
 use crate::config::{Settings, SinkKind};
 use crate::sink::{Seen, kafka, rabbitmq};
-use event_line::EventLine;
+use line::Line;
 
 /// How many events may wait for the terminal.
 const WAITING: usize = 256;
@@ -35,7 +36,7 @@ Examples:
   hookferry tail --config hookferry.toml --sink kafka onecodex.analysis.failed --count 1 --body
   hookferry tail --config hookferry.toml --sink rabbitmq 'analysis.*.*'"
 )]
-pub(super) struct TailCommand {
+pub(super) struct Tail {
     #[command(flatten)]
     config: ConfigFile,
     /// The sink, as the configuration names it.
@@ -55,15 +56,18 @@ pub(super) struct TailCommand {
     /// Each event's body on a line after it.
     #[arg(long, conflicts_with = "json")]
     body: bool,
+    /// The admin listener of the bridge that has the store; from the configuration unless given.
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
     #[command(flatten)]
-    admin: AdminArguments,
+    token: TokenPlace,
 }
 
 /// What follows; each ends with why it could not go on.
 type Following = JoinSet<anyhow::Result<()>>;
 
-impl TailCommand {
-    pub(super) fn run(&self) -> Result<(), CommandError> {
+impl Tail {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         let settings = self.config.load()?;
         block_on(async {
             let mut signals = Signals::new()?;
@@ -78,7 +82,7 @@ impl TailCommand {
     }
 
     /// Starts following; what is seen comes to `seen`.
-    fn follow(&self, settings: &Settings, seen: &Sender<Seen>) -> Result<Following, CommandError> {
+    fn follow(&self, settings: &Settings, seen: &Sender<Seen>) -> Result<Following, Failure> {
         let sinks = &settings.sinks;
         let sink = sinks.iter().find(|sink| sink.name.as_str() == self.sink);
         let kind = sink.map(|sink| &sink.kind).ok_or_else(|| {
@@ -88,19 +92,21 @@ impl TailCommand {
                 self.sink,
                 names.join(", ")
             );
-            CommandError::Usage(text)
+            Failure::Usage(text)
         })?;
         match kind {
             SinkKind::Store(_) => {
-                let (url, token) = self.admin.read(settings)?;
-                let follower = store_follower::StoreFollower::new(&url, token, self.from_start);
+                let admin = &settings.admin;
+                let url = admin_url(self.admin.as_deref(), ("admin.listen", admin.listen))?;
+                let token = self.token.read(admin.rules.token.as_ref())?;
+                let follower = store::Follower::new(&url, token, self.from_start);
                 Ok(follower.follow(self.topics(settings, kind)?, seen))
             }
             SinkKind::Kafka(kafka) => {
                 let topics = self.topics(settings, kind)?;
                 Ok(follow_kafka(kafka, topics, self.from_start, seen))
             }
-            SinkKind::RabbitMq(_) if self.from_start => Err(CommandError::Usage(
+            SinkKind::RabbitMq(_) if self.from_start => Err(Failure::Usage(
                 "--from-start: an exchange keeps nothing, so only what comes can be seen".into(),
             )),
             SinkKind::RabbitMq(rabbit) => {
@@ -111,7 +117,7 @@ impl TailCommand {
     }
 
     /// The topics to follow: the one given, or all that can be named beforehand.
-    fn topics(&self, settings: &Settings, kind: &SinkKind) -> Result<Vec<String>, CommandError> {
+    fn topics(&self, settings: &Settings, kind: &SinkKind) -> Result<Vec<String>, Failure> {
         if let Some(topic) = &self.topic {
             return Ok(vec![topic.clone()]);
         }
@@ -124,7 +130,7 @@ impl TailCommand {
         topics.dedup();
         if topics.is_empty() {
             let text = "the topics of this sink depend on the events: name one";
-            return Err(CommandError::Usage(text.into()));
+            return Err(Failure::Usage(text.into()));
         }
         Ok(topics)
     }
@@ -134,7 +140,7 @@ impl TailCommand {
         &self,
         mut received: mpsc::Receiver<Seen>,
         mut following: Following,
-    ) -> Result<(), CommandError> {
+    ) -> Result<(), Failure> {
         let mut output = Output::new();
         let mut left = self.count.unwrap_or(u64::MAX);
         while left > 0 {
@@ -152,8 +158,8 @@ impl TailCommand {
         Ok(())
     }
 
-    fn print(&self, seen: &Seen, output: &mut Output) -> Result<(), CommandError> {
-        let line = EventLine::of(seen);
+    fn print(&self, seen: &Seen, output: &mut Output) -> Result<(), Failure> {
+        let line = Line::of(seen);
         if self.json {
             return output.json(&line);
         }
@@ -169,14 +175,14 @@ impl TailCommand {
         &self,
         ended: Result<anyhow::Result<()>, tokio::task::JoinError>,
         following: &Following,
-    ) -> Result<(), CommandError> {
+    ) -> Result<(), Failure> {
         let error = match ended {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
             Err(error) => anyhow!(error),
         };
         if self.topic.is_some() || following.is_empty() {
-            return Err(CommandError::Failed(error));
+            return Err(Failure::Failed(error));
         }
         eprintln!("hookferry: {error:#}");
         Ok(())
@@ -205,7 +211,7 @@ fn follow_rabbitmq(
     binding: &str,
     settings: &Settings,
     seen: &Sender<Seen>,
-) -> Result<Following, CommandError> {
+) -> Result<Following, Failure> {
     let of = |source: &crate::config::SourceSettings| {
         rabbit.exchanges(&source.source.name, &source.event_types)
     };
@@ -214,7 +220,7 @@ fn follow_rabbitmq(
     exchanges.dedup();
     if exchanges.is_empty() {
         let text = "the exchanges of this sink depend on the events, so none can be followed";
-        return Err(CommandError::Usage(text.into()));
+        return Err(Failure::Usage(text.into()));
     }
     let mut following = Following::new();
     for exchange in exchanges {

@@ -122,7 +122,7 @@ pub struct IngressFile {
 pub struct IngressTlsFile {
     /// PEM: the bridge's certificate, and after it those that vouch for it. Required.
     pub certificate_file: Option<PathBuf>,
-    /// PEM: its private key, not encrypted: RSA (2048 to 8192 bits), ECDSA (P-256, P-384) or
+    /// PEM: the certificate's private key, not encrypted: RSA (2048 to 8192 bits), ECDSA (P-256, P-384) or
     /// Ed25519. It may be the same file. Required.
     pub key_file: Option<PathBuf>,
     /// PEM: the authorities that vouch for senders; without it nobody is asked for a certificate.
@@ -169,7 +169,8 @@ pub struct MetricsFile {
     pub listen: Option<SocketAddr>,
 }
 
-/// The spool: where accepted events wait for their sinks.
+/// The spool: where accepted events wait for their sinks. `spool = "memory"`, above all tables, is
+/// short for this table with `in_memory = true`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpoolFile {
@@ -177,7 +178,7 @@ pub struct SpoolFile {
     /// exist, be writable, and outlive the program. Default: `"/var/lib/hookferry/spool"`.
     pub path: Option<PathBuf>,
     /// Whether it is kept in memory instead; only with `acknowledge = "delivered"`, and without
-    /// `path`. The bounds below hold there, too. Default: `false`.
+    /// `path`. Its bounds hold there, too. Default: `false`.
     pub in_memory: Option<bool>,
     /// The most events and dead letters it holds; beyond it deliveries are answered 503. Default:
     /// `1000000`.

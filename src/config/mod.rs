@@ -43,7 +43,7 @@ pub use settings::{
     AdminSettings, GuardSettings, IngressSettings, LogSettings, RouteSettings, Settings, SinkKind,
     SinkSettings, SourceSettings,
 };
-pub use written::Written;
+pub use written::{Written, is_taken_over};
 
 use crate::path_error::{PathError, explain};
 

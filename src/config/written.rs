@@ -132,7 +132,9 @@ fn keys<'a>(a: &'a Table, b: &'a Table) -> impl Iterator<Item = &'a str> {
     all.into_iter()
 }
 
-fn is_taken_over(path: &str) -> bool {
+/// Whether a reload takes over the key at this path, such as `sink.kafka.password`.
+#[must_use]
+pub fn is_taken_over(path: &str) -> bool {
     TAKEN_OVER.iter().any(|pattern| is_named_by(pattern, path))
 }
 

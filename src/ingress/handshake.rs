@@ -1,4 +1,4 @@
-//! The TLS handshake of a connection, and why it may fail.
+//! The TLS handshake of a connection, and what may come of it.
 
 use std::io;
 
@@ -8,7 +8,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{AlertDescription, Error};
 use tokio_rustls::server::TlsStream;
 
-use super::tls::ServerTls;
+use super::arrival::{Unreceived, has_begun};
+use super::tls::Tls;
 
 /// The first byte of every TLS connection: a record of the handshake (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -89,24 +90,25 @@ impl HandshakeFailure {
     }
 }
 
-/// Encrypts the connection, whose `first` byte is known and not yet read.
+/// Makes the connection a private one.
 pub(super) async fn handshake(
     socket: TcpStream,
-    first: u8,
-    tls: &ServerTls,
+    tls: &Tls,
     deadline: Instant,
-) -> Result<TlsStream<TcpStream>, HandshakeFailure> {
-    if first != HANDSHAKE {
-        return Err(HandshakeFailure::NotTls);
-    }
+) -> Result<TlsStream<TcpStream>, Unreceived> {
     let peer = socket.peer_addr().ok();
-    let accepting = TlsAcceptor::from(tls.config()).accept(socket);
-    let Ok(accepted) = timeout_at(deadline, accepting).await else {
-        return Err(HandshakeFailure::Timeout);
+    let shaken = async {
+        if has_begun(&socket).await? != HANDSHAKE {
+            return Err(HandshakeFailure::NotTls.into());
+        }
+        let accepted = TlsAcceptor::from(tls.config()).accept(socket).await;
+        accepted.map_err(|error| {
+            // A level that is off by default: anybody can make as many as they like.
+            tracing::debug!(?peer, %error, "a TLS handshake failed");
+            HandshakeFailure::of(&error).into()
+        })
     };
-    accepted.map_err(|error| {
-        // A level that is off by default: anybody can make as many as they like.
-        tracing::debug!(?peer, %error, "a TLS handshake failed");
-        HandshakeFailure::of(&error)
-    })
+    timeout_at(deadline, shaken)
+        .await
+        .unwrap_or(Err(HandshakeFailure::Timeout.into()))
 }

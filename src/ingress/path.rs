@@ -1,9 +1,7 @@
-//! The path of a webhook endpoint: which source a request's path names, in whatever equivalent form.
+//! Which source a request's path leads to: `/webhooks/{source}`, and what is the same to a sender.
 
 use std::borrow::Cow;
 
-/// The label of requests that name no configured source.
-pub(super) const UNKNOWN_SOURCE: &str = "unknown";
 /// What stands before a source's name.
 const BASE: &str = "/webhooks/";
 

@@ -1,4 +1,4 @@
-//! The log lines of refused requests: one each, so that the `request_id` of an answer leads
+//! What the log says of refused requests: one line each, so that the `request_id` of an answer leads
 //! to its reason.
 //!
 //! At `debug` every line is there. At `info` there are a few a minute for each reason: whoever sends
@@ -13,8 +13,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::Method;
 
 use super::client::Client;
-use super::problem::RequestProblem;
-use super::request_id::RequestId;
+use super::problem::Problem;
 
 /// Lines at `info` for each reason in each [`PERIOD`].
 const MAX_LINES: u32 = 10;
@@ -24,21 +23,31 @@ const MAX_PATH_CHARS: usize = 200;
 
 /// A request that is refused.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RefusedRequest<'a> {
+pub(super) struct Refused<'a> {
     pub head: &'a RequestHead,
     pub client: Client,
     /// The source's label.
     pub source: &'a str,
-    pub problem: RequestProblem,
+    pub problem: Problem,
+}
+
+/// What a refused request is known by, to its sender and in the log.
+#[derive(Debug)]
+pub(super) struct RequestId(String);
+
+impl RequestId {
+    pub fn into_text(self) -> String {
+        self.0
+    }
 }
 
 /// Logs refused requests; one for all threads.
 #[derive(Debug, Default)]
-pub struct RefusalLog(Mutex<HashMap<&'static str, LineCount>>);
+pub struct RefusalLog(Mutex<HashMap<&'static str, Count>>);
 
 /// The lines of one reason.
 #[derive(Debug)]
-struct LineCount {
+struct Count {
     since: Instant,
     lines: u32,
     left_out: u64,
@@ -46,7 +55,7 @@ struct LineCount {
 
 /// Whether a request has a line at `info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LineDecision {
+enum Turn {
     /// It has one, before which so many were left out; the last is the last of its period.
     Line { left_out: u64, is_last: bool },
     /// It is left out.
@@ -55,20 +64,20 @@ enum LineDecision {
 
 impl RefusalLog {
     /// Logs it under a new id.
-    pub(super) fn write(&self, refused: RefusedRequest<'_>) -> RequestId {
-        let id = RequestId::random();
-        let decision = if is_delivery(refused.head) {
-            self.decide(refused.problem.reason(), Instant::now())
+    pub(super) fn note(&self, refused: Refused<'_>) -> RequestId {
+        let id = RequestId(format!("{:016x}", rand::random::<u64>()));
+        let turn = if is_delivery(refused.head) {
+            self.turn(refused.problem.reason(), Instant::now())
         } else {
-            LineDecision::LeftOut
+            Turn::LeftOut
         };
-        write(refused, decision, &id);
+        write(refused, turn, &id);
         id
     }
 
-    fn decide(&self, reason: &'static str, now: Instant) -> LineDecision {
+    fn turn(&self, reason: &'static str, now: Instant) -> Turn {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(reason).or_insert(LineCount {
+        let count = counts.entry(reason).or_insert(Count {
             since: now,
             lines: 0,
             left_out: 0,
@@ -78,10 +87,10 @@ impl RefusalLog {
         }
         if count.lines == MAX_LINES {
             count.left_out += 1;
-            return LineDecision::LeftOut;
+            return Turn::LeftOut;
         }
         count.lines += 1;
-        LineDecision::Line {
+        Turn::Line {
             left_out: std::mem::take(&mut count.left_out),
             is_last: count.lines == MAX_LINES,
         }
@@ -93,15 +102,14 @@ fn is_delivery(head: &RequestHead) -> bool {
     head.method == Method::POST || head.uri.path().starts_with("/webhooks")
 }
 
-fn write(refused: RefusedRequest<'_>, decision: LineDecision, request_id: &RequestId) {
-    let request_id = request_id.as_str();
-    let RefusedRequest { head, source, .. } = refused;
+fn write(refused: Refused<'_>, turn: Turn, RequestId(request_id): &RequestId) {
+    let Refused { head, source, .. } = refused;
     let (reason, address) = (refused.problem.reason(), refused.client.counted_as());
     let method = head.method.as_str();
     // Without the query, in which some senders put a token.
     let path: String = head.uri.path().chars().take(MAX_PATH_CHARS).collect();
-    match decision {
-        LineDecision::Line { left_out, is_last } => {
+    match turn {
+        Turn::Line { left_out, is_last } => {
             // A field without a value is left out.
             let left_out = (left_out > 0).then_some(left_out);
             let then = if is_last {
@@ -111,7 +119,7 @@ fn write(refused: RefusedRequest<'_>, decision: LineDecision, request_id: &Reque
             };
             tracing::info!(request_id, source, reason, %address, method, path, left_out, "a request was refused{then}");
         }
-        LineDecision::LeftOut => {
+        Turn::LeftOut => {
             tracing::debug!(request_id, source, reason, %address, method, path, "a request was refused");
         }
     }
@@ -125,22 +133,19 @@ mod tests {
     fn each_reason_has_so_many_lines_a_minute_and_says_how_many_were_left_out() {
         let log = RefusalLog::default();
         let start = Instant::now();
-        let decisions = |reason, seconds, count: u32| -> Vec<LineDecision> {
+        let turns = |reason, seconds, count: u32| -> Vec<Turn> {
             let now = start + Duration::from_secs(seconds);
-            (0..count).map(|_| log.decide(reason, now)).collect()
+            (0..count).map(|_| log.turn(reason, now)).collect()
         };
-        let line = |left_out, is_last| LineDecision::Line { left_out, is_last };
-        let first = decisions("unknown_source", 0, MAX_LINES + 5);
+        let line = |left_out, is_last| Turn::Line { left_out, is_last };
+        let first = turns("unknown_source", 0, MAX_LINES + 5);
         assert_eq!(first[0], line(0, false));
         assert_eq!(first[MAX_LINES as usize - 1], line(0, true));
-        assert_eq!(first[MAX_LINES as usize..], [LineDecision::LeftOut; 5]);
-        // No other reason is left out for it.
-        assert_eq!(decisions("signature_mismatch", 1, 1), [line(0, false)]);
-        assert_eq!(
-            decisions("unknown_source", 59, 2),
-            [LineDecision::LeftOut; 2]
-        );
-        let later = decisions("unknown_source", 60, 2);
+        assert_eq!(first[MAX_LINES as usize..], [Turn::LeftOut; 5]);
+        // No other reason is kept quiet by it.
+        assert_eq!(turns("signature_mismatch", 1, 1), [line(0, false)]);
+        assert_eq!(turns("unknown_source", 59, 2), [Turn::LeftOut; 2]);
+        let later = turns("unknown_source", 60, 2);
         assert_eq!(later, [line(7, false), line(0, false)]);
     }
 }

@@ -1,4 +1,4 @@
-//! A filter that makes the HTTP server overlook offers to upgrade the connection to another protocol.
+//! Makes the HTTP server overlook offers to upgrade the connection to another protocol.
 //!
 //! A server may ignore them (RFC 9110, section 7.8), and senders rely on it: a proxy passes
 //! `Connection: upgrade` on with every request, and some clients offer `h2c` with each. actix-http
@@ -35,7 +35,7 @@ impl Field {
 
 /// Where in a line the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LinePosition {
+enum Place {
     /// At its beginning.
     Start,
     /// In a name, of which so many letters are those of this field's.
@@ -49,16 +49,16 @@ enum LinePosition {
 
 /// The head of one request, as its bytes come in, in however many parts.
 #[derive(Debug)]
-pub(super) struct UpgradeFilter {
-    position: LinePosition,
+pub(super) struct Head {
+    place: Place,
     has_ended: bool,
 }
 
-impl UpgradeFilter {
+impl Head {
     /// A head of which nothing has come.
     pub fn new() -> Self {
         Self {
-            position: LinePosition::Start,
+            place: Place::Start,
             has_ended: false,
         }
     }
@@ -77,45 +77,42 @@ impl UpgradeFilter {
         while !self.has_ended
             && let Some(byte) = rest.next()
         {
-            match (self.position, *byte) {
-                (LinePosition::Start, b'\n') => self.has_ended = true,
-                (LinePosition::Start, b'\r') => {}
-                (_, b'\n') => self.position = LinePosition::Start,
-                (LinePosition::Elsewhere, _) => {
+            match (self.place, *byte) {
+                (Place::Start, b'\n') => self.has_ended = true,
+                (Place::Start, b'\r') => {}
+                (_, b'\n') => self.place = Place::Start,
+                (Place::Elsewhere, _) => {
                     if rest.any(|byte| *byte == b'\n') {
-                        self.position = LinePosition::Start;
+                        self.place = Place::Start;
                     }
                 }
-                (position, _) => self.position = next(position, byte),
+                (place, _) => self.place = next(place, byte),
             }
         }
     }
 }
 
 /// Where the byte after this one stands.
-fn next(position: LinePosition, byte: &mut u8) -> LinePosition {
-    match position {
-        LinePosition::Start => Field::beginning_with(*byte)
-            .map_or(LinePosition::Elsewhere, |field| {
-                LinePosition::Name(field, 1)
-            }),
-        LinePosition::Name(field, known) => match field.name().get(known) {
-            Some(letter) if letter.eq_ignore_ascii_case(byte) => {
-                LinePosition::Name(field, known + 1)
-            }
-            None if *byte == b':' => LinePosition::Value(field, Some(0)),
-            _ => LinePosition::Elsewhere,
+fn next(place: Place, byte: &mut u8) -> Place {
+    match place {
+        Place::Start => {
+            Field::beginning_with(*byte).map_or(Place::Elsewhere, |field| Place::Name(field, 1))
+        }
+        Place::Name(field, known) => match field.name().get(known) {
+            Some(letter) if letter.eq_ignore_ascii_case(byte) => Place::Name(field, known + 1),
+            None if *byte == b':' => Place::Value(field, Some(0)),
+            _ => Place::Elsewhere,
         },
-        LinePosition::Value(Field::Upgrade, _) => {
+        Place::Value(Field::Upgrade, _) => {
             if byte.is_ascii_graphic() {
                 *byte = BLANK;
             }
-            position
+            place
         }
-        LinePosition::Value(Field::Connection, known) => {
-            LinePosition::Value(Field::Connection, next_in_option(known, byte))
+        Place::Value(Field::Connection, known) => {
+            Place::Value(Field::Connection, next_in_option(known, byte))
         }
-        LinePosition::Elsewhere => position,
+        Place::Elsewhere => place,
     }
 }
 
@@ -140,7 +137,7 @@ mod tests {
 
     /// What the server sees of `text`, which comes in parts of `size` bytes.
     fn seen(text: &str, size: usize) -> String {
-        let mut head = UpgradeFilter::new();
+        let mut head = Head::new();
         let mut bytes = text.as_bytes().to_vec();
         for part in bytes.chunks_mut(size) {
             head.overwrite(part);

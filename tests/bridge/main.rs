@@ -6,6 +6,7 @@
 )]
 
 mod accounting;
+mod book;
 mod broker;
 mod bytes;
 mod cli;
@@ -38,7 +39,6 @@ mod proxy_protocol;
 mod quarantine;
 mod rabbitmq_observer;
 mod rabbitmq_sink;
-mod readme;
 mod refusal;
 mod reload;
 mod routes;

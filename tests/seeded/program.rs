@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if let Err(error) = hookferry::seeded::activate() {
+    if let Err(error) = hookferry::seeded::sow() {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }

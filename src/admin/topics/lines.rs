@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::sink::store::StoredMessage;
 
 #[derive(Serialize)]
-struct EventLine<'a> {
+struct Line<'a> {
     position: u64,
     id: &'a str,
     key: &'a str,
@@ -31,9 +31,9 @@ pub(super) fn write(entries: &[StoredMessage]) -> Vec<u8> {
     out
 }
 
-fn line(entry: &StoredMessage) -> EventLine<'_> {
+fn line(entry: &StoredMessage) -> Line<'_> {
     let text = std::str::from_utf8(&entry.body).ok();
-    EventLine {
+    Line {
         position: entry.position,
         id: &entry.id,
         key: &entry.key,
