@@ -6,10 +6,10 @@
 //! last. A crash anywhere in between is as safe, only less polite.
 
 mod certificates;
+mod connection_setup;
 mod labels;
 mod listeners;
 mod outlets;
-mod reception;
 mod reload;
 mod vitals;
 
@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 
-use crate::admin::{AccessRules, Operators, Watch};
+use crate::admin::{AccessRules, AdminServer, HealthState};
 use crate::config::{Settings, Written};
-use crate::ingress::{Door, InFlight, Reception, Rules};
+use crate::ingress::{ConnectionSetup, HandlerRules, InFlight, WebhookHandler};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::pipeline::{LoggedObjects, Pipeline};
@@ -61,10 +61,10 @@ const THREADS_PER_SINK: usize = 6;
 pub struct Bridge {
     listeners: Listeners,
     draining: Draining,
-    /// What the door goes by.
-    rules: Arc<ArcSwap<Rules>>,
-    /// How connections begin.
-    reception: Arc<ArcSwap<Reception>>,
+    /// What the webhook handler goes by.
+    rules: Arc<ArcSwap<HandlerRules>>,
+    /// What connections begin with.
+    connection_setup: Arc<ArcSwap<ConnectionSetup>>,
     /// Who may ask the operators' listener.
     access: Arc<ArcSwap<AccessRules>>,
     metrics: Arc<Metrics>,
@@ -105,7 +105,7 @@ impl Bridge {
         let outlets = Outlets::open(sinks, &needs(&settings), &spool, (&tracer, &metrics))?;
         let rules = reload::rules(&settings, &spool, None, &metrics)?;
         let rules = Arc::new(ArcSwap::from_pointee(rules));
-        let door = Door {
+        let handler = WebhookHandler {
             rules: Arc::clone(&rules),
             in_flight: Arc::new(InFlight::shown_by(
                 metrics.http_requests_in_flight.clone(),
@@ -116,27 +116,27 @@ impl Bridge {
             refusals: Arc::default(),
             metrics: Arc::clone(&metrics),
         };
-        let reception = reception::first(&settings.ingress);
-        let reception = Arc::new(ArcSwap::from_pointee(reception));
+        let connection_setup = connection_setup::first(&settings.ingress);
+        let connection_setup = Arc::new(ArcSwap::from_pointee(connection_setup));
         let access = Arc::new(ArcSwap::from_pointee(settings.admin.rules.clone()));
-        let operators = Operators {
+        let admin = AdminServer {
             listen: settings.admin.listen,
             rules: Arc::clone(&access),
-            watch: Arc::new(Watch {
+            health: Arc::new(HealthState::new(
                 pipeline,
-                sinks: outlets.sinks.clone(),
-                metrics: Arc::clone(&metrics),
-            }),
+                outlets.sinks.clone(),
+                Arc::clone(&metrics),
+            )),
             topics: outlets.topics.clone(),
             max_connections: share.operators,
             max_waiting: share.readers,
             served: names,
         };
         Ok(Self {
-            listeners: Listeners::bind(&settings, share, (&door, &reception), operators)?,
+            listeners: Listeners::bind(&settings, share, (&handler, &connection_setup), admin)?,
             draining,
             rules,
-            reception,
+            connection_setup,
             access,
             metrics,
             outlets,
@@ -241,10 +241,13 @@ impl Bridge {
         let closed =
             tokio::time::timeout(left().max(Duration::from_millis(500)), self.spool.close()).await;
         let looking = [Some(&self.listeners.admin), self.listeners.metrics.as_ref()];
-        let deaf = looking.into_iter().flatten();
-        let deaf = futures_util::future::join_all(deaf.map(|it| it.handle.stop(false)));
+        let closing = looking
+            .into_iter()
+            .flatten()
+            .map(|it| it.handle.stop(false));
+        let closed_listeners = futures_util::future::join_all(closing);
         // A page that an operator is waiting for does not matter any more.
-        let _ = tokio::time::timeout(LAST_PAGE, deaf).await;
+        let _ = tokio::time::timeout(LAST_PAGE, closed_listeners).await;
         let tracer = self.tracer.clone();
         let flush = tokio::task::spawn_blocking(move || tracer.close(SPANS));
         // What the collector has not taken by then is lost, and nothing else is.

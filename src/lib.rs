@@ -1,8 +1,9 @@
 //! Hookferry takes signed webhooks, proves who sent them, and puts each event onto RabbitMQ, Kafka
 //! or a store of its own, at least once.
 //!
-//! The README says how to run it and what it promises to people. This page is for a reader of the
-//! code: the path, the promise as the types keep it, and the map.
+//! The README shows it, the book in `docs/` says what it promises and how it is run, and
+//! `CONTRIBUTING.md` how it is changed. This page is for a reader of the code: the path, the promise
+//! as the types keep it, the map, and the words.
 //!
 //! # The path
 //! ```text
@@ -31,7 +32,7 @@
 //!
 //! - **A 200 is durable.** [`pipeline::Pipeline::accept`] returns after the commit (or the confirm);
 //!   the spool's thread answers only then (see [`log`] for what that is worth). Every other outcome is a [`pipeline::Refusal`], which
-//!   [`ingress::Problem`] turns into a 503.
+//!   [`ingress::RequestProblem`] turns into a 503.
 //! - **At least once.** A record leaves the spool for a [`sink::Receipt`] or a written dead letter,
 //!   and for nothing else: see [`spool::Settlement`] and [`spool::NewDeadLetter`]. A receipt that a crash
 //!   loses only publishes the event again.
@@ -41,7 +42,7 @@
 //!   nothing of the delivery.
 //! - **Order.** [`pipeline::Dispatcher`] has at most one publish outstanding for each
 //!   [`event::OrderingKey`], and keeps its turn through pauses and retries.
-//! - **Honest refusal.** [`ingress::Problem`] alone chooses error statuses.
+//! - **Honest refusal.** [`ingress::RequestProblem`] alone chooses error statuses.
 //! - **Nothing hidden.** [`metrics::Metrics::update`] is held around every change that one scrape must
 //!   show as a whole.
 //! - **Authentic is never dropped.** [`event::Event::read`] cannot fail: what cannot be understood is
@@ -63,6 +64,35 @@
 //! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]
 //! and [`admin`], which are both HTTP listeners; rusqlite in `spool/index`, which keeps the ids of
 //! accepted events beside the log.
+//!
+//! # Glossary
+//!
+//! | term | meaning |
+//! |---|---|
+//! | provider | a kind of sender: how it signs, and where its body names the event |
+//! | source | a configured sender: a provider, its secrets and its limits |
+//! | delivery | one HTTP request of a provider; several may be copies of one event |
+//! | verified | proven to be signed with a secret of its source |
+//! | event | what a delivery tells of: its id, its type, its object, its time and the body |
+//! | object | what an event is about; the ordering key, whose events stay in order |
+//! | route | which sinks the events of a source go to |
+//! | lane | which kind of address an event has: by its type, `other` or `quarantine` |
+//! | spool | the log on disk where accepted events wait until each of their sinks has them |
+//! | segment | one file of a log |
+//! | batch | what is written and synced together: the group of a group commit |
+//! | record | an event as it stands in the spool, with its sequence number and checksum |
+//! | recovery | what a start reads, and cuts off, to continue a log that a crash left |
+//! | duplicate | a delivery whose event's id was accepted before: answered 200, not published again |
+//! | sink | where events are published: RabbitMQ, Kafka or the store |
+//! | dispatcher | the task that publishes one sink's events from the spool, in order |
+//! | in-flight window | how many publishes may await their confirm at once |
+//! | backoff | the growing, jittered delay before an unavailable sink is tried again |
+//! | publisher confirm | a broker's word that it keeps a message; Kafka's delivery report |
+//! | receipt | the proof of a confirm; only for it, or a dead letter, an event leaves the spool |
+//! | unroutable | refused for now: the sink has no topic, binding or permission for the message |
+//! | dead letter | an event that a sink can never take, set aside in the spool |
+//! | quarantine | where authentic deliveries go that could not be understood |
+//! | backpressure | 503 to the sender, before more is held in memory or on disk than is allowed |
 //!
 //! To add a provider, begin at [`source::Provider`]; to add a sink, at [`sink::Sink`].
 

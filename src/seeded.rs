@@ -1,20 +1,20 @@
-//! Bugs on purpose. A check is worth something only if it can fail, so the suite starts the bridge
-//! with one of these bugs and asserts that it is caught, and by which clause of the promise.
+//! Fault injection: bugs that the tests switch on to show that they are caught, and by which clause of
+//! the promise. A check that cannot fail proves nothing.
 //!
-//! None of it is in a released program: without the feature `seeded-bugs` a constant answers every
-//! question, and the compiler leaves the bugs out. With it a program is sound, too, until its `main`
-//! calls `sow`, which only `tests/seeded/program.rs` does.
+//! No released program has them: without the feature `seeded-bugs` [`is`] is constant, and the compiler
+//! leaves the bugs out. With it a program has one only once its `main` calls `activate`, which only
+//! `tests/seeded/program.rs` does.
 //!
-//! Panics are bugs like the others. Most strike over a body with a [`MARK`] in it, so that a test
-//! says which request or task it wants to see fall.
+//! Most panics happen over a body that contains the [`TRIGGER`], so that a test chooses the request or
+//! the task that fails.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// What must be in a text for a panic to strike over it.
-pub const MARK: &[u8] = b"stumble";
+/// What a text must contain for a panic over it.
+pub const TRIGGER: &[u8] = b"stumble";
 
 /// One bug, named by what the bridge does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,8 @@ pub enum Bug {
     PanicInSpool,
     /// A panic in a dispatcher.
     PanicInDispatcher,
-    /// A dispatcher that never comes round again.
-    StickInDispatcher,
+    /// A dispatcher that hangs.
+    HangInDispatcher,
     /// A panic in the thread of the embedded store.
     PanicInStore,
     /// A panic in the task that owns RabbitMQ's connection, when it loses one.
@@ -85,14 +85,14 @@ pub enum Bug {
 }
 
 #[cfg(feature = "seeded-bugs")]
-static SOWN: std::sync::OnceLock<Bug> = std::sync::OnceLock::new();
+static ACTIVE: std::sync::OnceLock<Bug> = std::sync::OnceLock::new();
 
 #[cfg(test)]
 thread_local! {
     static OF_THIS_THREAD: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
 }
 
-/// Plants a bug on this thread for as long as `work` runs: a unit test that shows that it is found.
+/// Runs `work` with a bug on this thread, for a unit test that shows that it is found.
 #[cfg(test)]
 pub(crate) fn with<T>(bug: Bug, work: impl FnOnce() -> T) -> T {
     OF_THIS_THREAD.set(Some(bug));
@@ -101,13 +101,13 @@ pub(crate) fn with<T>(bug: Bug, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Plants the bug that `HOOKFERRY_SEEDED_BUG` names, if it is set.
+/// Switches on the bug that `HOOKFERRY_SEEDED_BUG` names, if it is set.
 ///
 /// # Errors
-/// When there is no such bug: a sound program that was meant to be broken would make a test pass for the
-/// wrong reason. The text lists the names.
+/// When there is no such bug: without one a test would pass for the wrong reason. The text lists the
+/// names.
 #[cfg(feature = "seeded-bugs")]
-pub fn sow() -> Result<(), String> {
+pub fn activate() -> Result<(), String> {
     use clap::ValueEnum as _;
 
     let Ok(name) = std::env::var("HOOKFERRY_SEEDED_BUG") else {
@@ -124,8 +124,9 @@ pub fn sow() -> Result<(), String> {
             names.join(", ")
         )
     })?;
-    SOWN.set(bug)
-        .map_err(|_| "a bug has been planted before".to_owned())
+    ACTIVE
+        .set(bug)
+        .map_err(|_| "a bug is active already".to_owned())
 }
 
 /// Whether this program has the bug.
@@ -139,7 +140,7 @@ pub fn is(bug: Bug) -> bool {
 #[cfg(all(feature = "seeded-bugs", not(test)))]
 #[must_use]
 pub fn is(bug: Bug) -> bool {
-    SOWN.get() == Some(&bug)
+    ACTIVE.get() == Some(&bug)
 }
 
 /// Whether this program has the bug: no.
@@ -160,7 +161,7 @@ pub fn again(bug: Bug, key: &[u8; 16]) -> bool {
     !keys.get_or_insert_default().insert(*key)
 }
 
-/// The body as it is, or what becomes of it where the bug is to encode it again.
+/// The body as it is, or encoded again where that is the bug.
 #[must_use]
 pub fn kept_or_encoded_again(body: Bytes) -> Bytes {
     if !is(Bug::EncodeBodyAgain) {
@@ -170,22 +171,24 @@ pub fn kept_or_encoded_again(body: Bytes) -> Bytes {
     encoded.map_or(body, Bytes::from)
 }
 
-fn is_marked(text: &[u8]) -> bool {
-    text.windows(MARK.len()).any(|part| part == MARK)
+fn has_trigger(text: &[u8]) -> bool {
+    text.windows(TRIGGER.len()).any(|part| part == TRIGGER)
 }
 
-/// Never returns from a text with the [`MARK`], where that is the bug.
-pub fn stick(bug: Bug, text: &[u8]) {
-    while is(bug) && is_marked(text) {
+/// Hangs over a text with the [`TRIGGER`], where that is the bug.
+pub fn hang_over(bug: Bug, text: &[u8]) {
+    while is(bug) && has_trigger(text) {
         std::thread::park();
     }
 }
 
-/// Panics over a text with the [`MARK`], where that is the bug.
+/// Panics over a text with the [`TRIGGER`], where that is the bug.
 ///
 /// # Panics
 /// That is the purpose.
-pub fn stumble(bug: Bug, text: &[u8]) {
-    let marked = || is_marked(text);
-    assert!(!(is(bug) && marked()), "a panic on purpose: {bug:?}");
+pub fn panic_over(bug: Bug, text: &[u8]) {
+    assert!(
+        !(is(bug) && has_trigger(text)),
+        "a panic on purpose: {bug:?}"
+    );
 }

@@ -1,5 +1,5 @@
-//! Who may look, and who may change something: asked of every request to the operators' listener,
-//! before anything else.
+//! Access control of the operators' listener: the token, the host and the header for changes, which are
+//! asked of every request before anything else.
 
 use std::net::IpAddr;
 
@@ -12,9 +12,9 @@ use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 
 use super::host::{self, Host};
-use super::problem::Problem;
-use super::token::Token;
-use crate::ingress::Early;
+use super::problem::AdminProblem;
+use super::token::AdminToken;
+use crate::ingress::EarlyBody;
 
 /// The header that every change must carry, whatever its value. No form can send it, and a script of
 /// another site only after the browser has asked for leave, which is never given.
@@ -24,17 +24,17 @@ pub const REQUEST_HEADER: &str = "x-hookferry-request";
 #[derive(Debug, Clone, Default)]
 pub struct AccessRules {
     /// The token that is demanded, if one is.
-    pub token: Option<Token>,
+    pub token: Option<AdminToken>,
     /// Names that the listener goes by, besides those of its addresses.
     pub hosts: Vec<Host>,
 }
 
-/// The address that a connection came to.
+/// The local address of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CameTo(pub IpAddr);
+pub(super) struct LocalAddress(pub IpAddr);
 
 /// Lets a request through, or says why not.
-pub(super) async fn guard(
+pub(super) async fn check(
     rules: Data<ArcSwap<AccessRules>>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -66,14 +66,14 @@ pub(super) async fn refuse_body(
         let mut response = HttpResponse::PayloadTooLarge();
         response.force_close();
         let text = "nothing here takes a body\n".to_owned();
-        return Ok(request.into_response(response.body(Early::new(text, unread))));
+        return Ok(request.into_response(response.body(EarlyBody::new(text, unread))));
     }
     let answered = next.call(request).await?;
     Ok(answered.map_into_boxed_body())
 }
 
 /// A refused one may be anybody's, so it gets no second request on its connection.
-fn response(problem: &Problem) -> HttpResponse {
+fn response(problem: &AdminProblem) -> HttpResponse {
     let mut response = problem.response();
     response
         .head_mut()
@@ -88,15 +88,17 @@ fn response(problem: &Problem) -> HttpResponse {
 }
 
 impl AccessRules {
-    fn check(&self, request: &HttpRequest) -> Result<(), Problem> {
+    fn check(&self, request: &HttpRequest) -> Result<(), AdminProblem> {
         self.check_host(request)?;
         self.check_token(request)?;
         check_header(request)
     }
 
     /// Every name that the request gives must be ours. HTTP/1.0 needs none, and no browser speaks it.
-    fn check_host(&self, request: &HttpRequest) -> Result<(), Problem> {
-        let came_to = request.conn_data::<CameTo>().map(|came_to| came_to.0);
+    fn check_host(&self, request: &HttpRequest) -> Result<(), AdminProblem> {
+        let local_address = request
+            .conn_data::<LocalAddress>()
+            .map(|local_address| local_address.0);
         let headers = request.headers().get_all(header::HOST);
         let named = headers.map(|value| value.to_str().unwrap_or_default());
         let target = request
@@ -105,8 +107,8 @@ impl AccessRules {
             .map(|authority| authority.as_str());
         for name in named.chain(target) {
             let host = Host::of_header(name).ok();
-            if !host.is_some_and(|host| host::is_ours(&host, came_to, &self.hosts)) {
-                return Err(Problem::new(
+            if !host.is_some_and(|host| host::is_ours(&host, local_address, &self.hosts)) {
+                return Err(AdminProblem::new(
                     StatusCode::MISDIRECTED_REQUEST,
                     "foreign_host",
                     "the listener does not go by the name that the request gives: ask it by its address, or put the name into admin.hosts",
@@ -116,7 +118,7 @@ impl AccessRules {
         Ok(())
     }
 
-    fn check_token(&self, request: &HttpRequest) -> Result<(), Problem> {
+    fn check_token(&self, request: &HttpRequest) -> Result<(), AdminProblem> {
         let Some(token) = &self.token else {
             return Ok(());
         };
@@ -133,16 +135,16 @@ impl AccessRules {
                 "the listener demands a token, as `Authorization: Bearer …`: the one that admin.token of the bridge's configuration names; commands take it from there, or by --token-file or --token-env",
             ),
         };
-        Err(Problem::new(StatusCode::UNAUTHORIZED, reason, detail))
+        Err(AdminProblem::new(StatusCode::UNAUTHORIZED, reason, detail))
     }
 }
 
-fn check_header(request: &HttpRequest) -> Result<(), Problem> {
+fn check_header(request: &HttpRequest) -> Result<(), AdminProblem> {
     let changes_nothing = [Method::GET, Method::HEAD].contains(request.method());
     if changes_nothing || request.headers().contains_key(REQUEST_HEADER) {
         return Ok(());
     }
-    Err(Problem::new(
+    Err(AdminProblem::new(
         StatusCode::FORBIDDEN,
         "header_missing",
         "a request that changes something needs the header `X-Hookferry-Request: 1`, which no page of another site can send",

@@ -8,41 +8,53 @@ use actix_web::web::{self, Data};
 use prometheus::IntCounter;
 use serde_json::json;
 
-use super::server::get;
+use super::route::get;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::pipeline::Pipeline;
 use crate::sink::Sink;
 
-/// What is watched.
+/// What health and metrics are read from; both listeners share one.
 #[derive(Debug)]
-pub struct Watch {
-    /// The way in, which knows whether it can accept.
-    pub pipeline: Pipeline,
-    /// The sinks, whose connections are read at every scrape.
-    pub sinks: Vec<(SinkName, Arc<dyn Sink>)>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
+pub struct HealthState {
+    /// Knows whether a delivery could be accepted.
+    pub(super) pipeline: Pipeline,
+    /// The sinks, whose connections are read at every scrape. One scrape at a time brings their counters
+    /// up to date: two at once would each add the same difference.
+    sinks: Mutex<Vec<(SinkName, Arc<dyn Sink>)>>,
+    metrics: Arc<Metrics>,
 }
 
-/// Held by a scrape while it brings the sinks' counters up to date: there may be two listeners, and two
-/// scrapes at once would each add the same difference.
-static SCRAPE: Mutex<()> = Mutex::new(());
+impl HealthState {
+    /// Of these parts of the bridge.
+    #[must_use]
+    pub fn new(
+        pipeline: Pipeline,
+        sinks: Vec<(SinkName, Arc<dyn Sink>)>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            pipeline,
+            sinks: Mutex::new(sinks),
+            metrics,
+        }
+    }
+}
 
 /// The routes of this file.
-pub(super) fn routes(watch: Data<Watch>) -> impl FnOnce(&mut web::ServiceConfig) {
+pub(super) fn routes(state: Data<HealthState>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
         config
-            .app_data(watch)
+            .app_data(state)
             .route("/metrics", get().to(metrics))
             .route("/livez", get().to(live))
             .route("/readyz", get().to(ready));
     }
 }
 
-async fn metrics(watch: Data<Watch>) -> HttpResponse {
-    read_sinks(&watch);
-    match watch.metrics.render() {
+async fn metrics(state: Data<HealthState>) -> HttpResponse {
+    read_sinks(&state);
+    match state.metrics.render() {
         Ok(text) => HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4"))
             .body(text),
@@ -51,24 +63,24 @@ async fn metrics(watch: Data<Watch>) -> HttpResponse {
 }
 
 /// Takes the sinks' own counts into the metrics.
-fn read_sinks(watch: &Watch) {
-    let _one_at_a_time = SCRAPE.lock().unwrap_or_else(PoisonError::into_inner);
-    for (name, sink) in &watch.sinks {
+fn read_sinks(state: &HealthState) {
+    let sinks = state.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+    for (name, sink) in sinks.iter() {
         let (health, label) = (sink.health(), &[name.as_str()]);
-        watch
+        state
             .metrics
             .sink_connected
             .with_label_values(label)
             .set(i64::from(health.connected));
-        watch
+        state
             .metrics
             .sink_blocked
             .with_label_values(label)
             .set(i64::from(health.blocked));
-        let reconnects = &watch.metrics.sink_reconnects_total;
+        let reconnects = &state.metrics.sink_reconnects_total;
         raise(&reconnects.with_label_values(label), health.reconnects);
         for (stage, count) in &health.failures {
-            let failures = &watch.metrics.sink_connect_failures_total;
+            let failures = &state.metrics.sink_connect_failures_total;
             let label = &[name.as_str(), stage.as_str()];
             raise(&failures.with_label_values(label), *count);
         }
@@ -86,8 +98,8 @@ async fn live() -> HttpResponse {
 }
 
 /// Whether a delivery could be accepted durably now.
-async fn ready(watch: Data<Watch>) -> HttpResponse {
-    match watch.pipeline.ready() {
+async fn ready(state: Data<HealthState>) -> HttpResponse {
+    match state.pipeline.ready() {
         Ok(()) => HttpResponse::Ok().json(json!({ "status": "ready" })),
         Err(refusal) => HttpResponse::ServiceUnavailable()
             .json(json!({ "status": "unready", "reason": refusal.reason() })),

@@ -1,4 +1,4 @@
-//! The names that the operators' listener is asked by. A page from elsewhere can have its own name
+//! The hosts that the operators' listener answers for. A page from elsewhere can have its own name
 //! lead to this machine's addresses (DNS rebinding), and is then allowed by the browser to read the
 //! answers; but the browser still says the page's name.
 
@@ -17,14 +17,14 @@ pub enum Host {
 /// It is neither a name nor an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is no name of a host and no address")]
-pub struct NoHost;
+pub struct InvalidHost;
 
 impl Host {
     /// Reads a host without a port, such as `bridge.example.com`, `10.0.0.5` or `fd00::5`.
     ///
     /// # Errors
     /// When it is neither a name nor an address.
-    pub fn parse(text: &str) -> Result<Self, NoHost> {
+    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
         let bare = text
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
@@ -34,13 +34,13 @@ impl Host {
         let name = text.strip_suffix('.').unwrap_or(text);
         let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_of_a_name) {
-            return Err(NoHost);
+            return Err(InvalidHost);
         }
         Ok(Self::Name(name.to_ascii_lowercase()))
     }
 
     /// Reads a host with or without a port, as the header `Host` has it (RFC 9110, section 7.2).
-    pub(super) fn of_header(text: &str) -> Result<Self, NoHost> {
+    pub(super) fn of_header(text: &str) -> Result<Self, InvalidHost> {
         let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         match text.rsplit_once(':') {
             Some((host, port)) if is_port(port) => Self::parse(host),
@@ -48,11 +48,13 @@ impl Host {
         }
     }
 
-    /// Whether it is this machine by whatever name it calls itself.
-    fn is_loopback(&self) -> bool {
+    /// Whether it is this machine, by a name that is reserved for it (RFC 6761, section 6.3) or by an
+    /// address of the loopback.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
         match self {
-            Self::Name(name) => name == "localhost",
-            Self::Address(address) => address.is_loopback(),
+            Self::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+            Self::Address(address) => address.to_canonical().is_loopback(),
         }
     }
 }
@@ -66,11 +68,11 @@ impl fmt::Display for Host {
     }
 }
 
-/// Whether the listener is meant: by a name of the loopback, by the address that the connection came
-/// to, or by a configured name.
-pub(super) fn is_ours(host: &Host, came_to: Option<IpAddr>, configured: &[Host]) -> bool {
-    let came_to = came_to.map(|address| Host::Address(address.to_canonical()));
-    host.is_loopback() || came_to.as_ref() == Some(host) || configured.contains(host)
+/// Whether the listener is meant: by a name of the loopback, by the local address of the connection,
+/// or by a configured name.
+pub(super) fn is_ours(host: &Host, local_address: Option<IpAddr>, configured: &[Host]) -> bool {
+    let local_address = local_address.map(|address| Host::Address(address.to_canonical()));
+    host.is_loopback() || local_address.as_ref() == Some(host) || configured.contains(host)
 }
 
 #[cfg(test)]
@@ -81,7 +83,7 @@ mod tests {
     fn a_foreign_host_is_told_from_ours() {
         let configured =
             ["bridge.example.com", "[fd00::5]"].map(|text| Host::parse(text).expect("a host"));
-        let came_to = Some("::ffff:10.0.0.5".parse().expect("an address"));
+        let local_address = Some("::ffff:10.0.0.5".parse().expect("an address"));
         for (header, ours) in [
             ("localhost", true),
             ("LocalHost.:8081", true),
@@ -103,7 +105,7 @@ mod tests {
             ("a b", false),
         ] {
             let host = Host::of_header(header);
-            let found = host.is_ok_and(|host| is_ours(&host, came_to, &configured));
+            let found = host.is_ok_and(|host| is_ours(&host, local_address, &configured));
             assert_eq!(found, ours, "{header:?}");
         }
     }
@@ -117,7 +119,7 @@ mod tests {
             "*.example.com",
             "",
         ] {
-            assert_eq!(Host::parse(text), Err(NoHost), "{text:?}");
+            assert_eq!(Host::parse(text), Err(InvalidHost), "{text:?}");
         }
         let shown = |text| Host::parse(text).map(|host| host.to_string());
         assert_eq!(shown("fd00::5"), Ok("fd00::5".to_owned()));

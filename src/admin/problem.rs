@@ -1,13 +1,13 @@
-//! Why a request to the operators' listener has no answer, as RFC 9457 writes it.
+//! The errors of the operators' listener, as RFC 9457 writes them.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use serde::Serialize;
 
-/// A refusal.
+/// An error that a request is answered with.
 #[derive(Debug, Serialize)]
-pub(super) struct Problem {
+pub(super) struct AdminProblem {
     title: &'static str,
     status: u16,
     /// Stable, for programs.
@@ -16,8 +16,8 @@ pub(super) struct Problem {
     pub detail: String,
 }
 
-impl Problem {
-    /// A refusal with this status.
+impl AdminProblem {
+    /// An error with this status.
     pub fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
         Self {
             title: status.canonical_reason().unwrap_or_default(),

@@ -7,32 +7,32 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, Server};
+use actix_web::dev::Extensions;
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpResponse, HttpServer, Route, guard};
+use actix_web::{App, HttpResponse, HttpServer};
 use arc_swap::ArcSwap;
 
-use super::access::{self, AccessRules, CameTo};
-use super::health::{self, Watch};
+use super::access::{self, AccessRules, LocalAddress};
+use super::health::{self, HealthState};
 use super::{spool, topics};
-use crate::ingress::Listening;
+use crate::ingress::BoundServer;
 use crate::name::SinkName;
 use crate::sink::store::TopicLog;
 
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What operators may see.
+/// What the operators' listener serves.
 #[derive(Debug)]
-pub struct Operators {
+pub struct AdminServer {
     /// Where it listens.
     pub listen: SocketAddr,
     /// Who may ask.
     pub rules: Arc<ArcSwap<AccessRules>>,
-    /// What is watched.
-    pub watch: Arc<Watch>,
+    /// What health and metrics are read from.
+    pub health: Arc<HealthState>,
     /// The store's topics, where there is a store.
     pub topics: Option<TopicLog>,
     /// The most connections at once.
@@ -43,48 +43,44 @@ pub struct Operators {
     pub served: Vec<SinkName>,
 }
 
-/// A route for what is looked at: `GET`, and `HEAD`, which is the same without the body.
-pub(super) fn get() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}
-
 /// Binds the operators' listener; it serves once the server is awaited.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn bind(operators: Operators) -> io::Result<Listening> {
-    let watch = Data::from(operators.watch);
-    let access = Data::new(spool::Access {
-        spool: watch.pipeline.spool.clone(),
-        served: operators.served,
+pub fn bind(settings: AdminServer) -> io::Result<BoundServer> {
+    let health = Data::from(settings.health);
+    let access = Data::new(spool::SpoolAccess {
+        spool: health.pipeline.spool.clone(),
+        served: settings.served,
     });
-    let rules = Data::from(operators.rules);
-    let (topics, max_waiting) = (operators.topics, operators.max_waiting);
+    let rules = Data::from(settings.rules);
+    let (topics, max_waiting) = (settings.topics, settings.max_waiting);
     let app = move || {
         let app = App::new()
             .app_data(rules.clone())
-            .configure(health::routes(watch.clone()))
+            .configure(health::routes(health.clone()))
             .configure(spool::routes(access.clone()));
         let app = match topics.clone() {
             Some(log) => app.configure(topics::routes(log, max_waiting)),
             None => app,
         };
         app.default_service(web::to(no_such_page))
-            .wrap(from_fn(access::guard))
+            .wrap(from_fn(access::check))
             .wrap(from_fn(access::refuse_body))
     };
     let server = HttpServer::new(app)
         .workers(1)
-        .max_connections(operators.max_connections)
+        .max_connections(settings.max_connections)
         .client_request_timeout(HEAD_TIMEOUT)
         // A reader that hangs up ends its request, and what that holds.
         .h1_allow_half_closed(false)
         .on_connect(note_address)
         .shutdown_timeout(1)
         .disable_signals()
-        .bind(operators.listen)?;
+        .bind(settings.listen)?;
     let address = server.addrs().first().copied();
-    Ok(listening(address.unwrap_or(operators.listen), server.run()))
+    let address = address.unwrap_or(settings.listen);
+    Ok(BoundServer::new(address, server.run()))
 }
 
 /// Binds the listener for scrapers and probes, which shows no event and changes nothing, so that it
@@ -94,13 +90,13 @@ pub fn bind(operators: Operators) -> io::Result<Listening> {
 /// When the address cannot be bound.
 pub fn bind_metrics(
     listen: SocketAddr,
-    watch: Arc<Watch>,
+    health: Arc<HealthState>,
     max_connections: usize,
-) -> io::Result<Listening> {
-    let watch = Data::from(watch);
+) -> io::Result<BoundServer> {
+    let health = Data::from(health);
     let app = move || {
         App::new()
-            .configure(health::routes(watch.clone()))
+            .configure(health::routes(health.clone()))
             .default_service(web::to(no_such_page))
             .wrap(from_fn(access::refuse_body))
     };
@@ -112,26 +108,17 @@ pub fn bind_metrics(
         .disable_signals()
         .bind(listen)?;
     let address = server.addrs().first().copied();
-    Ok(listening(address.unwrap_or(listen), server.run()))
-}
-
-fn listening(address: SocketAddr, server: Server) -> Listening {
-    let handle = server.handle();
-    Listening {
-        address,
-        server,
-        handle,
-    }
+    Ok(BoundServer::new(address.unwrap_or(listen), server.run()))
 }
 
 async fn no_such_page() -> HttpResponse {
     HttpResponse::NotFound().body("there is no such page\n")
 }
 
-/// Notes the address that a connection came to, which a listener on every address has many of.
+/// Notes the local address of a connection: a listener on every address has many.
 fn note_address(connection: &dyn Any, data: &mut Extensions) {
     let socket = connection.downcast_ref::<TcpStream>();
     if let Some(Ok(address)) = socket.map(TcpStream::local_addr) {
-        data.insert(CameTo(address.ip()));
+        data.insert(LocalAddress(address.ip()));
     }
 }

@@ -1,20 +1,21 @@
-//! The spool and the dead letters over HTTP, for the commands of the same names: what waits, what
-//! was set aside, requeueing and dropping.
+//! The spool and the dead letters over HTTP, for the commands of the same names: listing, requeueing and
+//! dropping.
 //!
 //! Whoever looks reads the files, in a thread where that may take its time: neither the spool's
 //! thread nor the other pages wait for it.
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Query};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use super::server::get;
+use super::problem::AdminProblem;
+use super::route::get;
 use crate::name::SinkName;
 use crate::spool::{DeadLetterName, InspectionError, Spool, SpoolView};
 
 /// Access to the spool, and the sinks whose events must not be dropped under a dispatcher's hands.
-pub(super) struct Access {
+pub(super) struct SpoolAccess {
     pub spool: Spool,
     pub served: Vec<SinkName>,
 }
@@ -35,13 +36,13 @@ fn page_size() -> usize {
 
 /// How many were changed.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Counted {
+pub struct ChangeCount {
     /// The number.
     pub count: u64,
 }
 
 /// The routes of this file.
-pub(super) fn routes(access: Data<Access>) -> impl FnOnce(&mut web::ServiceConfig) {
+pub(super) fn routes(access: Data<SpoolAccess>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
         config
             .app_data(access)
@@ -57,7 +58,7 @@ pub(super) fn routes(access: Data<Access>) -> impl FnOnce(&mut web::ServiceConfi
 }
 
 /// Answers with what is seen of the spool.
-async fn look<T, F>(access: &Access, see: F) -> HttpResponse
+async fn look<T, F>(access: &SpoolAccess, see: F) -> HttpResponse
 where
     T: Serialize + Send + 'static,
     F: FnOnce(&SpoolView) -> Result<T, InspectionError> + Send + 'static,
@@ -68,11 +69,11 @@ where
     answer(seen.unwrap_or(Err(InspectionError::Closed)))
 }
 
-async fn overview(access: Data<Access>) -> HttpResponse {
+async fn overview(access: Data<SpoolAccess>) -> HttpResponse {
     look(&access, SpoolView::overview).await
 }
 
-async fn pending(access: Data<Access>, page: Query<Page<u64>>) -> HttpResponse {
+async fn pending(access: Data<SpoolAccess>, page: Query<Page<u64>>) -> HttpResponse {
     let Page {
         after,
         limit,
@@ -84,19 +85,19 @@ async fn pending(access: Data<Access>, page: Query<Page<u64>>) -> HttpResponse {
     .await
 }
 
-async fn pending_one(access: Data<Access>, sequence: Path<u64>) -> HttpResponse {
+async fn pending_one(access: Data<SpoolAccess>, sequence: Path<u64>) -> HttpResponse {
     look(&access, move |view| view.pending_one(*sequence)).await
 }
 
 /// Only for a sink that is no longer configured: a dispatcher may hold the others' events already.
-async fn drop_pending(access: Data<Access>, sink: Path<String>) -> HttpResponse {
+async fn drop_pending(access: Data<SpoolAccess>, sink: Path<String>) -> HttpResponse {
     let known = access
         .spool
         .sinks()
         .iter()
         .find(|(_, name)| name.as_str() == *sink);
     let Some((index, name)) = known else {
-        return answer::<Counted>(Err(InspectionError::NotFound(format!(
+        return answer::<ChangeCount>(Err(InspectionError::NotFound(format!(
             "sink {sink} in the spool"
         ))));
     };
@@ -104,13 +105,16 @@ async fn drop_pending(access: Data<Access>, sink: Path<String>) -> HttpResponse 
         let text = format!(
             "sink {name} is configured and its events are on their way; take it out of the configuration and restart first"
         );
-        return answer::<Counted>(Err(InspectionError::Impossible(text)));
+        return answer::<ChangeCount>(Err(InspectionError::Impossible(text)));
     }
     let dropped = access.spool.drop_pending(*index).await;
-    answer(dropped.map(|count| Counted { count }))
+    answer(dropped.map(|count| ChangeCount { count }))
 }
 
-async fn dead_letters(access: Data<Access>, page: Query<Page<DeadLetterName>>) -> HttpResponse {
+async fn dead_letters(
+    access: Data<SpoolAccess>,
+    page: Query<Page<DeadLetterName>>,
+) -> HttpResponse {
     let Page {
         after,
         limit,
@@ -122,32 +126,37 @@ async fn dead_letters(access: Data<Access>, page: Query<Page<DeadLetterName>>) -
     .await
 }
 
-async fn dead_letter(access: Data<Access>, name: Path<DeadLetterName>) -> HttpResponse {
+async fn dead_letter(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> HttpResponse {
     look(&access, move |view| view.dead_letter(&name)).await
 }
 
-async fn drop_dead_letter(access: Data<Access>, name: Path<DeadLetterName>) -> HttpResponse {
+async fn drop_dead_letter(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> HttpResponse {
     let dropped = access.spool.drop_dead_letter(name.into_inner()).await;
-    answer(dropped.map(|()| Counted { count: 1 }))
+    answer(dropped.map(|()| ChangeCount { count: 1 }))
 }
 
-async fn requeue(access: Data<Access>, name: Path<DeadLetterName>) -> HttpResponse {
+async fn requeue(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> HttpResponse {
     let requeued = access.spool.requeue(name.into_inner()).await;
-    answer(requeued.map(|()| Counted { count: 1 }))
+    answer(requeued.map(|()| ChangeCount { count: 1 }))
 }
 
 fn answer<T: Serialize>(result: Result<T, InspectionError>) -> HttpResponse {
     match result {
         Ok(found) => HttpResponse::Ok().json(found),
-        Err(error) => {
-            let mut response = match &error {
-                InspectionError::NotFound(_) => HttpResponse::NotFound(),
-                InspectionError::Impossible(_) => HttpResponse::Conflict(),
-                InspectionError::Unavailable(_) | InspectionError::Closed => {
-                    HttpResponse::ServiceUnavailable()
-                }
-            };
-            response.json(json!({ "error": error.to_string() }))
-        }
+        Err(error) => AdminProblem::from(error).response(),
+    }
+}
+
+impl From<InspectionError> for AdminProblem {
+    fn from(error: InspectionError) -> Self {
+        let (status, reason) = match &error {
+            InspectionError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            InspectionError::Impossible(_) => (StatusCode::CONFLICT, "impossible"),
+            InspectionError::Unavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "spool_unavailable")
+            }
+            InspectionError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "spool_closed"),
+        };
+        Self::new(status, reason, error.to_string())
     }
 }

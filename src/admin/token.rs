@@ -22,9 +22,9 @@ pub enum TokenError {
 
 /// A token. It never prints.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Arc<str>);
+pub struct AdminToken(Arc<str>);
 
-impl Token {
+impl AdminToken {
     /// Takes the token's text: at least 16 visible ASCII characters.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_is_the_token() {
-        let token = Token::parse("0123456789abcdef").expect("long enough");
+        let token = AdminToken::parse("0123456789abcdef").expect("long enough");
         for (header, shown) in [
             ("Bearer 0123456789abcdef", true),
             ("bearer  0123456789abcdef ", true),
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_could_be_guessed_or_not_be_sent_is_refused_and_nothing_is_printed() {
-        let error = |text| Token::parse(text).err();
+        let error = |text| AdminToken::parse(text).err();
         assert_eq!(error("0123456789abcde"), Some(TokenError::Guessable));
         assert_eq!(error(""), Some(TokenError::Guessable));
         for text in [
@@ -98,7 +98,7 @@ mod tests {
         ] {
             assert_eq!(error(text), Some(TokenError::Unsendable), "{text:?}");
         }
-        let token = Token::parse("0123456789abcdef").expect("long enough");
+        let token = AdminToken::parse("0123456789abcdef").expect("long enough");
         assert_eq!(format!("{token:?}"), "[redacted]");
     }
 }

@@ -1,13 +1,11 @@
 //! The store's topics over HTTP: the list of them, and the events of one, by long polling.
 //!
 //! `GET /topics` answers with a JSON array. `GET /topics/{topic}/events?after=P&limit=N&wait=S`
-//! answers with the events after position P, one JSON object a line, or as a CloudEvents batch by
-//! `Accept`. A reader goes on from the last position it was given. With `wait` it gets an empty 200
+//! answers with the events after position P, one JSON object a line. A reader goes on from the last position it was given. With `wait` it gets an empty 200
 //! after that many seconds without an event, and a topic that does not exist yet is waited for in
 //! the same way: a consumer may start before the first event. Without `wait` such a topic is a 404.
 //! A position beyond the topic's end is a 409: the log was started anew, and the reader must too.
 
-mod batch;
 mod lines;
 mod query;
 
@@ -16,21 +14,21 @@ use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::problem::Problem;
-use super::server::get;
+use super::problem::AdminProblem;
+use super::route::get;
 use crate::sink::store::{TopicLog, TopicReadError};
-use query::{Form, Query};
+use query::Query;
 
 /// The readers that wait for an event at once. Each holds a connection for up to a minute, so there
 /// may be fewer of them than connections: probes, scrapes and commands get in all the same.
 #[derive(Debug)]
-struct Readers(Semaphore);
+struct WaitingReaders(Semaphore);
 
-impl Readers {
-    /// A reader's place, which is free again when this is dropped.
-    fn wait(&self) -> Result<SemaphorePermit<'_>, Problem> {
+impl WaitingReaders {
+    /// A permit to wait, which is given back when it is dropped.
+    fn wait(&self) -> Result<SemaphorePermit<'_>, AdminProblem> {
         self.0.try_acquire().map_err(|_| {
-            Problem::new(
+            AdminProblem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too_many_readers",
                 "as many readers wait for events as may wait at once: come again, or read without `wait`",
@@ -41,7 +39,7 @@ impl Readers {
 
 /// The topics' routes, for the admin listener; at most `max_waiting` readers wait at once.
 pub fn routes(log: TopicLog, max_waiting: usize) -> impl FnOnce(&mut web::ServiceConfig) {
-    let readers = web::Data::new(Readers(Semaphore::new(max_waiting)));
+    let readers = web::Data::new(WaitingReaders(Semaphore::new(max_waiting)));
     move |config| {
         config
             .app_data(web::Data::new(log))
@@ -51,7 +49,7 @@ pub fn routes(log: TopicLog, max_waiting: usize) -> impl FnOnce(&mut web::Servic
     }
 }
 
-impl From<TopicReadError> for Problem {
+impl From<TopicReadError> for AdminProblem {
     fn from(error: TopicReadError) -> Self {
         let (status, reason) = match &error {
             TopicReadError::UnknownTopic => (StatusCode::NOT_FOUND, "unknown_topic"),
@@ -77,7 +75,7 @@ async fn list(log: web::Data<TopicLog>) -> HttpResponse {
             let body = serde_json::to_vec(&topics).expect("texts and numbers always are JSON");
             answer(StatusCode::OK, ContentType::json().0.as_ref(), body)
         }
-        Err(error) => Problem::from(error).response(),
+        Err(error) => AdminProblem::from(error).response(),
     }
 }
 
@@ -85,7 +83,7 @@ async fn events(
     request: HttpRequest,
     topic: web::Path<String>,
     log: web::Data<TopicLog>,
-    readers: web::Data<Readers>,
+    readers: web::Data<WaitingReaders>,
 ) -> HttpResponse {
     read(&request, &topic, (&log, &readers))
         .await
@@ -95,21 +93,17 @@ async fn events(
 async fn read(
     request: &HttpRequest,
     topic: &str,
-    (log, readers): (&TopicLog, &Readers),
-) -> Result<HttpResponse, Problem> {
-    let form = Form::of(request)?;
+    (log, readers): (&TopicLog, &WaitingReaders),
+) -> Result<HttpResponse, AdminProblem> {
     let Query { after, limit, wait } = Query::of(request)?;
-    let _place = if wait.is_zero() {
+    let _permit = if wait.is_zero() {
         None
     } else {
         Some(readers.wait()?)
     };
     let entries = log.read(topic, after, limit, wait).await?;
-    let (content_type, body) = match form {
-        Form::Lines => ("application/x-ndjson", lines::write(&entries)),
-        Form::Batch => ("application/cloudevents-batch+json", batch::write(&entries)),
-    };
-    Ok(answer(StatusCode::OK, content_type, body))
+    let body = lines::write(&entries);
+    Ok(answer(StatusCode::OK, "application/x-ndjson", body))
 }
 
 fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> HttpResponse {

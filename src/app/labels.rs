@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::certificates;
 use crate::config::{IngressSettings, Settings, SourceSettings};
 use crate::event::QuarantineReason;
-use crate::ingress::{HandshakeFailure, Problem, Unheard};
+use crate::ingress::{ConnectionFailure, HandshakeFailure, RequestProblem};
 use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName};
 use crate::pipeline::Refusal;
@@ -45,9 +45,9 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             .events_quarantined_total
             .with_label_values(&[reason.as_str()]);
     }
-    let nobodys = Unheard::ALL.map(Unheard::reason);
-    let at_the_door = Problem::OF_NO_SOURCE.map(Problem::reason);
-    for reason in at_the_door.into_iter().chain(nobodys) {
+    let of_connections = ConnectionFailure::ALL.map(ConnectionFailure::reason);
+    let of_no_source = RequestProblem::OF_NO_SOURCE.map(RequestProblem::reason);
+    for reason in of_no_source.into_iter().chain(of_connections) {
         metrics
             .deliveries_rejected_total
             .with_label_values(&["unknown", reason]);
@@ -97,7 +97,9 @@ fn forget_secrets(metrics: &Metrics, source: &str, kept: usize) {
 fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName]) {
     let source = settings.source.name.as_str();
     forget_secrets(metrics, source, settings.source.secrets.len());
-    let rejections = Problem::REJECTIONS.map(Problem::reason).into_iter();
+    let rejections = RequestProblem::REJECTIONS
+        .map(RequestProblem::reason)
+        .into_iter();
     for reason in rejections.chain(Rejection::ALL.map(Rejection::reason)) {
         metrics
             .deliveries_rejected_total

@@ -11,10 +11,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::admin::{self, Operators};
+use crate::admin::{self, AdminServer};
 use crate::config::{IngressSettings, Settings};
 use crate::descriptors::{self, Share};
-use crate::ingress::{self, Door, Listening, Public, Reception};
+use crate::ingress::{self, BoundServer, ConnectionSetup, IngressServer, WebhookHandler};
 use crate::metrics::Metrics;
 
 /// A listener that serves.
@@ -46,26 +46,26 @@ impl Listeners {
     pub fn bind(
         settings: &Settings,
         share: Share,
-        (door, reception): (&Door, &Arc<ArcSwap<Reception>>),
-        operators: Operators,
+        (handler, setup): (&WebhookHandler, &Arc<ArcSwap<ConnectionSetup>>),
+        admin_server: AdminServer,
     ) -> anyhow::Result<Self> {
         let metrics = settings
             .metrics
             .map(|listen| {
-                let watch = Arc::clone(&operators.watch);
-                admin::bind_metrics(listen, watch, share.scrapers)
+                let health = Arc::clone(&admin_server.health);
+                admin::bind_metrics(listen, health, share.scrapers)
                     .with_context(|| format!("metrics.listen: cannot listen on {listen}"))
             })
             .transpose()?;
         let listen = settings.admin.listen;
-        let admin = admin::bind(operators)
+        let admin = admin::bind(admin_server)
             .with_context(|| format!("admin.listen: cannot listen on {listen}"))?;
         let listen = settings.ingress.listen;
-        let public = public(settings, share, reception);
-        let ingress = ingress::bind(&public, door)
+        let server = ingress_server(settings, share, setup);
+        let ingress = ingress::bind(&server, handler)
             .with_context(|| format!("ingress.listen: cannot listen on {listen}"))?;
         let (mut servers, mut serving) = (JoinSet::new(), Vec::new());
-        let mut serve = |bound: Listening, what: &'static str| {
+        let mut serve = |bound: BoundServer, what: &'static str| {
             let (told, heard) = oneshot::channel();
             serving.push(heard);
             servers.spawn(async move { run(bound.server, told).await.context(what) });
@@ -118,15 +118,19 @@ pub(super) fn share(
     Ok(share)
 }
 
-fn public(settings: &Settings, share: Share, reception: &Arc<ArcSwap<Reception>>) -> Public {
+fn ingress_server(
+    settings: &Settings,
+    share: Share,
+    setup: &Arc<ArcSwap<ConnectionSetup>>,
+) -> IngressServer {
     let ingress = &settings.ingress;
-    Public {
+    IngressServer {
         listen: ingress.listen,
         head_timeout: ingress.head_timeout,
         keep_alive: ingress.keep_alive,
         max_connections: share.senders,
         workers: ingress.workers,
-        reception: Arc::clone(reception),
+        setup: Arc::clone(setup),
         shutdown_timeout: settings.shutdown_timeout,
     }
 }

@@ -10,12 +10,15 @@ use anyhow::anyhow;
 use jiff::Timestamp;
 
 use super::outlets::{index, needs};
-use super::{Bridge, labels, reception};
+use super::{Bridge, connection_setup, labels};
 use crate::admin::AccessRules;
 use crate::config::{
     IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
 };
-use crate::ingress::{ClientAddress, Entrance, Guard, Limits, Reception, Rules, Sources};
+use crate::ingress::{
+    AccessControl, ClientAddress, ConnectionSetup, HandlerRules, RequestLimits, SourceEndpoint,
+    SourceEndpoints,
+};
 use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{Pace, Terms};
@@ -27,8 +30,8 @@ use crate::telemetry::Filter;
 /// All that a new configuration puts in place, ready.
 #[derive(Debug)]
 struct Next {
-    rules: Rules,
-    reception: Reception,
+    rules: HandlerRules,
+    connection_setup: ConnectionSetup,
     access: AccessRules,
     limits: SpoolLimits,
     paces: Vec<(SinkName, Pace)>,
@@ -54,7 +57,7 @@ impl Bridge {
     pub fn reload(&self, settings: &Settings) -> anyhow::Result<Reloaded> {
         let next = self.prepare(settings)?;
         let restart_for = next.restart_for.clone();
-        if next.reception.tls.is_some() {
+        if next.connection_setup.tls.is_some() {
             labels::show_ingress_certificates(&self.metrics, &settings.ingress);
         }
         self.take_over(next);
@@ -90,7 +93,10 @@ impl Bridge {
                 Some(&self.rules.load()),
                 &self.metrics,
             )?,
-            reception: reception::next(&settings.ingress, &self.reception.load())?,
+            connection_setup: connection_setup::next(
+                &settings.ingress,
+                &self.connection_setup.load(),
+            )?,
             access: access(&settings.admin.rules, &self.access.load()),
             limits: settings.spool.limits,
             paces: settings
@@ -125,7 +131,7 @@ impl Bridge {
         // Before the rules by which late deliveries are let in for as long as ids are kept.
         self.spool.limit(next.limits);
         self.rules.store(next.rules.into());
-        self.reception.store(next.reception.into());
+        self.connection_setup.store(next.connection_setup.into());
         self.access.store(next.access.into());
         for (sink, pace) in next.paces {
             self.outlets.drive(&sink, pace);
@@ -169,17 +175,17 @@ fn binds_more(rabbit: &rabbitmq::Settings, before: &Needs, now: &Needs) -> bool 
     rabbit.declare && to_all && !exchanges(now).is_subset(&exchanges(before))
 }
 
-/// What the door goes by under these settings; what it went by before says how much of each quota
-/// has been used.
+/// What the webhook handler goes by under these settings; what it went by before says how much of
+/// each rate limit has been used.
 pub(super) fn rules(
     settings: &Settings,
     spool: &Spool,
-    before: Option<&Rules>,
+    before: Option<&HandlerRules>,
     metrics: &Metrics,
-) -> anyhow::Result<Rules> {
-    Ok(Rules {
-        guard: guard(&settings.ingress, before),
-        sources: entrances(&settings.sources, before, metrics),
+) -> anyhow::Result<HandlerRules> {
+    Ok(HandlerRules {
+        access: access_control(&settings.ingress, before),
+        endpoints: endpoints(&settings.sources, before, metrics),
         limits: limits(&settings.ingress),
         terms: Terms {
             router: router(settings, spool)?,
@@ -189,21 +195,21 @@ pub(super) fn rules(
     })
 }
 
-fn guard(ingress: &IngressSettings, before: Option<&Rules>) -> Guard {
+fn access_control(ingress: &IngressSettings, before: Option<&HandlerRules>) -> AccessControl {
     let address = ClientAddress {
         origin: ingress.guard.origin,
         trusted_proxies: ingress.trusted_proxies.clone(),
     };
-    Guard::new(
+    AccessControl::new(
         address,
         ingress.guard.allow.clone(),
         ingress.guard.rate_limit_per_address,
-        before.map(|rules| &rules.guard),
+        before.map(|rules| &rules.access),
     )
 }
 
-fn limits(ingress: &IngressSettings) -> Limits {
-    Limits {
+fn limits(ingress: &IngressSettings) -> RequestLimits {
+    RequestLimits {
         max_body_bytes: ingress.max_body_bytes,
         body_timeout: ingress.body_timeout,
         max_in_flight: ingress.guard.max_in_flight,
@@ -211,19 +217,23 @@ fn limits(ingress: &IngressSettings) -> Limits {
     }
 }
 
-fn entrances(sources: &[SourceSettings], before: Option<&Rules>, metrics: &Metrics) -> Sources {
-    let entrance = |settings: &SourceSettings| {
+fn endpoints(
+    sources: &[SourceSettings],
+    before: Option<&HandlerRules>,
+    metrics: &Metrics,
+) -> SourceEndpoints {
+    let endpoint = |settings: &SourceSettings| {
         let name = settings.source.name.to_string();
-        let before = before.and_then(|rules| rules.sources.get(&name));
-        let entrance = Entrance::new(
+        let before = before.and_then(|rules| rules.endpoints.get(&name));
+        let endpoint = SourceEndpoint::new(
             settings.source.clone(),
             settings.rate_limit,
             before,
             metrics,
         );
-        (name, entrance)
+        (name, endpoint)
     };
-    sources.iter().map(entrance).collect()
+    sources.iter().map(endpoint).collect()
 }
 
 fn router(settings: &Settings, spool: &Spool) -> anyhow::Result<Router> {

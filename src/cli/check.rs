@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
+use super::command_error::CommandError;
 use super::config_file::ConfigFile;
-use super::failure::Failure;
-use super::mark::Marks;
 use super::output::Output;
 use super::runtime::block_on;
+use super::symbol::Symbols;
 use super::topics;
 use crate::app;
 use crate::config::{
@@ -37,7 +37,7 @@ Examples:
   hookferry check --config hookferry.toml
   hookferry check --config hookferry.toml --connect   # reachable, there, durable, bound, replicated?"
 )]
-pub(super) struct Check {
+pub(super) struct CheckCommand {
     #[command(flatten)]
     config: ConfigFile,
     /// Also look at each sink: whether it is reachable, and whether everything is there and durable.
@@ -45,12 +45,12 @@ pub(super) struct Check {
     connect: bool,
 }
 
-impl Check {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+impl CheckCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         let settings = self.config.load()?;
         let mut report = Report {
             output: Output::new(),
-            marks: Marks::for_output(),
+            symbols: Symbols::for_output(),
             worst_is_error: false,
         };
         for line in summary(&settings) {
@@ -86,7 +86,7 @@ impl Check {
             })?;
         }
         if report.worst_is_error {
-            return Err(Failure::Negative);
+            return Err(CommandError::Negative);
         }
         Ok(())
     }
@@ -103,18 +103,18 @@ fn warning(problem: Problem) -> Finding {
 /// What has been found so far.
 struct Report {
     output: Output,
-    marks: Marks,
+    symbols: Symbols,
     worst_is_error: bool,
 }
 
 impl Report {
-    fn section(&mut self, title: &str, findings: &[Finding]) -> Result<(), Failure> {
+    fn section(&mut self, title: &str, findings: &[Finding]) -> Result<(), CommandError> {
         self.output.line(format_args!("\n{title}"))?;
         for finding in findings {
             self.worst_is_error |= finding.severity == Severity::Error;
-            let mark = self.marks.of(finding.severity);
+            let symbol = self.symbols.of(finding.severity);
             self.output
-                .line(format_args!("  {mark} {}", finding.found))?;
+                .line(format_args!("  {symbol} {}", finding.found))?;
             if !finding.remedy.is_empty() {
                 self.output.line(format_args!("    → {}", finding.remedy))?;
             }

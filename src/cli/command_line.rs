@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use super::{check, dead_letters, demo, explain, health, print, send, serve, spool, tail};
+use super::{check, dead_letters, demo, explain, health, print_config, send, serve, spool, tail};
 use crate::telemetry::LastLines;
 
 /// Signed webhooks in, RabbitMQ or Kafka out, nothing lost in between.
@@ -25,16 +25,16 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Demo(demo::Demo),
-    Serve(serve::Serve),
-    Check(check::Check),
-    Health(health::Health),
-    Send(send::Send),
-    Explain(explain::Explain),
-    Tail(tail::Tail),
-    Spool(spool::Spool),
-    DeadLetters(dead_letters::DeadLetters),
-    Config(print::Config),
+    Demo(demo::DemoCommand),
+    Serve(serve::ServeCommand),
+    Check(check::CheckCommand),
+    Health(health::HealthCommand),
+    Send(send::SendCommand),
+    Explain(explain::ExplainCommand),
+    Tail(tail::TailCommand),
+    Spool(spool::SpoolCommand),
+    DeadLetters(dead_letters::DeadLettersCommand),
+    Config(print_config::ConfigCommand),
 }
 
 /// The definition of the command line.

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 
 use clap::Args;
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 
 /// Whether the word has been given already.
 #[derive(Debug, Args)]
@@ -16,13 +16,13 @@ pub(super) struct Confirmation {
 
 impl Confirmation {
     /// Asks, unless told not to; where nobody can be asked, `--yes` must be there.
-    pub(super) fn ask(&self, what: &str) -> Result<(), Failure> {
+    pub(super) fn ask(&self, what: &str) -> Result<(), CommandError> {
         if self.yes {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() {
             let text = format!("{what} cannot be undone: say --yes");
-            return Err(Failure::Usage(text));
+            return Err(CommandError::Usage(text));
         }
         eprint!("{what} cannot be undone. Go on? [y/N] ");
         let mut answer = String::new();
@@ -32,6 +32,6 @@ impl Confirmation {
             return Ok(());
         }
         eprintln!("nothing was changed");
-        Err(Failure::Negative)
+        Err(CommandError::Negative)
     }
 }

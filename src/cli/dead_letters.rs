@@ -2,14 +2,16 @@
 
 use clap::{Args, Subcommand};
 
-use super::access::{Look, Page, SpoolPlace};
+use super::command_error::CommandError;
 use super::confirmation::Confirmation;
-use super::event_view::{body_lines, event_lines};
-use super::export::ExportPlace;
-use super::failure::Failure;
+use super::event_lines::{body_lines, event_lines};
+use super::export_arguments::ExportArguments;
 use super::output::Output;
-use super::progress::Progress;
+use super::page_request::PageRequest;
+use super::spool_arguments::SpoolArguments;
+use super::spool_inspection::SpoolInspection;
 use super::table::Table;
+use super::terminal_progress::TerminalProgress;
 use crate::spool::{DeadLetter, DeadLetterName, MAX_LISTED, describe};
 
 /// Look at the events that were set aside, export them, put them back, or drop them.
@@ -17,8 +19,8 @@ use crate::spool::{DeadLetter, DeadLetterName, MAX_LISTED, describe};
 #[command(
     after_help = "A dead letter is called by its event's sequence and the sink that cannot take it, as `list` shows it.
 
-While a bridge runs on the spool, it is asked through its admin listener; otherwise its files are read,
-and nothing is changed. Only requeue and drop open them for writing, and no bridge can start meanwhile.
+While a bridge runs on the spool, it is asked through its admin listener; otherwise the spool's files
+are read, and nothing is changed. Only a running bridge requeues and drops dead letters.
 
 Examples:
   hookferry dead-letters list --config hookferry.toml
@@ -26,7 +28,7 @@ Examples:
   hookferry dead-letters requeue --all --config hookferry.toml   # after the broker's limit was raised
   hookferry dead-letters drop 4711-kafka 4712-kafka --yes --config hookferry.toml"
 )]
-pub(super) struct DeadLetters {
+pub(super) struct DeadLettersCommand {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -36,7 +38,7 @@ enum Verb {
     /// The dead letters, oldest first.
     List {
         #[command(flatten)]
-        place: SpoolPlace,
+        spool: SpoolArguments,
         /// The most dead letters listed.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
@@ -52,7 +54,7 @@ enum Verb {
         /// Its name, as `list` shows it.
         name: DeadLetterName,
         #[command(flatten)]
-        place: SpoolPlace,
+        spool: SpoolArguments,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -60,23 +62,23 @@ enum Verb {
     /// Every dead letter, with its body, as one JSON object a line.
     Export {
         #[command(flatten)]
-        place: SpoolPlace,
+        spool: SpoolArguments,
         #[command(flatten)]
-        to: ExportPlace,
+        to: ExportArguments,
     },
     /// Put dead letters back among the events that wait: they are published again.
     Requeue {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
-        place: SpoolPlace,
+        spool: SpoolArguments,
     },
     /// Drop dead letters for good.
     Drop {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
-        place: SpoolPlace,
+        spool: SpoolArguments,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -93,36 +95,36 @@ struct Which {
     all: bool,
 }
 
-impl DeadLetters {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+impl DeadLettersCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         match &self.verb {
             Verb::List {
-                place,
+                spool,
                 limit,
                 after,
                 json,
-            } => list(&*place.look()?, *limit, after.as_ref(), *json),
-            Verb::Show { name, place, json } => show(&place.look()?.dead_letter(name)?, *json),
-            Verb::Export { place, to } => {
-                let spool = place.look()?;
+            } => list(&*spool.inspect()?, *limit, after.as_ref(), *json),
+            Verb::Show { name, spool, json } => show(&spool.inspect()?.dead_letter(name)?, *json),
+            Verb::Export { spool, to } => {
+                let spool = spool.inspect()?;
                 let overview = spool.overview()?;
                 let total = overview.sinks.iter().map(|sink| sink.dead_letters).sum();
                 to.write(total, |page| spool.dead_letters(page), name_of)
             }
-            Verb::Requeue { which, place } => {
-                let spool = place.change()?;
-                let names = which.names(spool.look())?;
-                each(&names, "requeued", |name| spool.requeue(name))
+            Verb::Requeue { which, spool } => {
+                let bridge = spool.bridge()?;
+                let names = which.names(&bridge)?;
+                each(&names, "requeued", |name| bridge.requeue(name))
             }
             Verb::Drop {
                 which,
-                place,
+                spool,
                 confirmation,
             } => {
-                let spool = place.change()?;
-                let names = which.names(spool.look())?;
+                let bridge = spool.bridge()?;
+                let names = which.names(&bridge)?;
                 confirmation.ask(&format!("dropping {} dead letters", names.len()))?;
-                each(&names, "dropped", |name| spool.drop_dead_letter(name))
+                each(&names, "dropped", |name| bridge.drop_dead_letter(name))
             }
         }
     }
@@ -130,23 +132,13 @@ impl DeadLetters {
 
 impl Which {
     /// The names; of all, those that are there when this is called, so that it comes to an end.
-    fn names(&self, spool: &dyn Look) -> Result<Vec<DeadLetterName>, Failure> {
+    fn names(&self, spool: &dyn SpoolInspection) -> Result<Vec<DeadLetterName>, CommandError> {
         if !self.all {
             return Ok(self.names.clone());
         }
-        let mut names = Vec::new();
-        loop {
-            let page = Page {
-                after: names.last().cloned(),
-                limit: MAX_LISTED,
-                bodies: false,
-            };
-            let found = spool.dead_letters(&page)?;
-            if found.is_empty() {
-                return Ok(names);
-            }
-            names.extend(found.iter().map(name_of));
-        }
+        let all = PageRequest::all(false);
+        let letters = all.entries(|page| spool.dead_letters(page), name_of)?;
+        Ok(letters.into_iter().map(|letter| letter.name).collect())
     }
 }
 
@@ -154,14 +146,14 @@ impl Which {
 fn each(
     names: &[DeadLetterName],
     verb: &str,
-    change: impl Fn(&DeadLetterName) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let progress = Progress::towards(names.len() as u64);
+    change: impl Fn(&DeadLetterName) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let progress = TerminalProgress::towards(names.len() as u64);
     let mut changed = 0_usize;
     for name in names {
         match change(name) {
             Ok(()) => changed += 1,
-            Err(Failure::Failed(error)) => eprintln!("{name}: {error:#}"),
+            Err(CommandError::Failed(error)) => eprintln!("{name}: {error:#}"),
             Err(failure) => return Err(failure),
         }
         progress.advance(1);
@@ -171,7 +163,7 @@ fn each(
     if changed == names.len() {
         Ok(())
     } else {
-        Err(Failure::Negative)
+        Err(CommandError::Negative)
     }
 }
 
@@ -180,17 +172,17 @@ fn name_of(letter: &DeadLetter) -> DeadLetterName {
 }
 
 fn list(
-    spool: &dyn Look,
+    spool: &dyn SpoolInspection,
     limit: usize,
     after: Option<&DeadLetterName>,
     json: bool,
-) -> Result<(), Failure> {
-    let page = Page {
+) -> Result<(), CommandError> {
+    let page = PageRequest {
         after: after.cloned(),
         limit: limit.min(MAX_LISTED),
         bodies: false,
     };
-    let letters = page.fill(|page| spool.dead_letters(page), name_of)?;
+    let letters = page.entries(|page| spool.dead_letters(page), name_of)?;
     let mut output = Output::new();
     if json {
         return output.json(&letters);
@@ -218,7 +210,7 @@ fn list(
     Ok(())
 }
 
-fn show(letter: &DeadLetter, json: bool) -> Result<(), Failure> {
+fn show(letter: &DeadLetter, json: bool) -> Result<(), CommandError> {
     let mut output = Output::new();
     if json {
         return output.json(letter);

@@ -1,24 +1,24 @@
 //! `demo`: the whole bridge on this machine, with a secret made for it and the store as its sink. It
 //! sends itself sample events over HTTP, shows what became of them, and stays up.
 
+mod counters;
 mod deliveries;
 mod folder;
-mod numbers;
-mod tour;
+mod walkthrough;
 
 use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::Args;
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 use super::runtime::block_on;
 use super::signals::Signals;
 use super::terminal_log;
 use crate::app::Bridge;
 use crate::config;
-use folder::Folder;
-use tour::Tour;
+use folder::DemoFolder;
+use walkthrough::Walkthrough;
 
 /// Show the whole bridge at work on this machine, without a configuration.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ Examples:
   hookferry demo --once                   # ends after showing
   hookferry demo --folder ./demo          # keeps the events there"
 )]
-pub(super) struct Demo {
+pub(super) struct DemoCommand {
     /// End after showing.
     #[arg(long)]
     once: bool,
@@ -43,16 +43,16 @@ pub(super) struct Demo {
     folder: Option<PathBuf>,
 }
 
-impl Demo {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+impl DemoCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         terminal_log::start();
         let folder = match &self.folder {
-            Some(path) => Folder::at(path)?,
-            None => Folder::temporary(self.keep)?,
+            Some(path) => DemoFolder::at(path)?,
+            None => DemoFolder::temporary(self.keep)?,
         };
         let text = folder.configuration();
         let settings = config::parse(&text, &|_| None).map_err(|problems| {
-            Failure::Failed(anyhow!(
+            CommandError::Failed(anyhow!(
                 "the demo's configuration cannot be used: {problems}"
             ))
         })?;
@@ -60,8 +60,8 @@ impl Demo {
             let mut signals = Signals::new()?;
             let mut bridge = Bridge::start(settings)?;
             bridge.serving().await?;
-            let tour = Tour::new(&bridge, &folder, text, !self.once);
-            let outcome = self.present(tour, &mut bridge, &mut signals).await;
+            let walkthrough = Walkthrough::new(&bridge, &folder, text, !self.once);
+            let outcome = self.present(walkthrough, &mut bridge, &mut signals).await;
             let stopped = bridge.stop().await;
             outcome?;
             Ok(stopped?)
@@ -70,14 +70,14 @@ impl Demo {
 
     async fn present(
         &self,
-        tour: Tour,
+        walkthrough: Walkthrough,
         bridge: &mut Bridge,
         signals: &mut Signals,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         // HTTP is spoken by blocking calls here, which must not hold up the bridge.
-        let showing = tokio::task::spawn_blocking(move || tour.show());
+        let showing = tokio::task::spawn_blocking(move || walkthrough.show());
         tokio::select! {
-            shown = showing => shown.map_err(|error| Failure::Failed(error.into()))??,
+            shown = showing => shown.map_err(|error| CommandError::Failed(error.into()))??,
             () = signals.stop() => return Ok(()),
             error = bridge.failed() => return Err(error.into()),
         }

@@ -4,8 +4,8 @@
 //! other form of the body would have matched, is for a person who looks for the mistake; the bridge
 //! never tries another form.
 
-mod forms;
 mod header;
+mod variants;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use bytes::Bytes;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::failure::Failure;
-use super::input;
-use super::mark::Marks;
+use super::body_input;
+use super::command_error::CommandError;
 use super::output::Output;
-use super::secret::{SecretPlace, SecretText};
+use super::secret_arguments::{SecretArguments, SecretText};
+use super::symbol::Symbols;
 use crate::event::{Content, Event};
 use crate::name::{EventType, SourceName};
 use crate::route::{Router, Template};
@@ -39,7 +39,7 @@ Examples:
   hookferry explain --header 't=1492774577 v1=5314…' --body delivery.json --secret-file secret
   hookferry explain --header \"$SIGNATURE\" --body - --secret-env SECRET --now 1492774580 < delivery.json"
 )]
-pub(super) struct Explain {
+pub(super) struct ExplainCommand {
     /// The signature header's value, with or without its name.
     #[arg(long, value_name = "HEADER")]
     header: String,
@@ -47,7 +47,7 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE")]
     body: PathBuf,
     #[command(flatten)]
-    secret: SecretPlace,
+    secret: SecretArguments,
     /// When it arrived, in Unix seconds or RFC 3339; now unless given.
     #[arg(long, value_name = "TIME", value_parser = time)]
     now: Option<Timestamp>,
@@ -66,19 +66,19 @@ pub(super) struct Explain {
 /// One explanation under way.
 struct Explanation {
     output: Output,
-    marks: Marks,
+    symbols: Symbols,
 }
 
-impl Explain {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+impl ExplainCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         let text = self.secret.read()?;
         let taken = text.secret();
-        let body = Bytes::from(input::read(&self.body)?);
+        let body = Bytes::from(body_input::read(&self.body)?);
         let now = self.now.unwrap_or_else(Timestamp::now);
         let value = header::value(&self.header, ONE_CODEX.scheme.header);
         let mut explanation = Explanation {
             output: Output::new(),
-            marks: Marks::for_output(),
+            symbols: Symbols::for_output(),
         };
         let parsed = SignatureHeader::read([value.as_bytes()].into_iter());
         explanation.header(value, &parsed)?;
@@ -149,7 +149,7 @@ fn matching_signature(
 }
 
 impl Explanation {
-    fn step(&mut self, holds: bool, name: &str, text: &str) -> Result<(), Failure> {
+    fn step(&mut self, holds: bool, name: &str, text: &str) -> Result<(), CommandError> {
         let severity = if holds {
             Severity::Good
         } else {
@@ -158,16 +158,16 @@ impl Explanation {
         self.graded(severity, name, text)
     }
 
-    fn graded(&mut self, severity: Severity, name: &str, text: &str) -> Result<(), Failure> {
-        let mark = self.marks.of(severity);
-        self.output.line(format_args!("{mark} {name:<10} {text}"))
+    fn graded(&mut self, severity: Severity, name: &str, text: &str) -> Result<(), CommandError> {
+        let symbol = self.symbols.of(severity);
+        self.output.line(format_args!("{symbol} {name:<10} {text}"))
     }
 
     fn header(
         &mut self,
         value: &str,
         parsed: &Result<SignatureHeader, Rejection>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         match parsed {
             Ok(header) => {
                 let count = header::tags(value).len();
@@ -196,7 +196,11 @@ impl Explanation {
     }
 
     /// What stands where the secret should; nothing where it is as it should be.
-    fn secret(&mut self, text: &SecretText, error: Option<&SecretError>) -> Result<(), Failure> {
+    fn secret(
+        &mut self,
+        text: &SecretText,
+        error: Option<&SecretError>,
+    ) -> Result<(), CommandError> {
         if let Some(error) = error {
             let text = format!("no bridge starts with it: {error}");
             self.step(false, "secret", &text)?;
@@ -217,7 +221,7 @@ impl Explanation {
         now: Timestamp,
         source: &Source,
         judged: &Result<Verified, Rejection>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let tolerance = source.tolerance;
         let age = now.as_second().saturating_sub(header.seconds());
         let span = humantime::format_duration(Duration::from_secs(age.unsigned_abs()));
@@ -249,7 +253,7 @@ impl Explanation {
         header: &SignatureHeader,
         secret: &Secret,
         body: &[u8],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let count = header::tags(value).len();
         match matching_signature(value, header, secret, body) {
             Some(number) => {
@@ -275,8 +279,8 @@ impl Explanation {
         value: &str,
         secret: &SecretText,
         body: &[u8],
-    ) -> Result<(), Failure> {
-        let found = forms::matching(value, secret.expose(), secret.encoding(), body);
+    ) -> Result<(), CommandError> {
+        let found = variants::matching(value, secret.expose(), secret.encoding(), body);
         if found.is_empty() {
             return self.output.line(
                 "             no other usual form of the body or the secret matches either: \
@@ -292,7 +296,7 @@ impl Explanation {
 
     /// What the body says, once it is believed. It is signed here anew, because only a verified
     /// delivery is ever read.
-    fn event(&mut self, source: &Source, body: &Bytes) -> Result<(), Failure> {
+    fn event(&mut self, source: &Source, body: &Bytes) -> Result<(), CommandError> {
         let now = Timestamp::now();
         let own = ONE_CODEX.scheme.sign(&source.secrets[0], body, now);
         let verified = source
@@ -331,7 +335,7 @@ impl Explanation {
         &mut self,
         secret: Option<SecretError>,
         judged: Result<(), Rejection>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let why = match (secret, judged) {
             (None, Ok(())) => return self.output.line("\nit verifies"),
             (Some(error), _) => error.to_string(),
@@ -339,7 +343,7 @@ impl Explanation {
         };
         self.output
             .line(format_args!("\nit does not verify: {why}"))?;
-        Err(Failure::Negative)
+        Err(CommandError::Negative)
     }
 }
 

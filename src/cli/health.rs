@@ -1,15 +1,20 @@
 //! `health`: asks a bridge on this machine how it is, for an image that has neither a shell nor curl.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::Value;
 
-use super::config_file::HealthPlace;
-use super::failure::Failure;
-use super::http::{Answer, Http};
+use super::admin_arguments::configured_url;
+use super::command_error::CommandError;
+use super::config_file::cannot_be_used;
+use super::http_client::{HttpClient, HttpResponse};
 use super::output::Output;
+use super::token_arguments::TokenArguments;
+use crate::admin::AdminToken;
+use crate::config::{self, HealthListener};
 
 /// Ask a bridge whether it is well, for a container's health check.
 #[derive(Debug, Args)]
@@ -26,9 +31,20 @@ Examples:
   hookferry health --config /etc/hookferry/hookferry.toml
   hookferry health --url http://127.0.0.1:8081 --live --timeout 1s"
 )]
-pub(super) struct Health {
+pub(super) struct HealthCommand {
+    /// The configuration file of the bridge (TOML), whose metrics.listen is asked, or else its admin.listen.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOOKFERRY_CONFIG",
+        required_unless_present = "url"
+    )]
+    config: Option<PathBuf>,
+    /// The listener's URL; from the configuration unless given.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     #[command(flatten)]
-    listener: HealthPlace,
+    token: TokenArguments,
     /// Ask only whether it answers, not whether it could accept a delivery.
     #[arg(long)]
     live: bool,
@@ -37,15 +53,15 @@ pub(super) struct Health {
     timeout: Duration,
 }
 
-impl Health {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+impl HealthCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         // A health check knows only 0 and 1: Docker reserves every other exit code.
-        let (url, token) = self.listener.read().map_err(|failure| {
+        let (url, token) = self.listener().map_err(|failure| {
             let text = failure.to_string();
             anyhow!("{}", text.split_whitespace().collect::<Vec<_>>().join(" "))
         })?;
         let path = if self.live { "/livez" } else { "/readyz" };
-        let answer = Http::to_operators(self.timeout, token)
+        let answer = HttpClient::to_operators(self.timeout, token)
             .get(&format!("{url}{path}"))
             .context("the bridge does not answer")?;
         let status = status(&answer).ok_or_else(|| match answer.status {
@@ -56,13 +72,32 @@ impl Health {
         if answer.status == 200 {
             Ok(())
         } else {
-            Err(Failure::Negative)
+            Err(CommandError::Negative)
         }
+    }
+
+    /// The listener's base URL, and the token that it demands.
+    fn listener(&self) -> Result<(String, Option<AdminToken>), CommandError> {
+        if let Some(url) = &self.url {
+            return Ok((url.trim_end_matches('/').to_owned(), self.token.read(None)?));
+        }
+        let file = self.config.as_ref().ok_or_else(|| {
+            let text = "name the listener with --url, or the configuration with --config";
+            CommandError::Usage(text.into())
+        })?;
+        let listener =
+            config::health_listener(file).map_err(|problems| cannot_be_used(file, &problems))?;
+        let (key, listen, token) = match listener {
+            HealthListener::Metrics(listen) => ("metrics.listen", listen, None),
+            HealthListener::Admin(admin) => ("admin.listen", admin.listen, admin.rules.token),
+        };
+        let token = self.token.read(token.as_ref())?;
+        Ok((configured_url(key, listen)?, token))
     }
 }
 
 /// What a bridge says of itself, with the reason where it gives one.
-fn status(answer: &Answer) -> Option<String> {
+fn status(answer: &HttpResponse) -> Option<String> {
     let document: Value = serde_json::from_slice(&answer.body).ok()?;
     let status = document.get("status")?.as_str()?;
     Some(match document.get("reason").and_then(Value::as_str) {

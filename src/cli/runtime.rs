@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use tokio::runtime::{Builder, Runtime};
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 use crate::threads;
 
 /// The runtime's threads.
@@ -11,19 +11,21 @@ const WORKERS: usize = 2;
 
 /// Runs a command to its end. A call that still waits in a thread of its own, such as one for a name
 /// that no name server answers, is left behind: it would delay the end of the program.
-pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) fn block_on<T>(
+    command: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(command);
     runtime.shutdown_background();
     outcome
 }
 
-pub(super) fn runtime() -> Result<Runtime, Failure> {
-    threads::can_be_made(WORKERS).map_err(|error| Failure::Failed(error.into()))?;
+fn runtime() -> Result<Runtime, CommandError> {
+    threads::can_be_made(WORKERS).map_err(|error| CommandError::Failed(error.into()))?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("hookferry")
         .enable_all()
         .build();
-    runtime.map_err(|error| Failure::Failed(anyhow!("the runtime cannot be started: {error}")))
+    runtime.map_err(|error| CommandError::Failed(anyhow!("the runtime cannot be started: {error}")))
 }

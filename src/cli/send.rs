@@ -1,7 +1,7 @@
 //! `send`: signed test deliveries to a webhook's URL.
 
-mod course;
-mod tally;
+mod load_report;
+mod load_test;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::failure::Failure;
-use super::http::Http;
+use super::command_error::CommandError;
+use super::http_client::HttpClient;
 use super::output::Output;
-use super::secret::SecretPlace;
-use super::trust::Trust;
-use super::webhook::{Reply, Webhook};
-use super::{input, sample};
+use super::secret_arguments::SecretArguments;
+use super::tls_arguments::TlsArguments;
+use super::webhook_client::{WebhookClient, WebhookResponse};
+use super::{body_input, sample_delivery};
 use crate::name::{EventType, ObjectId};
-use course::Course;
+use load_test::LoadTest;
 
 /// Send signed test deliveries to a webhook's URL.
 #[derive(Debug, Args)]
@@ -33,14 +33,14 @@ Examples:
   hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --timestamp 1492774577   # stale
   hookferry send --url https://bridge.example/webhooks/onecodex --secret-file secret --ca-file ca.pem"
 )]
-pub(super) struct Send {
+pub(super) struct SendCommand {
     /// The webhook's URL, such as http://127.0.0.1:8080/webhooks/onecodex.
     #[arg(long)]
     url: String,
     #[command(flatten)]
-    secret: SecretPlace,
+    secret: SecretArguments,
     #[command(flatten)]
-    trust: Trust,
+    trust: TlsArguments,
     /// The event type.
     #[arg(long, value_name = "TYPE", default_value = "sample.uploaded", value_parser = event_type)]
     event_type: EventType,
@@ -75,32 +75,32 @@ enum Bodies {
     Made(EventType, Option<ObjectId>),
 }
 
-impl Send {
-    pub(super) fn run(&self) -> Result<(), Failure> {
-        let http = Http::to_strangers(self.timeout, self.trust.read()?);
-        let webhook = Webhook::new(http, self.url.clone(), self.secret.secret()?);
+impl SendCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
+        let http = HttpClient::to_strangers(self.timeout, self.trust.read()?);
+        let webhook = WebhookClient::new(http, self.url.clone(), self.secret.secret()?);
         let bodies = match &self.body {
-            Some(file) => Bodies::Given(input::read(file)?),
+            Some(file) => Bodies::Given(body_input::read(file)?),
             None => Bodies::Made(self.event_type.clone(), self.object_id.clone()),
         };
         let signed_at = self.timestamp.map(|seconds| {
             Timestamp::from_second(seconds)
-                .map_err(|error| Failure::Usage(format!("--timestamp: {error}")))
+                .map_err(|error| CommandError::Usage(format!("--timestamp: {error}")))
         });
         let signed_at = signed_at.transpose()?;
-        let deliver = || -> Result<Reply, Failure> {
+        let deliver = || -> Result<WebhookResponse, CommandError> {
             let body = bodies.next();
             Ok(webhook.deliver(&body, signed_at.unwrap_or_else(Timestamp::now))?)
         };
         if self.count == 1 {
             return show(&deliver()?);
         }
-        let course = Course {
+        let load_test = LoadTest {
             count: self.count,
             rate: self.rate,
             parallel: self.parallel,
         };
-        course.run(&deliver)?.show(&mut Output::new())
+        load_test.run(&deliver)?.show(&mut Output::new())
     }
 }
 
@@ -111,21 +111,21 @@ impl Bodies {
             Self::Made(event_type, object) => {
                 let object = match object {
                     Some(object) => object.clone(),
-                    None => sample::object_id(),
+                    None => sample_delivery::object_id(),
                 };
-                sample::body(event_type, &object, Timestamp::now()).into_bytes()
+                sample_delivery::body(event_type, &object, Timestamp::now()).into_bytes()
             }
         }
     }
 }
 
-fn show(reply: &Reply) -> Result<(), Failure> {
+fn show(reply: &WebhookResponse) -> Result<(), CommandError> {
     let id = reply.id.as_deref().unwrap_or_default();
     let line = format!("{} {} {id}", reply.status, reply.said);
     Output::new().line(line.trim_end())?;
     match reply.status {
         200 => Ok(()),
-        _ => Err(Failure::Negative),
+        _ => Err(CommandError::Negative),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::changes::Changes;
+use super::command_error::CommandError;
+use super::config_changes::ConfigChanges;
 use super::config_file::ConfigFile;
-use super::failure::Failure;
 use super::runtime::block_on;
 use super::signals::Signals;
 use super::watchdog;
@@ -20,16 +20,16 @@ use crate::telemetry;
   hookferry serve --config /etc/hookferry/hookferry.toml
   kill -HUP <pid>    takes over new secrets, certificates, sources, routes and limits; a bad file changes nothing
   kill -TERM <pid>   answers what is under way, keeps the rest, and stops")]
-pub(super) struct Serve {
+pub(super) struct ServeCommand {
     #[command(flatten)]
     config: ConfigFile,
 }
 
-impl Serve {
-    pub(super) fn run(&self) -> Result<(), Failure> {
-        let mut changes = Changes::since_now(self.config.path());
+impl ServeCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
+        let mut changes = ConfigChanges::since_now(self.config.path());
         let settings = self.config.load()?;
-        changes.look_every(settings.reload_interval);
+        changes.poll_every(settings.reload_interval);
         telemetry::start(&settings.log);
         warn_of_guessable_secrets(&settings);
         warn(&settings);
@@ -48,7 +48,7 @@ impl Serve {
             };
             systemd.stopping();
             let stopped = bridge.stop().await;
-            outcome.and(stopped).map_err(Failure::from)
+            outcome.and(stopped).map_err(CommandError::from)
         })
     }
 
@@ -56,13 +56,13 @@ impl Serve {
     async fn serve(
         &self,
         bridge: &mut Bridge,
-        (signals, changes): (&mut Signals, &mut Changes),
+        (signals, changes): (&mut Signals, &mut ConfigChanges),
         systemd: &Systemd,
     ) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 stop = signals.stop_or_reload() => if stop { break },
-                () = changes.come() => {}
+                () = changes.next() => {}
                 error = bridge.failed() => return Err(error),
             }
             systemd.reloading();
@@ -73,18 +73,18 @@ impl Serve {
     }
 
     /// Whether the new configuration was taken over.
-    fn reload(&self, bridge: &Bridge, changes: &mut Changes) -> bool {
-        changes.are_seen();
+    fn reload(&self, bridge: &Bridge, changes: &mut ConfigChanges) -> bool {
+        changes.mark_seen();
         let read = self.config.load_again(bridge.folders());
         let reloaded = read.and_then(|settings| {
             warn_of_guessable_secrets(&settings);
             warn(&settings);
             let reloaded = bridge.reload(&settings)?;
-            changes.look_every(settings.reload_interval);
+            changes.poll_every(settings.reload_interval);
             Ok(reloaded)
         });
         match &reloaded {
-            Ok(reloaded) => say(reloaded, changes.are_in_force()),
+            Ok(reloaded) => say(reloaded, changes.mark_applied()),
             Err(error) => {
                 bridge.reload_failed();
                 let file = self.config.path().display();

@@ -4,12 +4,14 @@ use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::access::{Look, Page, SpoolPlace};
+use super::command_error::CommandError;
 use super::confirmation::Confirmation;
-use super::event_view::{body_lines, event_lines};
-use super::export::ExportPlace;
-use super::failure::Failure;
+use super::event_lines::{body_lines, event_lines};
+use super::export_arguments::ExportArguments;
 use super::output::Output;
+use super::page_request::PageRequest;
+use super::spool_arguments::SpoolArguments;
+use super::spool_inspection::SpoolInspection;
 use super::table::Table;
 use crate::name::SinkName;
 use crate::spool::{MAX_LISTED, PendingEvent, SpoolOverview, describe};
@@ -17,8 +19,8 @@ use crate::spool::{MAX_LISTED, PendingEvent, SpoolOverview, describe};
 /// Look at the events that wait in the spool, export them, or drop them.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "While a bridge runs on the spool, it is asked through its admin listener; otherwise its files are read,
-and nothing is changed. Only drop opens them for writing, and no bridge can start meanwhile.
+    after_help = "While a bridge runs on the spool, it is asked through its admin listener; otherwise the spool's files
+are read, and nothing is changed. Only a running bridge drops events.
 
 Examples:
   hookferry spool list --config hookferry.toml
@@ -26,7 +28,7 @@ Examples:
   hookferry spool export --config hookferry.toml --output waiting.ndjson
   hookferry spool drop --sink old-kafka --config hookferry.toml   # only what no bridge delivers any more"
 )]
-pub(super) struct Spool {
+pub(super) struct SpoolCommand {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -36,7 +38,7 @@ enum Verb {
     /// The spool in numbers, and the events that wait, oldest first.
     List {
         #[command(flatten)]
-        place: SpoolPlace,
+        spool: SpoolArguments,
         /// The most events listed.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
@@ -52,7 +54,7 @@ enum Verb {
         /// Its sequence, as `list` shows it.
         sequence: u64,
         #[command(flatten)]
-        place: SpoolPlace,
+        spool: SpoolArguments,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -60,17 +62,17 @@ enum Verb {
     /// Every event that waits, with its body, as one JSON object a line.
     Export {
         #[command(flatten)]
-        place: SpoolPlace,
+        spool: SpoolArguments,
         #[command(flatten)]
-        to: ExportPlace,
+        to: ExportArguments,
     },
     /// Drop every event that waits for a sink.
     Drop {
-        /// The sink; a bridge that runs drops nothing of a sink it delivers to.
+        /// The sink; nothing is dropped of one that the bridge delivers to.
         #[arg(long, value_parser = sink_name)]
         sink: SinkName,
         #[command(flatten)]
-        place: SpoolPlace,
+        spool: SpoolArguments,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -86,33 +88,33 @@ struct Listing<'a> {
     events: &'a [PendingEvent],
 }
 
-impl Spool {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+impl SpoolCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         match &self.verb {
             Verb::List {
-                place,
+                spool,
                 limit,
                 after,
                 json,
-            } => list(&*place.look()?, *limit, *after, *json),
+            } => list(&*spool.inspect()?, *limit, *after, *json),
             Verb::Show {
                 sequence,
-                place,
+                spool,
                 json,
-            } => show(&place.look()?.pending_one(*sequence)?, *json),
-            Verb::Export { place, to } => {
-                let spool = place.look()?;
+            } => show(&spool.inspect()?.pending_one(*sequence)?, *json),
+            Verb::Export { spool, to } => {
+                let spool = spool.inspect()?;
                 let total = waiting(&spool.overview()?);
                 to.write(total, |page| spool.pending(page), |event| event.sequence)
             }
             Verb::Drop {
                 sink,
-                place,
+                spool,
                 confirmation,
             } => {
-                let spool = place.change()?;
+                let bridge = spool.bridge()?;
                 confirmation.ask(&format!("dropping every event that waits for {sink}"))?;
-                let count = spool.drop_pending(sink)?;
+                let count = bridge.drop_pending(sink)?;
                 eprintln!("{count} dropped");
                 Ok(())
             }
@@ -126,14 +128,19 @@ fn waiting(overview: &SpoolOverview) -> u64 {
     most.unwrap_or_default()
 }
 
-fn list(spool: &dyn Look, limit: usize, after: Option<u64>, json: bool) -> Result<(), Failure> {
+fn list(
+    spool: &dyn SpoolInspection,
+    limit: usize,
+    after: Option<u64>,
+    json: bool,
+) -> Result<(), CommandError> {
     let overview = spool.overview()?;
-    let page = Page {
+    let page = PageRequest {
         after,
         limit: limit.min(MAX_LISTED),
         bodies: false,
     };
-    let events = page.fill(|page| spool.pending(page), |event| event.sequence)?;
+    let events = page.entries(|page| spool.pending(page), |event| event.sequence)?;
     let mut output = Output::new();
     if json {
         return output.json(&Listing {
@@ -164,7 +171,7 @@ fn list(spool: &dyn Look, limit: usize, after: Option<u64>, json: bool) -> Resul
     Ok(())
 }
 
-fn show_overview(overview: &SpoolOverview, output: &mut Output) -> Result<(), Failure> {
+fn show_overview(overview: &SpoolOverview, output: &mut Output) -> Result<(), CommandError> {
     let heading = ["SINK", "WAITING", "DEAD LETTERS", "LOST", "OLDEST RECEIVED"];
     let mut table = Table::new(&heading);
     for sink in &overview.sinks {
@@ -205,7 +212,7 @@ fn bounds(overview: &SpoolOverview) -> String {
     )
 }
 
-fn show(event: &PendingEvent, json: bool) -> Result<(), Failure> {
+fn show(event: &PendingEvent, json: bool) -> Result<(), CommandError> {
     let mut output = Output::new();
     if json {
         return output.json(event);

@@ -8,9 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::failure::Failure;
-use super::http::{Answer, Http};
-use crate::admin::Token;
+use super::command_error::CommandError;
+use super::http_client::{HttpClient, HttpResponse};
+use crate::admin::AdminToken;
 use crate::spool::Body;
 
 /// The longest one request waits for an event.
@@ -19,13 +19,13 @@ pub(super) const WAIT: Duration = Duration::from_secs(20);
 /// A reader of the topics at a bridge's admin listener.
 #[derive(Debug, Clone)]
 pub(super) struct StoreReader {
-    http: Http,
+    http: HttpClient,
     admin: String,
 }
 
 /// A topic of the store.
 #[derive(Debug, Deserialize)]
-pub(super) struct Topic {
+pub(super) struct StoreTopic {
     /// Its name.
     pub name: String,
     /// The newest position ever given.
@@ -34,7 +34,7 @@ pub(super) struct Topic {
 
 /// An event of a topic.
 #[derive(Debug, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct StoreEntry {
     /// Its position in the topic, from 1.
     pub position: u64,
     /// The event's id.
@@ -49,18 +49,18 @@ pub(super) struct Entry {
 }
 
 /// What a read found.
-pub(super) enum Found {
+pub(super) enum TopicRead {
     /// These events; none where the wait was in vain.
-    Entries(Vec<Entry>),
+    Entries(Vec<StoreEntry>),
     /// The topic ends before the position asked for: it was begun anew.
     BegunAnew,
 }
 
 impl StoreReader {
     /// A reader of the topics at `admin`, a base URL, where this token is asked for if any is.
-    pub(super) fn new(admin: &str, token: Option<Token>) -> Self {
+    pub(super) fn new(admin: &str, token: Option<AdminToken>) -> Self {
         Self {
-            http: Http::to_operators(WAIT + Duration::from_secs(10), token),
+            http: HttpClient::to_operators(WAIT + Duration::from_secs(10), token),
             admin: admin.to_owned(),
         }
     }
@@ -71,10 +71,10 @@ impl StoreReader {
     }
 
     /// Every topic.
-    pub(super) fn topics(&self) -> Result<Vec<Topic>, Failure> {
+    pub(super) fn topics(&self) -> Result<Vec<StoreTopic>, CommandError> {
         let answer = self.http.get(&format!("{}/topics", self.admin))?;
         if answer.status == 404 {
-            return Err(Failure::Failed(anyhow!(
+            return Err(CommandError::Failed(anyhow!(
                 "the bridge at {} has no store",
                 self.admin
             )));
@@ -83,32 +83,40 @@ impl StoreReader {
     }
 
     /// The events of a topic after a position, waiting up to `wait` (at most [`WAIT`]) for one.
-    pub(super) fn read(&self, topic: &str, after: u64, wait: Duration) -> Result<Found, Failure> {
+    pub(super) fn read(
+        &self,
+        topic: &str,
+        after: u64,
+        wait: Duration,
+    ) -> Result<TopicRead, CommandError> {
         let url = format!("{}&wait={}", self.url(topic, after), wait.as_secs());
         let answer = self.http.get(&url)?;
         match answer.status {
-            200 => Ok(Found::Entries(entries(&answer)?)),
-            409 => Ok(Found::BegunAnew),
-            _ => Err(Failure::Failed(anyhow!("topic {topic}: {}", answer.said()))),
+            200 => Ok(TopicRead::Entries(entries(&answer)?)),
+            409 => Ok(TopicRead::BegunAnew),
+            _ => Err(CommandError::Failed(anyhow!(
+                "topic {topic}: {}",
+                answer.said()
+            ))),
         }
     }
 }
 
-fn entries(answer: &Answer) -> Result<Vec<Entry>, Failure> {
+fn entries(answer: &HttpResponse) -> Result<Vec<StoreEntry>, CommandError> {
     let lines = answer.body.split(|byte| *byte == b'\n');
     let entry = |line| serde_json::from_slice(line).context("the answer is not the store's");
     let entries: anyhow::Result<_> = lines.filter(|line| !line.is_empty()).map(entry).collect();
-    entries.map_err(Failure::Failed)
+    entries.map_err(CommandError::Failed)
 }
 
-impl Entry {
+impl StoreEntry {
     /// The body's bytes.
-    pub(super) fn bytes(&self) -> Result<Vec<u8>, Failure> {
+    pub(super) fn bytes(&self) -> Result<Vec<u8>, CommandError> {
         match &self.body {
             Body::Text(text) => Ok(text.clone().into_bytes()),
             Body::Base64(text) => {
                 let bytes = STANDARD.decode(text).context("the body is not base64");
-                bytes.map_err(Failure::Failed)
+                bytes.map_err(CommandError::Failed)
             }
         }
     }

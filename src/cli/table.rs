@@ -1,6 +1,6 @@
 //! A table for people: columns as wide as they must be.
 
-use super::failure::Failure;
+use super::command_error::CommandError;
 use super::output::Output;
 
 /// Rows under a heading.
@@ -23,7 +23,7 @@ impl Table {
     }
 
     /// Prints it; a table without rows is not worth its heading.
-    pub(super) fn show(&self, output: &mut Output) -> Result<(), Failure> {
+    pub(super) fn show(&self, output: &mut Output) -> Result<(), CommandError> {
         if self.rows.len() < 2 {
             return Ok(());
         }

@@ -1,24 +1,23 @@
 //! `tail`: follows a topic of a configured sink, whatever the sink is.
 
-mod line;
-mod store;
+mod event_line;
+mod store_follower;
 
 use anyhow::anyhow;
 use clap::Args;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
 
+use super::admin_arguments::AdminArguments;
+use super::command_error::CommandError;
 use super::config_file::ConfigFile;
-use super::config_file::admin_url;
-use super::failure::Failure;
 use super::output::Output;
 use super::runtime::block_on;
 use super::signals::Signals;
-use super::token::TokenPlace;
 use super::topics;
 use crate::config::{Settings, SinkKind};
 use crate::sink::{Seen, kafka, rabbitmq};
-use line::Line;
+use event_line::EventLine;
 
 /// How many events may wait for the terminal.
 const WAITING: usize = 256;
@@ -36,7 +35,7 @@ Examples:
   hookferry tail --config hookferry.toml --sink kafka onecodex.analysis.failed --count 1 --body
   hookferry tail --config hookferry.toml --sink rabbitmq 'analysis.*.*'"
 )]
-pub(super) struct Tail {
+pub(super) struct TailCommand {
     #[command(flatten)]
     config: ConfigFile,
     /// The sink, as the configuration names it.
@@ -56,18 +55,15 @@ pub(super) struct Tail {
     /// Each event's body on a line after it.
     #[arg(long, conflicts_with = "json")]
     body: bool,
-    /// The admin listener of the bridge that has the store; from the configuration unless given.
-    #[arg(long, value_name = "URL")]
-    admin: Option<String>,
     #[command(flatten)]
-    token: TokenPlace,
+    admin: AdminArguments,
 }
 
 /// What follows; each ends with why it could not go on.
 type Following = JoinSet<anyhow::Result<()>>;
 
-impl Tail {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+impl TailCommand {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         let settings = self.config.load()?;
         block_on(async {
             let mut signals = Signals::new()?;
@@ -82,7 +78,7 @@ impl Tail {
     }
 
     /// Starts following; what is seen comes to `seen`.
-    fn follow(&self, settings: &Settings, seen: &Sender<Seen>) -> Result<Following, Failure> {
+    fn follow(&self, settings: &Settings, seen: &Sender<Seen>) -> Result<Following, CommandError> {
         let sinks = &settings.sinks;
         let sink = sinks.iter().find(|sink| sink.name.as_str() == self.sink);
         let kind = sink.map(|sink| &sink.kind).ok_or_else(|| {
@@ -92,21 +88,19 @@ impl Tail {
                 self.sink,
                 names.join(", ")
             );
-            Failure::Usage(text)
+            CommandError::Usage(text)
         })?;
         match kind {
             SinkKind::Store(_) => {
-                let admin = &settings.admin;
-                let url = admin_url(self.admin.as_deref(), ("admin.listen", admin.listen))?;
-                let token = self.token.read(admin.rules.token.as_ref())?;
-                let follower = store::Follower::new(&url, token, self.from_start);
+                let (url, token) = self.admin.read(settings)?;
+                let follower = store_follower::StoreFollower::new(&url, token, self.from_start);
                 Ok(follower.follow(self.topics(settings, kind)?, seen))
             }
             SinkKind::Kafka(kafka) => {
                 let topics = self.topics(settings, kind)?;
                 Ok(follow_kafka(kafka, topics, self.from_start, seen))
             }
-            SinkKind::RabbitMq(_) if self.from_start => Err(Failure::Usage(
+            SinkKind::RabbitMq(_) if self.from_start => Err(CommandError::Usage(
                 "--from-start: an exchange keeps nothing, so only what comes can be seen".into(),
             )),
             SinkKind::RabbitMq(rabbit) => {
@@ -117,7 +111,7 @@ impl Tail {
     }
 
     /// The topics to follow: the one given, or all that can be named beforehand.
-    fn topics(&self, settings: &Settings, kind: &SinkKind) -> Result<Vec<String>, Failure> {
+    fn topics(&self, settings: &Settings, kind: &SinkKind) -> Result<Vec<String>, CommandError> {
         if let Some(topic) = &self.topic {
             return Ok(vec![topic.clone()]);
         }
@@ -130,7 +124,7 @@ impl Tail {
         topics.dedup();
         if topics.is_empty() {
             let text = "the topics of this sink depend on the events: name one";
-            return Err(Failure::Usage(text.into()));
+            return Err(CommandError::Usage(text.into()));
         }
         Ok(topics)
     }
@@ -140,7 +134,7 @@ impl Tail {
         &self,
         mut received: mpsc::Receiver<Seen>,
         mut following: Following,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let mut output = Output::new();
         let mut left = self.count.unwrap_or(u64::MAX);
         while left > 0 {
@@ -158,8 +152,8 @@ impl Tail {
         Ok(())
     }
 
-    fn print(&self, seen: &Seen, output: &mut Output) -> Result<(), Failure> {
-        let line = Line::of(seen);
+    fn print(&self, seen: &Seen, output: &mut Output) -> Result<(), CommandError> {
+        let line = EventLine::of(seen);
         if self.json {
             return output.json(&line);
         }
@@ -175,14 +169,14 @@ impl Tail {
         &self,
         ended: Result<anyhow::Result<()>, tokio::task::JoinError>,
         following: &Following,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let error = match ended {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
             Err(error) => anyhow!(error),
         };
         if self.topic.is_some() || following.is_empty() {
-            return Err(Failure::Failed(error));
+            return Err(CommandError::Failed(error));
         }
         eprintln!("hookferry: {error:#}");
         Ok(())
@@ -211,7 +205,7 @@ fn follow_rabbitmq(
     binding: &str,
     settings: &Settings,
     seen: &Sender<Seen>,
-) -> Result<Following, Failure> {
+) -> Result<Following, CommandError> {
     let of = |source: &crate::config::SourceSettings| {
         rabbit.exchanges(&source.source.name, &source.event_types)
     };
@@ -220,7 +214,7 @@ fn follow_rabbitmq(
     exchanges.dedup();
     if exchanges.is_empty() {
         let text = "the exchanges of this sink depend on the events, so none can be followed";
-        return Err(Failure::Usage(text.into()));
+        return Err(CommandError::Usage(text.into()));
     }
     let mut following = Following::new();
     for exchange in exchanges {

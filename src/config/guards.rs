@@ -6,7 +6,7 @@ use super::file::{IngressFile, OriginFile};
 use super::problem::Problems;
 use super::settings::GuardSettings;
 use super::value::Size;
-use crate::ingress::{Network, Networks, Origin};
+use crate::ingress::{AddressOrigin, IpNet, networks};
 
 const DEFAULT_MAX_IN_FLIGHT: usize = 4096;
 const DEFAULT_MAX_BODY_MEMORY: Size = Size(256 << 20);
@@ -27,7 +27,7 @@ pub(super) fn settings(
     }
 }
 
-fn allow(listed: Option<&[String]>, problems: &mut Problems) -> Option<Networks> {
+fn allow(listed: Option<&[String]>, problems: &mut Problems) -> Option<Vec<IpNet>> {
     let listed = listed?;
     if listed.is_empty() {
         problems.add(
@@ -36,34 +36,30 @@ fn allow(listed: Option<&[String]>, problems: &mut Problems) -> Option<Networks>
             "name the networks of the senders, or leave the key out to let everybody in",
         );
     }
-    Some(
-        networks("ingress.allow", listed, problems)
-            .into_iter()
-            .collect(),
-    )
+    Some(read_networks("ingress.allow", listed, problems))
 }
 
-fn origin(file: &IngressFile) -> Origin {
+fn origin(file: &IngressFile) -> AddressOrigin {
     match file.client_address {
-        None | Some(OriginFile::Peer) => Origin::Peer,
-        Some(OriginFile::Forwarded) => Origin::Forwarded,
-        Some(OriginFile::XForwardedFor) => Origin::XForwardedFor,
+        None | Some(OriginFile::Peer) => AddressOrigin::Peer,
+        Some(OriginFile::Forwarded) => AddressOrigin::Forwarded,
+        Some(OriginFile::XForwardedFor) => AddressOrigin::XForwardedFor,
     }
 }
 
 /// Reads the proxies whose word about a client's address counts.
-pub(super) fn trusted_proxies(file: &IngressFile, problems: &mut Problems) -> Networks {
+pub(super) fn trusted_proxies(file: &IngressFile, problems: &mut Problems) -> Vec<IpNet> {
     let key = "ingress.trusted_proxies";
     let listed = file.trusted_proxies.as_deref().unwrap_or_default();
-    let trusted = networks(key, listed, problems);
-    if trusted.iter().any(|network| network.is_everywhere()) {
+    let trusted = read_networks(key, listed, problems);
+    if trusted.iter().any(|network| network.prefix_len() == 0) {
         problems.add(
             key,
             "every sender would be believed, whatever address it claims",
             "name only the networks of your proxies",
         );
     }
-    let is_asked = origin(file) != Origin::Peer || file.proxy_protocol == Some(true);
+    let is_asked = origin(file) != AddressOrigin::Peer || file.proxy_protocol == Some(true);
     if file.trusted_proxies.is_some() && !is_asked {
         problems.add(
             key,
@@ -78,15 +74,15 @@ pub(super) fn trusted_proxies(file: &IngressFile, problems: &mut Problems) -> Ne
             "name the networks of your proxies, or take ingress.client_address and ingress.proxy_protocol out",
         );
     }
-    trusted.into_iter().collect()
+    trusted
 }
 
 /// The networks that can be read.
-fn networks(key: &str, listed: &[String], problems: &mut Problems) -> Vec<Network> {
+fn read_networks(key: &str, listed: &[String], problems: &mut Problems) -> Vec<IpNet> {
     let read = |(index, text): (usize, &String)| {
         problems.take(
             &format!("{key}[{index}]"),
-            text.parse(),
+            networks::parse(text),
             "write it as \"10.0.0.0/8\", \"2001:db8::/32\" or \"192.0.2.7\"",
         )
     };
@@ -151,7 +147,7 @@ fn health_path(path: Option<&str>, problems: &mut Problems) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (GuardSettings, Networks, Vec<String>) {
+    fn read(text: &str) -> (GuardSettings, Vec<IpNet>, Vec<String>) {
         let file: IngressFile = toml::from_str(text).expect("well-formed");
         let mut problems = Problems::default();
         let settings = settings(&file, 1 << 20, &mut problems);
@@ -165,7 +161,7 @@ mod tests {
         let (settings, proxies, problems) = read("");
         assert_eq!(problems, [""; 0]);
         assert!(settings.allow.is_none() && settings.rate_limit_per_address.is_none());
-        assert_eq!(settings.origin, Origin::Peer);
+        assert_eq!(settings.origin, AddressOrigin::Peer);
         assert!(proxies.is_empty());
         assert_eq!(settings.max_in_flight, 4096);
         assert_eq!(settings.max_body_bytes_in_flight, 256 << 20);
@@ -180,10 +176,16 @@ mod tests {
         assert_eq!(problems, [""; 0]);
         let address = |text: &str| text.parse().expect("an address");
         let allow = settings.allow.expect("it is given");
-        assert!(allow.contain(address("192.0.2.9")) && allow.contain(address("::1")));
-        assert!(!allow.contain(address("::2")));
-        assert_eq!(settings.origin, Origin::XForwardedFor);
-        assert!(proxies.contain(address("10.0.0.1")) && !proxies.contain(address("10.0.0.2")));
+        assert!(
+            networks::contain(&allow, address("192.0.2.9"))
+                && networks::contain(&allow, address("::1"))
+        );
+        assert!(!networks::contain(&allow, address("::2")));
+        assert_eq!(settings.origin, AddressOrigin::XForwardedFor);
+        assert!(
+            networks::contain(&proxies, address("10.0.0.1"))
+                && !networks::contain(&proxies, address("10.0.0.2"))
+        );
         assert_eq!(settings.rate_limit_per_address, NonZeroU32::new(7));
         assert_eq!(settings.max_in_flight, 9);
         assert_eq!(settings.max_body_bytes_in_flight, 2 << 20);

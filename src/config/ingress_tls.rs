@@ -9,7 +9,9 @@ use super::certificate;
 use super::file::{ClientCertificates, IngressTlsFile};
 use super::problem::Problems;
 use super::section;
-use crate::ingress::{BadFile, Chain, Clients, Key, NoPair, Tls};
+use crate::ingress::{
+    CertificateChain, ClientVerification, KeyPairError, PemError, PrivateKey, ServerTls,
+};
 
 const PATH: &str = "ingress.tls";
 const CERTIFICATE: &str = "certificate_file";
@@ -19,7 +21,7 @@ const CLIENT_CA: &str = "client_ca_file";
 #[derive(Debug, Clone)]
 pub struct IngressTls {
     /// For the listener.
-    pub tls: Tls,
+    pub tls: ServerTls,
     /// When its certificate counts.
     pub validity: Validity,
     /// Who vouches for its certificate, where the chain does not hold that.
@@ -97,14 +99,16 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<IngressTls> 
         .and_then(|file| chain(file, problems));
     let key = required("key_file", file.key_file.as_ref(), problems).and_then(|file| {
         let parsed = pem("key_file", file, problems)?;
-        take("key_file", file, Key::parse(&parsed), problems)
+        take("key_file", file, PrivateKey::parse(&parsed), problems)
     });
     let clients = clients(&file, problems)?;
     let (chain, validity) = chain?;
     let missing_issuer = certificate::missing_issuer(chain.certificates());
     let (clients, clients_until) = clients.unzip();
-    let client_certificates_required = clients.as_ref().is_some_and(Clients::are_required);
-    let made = Tls::new(chain, key?, clients);
+    let client_certificates_required = clients
+        .as_ref()
+        .is_some_and(ClientVerification::are_required);
+    let made = ServerTls::new(chain, key?, clients);
     let tls = made
         .map_err(|error| no_pair(&error, &file, problems))
         .ok()?;
@@ -118,9 +122,9 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<IngressTls> 
 }
 
 /// The certificate, and when it counts.
-fn chain(file: &Path, problems: &mut Problems) -> Option<(Chain, Validity)> {
+fn chain(file: &Path, problems: &mut Problems) -> Option<(CertificateChain, Validity)> {
     let text = pem(CERTIFICATE, file, problems)?;
-    let chain = take(CERTIFICATE, file, Chain::parse(&text), problems)?;
+    let chain = take(CERTIFICATE, file, CertificateChain::parse(&text), problems)?;
     let Some((from, until)) = certificate::validity(chain.own()) else {
         let found = format!(
             "{}: the first certificate cannot be understood",
@@ -138,7 +142,7 @@ fn chain(file: &Path, problems: &mut Problems) -> Option<(Chain, Validity)> {
 fn clients(
     table: &IngressTlsFile,
     problems: &mut Problems,
-) -> Option<Option<(Clients, Timestamp)>> {
+) -> Option<Option<(ClientVerification, Timestamp)>> {
     let Some(file) = &table.client_ca_file else {
         if table.client_certificates.is_none() {
             return Some(None);
@@ -150,7 +154,7 @@ fn clients(
     };
     let required = table.client_certificates != Some(ClientCertificates::Optional);
     let read = certificate::read(&key(CLIENT_CA), file, problems)?;
-    let parsed = Clients::parse(read.pem.as_bytes(), required);
+    let parsed = ClientVerification::parse(read.pem.as_bytes(), required);
     let clients = take(CLIENT_CA, file, parsed, problems)?;
     Some(Some((clients, read.ends.last)))
 }
@@ -172,16 +176,16 @@ fn pem(name: &'static str, file: &Path, problems: &mut Problems) -> Option<Vec<u
 fn take<T>(
     name: &'static str,
     file: &Path,
-    parsed: Result<T, BadFile>,
+    parsed: Result<T, PemError>,
     problems: &mut Problems,
 ) -> Option<T> {
     parsed
         .map_err(|error| {
             let remedy = match (&error, name) {
-                (BadFile::Encrypted, _) => {
+                (PemError::Encrypted, _) => {
                     "decrypt it (`openssl pkey -in OLD -out NEW`), and let only the bridge read it"
                 }
-                (BadFile::Unusable(_), "key_file") => {
+                (PemError::Unusable(_), "key_file") => {
                     "use a key for RSA (2048 to 8192 bits), ECDSA (P-256 or P-384) or Ed25519"
                 }
                 _ => remedy(name),
@@ -191,18 +195,18 @@ fn take<T>(
         .ok()
 }
 
-fn no_pair(error: &NoPair, table: &IngressTlsFile, problems: &mut Problems) {
+fn no_pair(error: &KeyPairError, table: &IngressTlsFile, problems: &mut Problems) {
     let file = |file: &Option<PathBuf>| {
         let path = file.as_deref().unwrap_or(Path::new(""));
         path.display().to_string()
     };
     let certificate_file = file(&table.certificate_file);
     match error {
-        NoPair::Certificate(_) => {
+        KeyPairError::Certificate(_) => {
             let found = format!("{certificate_file}: {error}");
             problems.add(key(CERTIFICATE), found, remedy(CERTIFICATE));
         }
-        NoPair::Mismatch => {
+        KeyPairError::Mismatch => {
             let found = format!(
                 "the key in {} does not belong to the first certificate in {certificate_file}",
                 file(&table.key_file)

@@ -10,7 +10,7 @@ use super::section::{self, join};
 use super::settings::{AdminSettings, IngressSettings};
 use super::value::{SecretReference, span};
 use super::{guards, ingress_tls};
-use crate::admin::{AccessRules, Host, Token};
+use crate::admin::{AccessRules, AdminToken, Host};
 
 /// Reads the senders' listener.
 pub(super) fn ingress(mut table: Table, problems: &mut Problems) -> IngressSettings {
@@ -69,7 +69,7 @@ pub(super) fn admin(table: Table, problems: &mut Problems) -> AdminSettings {
     let listen = file
         .listen
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8081)));
-    if file.token.is_none() && !listen.ip().to_canonical().is_loopback() {
+    if file.token.is_none() && !Host::Address(listen.ip()).is_loopback() {
         problems.add(
             "admin.token",
             format!("the key is missing, and admin.listen ({listen}) is not loopback: whoever reaches it could read events and drop them"),
@@ -84,11 +84,11 @@ pub(super) fn admin(table: Table, problems: &mut Problems) -> AdminSettings {
     AdminSettings { listen, rules }
 }
 
-fn read_token(reference: &SecretReference, problems: &mut Problems) -> Option<Token> {
+fn read_token(reference: &SecretReference, problems: &mut Problems) -> Option<AdminToken> {
     let key = "admin.token";
     let text = reference.take_text(key, "put the token there", problems)?;
     let remedy = "put one word of at least 16 visible ASCII characters there, such as `openssl rand -hex 32` makes";
-    problems.take(key, Token::parse(&text), remedy)
+    problems.take(key, AdminToken::parse(&text), remedy)
 }
 
 fn read_hosts(hosts: &[String], problems: &mut Problems) -> Vec<Host> {

@@ -11,7 +11,7 @@ use super::ingress_tls::IngressTls;
 use super::problem::Problem;
 use super::written::Written;
 use crate::admin::AccessRules;
-use crate::ingress::{Networks, Origin};
+use crate::ingress::{AddressOrigin, IpNet};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::Pace;
 use crate::sink::store::StoreSettings;
@@ -89,7 +89,7 @@ pub struct IngressSettings {
     /// The threads that receive.
     pub workers: usize,
     /// Proxies whose word about a client's address counts.
-    pub trusted_proxies: Networks,
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether they begin each connection with a PROXY header, and nobody else may connect.
     pub proxy_protocol: bool,
     /// What connections are encrypted with, if they are.
@@ -111,9 +111,9 @@ pub struct AdminSettings {
 #[derive(Debug, Clone)]
 pub struct GuardSettings {
     /// From where; from everywhere, where none.
-    pub allow: Option<Networks>,
+    pub allow: Option<Vec<IpNet>>,
     /// Where a client's address stands.
-    pub origin: Origin,
+    pub origin: AddressOrigin,
     /// The most requests a second from one address.
     pub rate_limit_per_address: Option<NonZeroU32>,
     /// The most requests answered at once.

@@ -1,10 +1,9 @@
 //! What a configuration may ask for, and an operator may not have meant: it is said, by `check` and in
 //! the log, and does not keep the bridge from running.
 
-use std::net::IpAddr;
-
 use super::problem::{Problem, Problems};
 use super::settings::{Settings, SinkKind};
+use crate::admin::Host;
 use crate::sink::{kafka, rabbitmq};
 
 impl Settings {
@@ -82,13 +81,7 @@ fn hosts(brokers: &str) -> impl Iterator<Item = &str> {
 
 /// Whether what is sent there does not leave this machine.
 fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let named = bare.trim_end_matches('.').to_ascii_lowercase();
-    match bare.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        // Reserved for this machine (RFC 6761, section 6.3).
-        Err(_) => named == "localhost" || named.ends_with(".localhost"),
-    }
+    Host::parse(host).is_ok_and(|host| host.is_loopback())
 }
 
 #[cfg(test)]

@@ -1,22 +1,22 @@
-//! Reads the body once, within its limits and its deadline.
+//! The body of a request: read once, within its limits and its deadline.
 
 use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header;
 use actix_web::web::Bytes;
 use futures_util::StreamExt as _;
 
-use super::door::Limits;
-use super::in_flight::Place;
-use super::problem::Problem;
+use super::in_flight::InFlightPermit;
+use super::problem::RequestProblem;
+use super::rules::RequestLimits;
 
 /// What the headers promise about the body, before any of it is read.
-pub(super) fn check_headers(head: &RequestHead, max_bytes: usize) -> Result<(), Problem> {
+pub(super) fn check_headers(head: &RequestHead, max_bytes: usize) -> Result<(), RequestProblem> {
     let mut encodings = head.headers().get_all(header::CONTENT_ENCODING);
     if !encodings.all(|value| is_no_encoding(value.as_bytes())) {
-        return Err(Problem::ContentEncoding);
+        return Err(RequestProblem::ContentEncoding);
     }
     match declared_length(head) {
-        Some(length) if length > max_bytes as u64 => Err(Problem::BodyTooLarge),
+        Some(length) if length > max_bytes as u64 => Err(RequestProblem::BodyTooLarge),
         _ => Ok(()),
     }
 }
@@ -39,18 +39,18 @@ fn declared_length(head: &RequestHead) -> Option<u64> {
 pub(super) async fn read(
     head: &RequestHead,
     payload: &mut Payload,
-    place: &mut Place<'_>,
-    limits: &Limits,
-) -> Result<Bytes, Problem> {
+    permit: &mut InFlightPermit<'_>,
+    limits: &RequestLimits,
+) -> Result<Bytes, RequestProblem> {
     let body = Body {
         bytes: Vec::new(),
         length: declared_length(head).and_then(|length| usize::try_from(length).ok()),
-        place,
+        permit,
         limits,
     };
     tokio::time::timeout(limits.body_timeout, body.collect(payload))
         .await
-        .map_err(|_| Problem::BodyTimeout)?
+        .map_err(|_| RequestProblem::BodyTimeout)?
 }
 
 /// A body that is being read.
@@ -58,14 +58,14 @@ struct Body<'a, 'b> {
     bytes: Vec<u8>,
     /// How long it will be, where its header says so.
     length: Option<usize>,
-    place: &'a mut Place<'b>,
-    limits: &'a Limits,
+    permit: &'a mut InFlightPermit<'b>,
+    limits: &'a RequestLimits,
 }
 
 impl Body<'_, '_> {
-    async fn collect(mut self, payload: &mut Payload) -> Result<Bytes, Problem> {
+    async fn collect(mut self, payload: &mut Payload) -> Result<Bytes, RequestProblem> {
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|_| Problem::BodyTruncated)?;
+            let chunk = chunk.map_err(|_| RequestProblem::BodyTruncated)?;
             self.reserve(chunk.len())?;
             self.bytes.extend_from_slice(&chunk);
         }
@@ -73,19 +73,19 @@ impl Body<'_, '_> {
     }
 
     /// Takes memory for the next bytes: twice as much as before, and no more than the body can need.
-    fn reserve(&mut self, next: usize) -> Result<(), Problem> {
+    fn reserve(&mut self, next: usize) -> Result<(), RequestProblem> {
         let (length, capacity) = (self.bytes.len() + next, self.bytes.capacity());
         if length > self.limits.max_body_bytes {
-            return Err(Problem::BodyTooLarge);
+            return Err(RequestProblem::BodyTooLarge);
         }
         if length > capacity {
             let most = self.length.unwrap_or(self.limits.max_body_bytes);
             let wanted = (2 * capacity).min(most).max(length);
             if !self
-                .place
-                .take(wanted - capacity, self.limits.max_body_bytes_in_flight)
+                .permit
+                .reserve(wanted - capacity, self.limits.max_body_bytes_in_flight)
             {
-                return Err(Problem::Overloaded);
+                return Err(RequestProblem::Overloaded);
             }
             self.bytes.reserve_exact(wanted - self.bytes.len());
         }

@@ -1,4 +1,4 @@
-//! Whose request it is: the address that allow-lists and limits go by.
+//! Whose request it is: the address that the allow list and rate limits go by.
 //!
 //! By default that is where the connection began. Behind a proxy the peer is the proxy, and a header says
 //! who came to it. Anybody can write a header, so it is believed only from a peer that is a trusted
@@ -7,18 +7,18 @@
 //! is the client's own claim.
 //!
 //! Where a trusted proxy says something that is no address, the client is hidden. It is then counted
-//! under the nearest proxy that is known, and is on no allow-list: whatever a client writes, it never
+//! under the nearest proxy that is known, and is on no allow list: whatever a client writes, it never
 //! gets another address by it than the one a trusted proxy has seen.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::networks::Networks;
+use super::networks::{self, IpNet};
 
 /// Where the client's address stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Origin {
+pub enum AddressOrigin {
     /// In the connection: the peer's, or the one that a PROXY header has named.
     #[default]
     Peer,
@@ -32,9 +32,9 @@ pub enum Origin {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientAddress {
     /// Where it stands.
-    pub origin: Origin,
+    pub origin: AddressOrigin,
     /// Whose headers are believed.
-    pub trusted_proxies: Networks,
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Who sent a request.
@@ -57,9 +57,9 @@ impl Client {
 
     /// Whether it is in one of these networks.
     #[must_use]
-    pub fn is_in(self, networks: &Networks) -> bool {
+    pub fn is_in(self, networks: &[IpNet]) -> bool {
         match self {
-            Self::Known(address) => networks.contain(address),
+            Self::Known(address) => networks::contain(networks, address),
             Self::Hidden(_) => false,
         }
     }
@@ -69,9 +69,9 @@ impl ClientAddress {
     /// The client of a request that came from `peer`.
     pub(super) fn of(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let name = match self.origin {
-            Origin::Peer => return Client::Known(peer.to_canonical()),
-            Origin::Forwarded => const { HeaderName::from_static("forwarded") },
-            Origin::XForwardedFor => const { HeaderName::from_static("x-forwarded-for") },
+            AddressOrigin::Peer => return Client::Known(peer.to_canonical()),
+            AddressOrigin::Forwarded => const { HeaderName::from_static("forwarded") },
+            AddressOrigin::XForwardedFor => const { HeaderName::from_static("x-forwarded-for") },
         };
         self.told(peer, headers.get_all(name).map(HeaderValue::as_bytes))
     }
@@ -80,9 +80,9 @@ impl ClientAddress {
     pub fn told<'a>(&self, peer: IpAddr, values: impl Iterator<Item = &'a [u8]>) -> Client {
         let peer = peer.to_canonical();
         match self.origin {
-            Origin::Peer => Client::Known(peer),
-            Origin::Forwarded => self.behind(peer, values, forwarded_for),
-            Origin::XForwardedFor => self.behind(peer, values, node),
+            AddressOrigin::Peer => Client::Known(peer),
+            AddressOrigin::Forwarded => self.behind(peer, values, forwarded_for),
+            AddressOrigin::XForwardedFor => self.behind(peer, values, node),
         }
     }
 
@@ -97,7 +97,7 @@ impl ClientAddress {
         let lines: Vec<&[u8]> = values.collect();
         let mut hops = lines.into_iter().rev().flat_map(elements);
         let mut nearest = peer;
-        while self.trusted_proxies.contain(nearest) {
+        while networks::contain(&self.trusted_proxies, nearest) {
             match hops.next().map(|hop| hop.and_then(read)) {
                 None => break,
                 Some(None) => return Client::Hidden(nearest),
@@ -182,22 +182,21 @@ fn is_port(text: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::networks::Network;
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
     }
 
-    fn networks(texts: &[&str]) -> Networks {
-        let network = |text: &&str| text.parse::<Network>().expect("a network");
+    fn networks(texts: &[&str]) -> Vec<IpNet> {
+        let network = |text: &&str| networks::parse(text).expect("a network");
         texts.iter().map(network).collect()
     }
 
-    fn client(origin: Origin, peer: &str, lines: &[&str]) -> Client {
+    fn client(origin: AddressOrigin, peer: &str, lines: &[&str]) -> Client {
         let mut headers = HeaderMap::new();
         let name = match origin {
-            Origin::Forwarded => "forwarded",
+            AddressOrigin::Forwarded => "forwarded",
             _ => "x-forwarded-for",
         };
         for line in lines {
@@ -213,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_last_address_that_is_no_trusted_proxys_is_the_clients() {
-        let of = |peer, lines: &[&str]| client(Origin::XForwardedFor, peer, lines);
+        let of = |peer, lines: &[&str]| client(AddressOrigin::XForwardedFor, peer, lines);
         let known = |text| Client::Known(ip(text));
         // Nobody else's header is believed.
         assert_eq!(of("192.0.2.1", &["203.0.113.7"]), known("192.0.2.1"));
@@ -247,7 +246,7 @@ mod tests {
             (&["203.0.113.7", "\u{fc}"], "10.0.0.1"),
             (&["203.0.113.7 203.0.113.8"], "10.0.0.1"),
         ] {
-            let found = client(Origin::XForwardedFor, "10.0.0.1", lines);
+            let found = client(AddressOrigin::XForwardedFor, "10.0.0.1", lines);
             assert_eq!(found, Client::Hidden(ip(behind)), "{lines:?}");
             assert!(!found.is_in(&networks(&["0.0.0.0/0"])));
         }
@@ -312,7 +311,7 @@ mod tests {
     /// What a client begins to quote, or puts into a header that a proxy repeats in quotes.
     #[test]
     fn a_client_never_gets_an_address_by_quoting() {
-        let of = |lines: &[&str]| client(Origin::Forwarded, "10.0.0.1", lines);
+        let of = |lines: &[&str]| client(AddressOrigin::Forwarded, "10.0.0.1", lines);
         assert_eq!(
             of(&["for=\"198.51.100.1, for=203.0.113.7"]),
             Client::Known(ip("203.0.113.7"))
@@ -334,8 +333,8 @@ mod tests {
             xff in any::<bool>(),
         ) {
             let (origin, added) = match xff {
-                true => (Origin::XForwardedFor, "203.0.113.7"),
-                false => (Origin::Forwarded, "for=203.0.113.7;proto=https"),
+                true => (AddressOrigin::XForwardedFor, "203.0.113.7"),
+                false => (AddressOrigin::Forwarded, "for=203.0.113.7;proto=https"),
             };
             let in_one_line = claims.iter().map(|claim| format!("{claim}, ")).collect::<String>();
             let in_one_line = format!("{in_one_line}{added}");
@@ -350,7 +349,7 @@ mod tests {
         /// Whatever the proxy adds, it is an address or it hides the client.
         #[test]
         fn any_text_is_an_address_or_none(element in "[ -~]{0,40}") {
-            for origin in [Origin::XForwardedFor, Origin::Forwarded] {
+            for origin in [AddressOrigin::XForwardedFor, AddressOrigin::Forwarded] {
                 let found = client(origin, "10.0.0.1", &[&element]);
                 let is_read = node(element.trim()).or_else(|| forwarded_for(element.trim()));
                 let is_empty = element.split(',').all(|part| part.trim().is_empty());

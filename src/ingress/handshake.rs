@@ -1,4 +1,4 @@
-//! The TLS handshake of a connection, and what may come of it.
+//! The TLS handshake of a connection, and why it may fail.
 
 use std::io;
 
@@ -8,8 +8,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{AlertDescription, Error};
 use tokio_rustls::server::TlsStream;
 
-use super::arrival::{Unreceived, has_begun};
-use super::tls::Tls;
+use super::tls::ServerTls;
 
 /// The first byte of every TLS connection: a record of the handshake (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -90,25 +89,24 @@ impl HandshakeFailure {
     }
 }
 
-/// Makes the connection a private one.
+/// Encrypts the connection, whose `first` byte is known and not yet read.
 pub(super) async fn handshake(
     socket: TcpStream,
-    tls: &Tls,
+    first: u8,
+    tls: &ServerTls,
     deadline: Instant,
-) -> Result<TlsStream<TcpStream>, Unreceived> {
+) -> Result<TlsStream<TcpStream>, HandshakeFailure> {
+    if first != HANDSHAKE {
+        return Err(HandshakeFailure::NotTls);
+    }
     let peer = socket.peer_addr().ok();
-    let shaken = async {
-        if has_begun(&socket).await? != HANDSHAKE {
-            return Err(HandshakeFailure::NotTls.into());
-        }
-        let accepted = TlsAcceptor::from(tls.config()).accept(socket).await;
-        accepted.map_err(|error| {
-            // A level that is off by default: anybody can make as many as they like.
-            tracing::debug!(?peer, %error, "a TLS handshake failed");
-            HandshakeFailure::of(&error).into()
-        })
+    let accepting = TlsAcceptor::from(tls.config()).accept(socket);
+    let Ok(accepted) = timeout_at(deadline, accepting).await else {
+        return Err(HandshakeFailure::Timeout);
     };
-    timeout_at(deadline, shaken)
-        .await
-        .unwrap_or(Err(HandshakeFailure::Timeout.into()))
+    accepted.map_err(|error| {
+        // A level that is off by default: anybody can make as many as they like.
+        tracing::debug!(?peer, %error, "a TLS handshake failed");
+        HandshakeFailure::of(&error)
+    })
 }

@@ -13,10 +13,10 @@ pub struct InFlight {
     shown_body_bytes: IntGauge,
 }
 
-/// A request's place among them, with the memory of its body. Dropping it, as a request that is given
-/// up does, frees both.
+/// The permit of a request that is being answered, with the memory of its body. Dropping it, as a
+/// request that is given up does, frees both.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct InFlightPermit<'a> {
     requests: &'a InFlight,
     body_bytes: usize,
 }
@@ -33,24 +33,24 @@ impl InFlight {
         }
     }
 
-    /// A place for one more, where there are fewer than `most`.
-    pub(super) fn enter(&self, most: usize) -> Option<Place<'_>> {
-        // Counted first, so that two cannot take the last place.
+    /// A permit for one more, where there are fewer than `most`.
+    pub(super) fn acquire(&self, most: usize) -> Option<InFlightPermit<'_>> {
+        // Counted first, so that two cannot take the last permit.
         let before = self.count.fetch_add(1, Ordering::Relaxed);
         self.shown.inc();
-        let place = Place {
+        let permit = InFlightPermit {
             requests: self,
             body_bytes: 0,
         };
-        (before < most).then_some(place)
+        (before < most).then_some(permit)
     }
 }
 
-impl Place<'_> {
-    /// Takes memory for so many more bytes of the body, where all bodies together then have at most
-    /// `most`. Whether it was taken.
+impl InFlightPermit<'_> {
+    /// Reserves memory for so many more bytes of the body, where all bodies together then have at most
+    /// `most`. Whether it was.
     #[must_use]
-    pub fn take(&mut self, bytes: usize, most: usize) -> bool {
+    pub fn reserve(&mut self, bytes: usize, most: usize) -> bool {
         let requests = self.requests;
         let with_these = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= most);
         let taken =
@@ -65,7 +65,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for InFlightPermit<'_> {
     fn drop(&mut self) {
         let requests = self.requests;
         requests.count.fetch_sub(1, Ordering::Relaxed);
@@ -93,12 +93,12 @@ mod tests {
     fn a_place_is_free_again_however_the_request_ended() {
         let shown = gauge();
         let requests = InFlight::shown_by(shown.clone(), gauge());
-        let first = requests.enter(2).expect("nobody is there");
-        let second = requests.enter(2).expect("one is there");
-        assert!(requests.enter(2).is_none() && requests.enter(1).is_none());
+        let first = requests.acquire(2).expect("nobody is there");
+        let second = requests.acquire(2).expect("one is there");
+        assert!(requests.acquire(2).is_none() && requests.acquire(1).is_none());
         assert_eq!(shown.get(), 2);
         drop(first);
-        assert!(requests.enter(2).is_some());
+        assert!(requests.acquire(2).is_some());
         drop(second);
         assert_eq!(shown.get(), 0);
     }
@@ -107,15 +107,15 @@ mod tests {
     fn bodies_share_their_memory_and_give_it_back() {
         let shown = gauge();
         let requests = InFlight::shown_by(gauge(), shown.clone());
-        let mut first = requests.enter(2).expect("nobody is there");
-        let mut second = requests.enter(2).expect("one is there");
-        assert!(first.take(60, 100) && second.take(30, 100));
-        assert!(!second.take(11, 100) && !second.take(usize::MAX, 100));
-        assert!(second.take(10, 100));
+        let mut first = requests.acquire(2).expect("nobody is there");
+        let mut second = requests.acquire(2).expect("one is there");
+        assert!(first.reserve(60, 100) && second.reserve(30, 100));
+        assert!(!second.reserve(11, 100) && !second.reserve(usize::MAX, 100));
+        assert!(second.reserve(10, 100));
         assert_eq!(shown.get(), 100);
         drop(first);
         assert_eq!(shown.get(), 40);
-        assert!(second.take(60, 100));
+        assert!(second.reserve(60, 100));
         drop(second);
         assert_eq!(shown.get(), 0);
     }

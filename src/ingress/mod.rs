@@ -1,47 +1,53 @@
 //! The public listener: `POST /webhooks/{source}` and nothing else.
 //!
-//! The cheap checks come first, before the body is read: the client's address and how often it comes,
-//! a place among those being answered, path, method, encoding, length, whether an event could be kept
-//! at all, the signature header's form. Then the body, once, within its limit and its deadline; then
-//! the proof, and only then the source's quota, which nobody else can use up; then the pipeline. [`Problem`] alone chooses the
-//! statuses of errors.
+//! The cheap checks come first, before the body is read: the client's address and its rate limit, the
+//! number of requests in flight, path, method, encoding, length, whether an event could be kept at
+//! all, the signature header's form. Then the body, once, within its limit and its deadline; then the
+//! proof, and only then the source's rate limit, which nobody else can use up; then the pipeline.
+//! [`RequestProblem`] alone chooses the statuses of errors.
 //!
 //! Before all that, a connection may have to begin with a PROXY header, and with a TLS handshake.
 
-mod arrival;
+mod access_control;
 mod body;
-mod caller;
 mod client;
-mod door;
-mod early;
-mod guard;
+mod connection_failure;
+mod connection_setup;
+mod connection_stream;
+mod endpoint;
+mod handler;
 mod handshake;
 mod in_flight;
-mod networks;
-mod open;
+pub mod networks;
+mod open_connection;
 mod path;
+mod peer;
 mod problem;
 mod proxy_header;
-mod quota;
+mod rate_limit;
 mod refusal_log;
+mod request_id;
+mod rules;
 mod server;
-mod stream;
+mod setup_error;
 mod tls;
-mod unheard;
+mod transport;
 mod upgrade;
-mod wire;
 
-pub use arrival::{Reception, Unreceived};
-pub use client::{Client, ClientAddress, Origin};
-pub use door::{Door, Entrance, Limits, Rules, Sources};
-pub use early::Early;
-pub use guard::Guard;
+pub use access_control::AccessControl;
+pub use client::{AddressOrigin, Client, ClientAddress};
+pub use connection_failure::ConnectionFailure;
+pub use connection_setup::ConnectionSetup;
+pub use endpoint::{SourceEndpoint, SourceEndpoints};
+pub use handler::WebhookHandler;
 pub use handshake::HandshakeFailure;
 pub use in_flight::InFlight;
-pub use networks::{Network, Networks};
-pub use problem::Problem;
+pub use networks::IpNet;
+pub use problem::{EarlyBody, RequestProblem};
 pub use proxy_header::read as read_proxy_header;
 pub use refusal_log::RefusalLog;
-pub use server::{Listening, Public, bind};
-pub use tls::{BadFile, Chain, Clients, Key, NoPair, Tls};
-pub use unheard::Unheard;
+pub use rules::{HandlerRules, RequestLimits};
+pub use server::{BoundServer, IngressServer, bind};
+pub use tls::{
+    CertificateChain, ClientVerification, KeyPairError, PemError, PrivateKey, ServerTls,
+};

@@ -1,7 +1,9 @@
-//! Which source a request's path leads to: `/webhooks/{source}`, and what is the same to a sender.
+//! The path of a webhook endpoint: which source a request's path names, in whatever equivalent form.
 
 use std::borrow::Cow;
 
+/// The label of requests that name no configured source.
+pub(super) const UNKNOWN_SOURCE: &str = "unknown";
 /// What stands before a source's name.
 const BASE: &str = "/webhooks/";
 

@@ -1,15 +1,20 @@
-//! Everything that is answered with an error, and with which status. Nowhere else in the program is
-//! an error status chosen.
+//! The errors that a webhook request is answered with, and the status of each. Nowhere else is one
+//! chosen.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
+use actix_web::web::Bytes;
 use serde::Serialize;
 
-use super::early::Early;
-use super::quota::TooMany;
-use super::refusal_log::RequestId;
+use super::rate_limit::RateLimitExceeded;
+use super::request_id::RequestId;
 use crate::pipeline::Refusal;
 use crate::seeded::{self, Bug};
 use crate::source::Rejection;
@@ -17,7 +22,7 @@ use crate::spool::SpoolUnavailable;
 
 /// Why a request is not answered 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Problem {
+pub enum RequestProblem {
     /// No such path, or no such source.
     #[error("there is no such webhook")]
     UnknownSource,
@@ -41,10 +46,10 @@ pub enum Problem {
     AddressNotAllowed,
     /// More requests than an address may send.
     #[error("too many requests from this address")]
-    AddressRateLimited(TooMany),
+    AddressRateLimited(RateLimitExceeded),
     /// More deliveries than the source may send.
     #[error("too many deliveries")]
-    RateLimited(TooMany),
+    RateLimited(RateLimitExceeded),
     /// As many requests as may be answered at once, or as many bytes of their bodies.
     #[error("too many requests at once")]
     Overloaded,
@@ -65,10 +70,10 @@ struct Document<'a> {
     title: String,
     status: u16,
     reason: &'a str,
-    request_id: String,
+    request_id: &'a str,
 }
 
-impl Problem {
+impl RequestProblem {
     /// The reasons of rejections that HTTP itself gives; [`Rejection`] has the others.
     pub const REJECTIONS: [Self; 10] = [
         Self::UnknownSource,
@@ -78,8 +83,8 @@ impl Problem {
         Self::BodyTimeout,
         Self::BodyTruncated,
         Self::AddressNotAllowed,
-        Self::AddressRateLimited(TooMany::LEAST),
-        Self::RateLimited(TooMany::LEAST),
+        Self::AddressRateLimited(RateLimitExceeded::LEAST),
+        Self::RateLimited(RateLimitExceeded::LEAST),
         Self::Internal,
     ];
 
@@ -87,7 +92,7 @@ impl Problem {
     pub const OF_NO_SOURCE: [Self; 3] = [
         Self::UnknownSource,
         Self::AddressNotAllowed,
-        Self::AddressRateLimited(TooMany::LEAST),
+        Self::AddressRateLimited(RateLimitExceeded::LEAST),
     ];
 
     /// The stable name of the reason.
@@ -148,7 +153,7 @@ impl Problem {
 
     /// The answer. It ends the connection: whoever has proven nothing must not get as far as a second
     /// request on it.
-    pub(super) fn response(self, unread: Payload, request_id: RequestId) -> HttpResponse {
+    pub(super) fn response(self, unread: Payload, request_id: &RequestId) -> HttpResponse {
         let status = self.status();
         let mut response = HttpResponse::build(status);
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
@@ -163,10 +168,46 @@ impl Problem {
             title: self.to_string(),
             status: status.as_u16(),
             reason: self.reason(),
-            request_id: request_id.into_text(),
+            request_id: request_id.as_str(),
         };
         let text = serde_json::to_string(&document)
             .expect("a struct of strings and a number is always JSON");
-        response.body(Early::new(text, unread))
+        response.body(EarlyBody::new(text, unread))
+    }
+}
+
+/// The body of an answer that comes before the request's own has been read to its end.
+///
+/// It keeps hold of the rest of the request. Let go of it earlier, the server would read on to the
+/// end of the chunks, so whoever never ends them could hold a connection for ever; like this the
+/// server sees that the rest is unwanted, and hangs up.
+pub struct EarlyBody {
+    text: Option<Bytes>,
+    _unread: Payload,
+}
+
+impl EarlyBody {
+    /// An answer with this text; the rest of the request is what has not been read of it.
+    #[must_use]
+    pub fn new(text: String, unread: Payload) -> Self {
+        Self {
+            text: Some(text.into()),
+            _unread: unread,
+        }
+    }
+}
+
+impl MessageBody for EarlyBody {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.text.as_ref().map_or(0, |text| text.len() as u64))
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Poll::Ready(self.text.take().map(Ok))
     }
 }

@@ -13,8 +13,7 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::arrival::{Unreceived, has_begun};
-use super::unheard::Unheard;
+use super::connection_failure::ConnectionFailure;
 
 /// How version 2 begins.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -27,21 +26,23 @@ const LONGEST_ADDRESSES: usize = 36;
 
 /// The client that a header names; none where the proxy speaks for itself, as it does to look
 /// whether this bridge is well, or does not know.
-type Told = Option<IpAddr>;
+type NamedClient = Option<IpAddr>;
 
 /// Takes the header from the socket, and not a byte more: the client that it names; none where the
 /// proxy speaks for itself or does not know.
 ///
 /// # Errors
-/// When nothing comes, or no header, or not all of it in time.
-pub async fn read(socket: &mut TcpStream, deadline: Instant) -> Result<Told, Unreceived> {
+/// When no header comes, or not all of it in time.
+pub async fn read(
+    socket: &mut TcpStream,
+    deadline: Instant,
+) -> Result<NamedClient, ConnectionFailure> {
     timeout_at(deadline, take(socket))
         .await
-        .unwrap_or(Err(Unheard::ProxyTooSlow.into()))
+        .unwrap_or(Err(ConnectionFailure::ProxyTooSlow))
 }
 
-async fn take(socket: &mut TcpStream) -> Result<Told, Unreceived> {
-    has_begun(socket).await?;
+async fn take(socket: &mut TcpStream) -> Result<NamedClient, ConnectionFailure> {
     // Both versions are longer.
     let mut start = [0; SIGNATURE.len()];
     socket.read_exact(&mut start).await.map_err(truncated)?;
@@ -53,11 +54,11 @@ async fn take(socket: &mut TcpStream) -> Result<Told, Unreceived> {
     } else {
         None
     };
-    told.ok_or(Unheard::ProxyMalformed.into())
+    told.ok_or(ConnectionFailure::ProxyMalformed)
 }
 
 /// The rest of version 1's line, which ends within its limit.
-async fn take_line(socket: &mut TcpStream, start: &[u8]) -> Result<Vec<u8>, Unreceived> {
+async fn take_line(socket: &mut TcpStream, start: &[u8]) -> Result<Vec<u8>, ConnectionFailure> {
     let mut line = start.to_vec();
     let mut ahead = [0; LONGEST_LINE];
     while line.len() < LONGEST_LINE {
@@ -66,7 +67,7 @@ async fn take_line(socket: &mut TcpStream, start: &[u8]) -> Result<Vec<u8>, Unre
         let end = room[..seen].iter().position(|byte| *byte == b'\n');
         let taken = &mut room[..end.map_or(seen, |at| at + 1)];
         if taken.is_empty() {
-            return Err(Unheard::ProxyTruncated.into());
+            return Err(ConnectionFailure::ProxyTruncated);
         }
         socket.read_exact(taken).await.map_err(truncated)?;
         line.extend_from_slice(taken);
@@ -74,12 +75,12 @@ async fn take_line(socket: &mut TcpStream, start: &[u8]) -> Result<Vec<u8>, Unre
             return Ok(line);
         }
     }
-    Err(Unheard::ProxyMalformed.into())
+    Err(ConnectionFailure::ProxyMalformed)
 }
 
 /// The rest of version 2, whose length stands in it. The outer none is a header that makes no sense.
 #[allow(clippy::option_option, reason = "wrong and untold are two things")]
-async fn take_binary(socket: &mut TcpStream) -> Result<Option<Told>, Unreceived> {
+async fn take_binary(socket: &mut TcpStream) -> Result<Option<NamedClient>, ConnectionFailure> {
     let mut fixed = [0; 4];
     socket.read_exact(&mut fixed).await.map_err(truncated)?;
     let [command, family, high, low] = fixed;
@@ -91,18 +92,18 @@ async fn take_binary(socket: &mut TcpStream) -> Result<Option<Told>, Unreceived>
     let rest = (length - addresses.len()) as u64;
     let skipped = tokio::io::copy(&mut (&mut *socket).take(rest), &mut tokio::io::sink()).await;
     if skipped.map_err(truncated)? < rest {
-        return Err(Unheard::ProxyTruncated.into());
+        return Err(ConnectionFailure::ProxyTruncated);
     }
     Ok(in_binary(command, family, addresses))
 }
 
-fn truncated(_: io::Error) -> Unreceived {
-    Unheard::ProxyTruncated.into()
+fn truncated(_: io::Error) -> ConnectionFailure {
+    ConnectionFailure::ProxyTruncated
 }
 
 /// What version 1's line tells (section 2.1).
 #[allow(clippy::option_option, reason = "wrong and untold are two things")]
-fn in_line(line: &[u8]) -> Option<Told> {
+fn in_line(line: &[u8]) -> Option<NamedClient> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
     let words: Vec<&str> = line.split(' ').collect();
     match words.as_slice() {
@@ -133,7 +134,7 @@ fn is_port(text: &str) -> bool {
 
 /// What version 2 tells (section 2.2): its command, its family, and the bytes that follow.
 #[allow(clippy::option_option, reason = "wrong and untold are two things")]
-fn in_binary(command: u8, family: u8, addresses: &[u8]) -> Option<Told> {
+fn in_binary(command: u8, family: u8, addresses: &[u8]) -> Option<NamedClient> {
     match (command, family) {
         // The proxy's own connection, whatever the rest says; and one whose client came to the proxy
         // by another way than TCP, which has no address that could be told.
@@ -158,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    fn told(text: &str) -> Option<Told> {
+    fn told(text: &str) -> Option<NamedClient> {
         Some(Some(text.parse().expect("an address")))
     }
 
@@ -247,7 +248,7 @@ mod tests {
     }
 
     /// What is told of these pieces, sent one after the other, and what is left for TLS or HTTP.
-    async fn of_pieces(pieces: &[&[u8]]) -> (Result<Told, Unreceived>, Vec<u8>) {
+    async fn of_pieces(pieces: &[&[u8]]) -> (Result<NamedClient, ConnectionFailure>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let sends = async {
@@ -311,7 +312,7 @@ mod tests {
             let part = &bytes[..cut.min(bytes.len() - 1)];
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
             let (told, _) = runtime.expect("a runtime").block_on(of_pieces(&[part]));
-            prop_assert_eq!(told, Err(Unheard::ProxyTruncated.into()));
+            prop_assert_eq!(told, Err(ConnectionFailure::ProxyTruncated));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the log says of refused requests: one line each, so that the `request_id` of an answer leads
+//! The log lines of refused requests: one each, so that the `request_id` of an answer leads
 //! to its reason.
 //!
 //! At `debug` every line is there. At `info` there are a few a minute for each reason: whoever sends
@@ -13,7 +13,8 @@ use actix_web::dev::RequestHead;
 use actix_web::http::Method;
 
 use super::client::Client;
-use super::problem::Problem;
+use super::problem::RequestProblem;
+use super::request_id::RequestId;
 
 /// Lines at `info` for each reason in each [`PERIOD`].
 const MAX_LINES: u32 = 10;
@@ -23,31 +24,21 @@ const MAX_PATH_CHARS: usize = 200;
 
 /// A request that is refused.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refused<'a> {
+pub(super) struct RefusedRequest<'a> {
     pub head: &'a RequestHead,
     pub client: Client,
     /// The source's label.
     pub source: &'a str,
-    pub problem: Problem,
-}
-
-/// What a refused request is known by, to its sender and in the log.
-#[derive(Debug)]
-pub(super) struct RequestId(String);
-
-impl RequestId {
-    pub fn into_text(self) -> String {
-        self.0
-    }
+    pub problem: RequestProblem,
 }
 
 /// Logs refused requests; one for all threads.
 #[derive(Debug, Default)]
-pub struct RefusalLog(Mutex<HashMap<&'static str, Count>>);
+pub struct RefusalLog(Mutex<HashMap<&'static str, LineCount>>);
 
 /// The lines of one reason.
 #[derive(Debug)]
-struct Count {
+struct LineCount {
     since: Instant,
     lines: u32,
     left_out: u64,
@@ -55,7 +46,7 @@ struct Count {
 
 /// Whether a request has a line at `info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum LineDecision {
     /// It has one, before which so many were left out; the last is the last of its period.
     Line { left_out: u64, is_last: bool },
     /// It is left out.
@@ -64,20 +55,20 @@ enum Turn {
 
 impl RefusalLog {
     /// Logs it under a new id.
-    pub(super) fn note(&self, refused: Refused<'_>) -> RequestId {
-        let id = RequestId(format!("{:016x}", rand::random::<u64>()));
-        let turn = if is_delivery(refused.head) {
-            self.turn(refused.problem.reason(), Instant::now())
+    pub(super) fn write(&self, refused: RefusedRequest<'_>) -> RequestId {
+        let id = RequestId::random();
+        let decision = if is_delivery(refused.head) {
+            self.decide(refused.problem.reason(), Instant::now())
         } else {
-            Turn::LeftOut
+            LineDecision::LeftOut
         };
-        write(refused, turn, &id);
+        write(refused, decision, &id);
         id
     }
 
-    fn turn(&self, reason: &'static str, now: Instant) -> Turn {
+    fn decide(&self, reason: &'static str, now: Instant) -> LineDecision {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(reason).or_insert(Count {
+        let count = counts.entry(reason).or_insert(LineCount {
             since: now,
             lines: 0,
             left_out: 0,
@@ -87,10 +78,10 @@ impl RefusalLog {
         }
         if count.lines == MAX_LINES {
             count.left_out += 1;
-            return Turn::LeftOut;
+            return LineDecision::LeftOut;
         }
         count.lines += 1;
-        Turn::Line {
+        LineDecision::Line {
             left_out: std::mem::take(&mut count.left_out),
             is_last: count.lines == MAX_LINES,
         }
@@ -102,14 +93,15 @@ fn is_delivery(head: &RequestHead) -> bool {
     head.method == Method::POST || head.uri.path().starts_with("/webhooks")
 }
 
-fn write(refused: Refused<'_>, turn: Turn, RequestId(request_id): &RequestId) {
-    let Refused { head, source, .. } = refused;
+fn write(refused: RefusedRequest<'_>, decision: LineDecision, request_id: &RequestId) {
+    let request_id = request_id.as_str();
+    let RefusedRequest { head, source, .. } = refused;
     let (reason, address) = (refused.problem.reason(), refused.client.counted_as());
     let method = head.method.as_str();
     // Without the query, in which some senders put a token.
     let path: String = head.uri.path().chars().take(MAX_PATH_CHARS).collect();
-    match turn {
-        Turn::Line { left_out, is_last } => {
+    match decision {
+        LineDecision::Line { left_out, is_last } => {
             // A field without a value is left out.
             let left_out = (left_out > 0).then_some(left_out);
             let then = if is_last {
@@ -119,7 +111,7 @@ fn write(refused: Refused<'_>, turn: Turn, RequestId(request_id): &RequestId) {
             };
             tracing::info!(request_id, source, reason, %address, method, path, left_out, "a request was refused{then}");
         }
-        Turn::LeftOut => {
+        LineDecision::LeftOut => {
             tracing::debug!(request_id, source, reason, %address, method, path, "a request was refused");
         }
     }
@@ -133,19 +125,22 @@ mod tests {
     fn each_reason_has_so_many_lines_a_minute_and_says_how_many_were_left_out() {
         let log = RefusalLog::default();
         let start = Instant::now();
-        let turns = |reason, seconds, count: u32| -> Vec<Turn> {
+        let decisions = |reason, seconds, count: u32| -> Vec<LineDecision> {
             let now = start + Duration::from_secs(seconds);
-            (0..count).map(|_| log.turn(reason, now)).collect()
+            (0..count).map(|_| log.decide(reason, now)).collect()
         };
-        let line = |left_out, is_last| Turn::Line { left_out, is_last };
-        let first = turns("unknown_source", 0, MAX_LINES + 5);
+        let line = |left_out, is_last| LineDecision::Line { left_out, is_last };
+        let first = decisions("unknown_source", 0, MAX_LINES + 5);
         assert_eq!(first[0], line(0, false));
         assert_eq!(first[MAX_LINES as usize - 1], line(0, true));
-        assert_eq!(first[MAX_LINES as usize..], [Turn::LeftOut; 5]);
-        // No other reason is kept quiet by it.
-        assert_eq!(turns("signature_mismatch", 1, 1), [line(0, false)]);
-        assert_eq!(turns("unknown_source", 59, 2), [Turn::LeftOut; 2]);
-        let later = turns("unknown_source", 60, 2);
+        assert_eq!(first[MAX_LINES as usize..], [LineDecision::LeftOut; 5]);
+        // No other reason is left out for it.
+        assert_eq!(decisions("signature_mismatch", 1, 1), [line(0, false)]);
+        assert_eq!(
+            decisions("unknown_source", 59, 2),
+            [LineDecision::LeftOut; 2]
+        );
+        let later = decisions("unknown_source", 60, 2);
         assert_eq!(later, [line(7, false), line(0, false)]);
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP server around the door: connections, head limits, and stopping.
+//! The HTTP server of the public listener: accepted connections, keep-alive, and stopping.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Request};
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+};
 use actix_web::dev::{AppConfig, Server, ServerHandle};
 use actix_web::http::StatusCode;
 use actix_web::rt::net::TcpStream;
@@ -17,9 +19,9 @@ use actix_web::{App, HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 use tokio::net::TcpSocket;
 
-use super::arrival::{Arrivals, Reception};
-use super::door::Door;
-use super::stream::{Progress, Stream, Waits};
+use super::connection_setup::{ConnectionAcceptor, ConnectionSetup};
+use super::connection_stream::{ConnectionStream, ConnectionTimeouts, RequestProgress};
+use super::handler::WebhookHandler;
 
 /// Connections that the system completes and keeps for us while all workers are at their limit.
 const BACKLOG: u32 = 2048;
@@ -30,7 +32,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How the public listener treats connections.
 #[derive(Debug, Clone)]
-pub struct Public {
+pub struct IngressServer {
     /// Where it listens.
     pub listen: SocketAddr,
     /// How long a request's head may take.
@@ -41,14 +43,14 @@ pub struct Public {
     pub max_connections: usize,
     /// The threads that receive.
     pub workers: usize,
-    /// How a connection begins.
-    pub reception: Arc<ArcSwap<Reception>>,
+    /// What a connection begins with.
+    pub setup: Arc<ArcSwap<ConnectionSetup>>,
     /// How long requests may take to end once the server stops.
     pub shutdown_timeout: Duration,
 }
 
 /// A bound server, to be awaited by its owner.
-pub struct Listening {
+pub struct BoundServer {
     /// The address it was bound to.
     pub address: SocketAddr,
     /// Runs it.
@@ -57,76 +59,100 @@ pub struct Listening {
     pub handle: ServerHandle,
 }
 
+impl BoundServer {
+    /// The server that runs, bound to this address.
+    #[must_use]
+    pub fn new(address: SocketAddr, server: Server) -> Self {
+        let handle = server.handle();
+        Self {
+            address,
+            server,
+            handle,
+        }
+    }
+}
+
 /// Binds the public listener; it serves once the server is awaited.
 ///
 /// The parts of actix-web's own server are put together here, because each connection is a
-/// `Stream` of ours.
+/// `ConnectionStream`.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn bind(public: &Public, door: &Door) -> io::Result<Listening> {
-    let listener = listen(public.listen)?;
+pub fn bind(settings: &IngressServer, handler: &WebhookHandler) -> io::Result<BoundServer> {
+    let listener = listen(settings.listen)?;
     let address = listener.local_addr()?;
     let builder = Server::build()
-        .workers(public.workers)
+        .workers(settings.workers)
         // The limit is each worker's own.
-        .max_concurrent_connections((public.max_connections / public.workers).max(1))
-        .shutdown_timeout(public.shutdown_timeout.as_secs().max(1))
+        .max_concurrent_connections((settings.max_connections / settings.workers).max(1))
+        .shutdown_timeout(settings.shutdown_timeout.as_secs().max(1))
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    let waits = Waits {
-        head_timeout: public.head_timeout,
-        keep_alive: public.keep_alive,
+    let timeouts = ConnectionTimeouts {
+        head_timeout: settings.head_timeout,
+        keep_alive: settings.keep_alive,
     };
-    let (door, reception) = (door.clone(), Arc::clone(&public.reception));
-    let connections = move || {
-        // Once for each worker, on its own thread.
-        let stopping = stopping.clone();
-        let (door, answering) = door.for_this_thread();
+    let (handler, setup) = (handler.clone(), Arc::clone(&settings.setup));
+    // Called once for each worker, on its own thread.
+    let worker = move || {
+        let (handler, answering) = handler.for_this_thread();
         actix_web::rt::spawn(answering);
-        let door = Data::new(door);
-        let arrivals = Rc::new(Arrivals {
-            reception: Arc::clone(&reception),
-            waits,
-            draining: door.pipeline.draining.clone(),
-            metrics: Arc::clone(&door.metrics),
+        let acceptor = Rc::new(ConnectionAcceptor {
+            setup: Arc::clone(&setup),
+            timeouts,
+            draining: handler.pipeline.draining.clone(),
+            metrics: Arc::clone(&handler.metrics),
         });
-        let expecting = door.clone();
-        let app = App::new()
-            .app_data(door)
-            .default_service(web::to(receive))
-            .into_factory();
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .keep_alive(waits.keep_alive + CLOCK_STEP)
-            // The connection has its own deadlines for heads: see `Stream`.
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(LINGER)
-            .on_connect_ext(|stream: &Stream, data| {
-                data.insert(stream.progress());
-                data.insert(stream.caller());
-            })
-            .expect(move |request: Request| {
-                let answer = expect(request, &expecting);
-                async move { answer }
-            })
-            .h1(map_config(app, |()| AppConfig::default()));
-        let arrive = move |socket: TcpStream| {
-            let arrivals = Rc::clone(&arrivals);
-            async move { arrivals.receive(socket).await.map_err(DispatchError::Io) }
+        let stopping = stopping.clone();
+        let stopped = move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
         };
-        fn_service(arrive).and_then(http)
+        let accept = move |socket: TcpStream| {
+            let acceptor = Rc::clone(&acceptor);
+            async move { acceptor.accept(socket).await.map_err(DispatchError::Io) }
+        };
+        fn_service(accept).and_then(http(Data::new(handler), timeouts, stopped))
     };
-    let server = builder.listen("ingress", listener, connections)?.run();
-    let handle = server.handle();
-    Ok(Listening {
-        address,
-        server,
-        handle,
-    })
+    let server = builder.listen("ingress", listener, worker)?.run();
+    Ok(BoundServer::new(address, server))
+}
+
+/// HTTP on the connections of one worker, until the server stops.
+fn http<F>(
+    handler: Data<WebhookHandler>,
+    timeouts: ConnectionTimeouts,
+    stopped: impl Fn() -> F + 'static,
+) -> impl ServiceFactory<
+    (ConnectionStream, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let app = App::new()
+        .app_data(handler.clone())
+        .default_service(web::to(handle))
+        .into_factory();
+    HttpService::build()
+        .graceful_shutdown_signal(stopped)
+        .keep_alive(timeouts.keep_alive + CLOCK_STEP)
+        // The connection has its own deadlines for heads: see `ConnectionStream`.
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(LINGER)
+        .on_connect_ext(|stream: &ConnectionStream, data| {
+            data.insert(stream.progress());
+            data.insert(stream.peer());
+        })
+        .expect(move |request: Request| {
+            let answer = expect_continue(request, &handler);
+            async move { answer }
+        })
+        .h1(map_config(app, |()| AppConfig::default()))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -145,24 +171,28 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     clippy::result_large_err,
     reason = "the form that actix-http's service for `Expect` has"
 )]
-fn expect(request: Request, door: &Door) -> Result<Request, HttpResponse> {
-    let progress = request.conn_data::<Rc<Progress>>().cloned();
+fn expect_continue(request: Request, handler: &WebhookHandler) -> Result<Request, HttpResponse> {
+    let progress = request.conn_data::<Rc<RequestProgress>>().cloned();
     if let Some(progress) = &progress {
         progress.reached();
     }
-    let answer = door.expect(request);
+    let answer = handler.expect_continue(request);
     if let (Err(_), Some(progress)) = (&answer, progress) {
         progress.answered(false);
     }
     answer
 }
 
-async fn receive(request: HttpRequest, payload: Payload, door: Data<Door>) -> HttpResponse {
-    let progress = request.conn_data::<Rc<Progress>>();
+async fn handle(
+    request: HttpRequest,
+    payload: Payload,
+    handler: Data<WebhookHandler>,
+) -> HttpResponse {
+    let progress = request.conn_data::<Rc<RequestProgress>>();
     if let Some(progress) = progress {
         progress.reached();
     }
-    let response = door.answer(&request, payload.into_inner()).await;
+    let response = handler.handle(&request, payload.into_inner()).await;
     if let Some(progress) = progress {
         // Every other answer ends the connection.
         progress.answered(response.status() == StatusCode::OK);

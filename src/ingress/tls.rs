@@ -1,4 +1,4 @@
-//! What connections are encrypted with: the bridge's certificate and its key, and who must vouch for
+//! TLS on the public listener: the bridge's certificate and its key, and who must vouch for
 //! senders. Each part is made from the text of its file, so that whoever reads the files can say
 //! which one is wrong.
 
@@ -17,22 +17,22 @@ use crate::crypto;
 
 /// The bridge's certificate, and after it those that vouch for it.
 #[derive(Debug, Clone)]
-pub struct Chain(Vec<CertificateDer<'static>>);
+pub struct CertificateChain(Vec<CertificateDer<'static>>);
 
 /// The private key of a certificate. It never prints.
 #[derive(Clone)]
-pub struct Key(Arc<dyn SigningKey>);
+pub struct PrivateKey(Arc<dyn SigningKey>);
 
 /// Who vouches for senders.
 #[derive(Debug, Clone)]
-pub struct Clients {
+pub struct ClientVerification {
     authorities: RootCertStore,
     required: bool,
 }
 
 /// What is wrong with a file of certificates or keys.
 #[derive(Debug, thiserror::Error)]
-pub enum BadFile {
+pub enum PemError {
     /// Nothing of the kind is in it.
     #[error("it holds no {0}")]
     Without(&'static str),
@@ -49,7 +49,7 @@ pub enum BadFile {
 
 /// Why a certificate and a key make no pair.
 #[derive(Debug, thiserror::Error)]
-pub enum NoPair {
+pub enum KeyPairError {
     /// The certificate cannot be understood.
     #[error("the certificate cannot be used: {0}")]
     Certificate(rustls::Error),
@@ -58,12 +58,12 @@ pub enum NoPair {
     Mismatch,
 }
 
-impl Chain {
+impl CertificateChain {
     /// All certificates of a PEM file.
     ///
     /// # Errors
     /// When there is none, or one is damaged.
-    pub fn parse(text: &[u8]) -> Result<Self, BadFile> {
+    pub fn parse(text: &[u8]) -> Result<Self, PemError> {
         certificates(text).map(Self)
     }
 
@@ -79,44 +79,44 @@ impl Chain {
     }
 }
 
-impl Key {
+impl PrivateKey {
     /// The first private key of a PEM file.
     ///
     /// # Errors
     /// When there is none, it is damaged, encrypted, or of a kind that is not supported.
-    pub fn parse(text: &[u8]) -> Result<Self, BadFile> {
+    pub fn parse(text: &[u8]) -> Result<Self, PemError> {
         // Old files say it in a line of their own, newer ones in the block's name.
         if text.windows(9).any(|part| part == b"ENCRYPTED") {
-            return Err(BadFile::Encrypted);
+            return Err(PemError::Encrypted);
         }
         let key = PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
-            pem::Error::NoItemsFound => BadFile::Without("private key"),
-            error => BadFile::Damaged(error),
+            pem::Error::NoItemsFound => PemError::Without("private key"),
+            error => PemError::Damaged(error),
         })?;
         let loaded = crypto::provider()
             .key_provider
             .load_private_key(key)
-            .map_err(BadFile::Unusable)?;
+            .map_err(PemError::Unusable)?;
         Ok(Self(loaded))
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
 }
 
-impl Clients {
+impl ClientVerification {
     /// All certificates of a PEM file, each of an authority. Only where it is `required` must a
     /// sender show one that they vouch for; whoever shows another is always turned away.
     ///
     /// # Errors
     /// When there is none, or one is damaged or cannot be used.
-    pub fn parse(text: &[u8], required: bool) -> Result<Self, BadFile> {
+    pub fn parse(text: &[u8], required: bool) -> Result<Self, PemError> {
         let mut authorities = RootCertStore::empty();
         for certificate in certificates(text)? {
-            authorities.add(certificate).map_err(BadFile::Unusable)?;
+            authorities.add(certificate).map_err(PemError::Unusable)?;
         }
         Ok(Self {
             authorities,
@@ -131,31 +131,35 @@ impl Clients {
     }
 }
 
-fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, BadFile> {
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    let certificates = read.map_err(BadFile::Damaged)?;
+    let certificates = read.map_err(PemError::Damaged)?;
     if certificates.is_empty() {
-        return Err(BadFile::Without("certificate"));
+        return Err(PemError::Without("certificate"));
     }
     Ok(certificates)
 }
 
 /// What connections are encrypted with. Cloning it shares it.
 #[derive(Clone)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct ServerTls(Arc<ServerConfig>);
 
-impl Tls {
+impl ServerTls {
     /// TLS 1.2 and 1.3 with this certificate, for HTTP/1.1.
     ///
     /// # Errors
     /// When the key is not the certificate's.
-    pub fn new(chain: Chain, key: Key, clients: Option<Clients>) -> Result<Self, NoPair> {
+    pub fn new(
+        chain: CertificateChain,
+        key: PrivateKey,
+        clients: Option<ClientVerification>,
+    ) -> Result<Self, KeyPairError> {
         let pair = CertifiedKey::new(chain.0, key.0);
         match pair.keys_match() {
             // A key that does not tell its public half cannot be compared.
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(rustls::Error::InconsistentKeys(_)) => return Err(NoPair::Mismatch),
-            Err(error) => return Err(NoPair::Certificate(error)),
+            Err(rustls::Error::InconsistentKeys(_)) => return Err(KeyPairError::Mismatch),
+            Err(error) => return Err(KeyPairError::Certificate(error)),
         }
         let provider = crypto::provider();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -181,14 +185,14 @@ impl Tls {
     }
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tls")
+        f.write_str("ServerTls")
     }
 }
 
 fn verifier(
-    clients: Clients,
+    clients: ClientVerification,
     provider: Arc<CryptoProvider>,
 ) -> Arc<dyn rustls::server::danger::ClientCertVerifier> {
     let authorities = Arc::new(clients.authorities);

@@ -1,4 +1,4 @@
-//! Makes the HTTP server overlook offers to upgrade the connection to another protocol.
+//! A filter that makes the HTTP server overlook offers to upgrade the connection to another protocol.
 //!
 //! A server may ignore them (RFC 9110, section 7.8), and senders rely on it: a proxy passes
 //! `Connection: upgrade` on with every request, and some clients offer `h2c` with each. actix-http
@@ -35,7 +35,7 @@ impl Field {
 
 /// Where in a line the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum LinePosition {
     /// At its beginning.
     Start,
     /// In a name, of which so many letters are those of this field's.
@@ -49,16 +49,16 @@ enum Place {
 
 /// The head of one request, as its bytes come in, in however many parts.
 #[derive(Debug)]
-pub(super) struct Head {
-    place: Place,
+pub(super) struct UpgradeFilter {
+    position: LinePosition,
     has_ended: bool,
 }
 
-impl Head {
+impl UpgradeFilter {
     /// A head of which nothing has come.
     pub fn new() -> Self {
         Self {
-            place: Place::Start,
+            position: LinePosition::Start,
             has_ended: false,
         }
     }
@@ -77,42 +77,45 @@ impl Head {
         while !self.has_ended
             && let Some(byte) = rest.next()
         {
-            match (self.place, *byte) {
-                (Place::Start, b'\n') => self.has_ended = true,
-                (Place::Start, b'\r') => {}
-                (_, b'\n') => self.place = Place::Start,
-                (Place::Elsewhere, _) => {
+            match (self.position, *byte) {
+                (LinePosition::Start, b'\n') => self.has_ended = true,
+                (LinePosition::Start, b'\r') => {}
+                (_, b'\n') => self.position = LinePosition::Start,
+                (LinePosition::Elsewhere, _) => {
                     if rest.any(|byte| *byte == b'\n') {
-                        self.place = Place::Start;
+                        self.position = LinePosition::Start;
                     }
                 }
-                (place, _) => self.place = next(place, byte),
+                (position, _) => self.position = next(position, byte),
             }
         }
     }
 }
 
 /// Where the byte after this one stands.
-fn next(place: Place, byte: &mut u8) -> Place {
-    match place {
-        Place::Start => {
-            Field::beginning_with(*byte).map_or(Place::Elsewhere, |field| Place::Name(field, 1))
-        }
-        Place::Name(field, known) => match field.name().get(known) {
-            Some(letter) if letter.eq_ignore_ascii_case(byte) => Place::Name(field, known + 1),
-            None if *byte == b':' => Place::Value(field, Some(0)),
-            _ => Place::Elsewhere,
+fn next(position: LinePosition, byte: &mut u8) -> LinePosition {
+    match position {
+        LinePosition::Start => Field::beginning_with(*byte)
+            .map_or(LinePosition::Elsewhere, |field| {
+                LinePosition::Name(field, 1)
+            }),
+        LinePosition::Name(field, known) => match field.name().get(known) {
+            Some(letter) if letter.eq_ignore_ascii_case(byte) => {
+                LinePosition::Name(field, known + 1)
+            }
+            None if *byte == b':' => LinePosition::Value(field, Some(0)),
+            _ => LinePosition::Elsewhere,
         },
-        Place::Value(Field::Upgrade, _) => {
+        LinePosition::Value(Field::Upgrade, _) => {
             if byte.is_ascii_graphic() {
                 *byte = BLANK;
             }
-            place
+            position
         }
-        Place::Value(Field::Connection, known) => {
-            Place::Value(Field::Connection, next_in_option(known, byte))
+        LinePosition::Value(Field::Connection, known) => {
+            LinePosition::Value(Field::Connection, next_in_option(known, byte))
         }
-        Place::Elsewhere => place,
+        LinePosition::Elsewhere => position,
     }
 }
 
@@ -137,7 +140,7 @@ mod tests {
 
     /// What the server sees of `text`, which comes in parts of `size` bytes.
     fn seen(text: &str, size: usize) -> String {
-        let mut head = Head::new();
+        let mut head = UpgradeFilter::new();
         let mut bytes = text.as_bytes().to_vec();
         for part in bytes.chunks_mut(size) {
             head.overwrite(part);

@@ -179,7 +179,7 @@ impl Pipeline {
     /// # Errors
     /// When it could not be made durable in time.
     pub async fn accept(&self, verified: Verified, terms: &Terms) -> Result<Accepted, Refusal> {
-        seeded::stumble(Bug::PanicInRequest, verified.body());
+        seeded::panic_over(Bug::PanicInRequest, verified.body());
         let event = Event::read(verified);
         let id = event.id();
         let (source, object) = (event.source().clone(), event.ordering_key());

@@ -301,8 +301,8 @@ impl Dispatcher {
     }
 
     fn enter(&mut self, record: Arc<SpoolRecord>) {
-        seeded::stumble(Bug::PanicInDispatcher, record.event().body());
-        seeded::stick(Bug::StickInDispatcher, record.event().body());
+        seeded::panic_over(Bug::PanicInDispatcher, record.event().body());
+        seeded::hang_over(Bug::HangInDispatcher, record.event().body());
         let (event, bytes) = (self.objects.refer(&record), record.position().bytes);
         if let Some(record) = self.gate.enter(event, bytes, record) {
             self.hold(record);

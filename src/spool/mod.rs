@@ -167,7 +167,7 @@ pub enum SpoolError {
     },
     /// More sinks than a spool can number.
     #[error(
-        "a spool knows at most 32 sinks, and this one knows {known}: deliver, requeue or drop what waits for one that is not configured any more (hookferry spool drop, hookferry dead-letters drop)"
+        "a spool knows at most 32 sinks, and this one knows {known}: start the bridge with fewer new sinks, drop what waits for a sink that is not configured any more (hookferry spool drop, hookferry dead-letters drop), then add the rest and restart"
     )]
     TooManySinks {
         /// Those it knows.

@@ -222,7 +222,7 @@ async fn signs_of_life_end_while_the_disk_is_frozen_and_come_back() {
 async fn signs_of_life_end_with_a_dispatcher_that_is_stuck() {
     let setup = Setup::store();
     let notified = Notified::abstract_one();
-    let mut command = Program::Seeded("stick-in-dispatcher").command();
+    let mut command = Program::Seeded("hang-in-dispatcher").command();
     command.env("NOTIFY_SOCKET", &notified.address);
     command.env("WATCHDOG_USEC", "6000000");
     let bridge = Bridge::start_by(command, &setup.write()).await;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if let Err(error) = hookferry::seeded::sow() {
+    if let Err(error) = hookferry::seeded::activate() {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }

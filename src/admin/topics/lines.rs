@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::sink::store::StoredMessage;
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct EventLine<'a> {
     position: u64,
     id: &'a str,
     key: &'a str,
@@ -31,9 +31,9 @@ pub(super) fn write(entries: &[StoredMessage]) -> Vec<u8> {
     out
 }
 
-fn line(entry: &StoredMessage) -> Line<'_> {
+fn line(entry: &StoredMessage) -> EventLine<'_> {
     let text = std::str::from_utf8(&entry.body).ok();
-    Line {
+    EventLine {
         position: entry.position,
         id: &entry.id,
         key: &entry.key,

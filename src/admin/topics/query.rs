@@ -1,4 +1,4 @@
-//! What a reader asks for: from where, how much, how long, and in which form.
+//! The query of a read: from where, how much, and how long to wait.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 
-use crate::admin::problem::Problem;
+use crate::admin::problem::AdminProblem;
 use crate::sink::store::{MAX_ENTRIES, MAX_WAIT};
 
 /// Entries in an answer unless the reader says otherwise.
@@ -27,11 +27,11 @@ pub(super) struct Query {
 
 impl Query {
     /// Reads the query string; every parameter has a default.
-    pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
+    pub fn of(request: &HttpRequest) -> Result<Self, AdminProblem> {
         Self::parse(request.query_string())
     }
 
-    fn parse(text: &str) -> Result<Self, Problem> {
+    fn parse(text: &str) -> Result<Self, AdminProblem> {
         let mut query = Self {
             after: 0,
             limit: DEFAULT_LIMIT,
@@ -62,7 +62,7 @@ impl Query {
     }
 }
 
-fn within<T>(name: &str, value: &str, range: RangeInclusive<T>) -> Result<T, Problem>
+fn within<T>(name: &str, value: &str, range: RangeInclusive<T>) -> Result<T, AdminProblem>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -82,86 +82,8 @@ where
     })
 }
 
-fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", detail)
-}
-
-/// How the events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// One JSON object a line.
-    Lines,
-    /// A CloudEvents batch.
-    Batch,
-}
-
-impl Form {
-    /// Each form, and what `Accept` may call it, the most exact name first.
-    const NAMES: [(Self, [&'static str; 3]); 2] = [
-        (
-            Self::Lines,
-            ["application/x-ndjson", "application/*", "*/*"],
-        ),
-        (
-            Self::Batch,
-            ["application/cloudevents-batch+json", "application/*", "*/*"],
-        ),
-    ];
-
-    /// Reads `Accept` (RFC 9110, section 12.5.1); lines where nothing is asked for, or both are
-    /// welcome alike.
-    pub fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let values = request.headers().get_all(header::ACCEPT);
-        let texts: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
-        Self::choose(&texts.join(","))
-    }
-
-    fn choose(accept: &str) -> Result<Self, Problem> {
-        if accept.trim().is_empty() {
-            return Ok(Self::Lines);
-        }
-        let ranges: Vec<(String, u16)> = accept.split(',').filter_map(range).collect();
-        let [(lines, lines_names), (batch, batch_names)] = Self::NAMES;
-        match (weight(&ranges, &lines_names), weight(&ranges, &batch_names)) {
-            (0, 0) => Err(Problem::new(
-                StatusCode::NOT_ACCEPTABLE,
-                "not_acceptable",
-                "there are application/x-ndjson and application/cloudevents-batch+json",
-            )),
-            (first, second) if second > first => Ok(batch),
-            _ => Ok(lines),
-        }
-    }
-}
-
-/// The weight of the most exact name that stands in `Accept`, in thousandths.
-fn weight(ranges: &[(String, u16)], names: &[&str]) -> u16 {
-    names
-        .iter()
-        .find_map(|name| ranges.iter().find(|(range, _)| range == name))
-        .map_or(0, |(_, weight)| *weight)
-}
-
-/// One item of `Accept`: the media range in small letters, and its weight in thousandths.
-fn range(item: &str) -> Option<(String, u16)> {
-    let mut parts = item.split(';').map(str::trim);
-    let range = parts.next()?.to_ascii_lowercase();
-    let weight = parts.find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("q")
-            .then_some(value.trim())
-    });
-    let weight = match weight {
-        None => 1.0,
-        Some(text) => text
-            .parse::<f32>()
-            .ok()
-            .filter(|q| (0.0..=1.0).contains(q))?,
-    };
-    // Within 0 to 1000 by the line above.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    Some((range, (weight * 1000.0) as u16))
+fn invalid(detail: impl Into<String>) -> AdminProblem {
+    AdminProblem::new(StatusCode::BAD_REQUEST, "invalid_parameter", detail)
 }
 
 #[cfg(test)]
@@ -221,36 +143,6 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(text), Err(detail.to_owned()), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_form_is_what_the_reader_prefers() {
-        for (accept, expected) in [
-            ("", Some(Form::Lines)),
-            ("*/*", Some(Form::Lines)),
-            ("application/*", Some(Form::Lines)),
-            ("application/x-ndjson", Some(Form::Lines)),
-            ("application/cloudevents-batch+json", Some(Form::Batch)),
-            (
-                "Application/CloudEvents-Batch+JSON; charset=utf-8",
-                Some(Form::Batch),
-            ),
-            (
-                "application/cloudevents-batch+json, */*;q=0.1",
-                Some(Form::Batch),
-            ),
-            (
-                "application/cloudevents-batch+json;q=0.5, application/x-ndjson",
-                Some(Form::Lines),
-            ),
-            ("application/x-ndjson;q=0, */*", Some(Form::Batch)),
-            ("text/html, application/json", None),
-            ("*/*;q=0", None),
-            ("application/x-ndjson;q=2", None),
-            (";;,", None),
-        ] {
-            assert_eq!(Form::choose(accept).ok(), expected, "{accept:?}");
         }
     }
 }

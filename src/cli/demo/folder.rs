@@ -7,38 +7,42 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::cli::failure::Failure;
-use crate::cli::sample;
+use crate::cli::command_error::CommandError;
+use crate::cli::sample_delivery;
 use crate::source::Secret;
 
 /// A folder with a secret in it; a temporary one goes when this does.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct DemoFolder {
     path: PathBuf,
     removed: bool,
     secret: Secret,
 }
 
-impl Folder {
+impl DemoFolder {
     /// A new folder among the temporary ones.
-    pub(super) fn temporary(keep: bool) -> Result<Self, Failure> {
-        let name = format!("hookferry-demo-{}", sample::hex_digits());
+    pub(super) fn temporary(keep: bool) -> Result<Self, CommandError> {
+        let name = format!("hookferry-demo-{}", sample_delivery::hex_digits());
         Self::open(std::env::temp_dir().join(name), !keep)
     }
 
     /// The folder at `path`, which stays.
-    pub(super) fn at(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn at(path: &Path) -> Result<Self, CommandError> {
         let path = std::path::absolute(path).context("the folder has no absolute path")?;
         Self::open(path, false)
     }
 
-    fn open(path: PathBuf, removed: bool) -> Result<Self, Failure> {
+    fn open(path: PathBuf, removed: bool) -> Result<Self, CommandError> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder
             .create(&path)
             .with_context(|| format!("cannot make the folder {}", path.display()))?;
-        let text = format!("{}{}", sample::hex_digits(), sample::hex_digits());
+        let text = format!(
+            "{}{}",
+            sample_delivery::hex_digits(),
+            sample_delivery::hex_digits()
+        );
         let secret = Secret::new(&text).expect("32 digits are not empty");
         let folder = Self {
             path,
@@ -128,7 +132,7 @@ fn quoted(path: &Path) -> String {
     serde_json::Value::String(text).to_string()
 }
 
-impl Drop for Folder {
+impl Drop for DemoFolder {
     fn drop(&mut self) {
         if self.removed
             && let Err(error) = fs::remove_dir_all(&self.path)
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn the_secret_is_for_this_user_alone_and_the_configuration_is_good() {
         let parent = tempfile::tempdir().expect("a temporary folder");
-        let folder = Folder::at(&parent.path().join("a \"${b}\" 'c'")).expect("made");
+        let folder = DemoFolder::at(&parent.path().join("a \"${b}\" 'c'")).expect("made");
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode(&folder.secret_file()), 0o600);
         assert_eq!(mode(folder.path()), 0o700);
@@ -157,7 +161,7 @@ mod tests {
     #[test]
     fn a_temporary_folder_goes_and_a_kept_one_stays() {
         for keep in [false, true] {
-            let folder = Folder::temporary(keep).expect("made");
+            let folder = DemoFolder::temporary(keep).expect("made");
             let path = folder.path().to_owned();
             drop(folder);
             assert_eq!(path.exists(), keep);

@@ -104,7 +104,7 @@ impl Creator {
             self.pending.insert(topic);
         }
         let topics: Vec<String> = self.pending.iter().cloned().collect();
-        seeded::stumble(Bug::PanicInTopicCreation, topics.concat().as_bytes());
+        seeded::panic_over(Bug::PanicInTopicCreation, topics.concat().as_bytes());
         let (settings, shape) = (self.settings.load_full(), self.shape);
         let asked = tokio::task::spawn_blocking(move || create(&settings, shape, &topics)).await;
         match asked {

@@ -109,7 +109,7 @@ impl Owner {
     /// Readers hear of the batch first, so that whoever gets a receipt can read the entry.
     fn append(&mut self, rows: &[Row]) -> Result<(), PublishError> {
         for row in rows {
-            seeded::stumble(Bug::PanicInStore, &row.body);
+            seeded::panic_over(Bug::PanicInStore, &row.body);
         }
         let appended = self.log.append(rows, self.now_ms());
         appended.map_err(|error| PublishError::Unavailable(self.failed(&error)))?;

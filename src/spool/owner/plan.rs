@@ -130,7 +130,7 @@ impl Owner {
                 self.queue.push_front(append);
                 break;
             }
-            seeded::stumble(Bug::PanicInSpool, append.prepared.event().body());
+            seeded::panic_over(Bug::PanicInSpool, append.prepared.event().body());
             let verdict = planned
                 .requeue_of(&append)
                 .unwrap_or_else(|| self.verdict(&inner, &append, &known_here));

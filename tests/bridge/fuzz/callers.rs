@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use hookferry::ingress::{
-    Client, ClientAddress, Network, Networks, Origin, Unheard, Unreceived, read_proxy_header,
+    AddressOrigin, Client, ClientAddress, ConnectionFailure, IpNet, networks, read_proxy_header,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,17 +27,20 @@ pub fn proxy_header(data: &[u8]) {
             assert_eq!(told, expected);
             assert!(rest == data[length..], "{} bytes are left", rest.len());
         }
-        (Err(Unreceived::Silent), None) => assert!(data.is_empty()),
-        (Err(Unreceived::Unheard(unheard)), None) => assert!(
-            [Unheard::ProxyMalformed, Unheard::ProxyTruncated].contains(&unheard),
-            "{unheard:?}"
+        (Err(failure), None) => assert!(
+            [
+                ConnectionFailure::ProxyMalformed,
+                ConnectionFailure::ProxyTruncated
+            ]
+            .contains(&failure),
+            "{failure:?}"
         ),
         other => panic!("the two readings disagree: {other:?}"),
     }
 }
 
 /// What the program takes from a socket with these bytes, and what it leaves there.
-async fn received(data: &[u8]) -> (Result<Option<IpAddr>, Unreceived>, Vec<u8>) {
+async fn received(data: &[u8]) -> (Result<Option<IpAddr>, ConnectionFailure>, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let sends = async {
@@ -113,8 +116,11 @@ fn plainly(data: &[u8]) -> Option<(Option<IpAddr>, usize)> {
 pub fn forwarded(data: &[u8]) {
     let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
     for (origin, added) in [
-        (Origin::XForwardedFor, &b"203.0.113.7"[..]),
-        (Origin::Forwarded, &b"for=203.0.113.7;proto=https"[..]),
+        (AddressOrigin::XForwardedFor, &b"203.0.113.7"[..]),
+        (
+            AddressOrigin::Forwarded,
+            &b"for=203.0.113.7;proto=https"[..],
+        ),
     ] {
         let address = ClientAddress {
             origin,
@@ -124,7 +130,7 @@ pub fn forwarded(data: &[u8]) {
         assert_eq!(of("192.0.2.1", &lines), Client::Known(ip("192.0.2.1")));
         let found = of(PROXY, &lines);
         match found {
-            Client::Hidden(proxy) => assert!(trusted().contain(proxy), "{proxy}"),
+            Client::Hidden(proxy) => assert!(networks::contain(&trusted(), proxy), "{proxy}"),
             Client::Known(client) => assert!(client == ip(PROXY) || names(data, client)),
         }
         assert_eq!(of(PROXY, &[&lines.join(&b","[..])]), found, "one list");
@@ -141,10 +147,11 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn trusted() -> Networks {
-    let networks = ["10.0.0.0/8", "2001:db8:1::/48"];
-    let networks = networks.map(|text| text.parse::<Network>().expect("a network"));
-    networks.into_iter().collect()
+fn trusted() -> Vec<IpNet> {
+    let texts = ["10.0.0.0/8", "2001:db8:1::/48"];
+    texts
+        .map(|text| networks::parse(text).expect("a network"))
+        .into()
 }
 
 /// Whether the address stands anywhere in the bytes, with a port behind it or without.

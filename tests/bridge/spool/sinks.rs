@@ -132,7 +132,12 @@ async fn a_thirty_third_sink_is_refused_with_a_remedy_until_a_number_is_free() {
     let before = folder.files();
 
     let said = folder.refuses(&names[1..]);
-    for word in ["at most 32 sinks", "sink-0", "hookferry spool drop"] {
+    for word in [
+        "at most 32 sinks",
+        "sink-0",
+        "fewer new sinks",
+        "hookferry spool drop",
+    ] {
         assert!(said.contains(word), "it says {word:?}: {said}");
     }
     assert!(

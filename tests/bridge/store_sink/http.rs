@@ -7,18 +7,14 @@ use actix_web::{App, test};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hookferry::admin::topics;
-use hookferry::source::ONE_CODEX;
 use serde_json::Value;
 
 use super::*;
 
 /// Asks the admin routes, as a client would.
-async fn get(log: &TopicLog, uri: &str, accept: Option<&str>) -> (StatusCode, String, Bytes) {
+async fn get(log: &TopicLog, uri: &str) -> (StatusCode, String, Bytes) {
     let app = test::init_service(App::new().configure(topics::routes(log.clone(), 1))).await;
-    let mut request = test::TestRequest::get().uri(uri);
-    if let Some(accept) = accept {
-        request = request.insert_header(("accept", accept));
-    }
+    let request = test::TestRequest::get().uri(uri);
     let response: ServiceResponse = test::call_service(&app, request.to_request()).await;
     let header = |name| {
         let value = response.headers().get(name).unwrap();
@@ -31,7 +27,7 @@ async fn get(log: &TopicLog, uri: &str, accept: Option<&str>) -> (StatusCode, St
 }
 
 async fn json(log: &TopicLog, uri: &str) -> Value {
-    let (status, content_type, body) = get(log, uri, None).await;
+    let (status, content_type, body) = get(log, uri).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(content_type, "application/json");
     serde_json::from_slice(&body).unwrap()
@@ -64,7 +60,7 @@ async fn events_are_lines_with_the_unchanged_body() {
         .await
         .unwrap();
     let uri = format!("/topics/{QUARANTINE}/events");
-    let (status, content_type, body) = get(&store.log(), &uri, None).await;
+    let (status, content_type, body) = get(&store.log(), &uri).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(content_type, "application/x-ndjson");
     let text = std::str::from_utf8(&body).unwrap();
@@ -84,74 +80,9 @@ async fn events_are_lines_with_the_unchanged_body() {
     assert_eq!(lines[0]["id"], lines[0]["headers"]["ce_id"]);
     assert_eq!(lines[0]["key"], lines[0]["id"]);
 
-    let (_, _, body) = get(&store.log(), &format!("{uri}?after=2&limit=1"), None).await;
+    let (_, _, body) = get(&store.log(), &format!("{uri}?after=2&limit=1")).await;
     let line: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(line["position"], 3);
-    close(store).await;
-}
-
-#[tokio::test]
-async fn events_are_a_cloudevents_batch_for_who_asks() {
-    let (_folder, path) = folder();
-    let store = Store::open(StoreSettings {
-        topic: template("all"),
-        ..settings(&path)
-    })
-    .unwrap();
-    let body = delivery("sample.uploaded", "object0", 0);
-    let bodies = [&body, &body, "{\"deep\":[", "{}"];
-    for (body, content_type) in
-        bodies
-            .iter()
-            .zip([Some("application/json"), Some("text/plain"), None, None])
-    {
-        let message = message_of((*body).to_owned(), content_type);
-        store.publish(&message).await.unwrap();
-    }
-    let accept = Some("application/cloudevents-batch+json");
-    let (status, content_type, batch) = get(&store.log(), "/topics/all/events", accept).await;
-    assert_eq!(status, StatusCode::OK);
-    assert_eq!(Some(content_type.as_str()), accept);
-    let text = std::str::from_utf8(&batch).unwrap();
-    assert!(
-        text.contains(&format!("\"data\":{body}}}")),
-        "not embedded as received: {text}"
-    );
-    let events: Vec<Value> = serde_json::from_slice(&batch).unwrap();
-    assert_eq!(events.len(), 4);
-    let first = &events[0];
-    for (name, expected) in [
-        ("specversion", "1.0"),
-        ("type", "sample.uploaded"),
-        ("subject", "object0"),
-        ("source", ONE_CODEX.uri),
-        ("datacontenttype", "application/json"),
-        ("hookferryorigin", "webhook"),
-        ("hookferryposition", "1"),
-        ("partitionkey", "object0"),
-    ] {
-        assert_eq!(first[name], expected, "{name}");
-    }
-    assert_eq!(first["data"]["object"]["$uri"], "/api/v1/samples/object0");
-    for event in &events {
-        for name in event
-            .as_object()
-            .unwrap()
-            .keys()
-            .filter(|n| *n != "data_base64")
-        {
-            let allowed = name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-            assert!(allowed, "{name}");
-        }
-    }
-    for (event, body) in events.iter().zip(bodies).skip(1) {
-        assert_eq!(event.get("data"), None);
-        assert_eq!(event["data_base64"], STANDARD.encode(body));
-    }
-    let (_, _, nothing) = get(&store.log(), "/topics/all/events?after=4", accept).await;
-    assert_eq!(&nothing[..], b"[]");
     close(store).await;
 }
 
@@ -162,52 +93,30 @@ async fn what_cannot_be_answered_is_a_problem_with_a_reason() {
     publish(&store, 0..2).await;
     let log = store.log();
     let uri = |query: &str| format!("/topics/{TOPIC}/events?{query}");
-    for (uri, accept, status, reason, detail) in [
+    for (uri, status, reason, detail) in [
         (
             "/topics/missing/events".into(),
-            None,
             404,
             "unknown_topic",
             "with `wait`",
         ),
         (
             uri("after=x"),
-            None,
             400,
             "invalid_parameter",
             "`after` must be a whole number",
         ),
-        (
-            uri("limit=0"),
-            None,
-            400,
-            "invalid_parameter",
-            "from 1 to 1000",
-        ),
-        (
-            uri("wait=61"),
-            None,
-            400,
-            "invalid_parameter",
-            "from 0 to 60",
-        ),
+        (uri("limit=0"), 400, "invalid_parameter", "from 1 to 1000"),
+        (uri("wait=61"), 400, "invalid_parameter", "from 0 to 60"),
         (
             uri("wiat=1"),
-            None,
             400,
             "invalid_parameter",
             "`after`, `limit` and `wait`",
         ),
-        (
-            uri(""),
-            Some("text/html"),
-            406,
-            "not_acceptable",
-            "application/x-ndjson",
-        ),
-        (uri("after=3"), None, 409, "position_ahead", "from 0 again"),
+        (uri("after=3"), 409, "position_ahead", "from 0 again"),
     ] {
-        let (found, content_type, body) = get(&log, &uri, accept).await;
+        let (found, content_type, body) = get(&log, &uri).await;
         let problem: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(found, status, "{uri}");
         assert_eq!(content_type, "application/problem+json");
@@ -221,7 +130,7 @@ async fn what_cannot_be_answered_is_a_problem_with_a_reason() {
     }
     close(store).await;
     for uri in ["/topics".into(), uri("")] {
-        let (status, content_type, _) = get(&log, &uri, None).await;
+        let (status, content_type, _) = get(&log, &uri).await;
         assert_eq!(
             (status.as_u16(), content_type.as_str()),
             (503, "application/problem+json")
@@ -235,10 +144,10 @@ async fn a_consumer_may_wait_for_a_topic_that_is_not_there_yet() {
     let store = open(&path);
     let log = store.log();
     let uri = format!("/topics/{TOPIC}/events?wait=30");
-    let (answer, ()) = tokio::join!(get(&log, &uri, None), publish(&store, 0..1));
+    let (answer, ()) = tokio::join!(get(&log, &uri), publish(&store, 0..1));
     assert_eq!(answer.0, StatusCode::OK);
     assert_eq!(answer.2.iter().filter(|byte| **byte == b'\n').count(), 1);
-    let (status, _, body) = get(&log, "/topics/missing/events?wait=1", None).await;
+    let (status, _, body) = get(&log, "/topics/missing/events?wait=1").await;
     assert_eq!((status, body.len()), (StatusCode::OK, 0));
     close(store).await;
 }

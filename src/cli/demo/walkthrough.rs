@@ -1,0 +1,263 @@
+//! What the demo shows, step by step: deliveries and their answers, the counters, what a consumer
+//! reads, and how to go on from there.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+
+use super::counters::DemoCounters;
+use super::deliveries::{DemoDelivery, deliveries};
+use super::folder::DemoFolder;
+use crate::app::Bridge;
+use crate::cli::command_error::CommandError;
+use crate::cli::http_client::HttpClient;
+use crate::cli::output::Output;
+use crate::cli::store_reader::{StoreEntry, StoreReader, TopicRead};
+use crate::cli::symbol::Symbols;
+use crate::cli::webhook_client::{WebhookClient, WebhookResponse};
+use crate::source::ONE_CODEX;
+
+/// How long each step may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The steps, and what they need.
+pub(super) struct Walkthrough {
+    stays_up: bool,
+    configuration: String,
+    folder: String,
+    secret_file: String,
+    webhook_url: String,
+    admin: String,
+    http: HttpClient,
+    webhook: WebhookClient,
+    reader: StoreReader,
+}
+
+impl Walkthrough {
+    /// The steps at this bridge; where it stays up, also how to go on.
+    pub(super) fn new(
+        bridge: &Bridge,
+        folder: &DemoFolder,
+        configuration: String,
+        stays_up: bool,
+    ) -> Self {
+        let webhook_url = format!("http://{}/webhooks/onecodex", bridge.ingress());
+        let admin = format!("http://{}", bridge.admin());
+        let http = HttpClient::new(DEADLINE);
+        let lifetime = if folder.is_removed() {
+            "removed at the end"
+        } else {
+            "kept"
+        };
+        Self {
+            stays_up,
+            configuration,
+            folder: format!("{} ({lifetime})", folder.path().display()),
+            secret_file: folder.secret_file().display().to_string(),
+            webhook: WebhookClient::new(http.clone(), webhook_url.clone(), folder.secret().clone()),
+            reader: StoreReader::new(&admin, None),
+            webhook_url,
+            admin,
+            http,
+        }
+    }
+
+    /// Takes the steps, and prints what comes of them.
+    pub(super) fn show(&self) -> Result<(), CommandError> {
+        let mut output = Output::new();
+        self.show_configuration(&mut output)?;
+        let before = self.reader.topics()?;
+        let after = |topic: &str| {
+            let known = before.iter().find(|known| known.name == topic);
+            known.map_or(0, |known| known.last_position)
+        };
+        let sent = self.send(&mut output)?;
+        let counters = self.settled()?;
+        output.line(format_args!(
+            "\n2. What was counted: GET {}/metrics",
+            self.admin
+        ))?;
+        for line in counters.lines() {
+            output.line(format_args!("   {line}"))?;
+        }
+        self.show_topics(&sent, &after, &mut output)?;
+        if self.stays_up {
+            self.show_what_next(&mut output)?;
+        }
+        Ok(())
+    }
+
+    fn show_configuration(&self, output: &mut Output) -> Result<(), CommandError> {
+        output.line("Hookferry's demo: the whole bridge on this machine.")?;
+        output.line(format_args!("\nfolder  {}", self.folder))?;
+        output.line("config  what a file for `hookferry serve` would say:\n")?;
+        for line in self.configuration.lines() {
+            output.line(format_args!("   {line}").to_string().trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// Sends the deliveries; each must be answered as it says.
+    fn send(
+        &self,
+        output: &mut Output,
+    ) -> Result<Vec<(DemoDelivery, WebhookResponse)>, CommandError> {
+        output.line(format_args!(
+            "\n1. Deliveries, signed and sent: POST {}",
+            self.webhook_url
+        ))?;
+        let symbols = Symbols::for_output();
+        let mut sent = Vec::new();
+        for delivery in deliveries(Timestamp::now()) {
+            let reply = if delivery.forged {
+                let signature = format!("t={} v1={}", Timestamp::now().as_second(), "0".repeat(64));
+                self.webhook.deliver_signed(&delivery.body, &signature)?
+            } else {
+                self.webhook.deliver(&delivery.body, Timestamp::now())?
+            };
+            let as_expected = reply.said == delivery.expected;
+            output.line(format_args!(
+                "   {} {:<44} {} {:<18} {}",
+                symbols.whether(as_expected),
+                delivery.what,
+                reply.status,
+                reply.said,
+                reply.id.as_deref().unwrap_or("-"),
+            ))?;
+            if !as_expected {
+                return Err(CommandError::Failed(anyhow!(
+                    "the answer should have been {}",
+                    delivery.expected
+                )));
+            }
+            sent.push((delivery, reply));
+        }
+        Ok(sent)
+    }
+
+    /// The counters, once everything accepted is delivered.
+    fn settled(&self) -> Result<DemoCounters, CommandError> {
+        let began = Instant::now();
+        loop {
+            let answer = self.http.get(&format!("{}/metrics", self.admin))?;
+            let counters = DemoCounters::read(&String::from_utf8_lossy(&answer.body));
+            if counters.are_settled() {
+                return Ok(counters);
+            }
+            if began.elapsed() > DEADLINE {
+                return Err(CommandError::Failed(anyhow!(
+                    "not everything was delivered in time"
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn show_topics(
+        &self,
+        sent: &[(DemoDelivery, WebhookResponse)],
+        after: &dyn Fn(&str) -> u64,
+        output: &mut Output,
+    ) -> Result<(), CommandError> {
+        let url = self.reader.url("TOPIC", 0);
+        output.line(format_args!("\n3. What a consumer reads: GET {url}"))?;
+        let mut first = true;
+        for topic in self.reader.topics()? {
+            output.line(format_args!("   topic {}", topic.name))?;
+            let TopicRead::Entries(entries) =
+                self.reader
+                    .read(&topic.name, after(&topic.name), Duration::ZERO)?
+            else {
+                continue;
+            };
+            for entry in entries {
+                show_entry(&entry, sent, output)?;
+                if std::mem::take(&mut first) {
+                    for (name, value) in &entry.headers {
+                        output.line(format_args!("       {name}: {value}"))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show_what_next(&self, output: &mut Output) -> Result<(), CommandError> {
+        output.line("\n4. Send one yourself, signed by openssl; each paste is a new event:\n")?;
+        for line in self.paste() {
+            output.line(format_args!("   {line}"))?;
+        }
+        output.line(format_args!(
+            "\n   or     hookferry send --url {} --secret-file {}",
+            self.webhook_url,
+            shell_quoted(&self.secret_file)
+        ))?;
+        output.line(format_args!("\nwebhook {}", self.webhook_url))?;
+        output.line(format_args!("topics  {}/topics", self.admin))?;
+        output.line(format_args!(
+            "        {}",
+            self.reader.url("onecodex.sample.uploaded", 0)
+        ))?;
+        output.line(format_args!("metrics {}/metrics", self.admin))
+    }
+
+    /// Lines for a POSIX shell that make a delivery, sign it and send it.
+    fn paste(&self) -> [String; 4] {
+        let secret = shell_quoted(&self.secret_file);
+        [
+            r#"body=$(printf '{"api_version":"v1","event_type":"sample.uploaded","object_type":"sample","triggered_at":"%s","object":{"$uri":"/api/v1/samples/7428cca4a3a04a8e","filename":"mine.fastq.gz"}}' "$(date -u +%Y-%m-%dT%H:%M:%SZ)")"#.to_owned(),
+            "t=$(date +%s)".to_owned(),
+            format!(r#"v1=$(printf '%s.%s' "$t" "$body" | openssl dgst -sha256 -hmac "$(cat {secret})" -r | cut -d' ' -f1)"#),
+            format!(
+                r#"curl -sS -H 'Content-Type: application/json' -H "{}: t=$t v1=$v1" --data-binary "$body" {}"#,
+                ONE_CODEX.scheme.header, self.webhook_url
+            ),
+        ]
+    }
+}
+
+fn show_entry(
+    entry: &StoreEntry,
+    sent: &[(DemoDelivery, WebhookResponse)],
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    let bytes = entry.bytes()?;
+    let same = sent
+        .iter()
+        .any(|(delivery, reply)| reply.id.as_ref() == Some(&entry.id) && delivery.body == bytes);
+    let verdict = if same {
+        "the same bytes as were sent"
+    } else {
+        "NOT the bytes that were sent"
+    };
+    output.line(format_args!(
+        "     position {} key {} id {} ({} bytes, {verdict})",
+        entry.position,
+        entry.key,
+        entry.id,
+        bytes.len(),
+    ))?;
+    if same {
+        Ok(())
+    } else {
+        Err(CommandError::Failed(anyhow!(
+            "a body was changed on its way"
+        )))
+    }
+}
+
+/// A word for a POSIX shell.
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_in_a_path_stays_in_its_word() {
+        assert_eq!(shell_quoted("/a b/it's"), r"'/a b/it'\''s'");
+    }
+}

@@ -1,0 +1,380 @@
+//! The handler of webhook requests: what one must pass, in order, to become an accepted event.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_http::Request;
+use actix_web::dev::{Payload, RequestHead};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+
+use super::body;
+use super::endpoint::SourceEndpoint;
+use super::in_flight::{InFlight, InFlightPermit};
+use super::path::{self, UNKNOWN_SOURCE};
+use super::peer::Peer;
+use super::problem::{EarlyBody, RequestProblem};
+use super::refusal_log::{RefusalLog, RefusedRequest};
+use super::rules::HandlerRules;
+use crate::metrics::Metrics;
+use crate::pipeline::{Accepted, Pipeline, Refusal};
+use crate::source::{Claim, Inbound, Rejection, Source, Verified};
+use crate::trace::{TraceContext, Tracer, Work};
+
+/// A request that is being handled.
+struct WebhookRequest<'a> {
+    head: &'a RequestHead,
+    peer: Peer,
+    started: Instant,
+    /// What held when it came.
+    rules: &'a HandlerRules,
+    /// The endpoint that its path names, if there is such a source.
+    endpoint: Option<&'a SourceEndpoint>,
+}
+
+/// Marks a request whose sender was sent `100 Continue`: the rate limits have counted it already.
+struct ContinueSent;
+
+impl<'a> WebhookRequest<'a> {
+    fn of(head: &'a RequestHead, peer: Option<&Peer>, rules: &'a HandlerRules) -> Self {
+        let name = path::source(head.uri.path());
+        Self {
+            head,
+            peer: *peer.expect("every connection has its peer as its data"),
+            started: Instant::now(),
+            rules,
+            endpoint: name.and_then(|name| rules.endpoints.get(name.as_ref())),
+        }
+    }
+
+    /// Whether it is a health check, which delivers nothing.
+    fn is_health_check(&self) -> bool {
+        let is_read = matches!(self.head.method, Method::GET | Method::HEAD);
+        is_read && self.rules.health_path.as_deref() == Some(self.head.uri.path())
+    }
+
+    /// What the head alone decides.
+    fn check(
+        &self,
+        pipeline: &Pipeline,
+    ) -> Result<(&'a SourceEndpoint, Claim<'a>), RequestProblem> {
+        let endpoint = self.endpoint.ok_or(RequestProblem::UnknownSource)?;
+        if self.head.method != Method::POST {
+            return Err(RequestProblem::MethodNotAllowed);
+        }
+        body::check_headers(self.head, self.rules.limits.max_body_bytes)?;
+        pipeline.open()?;
+        let header = endpoint.source().provider.scheme.header;
+        let values = self.head.headers().get_all(header);
+        let claim = endpoint
+            .source()
+            .read_signature(values.map(HeaderValue::as_bytes))?;
+        Ok((endpoint, claim))
+    }
+
+    /// Under which label it is counted.
+    fn label(&self) -> &str {
+        self.endpoint
+            .map_or(UNKNOWN_SOURCE, |endpoint| endpoint.source().name.as_str())
+    }
+}
+
+/// The handler. Cloning it shares all that it has.
+#[derive(Debug, Clone)]
+pub struct WebhookHandler {
+    /// What it goes by now.
+    pub rules: Arc<ArcSwap<HandlerRules>>,
+    /// The requests that are being answered.
+    pub in_flight: Arc<InFlight>,
+    /// Where accepted events go.
+    pub pipeline: Pipeline,
+    /// The traces of deliveries.
+    pub tracer: Tracer,
+    /// What is logged of refused requests.
+    pub refusals: Arc<RefusalLog>,
+    /// Where all is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl WebhookHandler {
+    /// The handler for the requests of one thread; what is returned with it runs there: see
+    /// [`Pipeline::for_this_thread`].
+    pub(super) fn for_this_thread(&self) -> (Self, impl Future<Output = ()> + 'static) {
+        let (pipeline, answering) = self.pipeline.for_this_thread();
+        let handler = Self {
+            pipeline,
+            ..self.clone()
+        };
+        (handler, answering)
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
+        let rules = self.rules.load_full();
+        let webhook = WebhookRequest::of(request.head(), request.conn_data(), &rules);
+        if webhook.is_health_check() {
+            return self.health(payload);
+        }
+        let is_admitted = request.extensions().contains::<ContinueSent>();
+        let passed = AssertUnwindSafe(self.accept(&webhook, is_admitted, &mut payload))
+            .catch_unwind()
+            .await;
+        let response = match passed.unwrap_or(Err(RequestProblem::Internal)) {
+            Ok(accepted) => ok(&accepted, webhook.head),
+            Err(problem) => self.refuse(&webhook, problem, payload),
+        };
+        self.count_answer(&webhook, response.status());
+        response
+    }
+
+    /// Lets a sender that asks with `Expect: 100-continue` go on with the body (RFC 9110, section
+    /// 10.1.1).
+    ///
+    /// # Errors
+    /// With the answer, where the head decides: the body need not come.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the form that actix-http's service for `Expect` has"
+    )]
+    pub fn expect_continue(&self, mut request: Request) -> Result<Request, HttpResponse> {
+        let rules = self.rules.load_full();
+        let payload = request.take_payload();
+        let webhook = WebhookRequest::of(request.head(), request.conn_data(), &rules);
+        if !webhook.is_health_check() {
+            let passed = self
+                .admit(&webhook, false)
+                .and_then(|_permit| webhook.check(&self.pipeline));
+            if let Err(problem) = passed {
+                let response = self.refuse(&webhook, problem, payload);
+                self.count_answer(&webhook, response.status());
+                return Err(response);
+            }
+            request.extensions_mut().insert(ContinueSent);
+        }
+        let (request, _) = request.replace_payload(payload);
+        Ok(request)
+    }
+
+    async fn accept(
+        &self,
+        webhook: &WebhookRequest<'_>,
+        is_admitted: bool,
+        payload: &mut Payload,
+    ) -> Result<Accepted, RequestProblem> {
+        let WebhookRequest { head, rules, .. } = *webhook;
+        let mut permit = self.admit(webhook, is_admitted)?;
+        let (endpoint, claim) = webhook.check(&self.pipeline)?;
+        let body = body::read(head, payload, &mut permit, &rules.limits).await?;
+        let entered = self.tracer.enter(trace(head));
+        let inbound = Inbound {
+            body,
+            content_type: content_type(head),
+            trace: entered.context.clone(),
+        };
+        let verified = self.verify(endpoint, claim, inbound)?;
+        endpoint.take()?;
+        let accepted = self.pipeline.accept(verified, &rules.terms).await;
+        // Only what was proven: nobody else may fill the collector.
+        self.tracer.received(entered, || {
+            work(endpoint.source(), webhook.started, &accepted)
+        });
+        Ok(accepted?)
+    }
+
+    /// The answer to a request that is not accepted.
+    fn refuse(
+        &self,
+        webhook: &WebhookRequest<'_>,
+        problem: RequestProblem,
+        unread: Payload,
+    ) -> HttpResponse {
+        self.count_refusal(webhook.label(), problem);
+        let client = webhook
+            .rules
+            .access
+            .client(webhook.peer, webhook.head.headers());
+        let id = self.refusals.write(RefusedRequest {
+            head: webhook.head,
+            client,
+            source: webhook.label(),
+            problem,
+        });
+        problem.response(unread, &id)
+    }
+
+    /// Lets a request in by access control and by the number that are being answered, whatever it is
+    /// about.
+    fn admit(
+        &self,
+        webhook: &WebhookRequest<'_>,
+        is_admitted: bool,
+    ) -> Result<InFlightPermit<'_>, RequestProblem> {
+        if !is_admitted {
+            webhook
+                .rules
+                .access
+                .check(webhook.peer, webhook.head.headers())?;
+        }
+        let permit = self.in_flight.acquire(webhook.rules.limits.max_in_flight);
+        permit.ok_or(RequestProblem::Overloaded)
+    }
+
+    /// Says to a load balancer whether deliveries are taken, as `/readyz` does to operators. A body
+    /// that it sends is not read.
+    fn health(&self, unread: Payload) -> HttpResponse {
+        let is_ready = self.pipeline.ready().is_ok();
+        let mut response = if is_ready {
+            HttpResponse::Ok()
+        } else {
+            HttpResponse::ServiceUnavailable()
+        };
+        if !is_ready {
+            // As every answer but 200 does.
+            response.force_close();
+        }
+        let response = response.body(EarlyBody::new(String::new(), unread));
+        self.metrics
+            .http_health_checks_total
+            .with_label_values(&[response.status().as_str()])
+            .inc();
+        response
+    }
+
+    /// Proves the delivery, and shows operators how far the sender's clock is off.
+    fn verify(
+        &self,
+        endpoint: &SourceEndpoint,
+        claim: Claim<'_>,
+        inbound: Inbound,
+    ) -> Result<Verified, Rejection> {
+        let now = Timestamp::now();
+        let age = claim.age_seconds(now);
+        let known_since = || self.pipeline.spool.remembers_since();
+        let result = claim.verify(inbound, now, known_since);
+        if !matches!(result, Err(Rejection::SignatureMismatch)) {
+            #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
+            endpoint.age_seconds.observe(age as f64);
+        }
+        if let Ok(verified) = &result {
+            let source = endpoint.source().name.as_str();
+            self.show_secret_use(source, verified.secret(), now);
+            if verified.is_late() {
+                let late = &self.metrics.deliveries_late_total;
+                late.with_label_values(&[source]).inc();
+            }
+        }
+        result
+    }
+
+    /// Shows that a secret was used, unless a reload has taken it away since the request came: its
+    /// series is gone, and must not come back.
+    fn show_secret_use(&self, source: &str, secret: usize, now: Timestamp) {
+        let rules = self.rules.load();
+        let secrets = rules
+            .endpoints
+            .get(source)
+            .map(|it| it.source().secrets.len());
+        if secrets.is_some_and(|secrets| secret < secrets) {
+            self.metrics
+                .secret_last_used_timestamp_seconds
+                .with_label_values(&[source, &secret.to_string()])
+                .set(now.as_second());
+        }
+    }
+
+    /// Counts and times the answer.
+    fn count_answer(&self, webhook: &WebhookRequest<'_>, code: StatusCode) {
+        match webhook.endpoint {
+            Some(endpoint) if code == StatusCode::OK => endpoint.answered_ok.inc(),
+            _ => self
+                .metrics
+                .http_requests_total
+                .with_label_values(&[webhook.label(), code.as_str()])
+                .inc(),
+        }
+        self.metrics
+            .http_request_duration_seconds
+            .observe(webhook.started.elapsed().as_secs_f64());
+    }
+
+    fn count_refusal(&self, source: &str, problem: RequestProblem) {
+        match problem {
+            RequestProblem::Refused(_) | RequestProblem::Overloaded => self
+                .metrics
+                .deliveries_refused_total
+                .with_label_values(&[problem.reason()])
+                .inc(),
+            other => self
+                .metrics
+                .deliveries_rejected_total
+                .with_label_values(&[source, other.reason()])
+                .inc(),
+        }
+    }
+}
+
+/// The content type, which travels with the event; one that is too long for AMQP's short string, or is
+/// not visible ASCII, does not.
+fn content_type(head: &RequestHead) -> Option<String> {
+    let value = head.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    (value.len() <= usize::from(u8::MAX)).then(|| value.to_owned())
+}
+
+/// The trace the request says it belongs to.
+fn trace(head: &RequestHead) -> Option<TraceContext> {
+    let mut parents = head.headers().get_all("traceparent");
+    // Two of them contradict each other.
+    let (parent, None) = (parents.next()?, parents.next()) else {
+        return None;
+    };
+    let states = head.headers().get_all("tracestate");
+    TraceContext::received(
+        parent.to_str().ok(),
+        states.filter_map(|value| value.to_str().ok()),
+    )
+}
+
+/// What was done with a proven delivery, in the words of OpenTelemetry's semantic conventions.
+fn work(source: &Source, started: Instant, result: &Result<Accepted, Refusal>) -> Work {
+    let path = format!("/webhooks/{}", source.name);
+    let mut attributes = vec![
+        ("http.request.method", Method::POST.to_string()),
+        ("hookferry.source", source.name.to_string()),
+    ];
+    if let Ok(accepted) = result {
+        attributes.push(("messaging.message.id", accepted.id().to_string()));
+        attributes.push(("hookferry.status", accepted.status().as_str().to_owned()));
+    }
+    Work {
+        name: format!("POST {path}"),
+        started,
+        attributes: attributes
+            .into_iter()
+            .chain([("http.route", path)])
+            .collect(),
+        error: result.as_ref().err().map(|refusal| refusal.reason()),
+    }
+}
+
+/// Exactly 200: the provider takes nothing else for success.
+fn ok(accepted: &Accepted, head: &RequestHead) -> HttpResponse {
+    let body = format!(
+        "{{\"id\":\"{}\",\"status\":\"{}\"}}",
+        accepted.id(),
+        accepted.status().as_str()
+    );
+    let mut response = HttpResponse::Ok();
+    if head.upgrade() {
+        // Sent before the answer to the request before it, the offer could not be overwritten: the
+        // server ends the connection after this answer, and says so only if it is told to.
+        response.force_close();
+    }
+    response
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .body(body)
+}
