@@ -166,7 +166,7 @@ fn access(asked: &AccessRules, before: &AccessRules) -> AccessRules {
 /// Whether a queue that is bound to every exchange the sources need would be bound to more of them.
 /// Exchanges are made when they are needed, but queues are bound to those that were known at the
 /// start.
-fn binds_more(rabbit: &rabbitmq::Settings, before: &Needs, now: &Needs) -> bool {
+fn binds_more(rabbit: &rabbitmq::RabbitMqSettings, before: &Needs, now: &Needs) -> bool {
     let exchanges = |needs: &Needs| -> HashSet<String> {
         let of = |(source, types): &(SourceName, Vec<EventType>)| rabbit.exchanges(source, types);
         needs.sources.iter().flat_map(of).collect()

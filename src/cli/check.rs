@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::sink::kafka::colliding_topics;
 use crate::sink::store::StoreError;
-use crate::sink::{CertificateFile, Finding, Needs, Severity, Tls};
+use crate::sink::{BrokerTls, CertificateFile, Finding, Needs, Severity};
 use crate::spool::{Milestone, SpoolLocation};
 
 /// What closing a sink may take once its findings are there.
@@ -183,7 +183,7 @@ fn sink_certificates(kind: &SinkKind) -> Vec<Finding> {
         _ => client_chain(file),
     };
     let tls = kind.tls().into_iter();
-    tls.flat_map(Tls::certificates).map(finding).collect()
+    tls.flat_map(BrokerTls::certificates).map(finding).collect()
 }
 
 /// The topics of which Kafka has one at most.

@@ -16,7 +16,7 @@ use super::runtime::block_on;
 use super::signals::Signals;
 use super::topics;
 use crate::config::{Settings, SinkKind};
-use crate::sink::{Seen, kafka, rabbitmq};
+use crate::sink::{FollowedMessage, kafka, rabbitmq};
 use event_line::EventLine;
 
 /// How many events may wait for the terminal.
@@ -78,7 +78,11 @@ impl TailCommand {
     }
 
     /// Starts following; what is seen comes to `seen`.
-    fn follow(&self, settings: &Settings, seen: &Sender<Seen>) -> Result<Following, CommandError> {
+    fn follow(
+        &self,
+        settings: &Settings,
+        seen: &Sender<FollowedMessage>,
+    ) -> Result<Following, CommandError> {
         let sinks = &settings.sinks;
         let sink = sinks.iter().find(|sink| sink.name.as_str() == self.sink);
         let kind = sink.map(|sink| &sink.kind).ok_or_else(|| {
@@ -132,7 +136,7 @@ impl TailCommand {
     /// Prints what comes, until enough has come or nothing is followed any more.
     async fn show(
         &self,
-        mut received: mpsc::Receiver<Seen>,
+        mut received: mpsc::Receiver<FollowedMessage>,
         mut following: Following,
     ) -> Result<(), CommandError> {
         let mut output = Output::new();
@@ -152,7 +156,7 @@ impl TailCommand {
         Ok(())
     }
 
-    fn print(&self, seen: &Seen, output: &mut Output) -> Result<(), CommandError> {
+    fn print(&self, seen: &FollowedMessage, output: &mut Output) -> Result<(), CommandError> {
         let line = EventLine::of(seen);
         if self.json {
             return output.json(&line);
@@ -187,7 +191,7 @@ fn follow_kafka(
     settings: &kafka::Settings,
     topics: Vec<String>,
     from_start: bool,
-    seen: &Sender<Seen>,
+    seen: &Sender<FollowedMessage>,
 ) -> Following {
     let mut following = Following::new();
     for topic in topics {
@@ -201,10 +205,10 @@ fn follow_kafka(
 }
 
 fn follow_rabbitmq(
-    rabbit: &rabbitmq::Settings,
+    rabbit: &rabbitmq::RabbitMqSettings,
     binding: &str,
     settings: &Settings,
-    seen: &Sender<Seen>,
+    seen: &Sender<FollowedMessage>,
 ) -> Result<Following, CommandError> {
     let of = |source: &crate::config::SourceSettings| {
         rabbit.exchanges(&source.source.name, &source.event_types)

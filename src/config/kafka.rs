@@ -11,7 +11,7 @@ use super::problem::Problems;
 use super::tls::{self, Files};
 use super::value::{SecretReference, Size, Span};
 use crate::route::Template;
-use crate::sink::Tls;
+use crate::sink::BrokerTls;
 use crate::sink::kafka::{
     Compression, Login, Mechanism, Password, Properties, PropertyError, ReadToken, Settings,
     TopicShape,
@@ -387,7 +387,7 @@ fn password(reference: &SecretReference, key: &str, problems: &mut Problems) -> 
 }
 
 impl TlsFile {
-    fn tls(self, path: &str, problems: &mut Problems) -> Option<Tls> {
+    fn tls(self, path: &str, problems: &mut Problems) -> Option<BrokerTls> {
         let key = format!("{path}.client_key_password");
         let reference = self.client_key_password.as_ref();
         let password = reference.map(|it| password(it, &key, problems).map(|it| it.0));

@@ -10,13 +10,13 @@ use super::problem::Problems;
 use super::tls::{self, Files};
 use super::value::{SecretReference, Size, Span, span};
 use crate::route::Template;
-use crate::sink::Tls;
-use crate::sink::rabbitmq::{self, Address, AddressError, Queue, Settings};
+use crate::sink::BrokerTls;
+use crate::sink::rabbitmq::{
+    self, BrokerAddress, BrokerAddressError, DeclaredQueue, RabbitMqSettings,
+};
 
-const DEFAULT_CHANNELS: usize = 4;
-const DEFAULT_BATCH: usize = 256;
-const DEFAULT_DEADLINE_SECONDS: u64 = 10;
-const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
+const DEFAULT_TIMEOUT_SECONDS: u64 = 10;
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// What RabbitMQ takes from version 4.0 on (`max_message_size`); 3.x takes 128 MiB, and so this too.
 const DEFAULT_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// What to do about a password that ends the URL too early.
@@ -33,9 +33,7 @@ pub struct RabbitMqFile {
     /// is `/` where none is named. A password in it is percent-encoded; better is `password`.
     /// `?auth_mechanism=external` logs in by client certificate. Required.
     pub url: Option<String>,
-    /// The user, where the URL names none. Default: `"guest"`.
-    pub username: Option<String>,
-    /// The user's password. Default: the URL's, else that of `guest`.
+    /// The password of the user in `url`. Default: the URL's, else that of `guest`.
     pub password: Option<SecretReference>,
     /// PEM: the authorities to trust besides the system's; for `amqps`. Default: none.
     pub ca_file: Option<PathBuf>,
@@ -56,19 +54,10 @@ pub struct RabbitMqFile {
     pub declare: Option<bool>,
     /// Durable quorum queues to declare and bind. Default: none.
     pub queue: Option<Vec<QueueFile>>,
-    /// How many channels publish at once. Default: `4`.
-    pub channels: Option<usize>,
-    /// The most messages in flight on one channel. Default: `256`.
-    pub max_batch: Option<usize>,
-    /// How long a batch may wait for its confirms before the connection is made anew. Default:
-    /// `"10s"`.
+    /// How long a batch may wait for its confirms before the connection is made anew, and how long
+    /// connecting and logging in may take; where the name has several addresses, each gets its
+    /// share. Default: `"10s"`.
     pub publish_timeout: Option<Span<100>>,
-    /// How long connecting and logging in may take; where the name has several
-    /// addresses, each gets its share. Default: `"10s"`.
-    pub connect_timeout: Option<Span<100>>,
-    /// How often the connection shows that it lives, in whole seconds. Default:
-    /// `"10s"`.
-    pub heartbeat: Option<Span<1000>>,
     /// The largest body the broker takes (its `max_message_size`, 16 MiB from RabbitMQ 4.0 on);
     /// larger ones become dead letters without being sent. Default: `"16MiB"`.
     pub max_message_size: Option<Size<1024>>,
@@ -88,7 +77,7 @@ pub struct QueueFile {
 
 impl RabbitMqFile {
     /// The settings, or none when something was wrong; every problem is noted under `path`.
-    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<Settings> {
+    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<RabbitMqSettings> {
         let mut section = Section { path, problems };
         let address = section.address(&self);
         let tls = section.tls(&self);
@@ -96,23 +85,15 @@ impl RabbitMqFile {
         let text = self.routing_key.as_deref();
         let routing_key = section.template("routing_key", text, "{event_type}.{object_id}");
         let queues = section.queues(self.queue.unwrap_or_default());
-        let channels = section.count("channels", self.channels, DEFAULT_CHANNELS, 64);
-        let max_batch = section.count("max_batch", self.max_batch, DEFAULT_BATCH, 10_000);
-        let publish_timeout = section.span("publish_timeout", self.publish_timeout);
-        let connect_timeout = section.span("connect_timeout", self.connect_timeout);
-        let heartbeat = section.span("heartbeat", self.heartbeat);
-        Some(Settings {
+        let publish_timeout = section.publish_timeout(self.publish_timeout);
+        Some(RabbitMqSettings {
             address: address?,
             tls: tls?,
             exchange: exchange?,
             routing_key: routing_key?,
             declare: self.declare.unwrap_or(true),
             queues: queues?,
-            channels: channels?,
-            max_batch: max_batch?,
             publish_timeout: publish_timeout?,
-            connect_timeout: connect_timeout?,
-            heartbeat: heartbeat?,
             max_message_bytes: self
                 .max_message_size
                 .map_or(DEFAULT_MESSAGE_BYTES, |size| size.0),
@@ -135,7 +116,7 @@ impl Section<'_> {
         self.problems.add(self.key(name), found, remedy);
     }
 
-    fn address(&mut self, file: &RabbitMqFile) -> Option<Address> {
+    fn address(&mut self, file: &RabbitMqFile) -> Option<BrokerAddress> {
         let form = "write it as \"amqp://user@host:5672/vhost\", or with amqps:// for TLS";
         let url = self
             .problems
@@ -144,18 +125,12 @@ impl Section<'_> {
             let remedy = "name a readable `file` or a variable under `env` that holds the password";
             reference.take_text(&self.key("password"), remedy, self.problems)
         });
-        let parsed: Result<Address, AddressError> = url?.parse();
+        let parsed: Result<BrokerAddress, BrokerAddressError> = url?.parse();
         let remedy = match parsed {
-            Err(AddressError::Unescaped) => UNESCAPED,
+            Err(BrokerAddressError::Unescaped) => UNESCAPED,
             _ => form,
         };
         let mut address = self.problems.take(&self.key("url"), parsed, remedy)?;
-        if let Some(username) = &file.username {
-            if address.has_user() {
-                self.wrong("username", "the URL names a user too", "name the user once");
-            }
-            address = address.with_username(username.clone());
-        }
         if let Some(password) = password {
             if address.has_password() {
                 self.wrong(
@@ -175,7 +150,7 @@ impl Section<'_> {
         Some(address)
     }
 
-    fn tls(&mut self, file: &RabbitMqFile) -> Option<Tls> {
+    fn tls(&mut self, file: &RabbitMqFile) -> Option<BrokerTls> {
         let url = file.url.as_deref().unwrap_or_default();
         let is_plain = url.starts_with("amqp://");
         for (name, given) in [
@@ -235,8 +210,8 @@ impl Section<'_> {
         self.template("exchange", text, "{source}")
     }
 
-    fn queues(&mut self, files: Vec<QueueFile>) -> Option<Vec<Queue>> {
-        let queues: Vec<Option<Queue>> = files
+    fn queues(&mut self, files: Vec<QueueFile>) -> Option<Vec<DeclaredQueue>> {
+        let queues: Vec<Option<DeclaredQueue>> = files
             .into_iter()
             .enumerate()
             .map(|(index, file)| self.queue(&format!("queue[{index}]"), file))
@@ -244,7 +219,7 @@ impl Section<'_> {
         queues.into_iter().collect()
     }
 
-    fn queue(&mut self, at: &str, file: QueueFile) -> Option<Queue> {
+    fn queue(&mut self, at: &str, file: QueueFile) -> Option<DeclaredQueue> {
         let name = self.name(&format!("{at}.name"), file.name);
         let exchange = match file.exchange {
             Some(exchange) => Some(self.name(&format!("{at}.exchange"), Some(exchange))?),
@@ -254,7 +229,7 @@ impl Section<'_> {
             &format!("{at}.binding"),
             Some(file.binding.unwrap_or_else(|| "#".to_owned())),
         );
-        Some(Queue {
+        Some(DeclaredQueue {
             name: name?,
             exchange,
             binding: binding?,
@@ -271,33 +246,14 @@ impl Section<'_> {
         Some(text)
     }
 
-    fn count(
-        &mut self,
-        name: &str,
-        value: Option<usize>,
-        default: usize,
-        most: usize,
-    ) -> Option<usize> {
-        let value = value.unwrap_or(default);
-        if (1..=most).contains(&value) {
-            return Some(value);
-        }
-        let found = format!("{value} is not between 1 and {most}");
-        self.wrong(name, found, &format!("the default is {default}"));
-        None
-    }
-
-    fn span<const LEAST_MS: u64>(
-        &mut self,
-        name: &str,
-        value: Option<Span<LEAST_MS>>,
-    ) -> Option<Duration> {
-        let value = span(value, DEFAULT_DEADLINE_SECONDS);
-        if value <= LONGEST_DEADLINE {
+    fn publish_timeout(&mut self, value: Option<Span<100>>) -> Option<Duration> {
+        let value = span(value, DEFAULT_TIMEOUT_SECONDS);
+        if value <= LONGEST_TIMEOUT {
             return Some(value);
         }
         let found = format!("{} is too long", humantime::format_duration(value));
-        self.wrong(name, found, "give at most \"1h\"; the default is \"10s\"");
+        let remedy = "give at most \"1h\"; the default is \"10s\"";
+        self.wrong("publish_timeout", found, remedy);
         None
     }
 }

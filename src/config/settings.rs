@@ -15,7 +15,7 @@ use crate::ingress::{AddressOrigin, IpNet};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::Pace;
 use crate::sink::store::StoreSettings;
-use crate::sink::{Tls, kafka, rabbitmq};
+use crate::sink::{BrokerTls, kafka, rabbitmq};
 use crate::source::Source;
 use crate::spool::{Milestone, SpoolLocation, SpoolSettings};
 use crate::trace;
@@ -161,7 +161,7 @@ pub enum SinkKind {
     /// Apache Kafka.
     Kafka(Box<kafka::Settings>),
     /// RabbitMQ.
-    RabbitMq(Box<rabbitmq::Settings>),
+    RabbitMq(Box<rabbitmq::RabbitMqSettings>),
     /// The embedded store.
     Store(StoreSettings),
 }
@@ -169,7 +169,7 @@ pub enum SinkKind {
 impl SinkKind {
     /// TLS to a broker, where there is some.
     #[must_use]
-    pub fn tls(&self) -> Option<&Tls> {
+    pub fn tls(&self) -> Option<&BrokerTls> {
         match self {
             Self::Kafka(kafka) => kafka.tls.as_ref(),
             Self::RabbitMq(rabbit) => Some(&rabbit.tls),

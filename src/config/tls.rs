@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::certificate::{self, Certificates};
 use super::problem::Problems;
 use super::section::join;
-use crate::sink::{CertificateFile, Identity, PrivateKey, Tls};
+use crate::sink::{BrokerTls, CertificateFile, ClientIdentity, PrivateKey};
 
 /// The file of the client's private key, by its key.
 pub(super) const KEY_FILE: &str = "client_key_file";
@@ -29,7 +29,7 @@ pub(super) struct Files<'a> {
 
 impl Files<'_> {
     /// Reads them all; none where one of them is of no use, which is noted under `path`.
-    pub(super) fn read(self, path: &str, problems: &mut Problems) -> Option<Tls> {
+    pub(super) fn read(self, path: &str, problems: &mut Problems) -> Option<BrokerTls> {
         let before = problems.iter().count();
         let authorities = self
             .authorities
@@ -47,14 +47,16 @@ impl Files<'_> {
         if let Some(missing) = alone {
             problems.add(join(path, missing), "the key is missing", remedy);
         }
-        let identity = certificate.zip(key).map(|(certificate, pem)| Identity {
-            certificate,
-            key: PrivateKey {
-                pem,
-                password: self.key_password.cloned(),
-            },
-        });
-        (problems.iter().count() == before).then_some(Tls {
+        let identity = certificate
+            .zip(key)
+            .map(|(certificate, pem)| ClientIdentity {
+                certificate,
+                key: PrivateKey {
+                    pem,
+                    password: self.key_password.cloned(),
+                },
+            });
+        (problems.iter().count() == before).then_some(BrokerTls {
             authorities,
             identity,
         })

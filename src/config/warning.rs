@@ -37,7 +37,7 @@ impl Settings {
     }
 }
 
-fn warn_of_plain_rabbitmq(path: &str, rabbit: &rabbitmq::Settings, found: &mut Problems) {
+fn warn_of_plain_rabbitmq(path: &str, rabbit: &rabbitmq::RabbitMqSettings, found: &mut Problems) {
     let address = &rabbit.address;
     if address.is_tls() || address.is_external() || is_loopback(address.host()) {
         return;

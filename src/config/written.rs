@@ -41,7 +41,6 @@ const TAKEN_OVER: &[&str] = &[
     "sink.*.max_in_flight",
     "sink.*.retry_delay",
     "sink.*.retry_delay_max",
-    "sink.*.username",
     "sink.*.password",
     "sink.*.ca_file",
     "sink.*.client_certificate_file",

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use message::{Attribute, Message, Receipt};
-pub use tls::{CertificateFile, Identity, PrivateKey, Tls};
+pub use tls::{BrokerTls, CertificateFile, ClientIdentity, PrivateKey};
 
 /// Why a message was not confirmed, named by what the dispatcher does about it. The text says what
 /// the broker said, for the operator.
@@ -77,7 +77,7 @@ impl std::fmt::Display for RefusalReason {
 /// What a connection to a sink looks like from inside it: read at every scrape, and by the log
 /// when it changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Health {
+pub struct SinkHealth {
     /// Whether the sink answers.
     pub connected: bool,
     /// Whether the broker has asked publishers to stop (`connection.blocked`).
@@ -141,7 +141,7 @@ pub enum Severity {
 
 /// A message a follower of a topic sees.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct FollowedMessage {
     /// The topic, or exchange and routing key.
     pub address: String,
     /// The position in the topic, where there is one.
@@ -204,7 +204,7 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     }
 
     /// The connection's state now.
-    fn health(&self) -> Health;
+    fn health(&self) -> SinkHealth;
 
     /// Returns when a task or thread of the sink has ended, and never while all is well: without it
     /// events would wait for ever, so the program stops, and its next start begins anew.

@@ -9,14 +9,14 @@ use jiff::Timestamp;
 
 /// Whom to trust, and who we are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
+pub struct BrokerTls {
     /// The authorities to trust.
     pub authorities: Option<CertificateFile>,
     /// The client's own certificate.
-    pub identity: Option<Identity>,
+    pub identity: Option<ClientIdentity>,
 }
 
-impl Tls {
+impl BrokerTls {
     /// All files of certificates.
     pub fn certificates(&self) -> impl Iterator<Item = &CertificateFile> {
         let own = self.identity.iter().map(|identity| &identity.certificate);
@@ -46,7 +46,7 @@ impl fmt::Debug for CertificateFile {
 
 /// A client's certificate chain with the private key to its first certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct ClientIdentity {
     /// The chain.
     pub certificate: CertificateFile,
     /// The key.

@@ -216,13 +216,7 @@ async fn values_that_disarm_are_refused_with_the_least_that_does_not() {
         "reload_interval",
     ];
     let ingress = ["head_timeout", "body_timeout", "keep_alive"];
-    let rabbit = [
-        "publish_timeout",
-        "connect_timeout",
-        "heartbeat",
-        "retry_delay",
-        "retry_delay_max",
-    ];
+    let rabbit = ["publish_timeout", "retry_delay", "retry_delay_max"];
     let mut setup = Setup::store()
         .top(&spans(&top))
         .ingress(&(spans(&ingress) + "max_body = \"0B\"\n"))

@@ -15,7 +15,9 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use hookferry::name::{EventType, SourceName};
 use hookferry::sink::kafka::{FollowError, Kafka, Settings, TopicShape, follow};
-use hookferry::sink::{Finding, Message, Needs, PublishError, RefusalReason, Seen, Severity, Sink};
+use hookferry::sink::{
+    Finding, FollowedMessage, Message, Needs, PublishError, RefusalReason, Severity, Sink,
+};
 use jiff::Timestamp;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -98,11 +100,11 @@ async fn kafka_with_topic(partitions: i32, options: &[(&str, &str)]) -> (Kafka, 
 }
 
 /// The first `count` messages of a topic.
-async fn read(topic: &str, count: usize) -> Vec<Seen> {
+async fn read(topic: &str, count: usize) -> Vec<FollowedMessage> {
     read_at(&brokers(), topic, count).await
 }
 
-async fn read_at(brokers: &str, topic: &str, count: usize) -> Vec<Seen> {
+async fn read_at(brokers: &str, topic: &str, count: usize) -> Vec<FollowedMessage> {
     let (sender, mut seen) = mpsc::channel(16);
     let settings = Settings::new(brokers);
     let topic = topic.to_owned();
@@ -137,7 +139,7 @@ where
 }
 
 /// The number in a body that [`message`] made.
-fn number(seen: &Seen) -> u64 {
+fn number(seen: &FollowedMessage) -> u64 {
     let body: serde_json::Value = serde_json::from_slice(&seen.body).expect("JSON");
     body["object"]["n"].as_u64().expect("a number")
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use hookferry::route::Template;
-use hookferry::sink::rabbitmq::{Address, Queue, RabbitMq, Settings, follow};
-use hookferry::sink::{Message, PublishError, RefusalReason, Seen, Severity, Sink, Tls};
+use hookferry::sink::rabbitmq::{BrokerAddress, DeclaredQueue, RabbitMq, RabbitMqSettings, follow};
+use hookferry::sink::{
+    BrokerTls, FollowedMessage, Message, PublishError, RefusalReason, Severity, Sink,
+};
 use lapin::ExchangeKind;
 use lapin::message::BasicGetMessage;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions};
@@ -39,20 +41,16 @@ async fn proxy() -> Proxy {
     Proxy::start(through(None).1).await
 }
 
-fn settings(url: &str) -> Settings {
+fn settings(url: &str) -> RabbitMqSettings {
     let template = |text| Template::parse(text).expect("a template");
-    Settings {
-        address: url.parse::<Address>().expect("a URL"),
-        tls: Tls::default(),
+    RabbitMqSettings {
+        address: url.parse::<BrokerAddress>().expect("a URL"),
+        tls: BrokerTls::default(),
         exchange: template("{source}"),
         routing_key: template("{event_type}.{object_id}"),
         declare: true,
         queues: Vec::new(),
-        channels: 4,
-        max_batch: 256,
         publish_timeout: Duration::from_secs(10),
-        connect_timeout: Duration::from_secs(10),
-        heartbeat: Duration::from_secs(10),
         max_message_bytes: 128 * 1024 * 1024,
     }
 }
@@ -142,7 +140,7 @@ async fn a_confirmed_message_arrives_whole_and_persistent() {
 async fn other_and_quarantined_events_have_lanes_of_their_own() {
     let (name, observer) = (unique("lanes"), Observer::new().await);
     let sender = Sender::new(&name);
-    let queue = |suffix: &str, binding: &str| Queue {
+    let queue = |suffix: &str, binding: &str| DeclaredQueue {
         name: format!("{name}-{suffix}"),
         exchange: None,
         binding: binding.to_owned(),
@@ -304,7 +302,6 @@ async fn a_frozen_broker_is_told_within_the_deadline() {
     let (sender, proxy) = (Sender::new(&name), proxy().await);
     let mut settings = settings(&through(Some(&proxy)).0);
     settings.publish_timeout = Duration::from_millis(500);
-    settings.connect_timeout = Duration::from_millis(500);
     let sink = RabbitMq::new(settings.clone(), sender.needs());
     connected(&sink).await;
     proxy.freeze();
@@ -515,7 +512,7 @@ async fn an_exchange_with_arguments_of_its_own_is_as_good_as_any() {
         .await;
     let sender = Sender::new(&name);
     for declare in [true, false] {
-        let settings = Settings {
+        let settings = RabbitMqSettings {
             declare,
             ..settings(&broker_url())
         };
@@ -571,7 +568,7 @@ async fn a_queue_that_is_there_is_bound_as_it_is_and_its_kind_is_said() {
             .expect("declared");
         let sender = Sender::new(&name);
         let mut settings = settings(&broker_url());
-        settings.queues = vec![Queue {
+        settings.queues = vec![DeclaredQueue {
             name: name.clone(),
             exchange: None,
             binding: "#".to_owned(),
@@ -595,7 +592,7 @@ async fn the_check_misses_what_is_not_there_and_makes_nothing() {
     let sender = Sender::new(&name);
     let mut settings = settings(&broker_url());
     settings.declare = false;
-    settings.queues = vec![Queue {
+    settings.queues = vec![DeclaredQueue {
         name: name.clone(),
         exchange: None,
         binding: "#".to_owned(),
@@ -629,7 +626,7 @@ async fn a_follower_sees_what_is_published() {
         sink.publish(&message).await.ok()
     })
     .await;
-    let first: Seen = messages.recv().await.expect("seen");
+    let first: FollowedMessage = messages.recv().await.expect("seen");
     assert_eq!(first.address, format!("{name}/sample.uploaded.a1"));
     assert_eq!(first.body, body("sample.uploaded", "a1"));
     let id = ("message_id".to_owned(), message.id().to_string());

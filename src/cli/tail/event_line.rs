@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::sink::Seen;
+use crate::sink::FollowedMessage;
 use crate::spool::Body;
 
 /// What is printed of an event.
@@ -25,7 +25,7 @@ pub(super) struct EventLine<'a> {
 
 impl<'a> EventLine<'a> {
     /// The line of a message. Each sink has names of its own for the same thing.
-    pub(super) fn of(seen: &'a Seen) -> Self {
+    pub(super) fn of(seen: &'a FollowedMessage) -> Self {
         let headers: BTreeMap<&str, &str> = seen
             .headers
             .iter()
@@ -75,9 +75,9 @@ fn printable(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn seen(headers: &[(&str, &str)], key: Option<&str>) -> Seen {
+    fn seen(headers: &[(&str, &str)], key: Option<&str>) -> FollowedMessage {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Seen {
+        FollowedMessage {
             address: "topic".into(),
             position: key.map(|_| "7".into()),
             key: key.map(str::to_owned),

@@ -6,7 +6,7 @@ use super::Following;
 use crate::admin::AdminToken;
 use crate::cli::command_error::CommandError;
 use crate::cli::store_reader::{StoreEntry, StoreReader, StoreTopic, TopicRead, WAIT};
-use crate::sink::Seen;
+use crate::sink::FollowedMessage;
 
 /// Follows topics, each on a thread of its own.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ impl StoreFollower {
     }
 
     /// Follows these topics; one that does not exist yet is waited for.
-    pub(super) fn follow(&self, topics: Vec<String>, seen: &Sender<Seen>) -> Following {
+    pub(super) fn follow(&self, topics: Vec<String>, seen: &Sender<FollowedMessage>) -> Following {
         let mut following = Following::new();
         for topic in topics {
             let (follower, seen) = (self.clone(), seen.clone());
@@ -41,7 +41,7 @@ impl StoreFollower {
         following
     }
 
-    fn follow_one(&self, topic: &str, seen: &Sender<Seen>) -> Result<(), CommandError> {
+    fn follow_one(&self, topic: &str, seen: &Sender<FollowedMessage>) -> Result<(), CommandError> {
         let topics = self.reader.topics()?;
         let mut after = self.begin(topic, &topics);
         while !seen.is_closed() {
@@ -73,8 +73,8 @@ impl StoreFollower {
     }
 }
 
-fn see(topic: &str, entry: StoreEntry) -> Result<Seen, CommandError> {
-    Ok(Seen {
+fn see(topic: &str, entry: StoreEntry) -> Result<FollowedMessage, CommandError> {
+    Ok(FollowedMessage {
         address: topic.to_owned(),
         position: Some(entry.position.to_string()),
         body: entry.bytes()?.into(),

@@ -231,7 +231,7 @@ fn unknown_keys_are_refused() {
 }
 
 /// A sink that shows this certificate with a key, and a password where it has one.
-fn identity(key: &str, password: Option<&str>) -> Result<Tls, Vec<String>> {
+fn identity(key: &str, password: Option<&str>) -> Result<BrokerTls, Vec<String>> {
     let (certificate, key) = (written(CLIENT), written(key));
     let secret = written(password.unwrap_or_default());
     let password = match password {

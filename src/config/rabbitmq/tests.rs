@@ -2,7 +2,7 @@ use super::*;
 use crate::config::certificate::tests::{CLIENT, CLIENT_KEY, ENCRYPTED_KEY, OTHER_KEY, written};
 use crate::config::section;
 
-fn read(text: &str) -> (Option<Settings>, Vec<String>) {
+fn read(text: &str) -> (Option<RabbitMqSettings>, Vec<String>) {
     let mut problems = Problems::default();
     let table = text.parse().expect("TOML");
     let file: RabbitMqFile = section::read("sink.mq", table, &mut problems);
@@ -27,7 +27,6 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(settings.exchange.to_string(), "{source}");
     assert_eq!(settings.routing_key.to_string(), "{event_type}.{object_id}");
-    assert_eq!((settings.channels, settings.max_batch), (4, 256));
     assert_eq!(settings.publish_timeout, Duration::from_secs(10));
     assert_eq!(settings.max_message_bytes, 16_777_216);
     assert!(settings.declare && settings.queues.is_empty());
@@ -36,7 +35,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
 #[test]
 fn all_problems_are_noted_at_once_each_with_its_key_path() {
     let paths = wrong(
-        "exchange = \"{object_id}\"\nrouting_key = \"{lane}\"\nchannels = 0\nmax_batch = 0\nheartbeat = \"10ms\"\n\
+        "exchange = \"{object_id}\"\nrouting_key = \"{lane}\"\n\
          password = { file = \"/does/not/exist\" }\nca_file = \"/does/not/exist\"\n\
          [[queue]]\nbinding = \"#\"\n",
     );
@@ -47,9 +46,6 @@ fn all_problems_are_noted_at_once_each_with_its_key_path() {
         "exchange",
         "routing_key",
         "queue[0].name",
-        "channels",
-        "max_batch",
-        "heartbeat",
     ] {
         let path = format!("sink.mq.{key}");
         assert_eq!(
@@ -58,7 +54,7 @@ fn all_problems_are_noted_at_once_each_with_its_key_path() {
             "{path}: {paths:?}"
         );
     }
-    assert_eq!(paths.len(), 9, "{paths:?}");
+    assert_eq!(paths.len(), 6, "{paths:?}");
 }
 
 #[test]
@@ -73,8 +69,7 @@ fn a_template_that_is_none_is_refused() {
 fn no_guard_can_be_switched_off_by_a_value_that_is_too_little() {
     for (value, key) in [
         ("0s", "publish_timeout"),
-        ("99ms", "connect_timeout"),
-        ("999ms", "heartbeat"),
+        ("99ms", "publish_timeout"),
         ("0B", "max_message_size"),
         ("1023B", "max_message_size"),
         ("61m", "publish_timeout"),
@@ -107,12 +102,7 @@ fn credentials_are_named_once_and_completely() {
         [key]
     );
     assert_eq!(wrong("url = \"amqp://mq\"\npassword = {}"), [key]);
-    assert_eq!(
-        wrong("url = \"amqp://bob:x@mq\"\nusername = \"eve\""),
-        ["sink.mq.username"]
-    );
-    let (settings, problems) =
-        read("url = \"amqp://mq\"\nusername = \"bob\"\npassword = { env = \"PATH\" }");
+    let (settings, problems) = read("url = \"amqp://bob@mq\"\npassword = { env = \"PATH\" }");
     let printed = format!("{:?}", settings.expect("complete"));
     assert!(
         problems.is_empty() && printed.contains("amqp://bob@mq"),
@@ -197,7 +187,7 @@ fn credentials_may_differ_and_all_else_may_not() {
         "amqp://bob:one@mq/events\"",
         "amqps://bob:one@mq\"",
         "amqp://bob:one@mq?auth_mechanism=amqplain\"",
-        "amqp://bob:one@mq\"\nchannels = 3",
+        "amqp://bob:one@mq\"\npublish_timeout = \"3s\"",
         "amqp://bob:one@mq\"\nexchange = \"other\"",
         "amqp://bob:one@mq\"\n[[queue]]\nname = \"q\"",
     ] {

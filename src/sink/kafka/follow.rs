@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Sender;
 use super::settings::Settings;
 use super::verdict::{code_of, is_missing};
 use super::watch::Quiet;
-use crate::sink::Seen;
+use crate::sink::FollowedMessage;
 
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long one try to reach the cluster takes; between two, the client may fetch a login token.
@@ -50,7 +50,7 @@ pub async fn follow(
     settings: &Settings,
     topic: &str,
     from_start: bool,
-    seen: Sender<Seen>,
+    seen: Sender<FollowedMessage>,
 ) -> Result<(), FollowError> {
     let settings = Arc::new(settings.clone());
     let topic = topic.to_owned();
@@ -118,7 +118,7 @@ fn partitions(
     }
 }
 
-fn read(consumer: &Follower, seen: &Sender<Seen>) -> Result<(), FollowError> {
+fn read(consumer: &Follower, seen: &Sender<FollowedMessage>) -> Result<(), FollowError> {
     while !seen.is_closed() {
         match consumer.poll(POLL) {
             None => {}
@@ -147,7 +147,7 @@ fn is_passing(error: &KafkaError) -> bool {
     )
 }
 
-fn see(message: &BorrowedMessage<'_>) -> Seen {
+fn see(message: &BorrowedMessage<'_>) -> FollowedMessage {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers = message.headers().map(|headers| {
         headers
@@ -160,7 +160,7 @@ fn see(message: &BorrowedMessage<'_>) -> Seen {
             })
             .collect()
     });
-    Seen {
+    FollowedMessage {
         address: message.topic().to_owned(),
         position: Some(format!("{}:{}", message.partition(), message.offset())),
         key: message.key().map(text),

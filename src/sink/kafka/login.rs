@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rdkafka::config::ClientConfig;
 use serde::Deserialize;
 
-use crate::sink::Tls;
+use crate::sink::BrokerTls;
 
 /// How long a token counts that does not say so itself.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
@@ -181,7 +181,7 @@ fn claims(token: &str) -> Option<Claims> {
 }
 
 /// Gives the client what the files held.
-pub(super) fn apply_tls(tls: &Tls, config: &mut ClientConfig) {
+pub(super) fn apply_tls(tls: &BrokerTls, config: &mut ClientConfig) {
     match &tls.authorities {
         Some(authorities) => {
             config.set("ssl.ca.pem", &authorities.pem);
@@ -222,7 +222,7 @@ mod tests {
         // It must be one that librdkafka knows.
         let mut config = ClientConfig::new();
         config.set("security.protocol", "ssl");
-        apply_tls(&Tls::default(), &mut config);
+        apply_tls(&BrokerTls::default(), &mut config);
         assert!(config.create_native_config().is_ok());
     }
 

@@ -41,7 +41,7 @@ use self::line::{Batching, Line};
 use self::producer::Failure;
 use self::verdict::verdict;
 use self::watch::{Record, Undelivered};
-use super::{Finding, Health, Message, Needs, PublishError, Receipt, Renewed, Sink};
+use super::{Finding, Message, Needs, PublishError, Receipt, Renewed, Sink, SinkHealth};
 
 pub use self::check::colliding_topics;
 pub use self::follow::{FollowError, follow};
@@ -204,8 +204,8 @@ impl Sink for Kafka {
         }
     }
 
-    fn health(&self) -> Health {
-        Health {
+    fn health(&self) -> SinkHealth {
+        SinkHealth {
             connected: self
                 .line
                 .current()

@@ -14,7 +14,7 @@ use super::login::{Login, apply_tls};
 use super::property::Properties;
 use super::watch::Quiet;
 use crate::route::Template;
-use crate::sink::Tls;
+use crate::sink::BrokerTls;
 
 /// The largest request librdkafka may build. It is no limit on messages: that is the broker's to
 /// say, and a lower one here would refuse what the broker would take. It stays below the size at
@@ -98,7 +98,7 @@ pub struct Settings {
     /// Credentials.
     pub login: Option<Login>,
     /// TLS.
-    pub tls: Option<Tls>,
+    pub tls: Option<BrokerTls>,
     /// librdkafka's own properties, which go last.
     pub properties: Properties,
 }
@@ -160,7 +160,7 @@ impl Settings {
     ///
     /// # Errors
     /// What it says against a file.
-    pub fn check_tls(tls: &Tls) -> Result<(), TlsError> {
+    pub fn check_tls(tls: &BrokerTls) -> Result<(), TlsError> {
         let mut config = ClientConfig::new();
         config.set("security.protocol", "ssl");
         apply_tls(tls, &mut config);
@@ -303,7 +303,7 @@ mod tests {
             config.get("security.protocol").map(str::to_owned)
         };
         assert_eq!(protocol(&settings).as_deref(), Some("plaintext"));
-        settings.tls = Some(Tls::default());
+        settings.tls = Some(BrokerTls::default());
         assert_eq!(protocol(&settings).as_deref(), Some("ssl"));
     }
 }

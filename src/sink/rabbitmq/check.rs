@@ -1,15 +1,15 @@
-//! A look at the broker with an operator's eyes, over a connection of its own. It changes nothing:
-//! what is missing is not made here.
+//! The checks of the broker that an operator asks for, over a connection of their own. They change
+//! nothing: what is missing is not made here.
 
 use super::connection::{Connection, ConnectionError, NotConnected};
-use super::settings::Settings;
+use super::settings::RabbitMqSettings;
 use super::topology::{
     declare_exchange, declare_queue, find_exchange, find_queue, has_own_arguments, needed,
 };
 use crate::sink::{Finding, Needs, Severity, Stage};
 
 /// All there is to find.
-pub(super) async fn check(settings: &Settings, needs: &Needs) -> Vec<Finding> {
+pub(super) async fn check(settings: &RabbitMqSettings, needs: &Needs) -> Vec<Finding> {
     let connection = match Connection::open(settings).await {
         Ok(connection) => connection,
         Err(error) => return vec![unreachable(settings, &error)],
@@ -30,11 +30,11 @@ pub(super) async fn check(settings: &Settings, needs: &Needs) -> Vec<Finding> {
                 .to_owned(),
         });
     }
-    connection.close(settings.connect_timeout).await;
+    connection.close(settings.publish_timeout).await;
     findings
 }
 
-fn unreachable(settings: &Settings, error: &NotConnected) -> Finding {
+fn unreachable(settings: &RabbitMqSettings, error: &NotConnected) -> Finding {
     Finding {
         severity: Severity::Error,
         found: format!(
@@ -69,7 +69,11 @@ fn remedy(failure: &NotConnected) -> &'static str {
 
 /// Whether the exchange is there, durable, and of type topic. A passive declaration tells only the
 /// first; an active one of an exchange that is there changes nothing and tells the rest.
-async fn exchange_finding(connection: &Connection, settings: &Settings, exchange: &str) -> Finding {
+async fn exchange_finding(
+    connection: &Connection,
+    settings: &RabbitMqSettings,
+    exchange: &str,
+) -> Finding {
     match find_exchange(connection, exchange).await {
         Err(error) if is_missing(&error) && settings.declare => good(format!(
             "exchange {exchange} is not there yet and will be declared"
@@ -117,7 +121,11 @@ fn other_exchange(exchange: &str, declare: bool, error: &ConnectionError) -> Fin
 }
 
 /// Whether the queue is there, and of what it is made: see [`exchange_finding`].
-async fn queue_finding(connection: &Connection, settings: &Settings, queue: &str) -> Finding {
+async fn queue_finding(
+    connection: &Connection,
+    settings: &RabbitMqSettings,
+    queue: &str,
+) -> Finding {
     match find_queue(connection, queue).await {
         Ok(()) => match declare_queue(connection, queue).await {
             Err(error) if has_own_arguments(&error) => {

@@ -1,4 +1,4 @@
-//! One connection to the broker: opened within a deadline, and cut when its owner lets go of it.
+//! One connection to the broker: opened within a deadline, and closed when its owner drops it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 
-use super::lifeline::Lifeline;
-use super::settings::Settings;
+use super::settings::RabbitMqSettings;
+use super::socket::SocketGuard;
 use crate::crypto;
-use crate::sink::{Identity, Stage, Tls};
+use crate::sink::{BrokerTls, ClientIdentity, Stage};
 
 /// AMQP's number for a login that is refused.
 const ACCESS_REFUSED: u16 = 403;
@@ -93,18 +93,18 @@ pub(super) struct NotConnected {
     pub error: ConnectionError,
 }
 
-/// A connection with its lifeline: dropping it ends it at once, whatever state it is in.
+/// An AMQP connection; dropping it closes its socket at once, whatever state it is in.
 #[derive(Debug)]
 pub(super) struct Connection {
     amqp: lapin::Connection,
     deadline: Duration,
-    _lifeline: Lifeline,
+    _socket: SocketGuard,
 }
 
 impl Connection {
     /// Connects and logs in. Each address of the name gets its share of the time, so that one that
     /// answers nothing, or hangs, does not keep us from the others.
-    pub async fn open(settings: &Settings) -> Result<Self, NotConnected> {
+    pub async fn open(settings: &RabbitMqSettings) -> Result<Self, NotConnected> {
         let began = Instant::now();
         let addresses = look_up(settings).await.map_err(|error| NotConnected {
             stage: Stage::Lookup,
@@ -112,7 +112,7 @@ impl Connection {
         })?;
         let mut furthest: Option<NotConnected> = None;
         for (index, address) in addresses.iter().enumerate() {
-            let left = settings.connect_timeout.saturating_sub(began.elapsed());
+            let left = settings.publish_timeout.saturating_sub(began.elapsed());
             let share = share(left, addresses.len() - index);
             match Self::open_at(settings, *address, share).await {
                 Ok(connection) => return Ok(connection),
@@ -132,7 +132,7 @@ impl Connection {
 
     /// Connects to one address and logs in.
     async fn open_at(
-        settings: &Settings,
+        settings: &RabbitMqSettings,
         address: SocketAddr,
         share: Duration,
     ) -> Result<Self, NotConnected> {
@@ -141,7 +141,7 @@ impl Connection {
         let opened = match tokio::time::timeout(share, opening).await {
             Ok(opened) => opened,
             // By the key that an operator knows: how it was shared out differs from time to time.
-            Err(_) => Err(ConnectionError::Deadline(settings.connect_timeout)),
+            Err(_) => Err(ConnectionError::Deadline(settings.publish_timeout)),
         };
         opened.map_err(|error| {
             let stage = *stage.borrow();
@@ -158,12 +158,12 @@ impl Connection {
 
     /// Connects, and tells how far it has got.
     async fn open_telling(
-        settings: &Settings,
+        settings: &RabbitMqSettings,
         (address, share): (SocketAddr, Duration),
         reached: watch::Sender<Stage>,
     ) -> Result<Self, ConnectionError> {
-        let lifeline = Lifeline::default();
-        let hold = lifeline.hold();
+        let socket_guard = SocketGuard::default();
+        let slot = socket_guard.slot();
         let tls = owned(&settings.tls);
         let runtime = lapin::runtime::default_runtime()?;
         let reactor = runtime.clone();
@@ -175,7 +175,7 @@ impl Connection {
                 .await
                 .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             if let AsyncTcpStream::Plain(socket) = &stream {
-                hold.take(socket.get_ref())?;
+                slot.put(socket.get_ref())?;
             }
             let stream = match uri.scheme {
                 AMQPScheme::AMQP => stream,
@@ -188,15 +188,15 @@ impl Connection {
             Ok(stream)
         };
         let opening = lapin::Connection::connector(
-            settings.address.uri(settings.heartbeat),
+            settings.address.uri(),
             runtime,
             connect,
             ConnectionProperties::default().with_connection_name("hookferry".into()),
         );
         Ok(Self {
             amqp: opening.await?,
-            deadline: settings.connect_timeout,
-            _lifeline: lifeline,
+            deadline: settings.publish_timeout,
+            _socket: socket_guard,
         })
     }
 
@@ -218,17 +218,17 @@ impl Connection {
     /// Says goodbye, if the broker can hear it. A blocked connection writes nothing, not even that.
     pub async fn close(&self, deadline: Duration) {
         if self.amqp.status().connected() && !self.amqp.status().blocked() {
-            // Whatever comes of it, dropping the lifeline closes the socket.
+            // Whatever comes of it, dropping the guard closes the socket.
             let _ = within(deadline, self.amqp.close(200, "goodbye".into())).await;
         }
     }
 }
 
 /// The addresses of the broker's name.
-async fn look_up(settings: &Settings) -> Result<Vec<SocketAddr>, ConnectionError> {
+async fn look_up(settings: &RabbitMqSettings) -> Result<Vec<SocketAddr>, ConnectionError> {
     let (host, port) = (settings.address.host(), settings.address.port());
     let looking = async { Ok(tokio::net::lookup_host((host, port)).await?.collect()) };
-    within(settings.connect_timeout, looking).await
+    within(settings.publish_timeout, looking).await
 }
 
 /// What each of so many addresses gets of the time that is left.
@@ -279,7 +279,7 @@ pub enum IdentityError {
 ///
 /// # Errors
 /// When it cannot.
-pub fn check_identity(identity: &Identity) -> Result<(), IdentityError> {
+pub fn check_identity(identity: &ClientIdentity) -> Result<(), IdentityError> {
     let chain = CertificateDer::pem_slice_iter(identity.certificate.pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(identity.key.pem.as_bytes())?;
@@ -287,7 +287,7 @@ pub fn check_identity(identity: &Identity) -> Result<(), IdentityError> {
     Ok(())
 }
 
-fn owned(tls: &Tls) -> OwnedTLSConfig {
+fn owned(tls: &BrokerTls) -> OwnedTLSConfig {
     let bytes = |text: &str| text.as_bytes().to_vec();
     OwnedTLSConfig {
         identity: tls.identity.as_ref().map(|identity| OwnedIdentity::PKCS8 {

@@ -1,4 +1,5 @@
-//! A consumer for people: every message that an exchange routes from now on, until nobody looks.
+//! A consumer for `hookferry tail`: every message that an exchange routes from now on, until nobody
+//! looks.
 
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -7,14 +8,14 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
 
-use super::connection::{Connection, ConnectionError, within};
-use super::settings::Settings;
+use super::connection::{Connection, ConnectionError, said, within};
+use super::settings::RabbitMqSettings;
 use super::topology::short;
-use crate::sink::Seen;
+use crate::sink::FollowedMessage;
 
 /// Why an exchange cannot be followed.
 #[derive(Debug, thiserror::Error)]
-pub enum FollowError {
+pub enum RabbitMqFollowError {
     /// The broker could not be reached, or refused.
     #[error("cannot follow exchange {exchange}: {error}")]
     Refused {
@@ -34,12 +35,12 @@ pub enum FollowError {
 /// # Errors
 /// When the broker cannot be reached, the exchange is not there, or the connection ends.
 pub async fn follow(
-    settings: &Settings,
+    settings: &RabbitMqSettings,
     exchange: &str,
     binding: &str,
-    seen: mpsc::Sender<Seen>,
-) -> Result<(), FollowError> {
-    let refused = |error| FollowError::Refused {
+    seen: mpsc::Sender<FollowedMessage>,
+) -> Result<(), RabbitMqFollowError> {
+    let refused = |error| RabbitMqFollowError::Refused {
         exchange: exchange.to_owned(),
         error,
     };
@@ -51,7 +52,7 @@ pub async fn follow(
         .await
         .map_err(refused)?;
     let result = forward(consumer, &seen).await;
-    connection.close(settings.connect_timeout).await;
+    connection.close(settings.publish_timeout).await;
     result
 }
 
@@ -86,7 +87,10 @@ async fn subscribe(
     within(deadline, consuming).await
 }
 
-async fn forward(mut consumer: Consumer, seen: &mpsc::Sender<Seen>) -> Result<(), FollowError> {
+async fn forward(
+    mut consumer: Consumer,
+    seen: &mpsc::Sender<FollowedMessage>,
+) -> Result<(), RabbitMqFollowError> {
     loop {
         let delivery = tokio::select! {
             () = seen.closed() => return Ok(()),
@@ -99,14 +103,14 @@ async fn forward(mut consumer: Consumer, seen: &mpsc::Sender<Seen>) -> Result<()
                 }
             }
             Some(Err(error)) => {
-                return Err(FollowError::Ended(super::connection::said(&error)));
+                return Err(RabbitMqFollowError::Ended(said(&error)));
             }
-            None => return Err(FollowError::Ended("it was cancelled".to_owned())),
+            None => return Err(RabbitMqFollowError::Ended("it was cancelled".to_owned())),
         }
     }
 }
 
-fn view(delivery: Delivery) -> Seen {
+fn view(delivery: Delivery) -> FollowedMessage {
     let properties = &delivery.properties;
     let mut headers = Vec::new();
     let mut note = |name: &str, value: Option<String>| {
@@ -132,7 +136,7 @@ fn view(delivery: Delivery) -> Seen {
     for (name, value) in properties.headers().iter().flatten() {
         note(name.as_str(), Some(text(value)));
     }
-    Seen {
+    FollowedMessage {
         address: format!("{}/{}", delivery.exchange, delivery.routing_key),
         position: None,
         key: None,

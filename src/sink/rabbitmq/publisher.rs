@@ -1,13 +1,19 @@
 //! One channel that publishes: takes all that waits as one batch, sends it, and waits for every
-//! confirm of it before it says anything about any message of it.
+//! publisher confirm of it before it answers for any message of it.
 //!
-//! The order of those two is what makes a receipt true. The broker returns an unroutable message
-//! before it confirms it, but lapin hands a return to whichever confirm completes next, so a single
-//! confirm says nothing of its own message. Once the whole batch is confirmed, every return of the
-//! batch has been handed out with some confirm of it, and is matched by message id.
+//! That order is what makes a receipt true. The broker returns an unroutable message before it
+//! confirms it, but lapin hands a return to whichever confirm completes next, so a single confirm
+//! says nothing of its own message. Once the whole batch is confirmed, every return of the batch has
+//! been handed out with some confirm of it, and is matched by message id.
+//!
+//! A message or an exchange that the broker does not take makes it close the channel, without saying
+//! which message of the batch it was. Then the messages of that batch are published one by one, in
+//! order, each awaiting its confirm, until one closes the channel again: that one is to blame, and
+//! those behind it are a batch again.
 
+use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -16,53 +22,57 @@ use lapin::{Channel, Confirmation};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::confirms::{BatchOutcome, Fault, fault, judge};
 use super::connection::{Connection, ConnectionError, within};
 use super::properties::properties;
-use super::queue::{Job, Queue};
-use super::settings::Settings;
-use super::topology::{Exchanges, ensure_exchange, short};
-use super::verdict::{Blame, Outcome, blame, by_exchange, judge};
+use super::publish_queue::{PendingPublish, PublishQueue};
+use super::settings::RabbitMqSettings;
+use super::topology::{KnownExchanges, ensure_exchange, short};
 use crate::sink::PublishError;
+
+/// The most messages in flight on one channel: more make no batch faster, and all of a batch are in
+/// doubt when its connection is lost.
+pub(super) const MAX_BATCH: usize = 256;
 
 /// A connection in use: what all its channels share.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct SharedConnection {
     /// The connection.
     pub connection: Connection,
     /// What the sink is configured with.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<RabbitMqSettings>,
     /// What is known of the broker's exchanges.
-    pub exchanges: Exchanges,
-    /// Whether the broker has asked us to stop.
+    pub exchanges: KnownExchanges,
+    /// Whether the broker has asked us to stop (`connection.blocked`).
     pub blocked: watch::Receiver<bool>,
-    /// Says that another connection takes the place of this one.
+    /// Cancelled when another connection takes the place of this one.
     pub retired: CancellationToken,
 }
 
 /// The connection is of no more use, and why.
 #[derive(Debug)]
-pub(super) struct Lost(pub String);
+pub(super) struct ConnectionLost(pub String);
 
-/// One channel, and the work on it.
+/// One channel in confirm mode, and the work on it.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    link: Arc<Link>,
-    queue: Arc<Queue>,
+    shared: Arc<SharedConnection>,
+    queue: Arc<PublishQueue>,
     channel: Option<Channel>,
 }
 
 impl Publisher {
     /// A publisher whose channel is opened when it runs.
-    pub fn new(link: Arc<Link>, queue: Arc<Queue>) -> Self {
+    pub fn new(shared: Arc<SharedConnection>, queue: Arc<PublishQueue>) -> Self {
         Self {
-            link,
+            shared,
             queue,
             channel: None,
         }
     }
 
     /// Publishes until the connection is lost or retired.
-    pub async fn run(mut self) -> Lost {
+    pub async fn run(mut self) -> ConnectionLost {
         loop {
             if let Err(lost) = self.step().await {
                 return lost;
@@ -70,212 +80,228 @@ impl Publisher {
         }
     }
 
-    /// Publishes what waits: together what is above suspicion, and each suspect exchange by itself,
-    /// so that it cannot take the others down with it.
-    async fn step(&mut self) -> Result<(), Lost> {
+    /// Publishes what waits: as one batch, except for exchanges that refuse, whose messages are
+    /// published one by one. A burst into an exchange that closes the channel would still be arriving
+    /// when the channel is closed, and for that the broker closes the whole connection.
+    async fn step(&mut self) -> Result<(), ConnectionLost> {
         self.unblocked().await?;
         self.ready_channel().await?;
-        let jobs = self.next_batch().await?;
-        self.look_for_exchanges(&jobs).await;
-        if !self.link.exchanges.has_suspects() {
-            return self.settle_all(jobs).await;
-        }
-        let (suspects, clean): (Vec<Job>, Vec<Job>) = jobs
+        let batch = self.next_batch().await?;
+        self.look_for_exchanges(&batch).await;
+        // A search that takes longer is broken off: each message gets its answer within two timeouts.
+        let until = Instant::now() + self.shared.settings.publish_timeout;
+        let (mut single, batch): (Vec<_>, Vec<_>) = batch
             .into_iter()
-            .partition(|job| self.link.exchanges.is_suspect(&job.exchange));
-        self.settle_all(clean).await?;
-        for group in by_exchange(suspects) {
-            self.settle_suspects(group).await?;
+            .partition(|publish| self.shared.exchanges.is_refusing(&publish.exchange));
+        self.publish_batch(batch, until).await?;
+        while !single.is_empty() {
+            single = self.publish_one_by_one(single, until).await?;
         }
         Ok(())
     }
 
     /// What waits. A retired connection leaves it to the next one.
-    async fn next_batch(&self) -> Result<Vec<Job>, Lost> {
+    async fn next_batch(&self) -> Result<Vec<PendingPublish>, ConnectionLost> {
         tokio::select! {
             biased;
-            () = self.link.retired.cancelled() => Err(retired()),
-            jobs = self.queue.take(self.link.settings.max_batch) => Ok(jobs),
+            () = self.shared.retired.cancelled() => Err(retired()),
+            batch = self.queue.take(MAX_BATCH) => Ok(batch),
         }
     }
 
-    /// Sends one message ahead. Only when the exchange has taken it do the others follow: a burst
-    /// into an exchange that closes the channel would still be arriving when the channel is closed,
-    /// and for that the broker closes the whole connection.
-    async fn settle_suspects(&mut self, mut jobs: Vec<Job>) -> Result<(), Lost> {
-        while let Some(scout) = jobs.pop() {
-            let exchange = scout.exchange.clone();
-            self.settle_all(vec![scout]).await?;
-            if let Some(reason) = self.link.exchanges.conviction(&exchange) {
-                for job in jobs {
-                    job.settle(Err(PublishError::Unroutable(reason.clone())));
-                }
-                return Ok(());
+    /// Publishes all together, again without each message that closed the channel.
+    async fn publish_batch(
+        &mut self,
+        mut batch: Vec<PendingPublish>,
+        until: Instant,
+    ) -> Result<(), ConnectionLost> {
+        while !batch.is_empty() {
+            let outcome = self.attempt(&batch).await;
+            if !matches!(outcome, BatchOutcome::Closed(_)) {
+                return self.settle(batch, outcome);
             }
-            if !self.link.exchanges.is_suspect(&exchange) {
-                return self.settle_all(jobs).await;
-            }
+            batch = self.publish_one_by_one(batch, until).await?;
         }
         Ok(())
     }
 
-    /// Settles the jobs as one batch, or in ever smaller ones until it is clear whom the broker
-    /// minds.
-    async fn settle_all(&mut self, jobs: Vec<Job>) -> Result<(), Lost> {
-        let mut groups = vec![jobs];
-        while let Some(group) = groups.pop() {
-            match self.settle(group).await {
-                Ok(rest) => groups.extend(rest),
-                Err(lost) => {
-                    give_back(groups.into_iter().flatten(), &lost.0);
-                    return Err(lost);
-                }
+    /// Publishes one message after the other until one closes the channel, which is settled with what
+    /// the broker said; hands back those behind it.
+    async fn publish_one_by_one(
+        &mut self,
+        batch: Vec<PendingPublish>,
+        until: Instant,
+    ) -> Result<Vec<PendingPublish>, ConnectionLost> {
+        let mut left = batch.into_iter();
+        while let Some(publish) = left.next() {
+            if Instant::now() >= until {
+                let reason = "the broker closed the channel over another message of the batch";
+                give_back([publish].into_iter().chain(left), reason);
+                break;
+            }
+            match self.attempt(slice::from_ref(&publish)).await {
+                BatchOutcome::Closed(error) => return Ok(self.blame(publish, left, &error)),
+                outcome => self.settle(vec![publish], outcome)?,
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
-    /// Settles the whole group, or hands back smaller ones where it cannot tell which message the
-    /// broker minded.
-    async fn settle(&mut self, jobs: Vec<Job>) -> Result<Vec<Vec<Job>>, Lost> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Publishes all messages and waits for all confirms.
+    async fn attempt(&mut self, batch: &[PendingPublish]) -> BatchOutcome {
         let outcome = match self.ready_channel().await {
-            Ok(Some(channel)) => self.attempt(&channel, &jobs).await,
-            Ok(None) => Outcome::Doubt("the broker has blocked publishers".to_owned()),
-            Err(Lost(reason)) => Outcome::Lost(reason),
+            Ok(Some(channel)) => self.attempt_on(&channel, batch).await,
+            Ok(None) => blocked(),
+            Err(ConnectionLost(reason)) => BatchOutcome::Lost(reason),
         };
-        if !matches!(outcome, Outcome::Confirmed(_)) {
+        if !matches!(outcome, BatchOutcome::Confirmed(_)) {
             // Whatever is still on its way on this channel must not meet the next batch.
             self.channel = None;
         }
-        match outcome {
-            Outcome::Confirmed(verdicts) => {
-                self.forgive(&jobs);
-                for (job, verdict) in jobs.into_iter().zip(verdicts) {
-                    job.settle(verdict);
-                }
-                Ok(Vec::new())
-            }
-            Outcome::Doubt(reason) => {
-                give_back(jobs, &reason);
-                Ok(Vec::new())
-            }
-            Outcome::Closed(error) => Ok(self.convict(jobs, &error)),
-            Outcome::Lost(reason) => {
-                give_back(jobs, &reason);
-                Err(Lost(reason))
-            }
-        }
+        outcome
     }
 
-    /// Publishes all jobs and waits for all confirms.
-    async fn attempt(&self, channel: &Channel, jobs: &[Job]) -> Outcome {
-        let deadline = self.link.settings.publish_timeout;
-        let confirms = join_all(jobs.iter().map(|job| publish(channel, job)));
+    async fn attempt_on(&self, channel: &Channel, batch: &[PendingPublish]) -> BatchOutcome {
+        let deadline = self.shared.settings.publish_timeout;
+        let confirms = join_all(batch.iter().map(|one| publish(channel, one)));
         match self
             .unless_blocked(tokio::time::timeout(deadline, confirms))
             .await
         {
-            None => Outcome::Doubt("the broker has blocked publishers".to_owned()),
-            Some(Err(_)) => Outcome::Lost(silence(deadline)),
+            None => blocked(),
+            Some(Err(_)) => BatchOutcome::Lost(silence(deadline)),
             Some(Ok(results)) => judge(
-                jobs,
+                batch,
                 results,
-                self.link.connection.amqp().status().connected(),
+                self.shared.connection.amqp().status().connected(),
             ),
         }
     }
 
-    /// Tells those whom the broker minds, and hands back the others in groups to be tried again.
-    fn convict(&self, jobs: Vec<Job>, error: &AMQPError) -> Vec<Vec<Job>> {
-        match blame(jobs, error) {
-            Blame::Unclear(groups) => groups,
-            Blame::Exchange(jobs, reason) => {
-                let exchange = jobs.first().map_or("", |job| job.exchange.as_str());
-                if self.link.exchanges.convict(exchange, &reason) {
-                    tracing::warn!(exchange, reason, "the exchange takes no messages");
+    /// Answers for all messages of a batch that did not close the channel.
+    fn settle(
+        &self,
+        batch: Vec<PendingPublish>,
+        outcome: BatchOutcome,
+    ) -> Result<(), ConnectionLost> {
+        match outcome {
+            BatchOutcome::Confirmed(results) => {
+                self.note_taken(&batch);
+                for (publish, result) in batch.into_iter().zip(results) {
+                    publish.settle(result);
                 }
-                for job in jobs {
-                    job.settle(Err(PublishError::Unroutable(reason.clone())));
-                }
-                Vec::new()
+                Ok(())
             }
-            Blame::Message(job, verdict) => {
-                job.settle(Err(verdict));
-                Vec::new()
+            BatchOutcome::Doubt(reason) => {
+                give_back(batch, &reason);
+                Ok(())
+            }
+            BatchOutcome::Closed(error) => {
+                give_back(batch, error.get_message().as_str());
+                Ok(())
+            }
+            BatchOutcome::Lost(reason) => {
+                give_back(batch, &reason);
+                Err(ConnectionLost(reason))
             }
         }
     }
 
-    fn forgive(&self, jobs: &[Job]) {
-        if !self.link.exchanges.has_suspects() {
+    /// Answers for the message that closed the channel, and for all to its exchange where it is the
+    /// exchange that refuses; hands back the others.
+    fn blame(
+        &self,
+        publish: PendingPublish,
+        others: impl Iterator<Item = PendingPublish>,
+        error: &AMQPError,
+    ) -> Vec<PendingPublish> {
+        let reason = match fault(error) {
+            Fault::Message(refusal) => {
+                publish.settle(Err(refusal));
+                return others.collect();
+            }
+            Fault::Exchange(reason) => reason,
+        };
+        let exchange = publish.exchange.clone();
+        if self.shared.exchanges.note_refusal(&exchange, &reason) {
+            tracing::warn!(exchange, reason, "the exchange takes no messages");
+        }
+        let (same, others): (Vec<_>, Vec<_>) = others.partition(|other| other.exchange == exchange);
+        for publish in [publish].into_iter().chain(same) {
+            publish.settle(Err(PublishError::Unroutable(reason.clone())));
+        }
+        others
+    }
+
+    fn note_taken(&self, batch: &[PendingPublish]) {
+        if !self.shared.exchanges.has_refusing() {
             return;
         }
-        for job in jobs {
-            if self.link.exchanges.clear(&job.exchange) {
-                tracing::info!(exchange = job.exchange, "the exchange takes messages again");
+        for publish in batch {
+            let exchange = &publish.exchange;
+            if self.shared.exchanges.note_taken(exchange) {
+                tracing::info!(exchange, "the exchange takes messages again");
             }
         }
     }
 
     /// Declares, or looks for, what this connection has not seen yet. What the broker says against
     /// it is told to the operator; the exchange may be there all the same, so it is tried.
-    async fn look_for_exchanges(&self, jobs: &[Job]) {
+    async fn look_for_exchanges(&self, batch: &[PendingPublish]) {
         let mut last = "";
-        for job in jobs {
-            if job.exchange != last && !self.link.exchanges.note_declared(&job.exchange) {
-                self.look_for(&job.exchange).await;
+        for publish in batch {
+            let exchange = &publish.exchange;
+            if exchange != last && !self.shared.exchanges.note_declared(exchange) {
+                self.look_for(exchange).await;
             }
-            last = &job.exchange;
+            last = exchange;
         }
     }
 
     async fn look_for(&self, exchange: &str) {
-        let Link {
+        let SharedConnection {
             connection,
             settings,
             exchanges,
             ..
-        } = &*self.link;
+        } = &*self.shared;
         let looking = ensure_exchange(connection, settings.declare, exchange);
         if let Some(Err(error)) = self.unless_blocked(looking).await {
-            if !exchanges.is_suspect(exchange) {
+            if !exchanges.is_refusing(exchange) {
                 let reason = error.to_string();
                 tracing::warn!(exchange, reason, "the exchange is not as configured");
             }
-            exchanges.suspect(exchange);
+            exchanges.expect_refusal(exchange);
         }
     }
 
     /// The channel, opened where there is none; none while the broker has blocked us.
-    async fn ready_channel(&mut self) -> Result<Option<Channel>, Lost> {
+    async fn ready_channel(&mut self) -> Result<Option<Channel>, ConnectionLost> {
         if self.channel.is_none() {
-            let Some(opened) = self.unless_blocked(open(&self.link.connection)).await else {
+            let Some(opened) = self.unless_blocked(open(&self.shared.connection)).await else {
                 return Ok(None);
             };
-            self.channel = Some(opened.map_err(|error| Lost(error.to_string()))?);
+            self.channel = Some(opened.map_err(|error| ConnectionLost(error.to_string()))?);
         }
         Ok(self.channel.clone())
     }
 
-    async fn unblocked(&self) -> Result<(), Lost> {
-        let mut blocked = self.link.blocked.clone();
+    async fn unblocked(&self) -> Result<(), ConnectionLost> {
+        let mut blocked = self.shared.blocked.clone();
         tokio::select! {
             biased;
-            () = self.link.retired.cancelled() => Err(retired()),
+            () = self.shared.retired.cancelled() => Err(retired()),
             free = blocked.wait_for(|blocked| !blocked) => match free {
                 Ok(_) => Ok(()),
-                Err(_) => Err(Lost("the connection is being closed".to_owned())),
+                Err(_) => Err(ConnectionLost("the connection is being closed".to_owned())),
             },
         }
     }
 
-    /// What the doing comes to, or none as soon as the broker blocks us: it would hang until the
-    /// broker has its resources back.
+    /// The result, or none as soon as the broker blocks us: it would hang until the broker has its
+    /// resources back.
     async fn unless_blocked<T>(&self, doing: impl Future<Output = T>) -> Option<T> {
-        let mut blocked = self.link.blocked.clone();
+        let mut blocked = self.shared.blocked.clone();
         tokio::select! {
             biased;
             done = doing => Some(done),
@@ -284,13 +310,17 @@ impl Publisher {
     }
 }
 
-fn retired() -> Lost {
-    Lost("another connection has taken its place".to_owned())
+fn retired() -> ConnectionLost {
+    ConnectionLost("another connection has taken its place".to_owned())
 }
 
-fn give_back(jobs: impl IntoIterator<Item = Job>, reason: &str) {
-    for job in jobs {
-        job.give_back(reason);
+fn blocked() -> BatchOutcome {
+    BatchOutcome::Doubt("the broker has blocked publishers".to_owned())
+}
+
+fn give_back(batch: impl IntoIterator<Item = PendingPublish>, reason: &str) {
+    for publish in batch {
+        publish.give_back(reason);
     }
 }
 
@@ -305,19 +335,19 @@ async fn open(connection: &Connection) -> Result<Channel, ConnectionError> {
     Ok(channel)
 }
 
-/// Sends one message and waits for its confirm. The first poll puts it in line, so the messages of a
-/// batch leave together.
-async fn publish(channel: &Channel, job: &Job) -> lapin::Result<Confirmation> {
+/// Sends one message and waits for its confirm. The first poll hands it to lapin, so the messages of
+/// a batch leave together.
+async fn publish(channel: &Channel, publish: &PendingPublish) -> lapin::Result<Confirmation> {
     let options = BasicPublishOptions {
         mandatory: true,
         immediate: false,
     };
     let sending = channel.basic_publish(
-        short(&job.exchange),
-        short(&job.routing_key),
+        short(&publish.exchange),
+        short(&publish.routing_key),
         options,
-        job.message.body(),
-        properties(&job.message),
+        publish.message.body(),
+        properties(&publish.message),
     );
     sending.await?.await
 }

@@ -1,4 +1,4 @@
-//! What the sink runs on: parsed, with every default filled in.
+//! What a RabbitMQ sink is configured with: parsed, with every default filled in.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,15 +8,18 @@ use lapin::uri::AMQPUri;
 
 use crate::name::{EventType, SourceName};
 use crate::route::Template;
-use crate::sink::Tls;
+use crate::sink::BrokerTls;
+
+/// The heartbeat to propose; the broker may lower it. A dead connection is noticed within two.
+const HEARTBEAT_SECONDS: u16 = 10;
 
 /// Everything a RabbitMQ sink is configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct RabbitMqSettings {
     /// Where the broker is, and as whom to log in.
-    pub address: Address,
+    pub address: BrokerAddress,
     /// Certificates of our own; only for `amqps`.
-    pub tls: Tls,
+    pub tls: BrokerTls,
     /// The exchange.
     pub exchange: Template,
     /// The routing key.
@@ -24,24 +27,17 @@ pub struct Settings {
     /// Whether to declare exchanges and queues, or only to verify them.
     pub declare: bool,
     /// The queues to declare or verify.
-    pub queues: Vec<Queue>,
-    /// How many channels publish.
-    pub channels: usize,
-    /// The most messages in flight on one channel.
-    pub max_batch: usize,
-    /// The time a batch has from its first byte to its last confirm.
+    pub queues: Vec<DeclaredQueue>,
+    /// The time a batch has from its first byte to its last confirm, and a connection from the
+    /// look-up of its name to the broker's welcome.
     pub publish_timeout: Duration,
-    /// The time a connection has from the look-up of its name to the broker's welcome.
-    pub connect_timeout: Duration,
-    /// The heartbeat to propose, in whole seconds; the broker may lower it.
-    pub heartbeat: Duration,
     /// The largest body the broker takes, in bytes.
     pub max_message_bytes: u64,
 }
 
 /// A queue that consumers of the bridge read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queue {
+pub struct DeclaredQueue {
     /// Its name.
     pub name: String,
     /// The exchange it is bound to; none means every exchange the sources need.
@@ -50,7 +46,7 @@ pub struct Queue {
     pub binding: String,
 }
 
-impl Settings {
+impl RabbitMqSettings {
     /// The exchanges a source needs.
     #[must_use]
     pub fn exchanges(&self, source: &SourceName, event_types: &[EventType]) -> Vec<String> {
@@ -74,7 +70,7 @@ impl Settings {
 
 /// The broker's address with the credentials in it. It prints without the password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Address {
+pub struct BrokerAddress {
     uri: AMQPUri,
     has_user: bool,
     has_password: bool,
@@ -82,7 +78,7 @@ pub struct Address {
 
 /// Why a text is no address of a broker. The text itself is not repeated: it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
+pub enum BrokerAddressError {
     /// Another scheme, or none.
     #[error("it does not begin with `amqp://` or `amqps://`")]
     Scheme,
@@ -99,29 +95,29 @@ pub enum AddressError {
     Malformed,
 }
 
-impl FromStr for Address {
-    type Err = AddressError;
+impl FromStr for BrokerAddress {
+    type Err = BrokerAddressError;
 
-    fn from_str(text: &str) -> Result<Self, AddressError> {
+    fn from_str(text: &str) -> Result<Self, BrokerAddressError> {
         let rest = text
             .strip_prefix("amqp://")
             .or_else(|| text.strip_prefix("amqps://"))
-            .ok_or(AddressError::Scheme)?;
+            .ok_or(BrokerAddressError::Scheme)?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, behind) = rest.split_at(end);
         // Or half of a password would be a host, a port or a virtual host, which are printed, and the
         // login would be that of `guest`.
         if behind.contains(['@', '#']) {
-            return Err(AddressError::Unescaped);
+            return Err(BrokerAddressError::Unescaped);
         }
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(user), host),
             None => (None, authority),
         };
         if host.is_empty() || host.starts_with(':') {
-            return Err(AddressError::Host);
+            return Err(BrokerAddressError::Host);
         }
-        let mut uri: AMQPUri = text.parse().map_err(|_| AddressError::Malformed)?;
+        let mut uri: AMQPUri = text.parse().map_err(|_| BrokerAddressError::Malformed)?;
         if let Some((inner, _)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
             // lapin reads an IPv6 address in brackets as no host at all, and takes localhost.
             inner.clone_into(&mut uri.authority.host);
@@ -138,15 +134,7 @@ impl FromStr for Address {
     }
 }
 
-impl Address {
-    /// The address with another user.
-    #[must_use]
-    pub fn with_username(mut self, username: String) -> Self {
-        self.uri.authority.userinfo.username = username;
-        self.has_user = true;
-        self
-    }
-
+impl BrokerAddress {
     /// The address with a password.
     #[must_use]
     pub fn with_password(mut self, password: String) -> Self {
@@ -198,14 +186,14 @@ impl Address {
     }
 
     /// What lapin connects to.
-    pub(super) fn uri(&self, heartbeat: Duration) -> AMQPUri {
+    pub(super) fn uri(&self) -> AMQPUri {
         let mut uri = self.uri.clone();
-        uri.query.heartbeat = Some(u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX));
+        uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
         uri
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for BrokerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = &self.uri.authority;
         write!(f, "{}://", self.uri.scheme)?;
@@ -220,7 +208,7 @@ impl fmt::Display for Address {
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for BrokerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -232,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_an_address_are_read_and_the_password_is_never_printed() {
-        let address: Address = "amqps://bob:hush@mq.example:5671/events"
+        let address: BrokerAddress = "amqps://bob:hush@mq.example:5671/events"
             .parse()
             .expect("a URL");
         assert_eq!(
@@ -241,16 +229,16 @@ mod tests {
         );
         assert!(!format!("{address:?}").contains("hush"));
         assert!(address.is_tls() && address.has_user() && address.has_password());
-        let plain: Address = "amqp://mq".parse().expect("a URL");
+        let plain: BrokerAddress = "amqp://mq".parse().expect("a URL");
         assert!(!plain.is_tls() && !plain.has_user() && !plain.has_password());
         assert_eq!(plain.to_string(), "amqp://guest@mq:5672, virtual host /");
-        let external: Address = "amqps://mq?auth_mechanism=external".parse().expect("a URL");
+        let external: BrokerAddress = "amqps://mq?auth_mechanism=external".parse().expect("a URL");
         assert_eq!(external.to_string(), "amqps://mq:5671, virtual host /");
     }
 
     #[test]
     fn an_ipv6_address_and_a_trailing_slash_mean_what_people_mean() {
-        let address: Address = "amqp://[::1]:5673/".parse().expect("a URL");
+        let address: BrokerAddress = "amqp://[::1]:5673/".parse().expect("a URL");
         assert_eq!(address.uri.authority.host, "::1");
         assert_eq!(
             (address.uri.authority.port, &*address.uri.vhost),
@@ -260,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_is_escaped_in_a_password_or_a_virtual_host_is_taken() {
-        let address: Address = "amqp://u:4711%2FAbC%23%40@mq/a%40b".parse().expect("a URL");
+        let address: BrokerAddress = "amqp://u:4711%2FAbC%23%40@mq/a%40b".parse().expect("a URL");
         assert_eq!(address.uri.authority.userinfo.password, "4711/AbC#@");
         assert_eq!(address.to_string(), "amqp://u@mq:5672, virtual host a@b");
     }
@@ -268,21 +256,24 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused_without_repeating_it() {
         for (text, error) in [
-            ("", AddressError::Scheme),
-            ("mq:5672", AddressError::Scheme),
-            ("http://mq", AddressError::Scheme),
-            ("amqp://", AddressError::Host),
-            ("amqp://u:hush@", AddressError::Host),
-            ("amqp://u:hush@:5672", AddressError::Host),
-            ("amqp://u:4711/hush@mq/v", AddressError::Unescaped),
-            ("amqp://u:12#hush@mq/v", AddressError::Unescaped),
-            ("amqp://u:12?hush@mq/v", AddressError::Unescaped),
-            ("amqp://u:/hush@mq/v", AddressError::Unescaped),
-            ("amqp://mq/v#hush", AddressError::Unescaped),
-            ("amqp://u:hush@mq:port", AddressError::Malformed),
-            ("amqp://u:hush@mq?heartbeat=x", AddressError::Malformed),
+            ("", BrokerAddressError::Scheme),
+            ("mq:5672", BrokerAddressError::Scheme),
+            ("http://mq", BrokerAddressError::Scheme),
+            ("amqp://", BrokerAddressError::Host),
+            ("amqp://u:hush@", BrokerAddressError::Host),
+            ("amqp://u:hush@:5672", BrokerAddressError::Host),
+            ("amqp://u:4711/hush@mq/v", BrokerAddressError::Unescaped),
+            ("amqp://u:12#hush@mq/v", BrokerAddressError::Unescaped),
+            ("amqp://u:12?hush@mq/v", BrokerAddressError::Unescaped),
+            ("amqp://u:/hush@mq/v", BrokerAddressError::Unescaped),
+            ("amqp://mq/v#hush", BrokerAddressError::Unescaped),
+            ("amqp://u:hush@mq:port", BrokerAddressError::Malformed),
+            (
+                "amqp://u:hush@mq?heartbeat=x",
+                BrokerAddressError::Malformed,
+            ),
         ] {
-            assert_eq!(text.parse::<Address>(), Err(error), "{text}");
+            assert_eq!(text.parse::<BrokerAddress>(), Err(error), "{text}");
         }
     }
 }

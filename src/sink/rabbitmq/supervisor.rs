@@ -8,8 +8,9 @@
 //!
 //! Where the broker allows no second connection, the first one ends beforehand, and what comes in
 //! between waits in the queue. The broker looks at the password before it counts connections, so
-//! a wrong password does not cost us the old one; what it looks at after that, such as the right to
-//! the virtual host, may: then events wait in the spool until the configuration is mended.
+//! a wrong password does not cost us the old connection. What it looks at after that, such as the
+//! right to the virtual host, does: then the sink connects with the former credentials again, and
+//! tries the new ones now and then.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,119 +22,129 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, ConnectionError, NotConnected};
-use super::publisher::Lost;
-use super::queue::Queue;
+use super::publish_queue::PublishQueue;
+use super::publisher::ConnectionLost;
 use super::session::Session;
-use super::settings::Settings;
+use super::settings::RabbitMqSettings;
 use crate::seeded::{self, Bug};
-use crate::sink::{Health, Needs, Stage};
+use crate::sink::{Needs, SinkHealth, Stage};
 
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A connection that lasted this long was a good one, and the next pause is short again.
+const SHORTEST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+/// A connection that lasted this long was a good one, and the next delay is short again.
 const STEADY: Duration = Duration::from_secs(10);
 /// lapin tells of a lost connection; should it once not, this notices.
-const LOOK: Duration = Duration::from_secs(1);
-/// The time for a polite goodbye, which a broker in trouble will not answer.
-const GOODBYE: Duration = Duration::from_secs(1);
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// The time for a polite close, which a broker in trouble will not answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// After new credentials failed that cost us the connection: each attempt is a short outage.
+const CREDENTIALS_RETRY: Duration = Duration::from_secs(60);
 
 /// Owns the connection.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     /// What the sink is configured with now.
-    pub settings: watch::Receiver<Arc<Settings>>,
+    pub settings: watch::Receiver<Arc<RabbitMqSettings>>,
     /// What it will be sent.
     pub needs: Needs,
     /// What waits to be published.
-    pub queue: Arc<Queue>,
-    /// What the world sees.
-    pub health: watch::Sender<Health>,
+    pub queue: Arc<PublishQueue>,
+    /// What the metrics and the log show.
+    pub health: watch::Sender<SinkHealth>,
     /// Says when to stop.
     pub stop: CancellationToken,
 }
 
 /// Why a session is no longer served.
-enum End {
+enum SessionEnd {
     Stopped,
     Lost(String),
     /// Another one takes its place.
-    Renewed(Box<Session>),
+    Replaced(Box<Session>),
     /// Another one is to take its place, and the broker allows only one of them.
-    Yields,
+    MakesWay,
 }
 
-/// What follows on a session.
-enum Next {
-    Session(Box<Session>),
-    /// None can be made while this one is there.
-    AfterThisOne,
+/// The session with new credentials.
+enum Successor {
+    Connected(Box<Session>),
+    /// None can be made while the former one is there.
+    AfterFormer,
 }
 
-/// What became of a session and those that took its place.
-enum Served {
+/// Why no session is served any more.
+enum Unserved {
     /// The sink is closed.
     Stopped,
     /// The connection is gone, and why.
     Lost(String),
-    /// The connection was closed to make place for the next one.
-    Yielded,
+    /// The connection was closed to make way for one with new credentials; these were the former ones.
+    MadeWay(Arc<RabbitMqSettings>),
 }
 
 /// Why there is no session.
-enum Failure {
+enum OpenError {
     Unconnected(NotConnected),
     Unready(ConnectionError),
 }
 
-impl Failure {
+impl OpenError {
     fn is_over_limit(&self) -> bool {
         matches!(self, Self::Unconnected(failure) if failure.error.is_over_limit())
     }
 }
 
-/// Shuts the gate when the task ends, however it ends: nobody waits for a task that is gone, and
+/// Closes the queue when the task ends, however it ends: nobody waits for a task that is gone, and
 /// nobody believes it connected.
-struct GateKeeper(Arc<Queue>, watch::Sender<Health>);
+struct CloseOnDrop(Arc<PublishQueue>, watch::Sender<SinkHealth>);
 
-impl Drop for GateKeeper {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.1.send_modify(|health| health.connected = false);
-        self.0.shut("the sink is closed");
+        self.0.close("the sink is closed");
     }
 }
 
 impl Supervisor {
     /// Keeps a connection until it is told to stop.
     pub async fn run(mut self) {
-        let _keeper = GateKeeper(Arc::clone(&self.queue), self.health.clone());
-        let mut pause = Pause::default();
-        let mut told = String::new();
+        let _closer = CloseOnDrop(Arc::clone(&self.queue), self.health.clone());
+        let mut delay = ReconnectDelay::default();
+        let mut logged = String::new();
         let mut sessions: u64 = 0;
         // Connections that only wait for their last confirms; with this task they end too.
         let mut retiring = JoinSet::new();
+        let mut former = None;
         loop {
             let began = Instant::now();
             self.settings.mark_unchanged();
-            let reason = match self.until_stopped(self.open()).await {
+            let reason = match self
+                .until_stopped(self.open_or_fall_back(former.clone()))
+                .await
+            {
                 None => return,
-                Some(Err(failure)) => self.count(failure),
+                Some(Err(error)) => self.count(error),
                 Some(Ok(session)) => {
-                    told.clear();
+                    logged.clear();
+                    former = former.filter(|former| former == session.settings());
                     match self.serve(session, &mut sessions, &mut retiring).await {
-                        Served::Stopped => return,
-                        Served::Lost(reason) => reason,
-                        Served::Yielded => continue,
+                        Unserved::Stopped => return,
+                        Unserved::Lost(reason) => reason,
+                        Unserved::MadeWay(settings) => {
+                            former = Some(settings);
+                            continue;
+                        }
                     }
                 }
             };
-            self.down(&reason, &mut told);
-            if began.elapsed() >= STEADY + self.settings.borrow().connect_timeout {
-                pause = Pause::default();
+            self.down(&reason, &mut logged);
+            if began.elapsed() >= STEADY + self.settings.borrow().publish_timeout {
+                delay = ReconnectDelay::default();
             }
             let mut settings = self.settings.clone();
             let rest = async {
                 tokio::select! {
-                    () = tokio::time::sleep(pause.next()) => {}
+                    () = tokio::time::sleep(delay.next()) => {}
                     Ok(()) = settings.changed() => {}
                 }
             };
@@ -152,14 +163,34 @@ impl Supervisor {
     }
 
     /// A session with the settings of now, ready to publish.
-    async fn open(&self) -> Result<Session, Failure> {
+    async fn open(&self) -> Result<Session, OpenError> {
         let settings = Arc::clone(&self.settings.borrow());
+        self.open_with(settings).await
+    }
+
+    async fn open_with(&self, settings: Arc<RabbitMqSettings>) -> Result<Session, OpenError> {
         let connection = Connection::open(&settings)
             .await
-            .map_err(Failure::Unconnected)?;
+            .map_err(OpenError::Unconnected)?;
         Session::begin(connection, settings, &self.needs, &self.queue)
             .await
-            .map_err(Failure::Unready)
+            .map_err(OpenError::Unready)
+    }
+
+    /// A session with the settings of now; where those do not work, with the former ones, if the
+    /// connection with them was closed only to make way.
+    async fn open_or_fall_back(
+        &self,
+        former: Option<Arc<RabbitMqSettings>>,
+    ) -> Result<Session, OpenError> {
+        let (error, former) = match (self.open().await, former) {
+            (Err(error), Some(former)) => (error, former),
+            (opened, _) => return opened,
+        };
+        let reason = self.count(error);
+        let session = self.open_with(former).await?;
+        tracing::error!(broker = %session.address(), reason, "the new credentials of a RabbitMQ sink do not work; it is connected with the former ones again");
+        Ok(session)
     }
 
     /// Serves a session and those that take its place, until there is none.
@@ -168,95 +199,106 @@ impl Supervisor {
         mut session: Session,
         number: &mut u64,
         retiring: &mut JoinSet<()>,
-    ) -> Served {
+    ) -> Unserved {
         loop {
             *number += 1;
             self.up(&session, *number);
             match self.watch(&mut session).await {
-                End::Stopped => {
-                    self.queue.shut("the sink is closed");
+                SessionEnd::Stopped => {
+                    self.queue.close("the sink is closed");
                     session.end().await;
-                    session.close(GOODBYE).await;
-                    return Served::Stopped;
+                    session.close(CLOSE_TIMEOUT).await;
+                    return Unserved::Stopped;
                 }
-                End::Lost(reason) => {
-                    self.queue.shut(&reason);
+                SessionEnd::Lost(reason) => {
+                    self.queue.close(&reason);
                     session.end().await;
-                    return Served::Lost(reason);
+                    return Unserved::Lost(reason);
                 }
-                End::Yields => {
-                    // The gate stays open: each job's wait has an end, because the next connection
-                    // has a deadline, and without one the gate is shut.
-                    let ended = self.until_stopped(session.retire(GOODBYE)).await;
-                    return ended.map_or(Served::Stopped, |()| Served::Yielded);
+                SessionEnd::MakesWay => {
+                    // The queue stays open: each message's wait has an end, because the next
+                    // connection has a deadline, and without one the queue is closed.
+                    let settings = Arc::clone(session.settings());
+                    let ended = self.until_stopped(session.retire(CLOSE_TIMEOUT)).await;
+                    return ended.map_or(Unserved::Stopped, |()| Unserved::MadeWay(settings));
                 }
-                End::Renewed(successor) => {
+                SessionEnd::Replaced(successor) => {
                     let old = std::mem::replace(&mut session, *successor);
-                    retiring.spawn(old.retire(GOODBYE));
+                    retiring.spawn(old.retire(CLOSE_TIMEOUT));
                     while retiring.try_join_next().is_some() {}
                 }
             }
         }
     }
 
-    async fn watch(&mut self, session: &mut Session) -> End {
+    async fn watch(&mut self, session: &mut Session) -> SessionEnd {
         let this = &*self;
         let mut settings = this.settings.clone();
-        let mut successor = Box::pin(this.successor(&mut settings));
-        let mut look = tokio::time::interval(LOOK);
+        let in_use = Arc::clone(session.settings());
+        let mut successor = Box::pin(this.successor(&mut settings, &in_use));
+        let mut status = tokio::time::interval(STATUS_INTERVAL);
         let end = loop {
             tokio::select! {
-                () = this.stop.cancelled() => break End::Stopped,
+                () = this.stop.cancelled() => break SessionEnd::Stopped,
                 Some(event) = session.events.next() => this.notice(event, session),
                 Some(ended) = session.publishers.join_next() => {
-                    break End::Lost(match ended {
-                        Ok(Lost(reason)) => reason,
+                    break SessionEnd::Lost(match ended {
+                        Ok(ConnectionLost(reason)) => reason,
                         Err(error) => format!("a publisher ended: {error}"),
                     });
                 }
                 next = &mut successor => break match next {
-                    Next::Session(next) => End::Renewed(next),
-                    Next::AfterThisOne => End::Yields,
+                    Successor::Connected(next) => SessionEnd::Replaced(next),
+                    Successor::AfterFormer => SessionEnd::MakesWay,
                 },
-                _ = look.tick() => {
+                _ = status.tick() => {
                     if !session.is_connected() {
-                        break End::Lost("the connection was closed".to_owned());
+                        break SessionEnd::Lost("the connection was closed".to_owned());
                     }
                 }
             }
         };
         drop(successor);
-        if matches!(end, End::Renewed(_)) {
+        if matches!(end, SessionEnd::Replaced(_)) {
             self.settings = settings;
         }
         end
     }
 
     /// A session with newer settings than those of `seen`, as soon as there are some and they work.
-    async fn successor(&self, seen: &mut watch::Receiver<Arc<Settings>>) -> Next {
-        if seen.changed().await.is_err() {
-            // The sink is being dropped.
-            return std::future::pending().await;
+    /// Where the sink fell back to former ones, its settings are tried again after a while.
+    async fn successor(
+        &self,
+        seen: &mut watch::Receiver<Arc<RabbitMqSettings>>,
+        in_use: &Arc<RabbitMqSettings>,
+    ) -> Successor {
+        let fell_back = *seen.borrow() != *in_use;
+        tokio::select! {
+            changed = seen.changed() => if changed.is_err() {
+                // The sink is being dropped.
+                return std::future::pending().await;
+            },
+            () = tokio::time::sleep(CREDENTIALS_RETRY), if fell_back => {}
         }
-        let (mut pause, mut told) = (Pause::default(), String::new());
+        let (mut delay, mut logged) = (ReconnectDelay::default(), String::new());
         loop {
             seen.mark_unchanged();
             let reason = match self.open().await {
-                Ok(session) => return Next::Session(Box::new(session)),
+                Ok(session) => return Successor::Connected(Box::new(session)),
                 Err(failure) if failure.is_over_limit() => {
                     tracing::info!(broker = %seen.borrow().address, "RabbitMQ allows no further connection: the one with the former credentials is closed first");
-                    return Next::AfterThisOne;
+                    return Successor::AfterFormer;
                 }
                 Err(failure) => self.count(failure),
             };
-            if told != reason {
+            if logged != reason {
                 let broker = &seen.borrow().address;
                 tracing::error!(%broker, reason, "the new credentials of a RabbitMQ sink do not work; the connection with the old ones is kept");
-                told = reason;
+                logged = reason;
             }
             tokio::select! {
-                () = tokio::time::sleep(pause.next()) => {}
-                Ok(()) = seen.changed() => pause = Pause::default(),
+                () = tokio::time::sleep(delay.next()) => {}
+                Ok(()) = seen.changed() => delay = ReconnectDelay::default(),
             }
         }
     }
@@ -265,7 +307,7 @@ impl Supervisor {
         match event {
             Event::ConnectionBlocked(reason) => {
                 let reason = format!("the broker has blocked publishers: {reason}");
-                self.queue.shut(&reason);
+                self.queue.close(&reason);
                 session.block(true);
                 self.health.send_modify(|health| health.blocked = true);
                 tracing::warn!(reason, "RabbitMQ takes no messages");
@@ -289,7 +331,7 @@ impl Supervisor {
             health.reconnects = number - 1;
         });
         if blocked {
-            self.queue.shut("the broker has blocked publishers");
+            self.queue.close("the broker has blocked publishers");
         } else {
             self.queue.open();
         }
@@ -297,21 +339,21 @@ impl Supervisor {
     }
 
     /// Counts it by its stage, and says it in words.
-    fn count(&self, failure: Failure) -> String {
-        match failure {
-            Failure::Unconnected(failure) => {
-                let of = |health: &mut Health, stage: Stage| {
+    fn count(&self, error: OpenError) -> String {
+        match error {
+            OpenError::Unconnected(failure) => {
+                let of = |health: &mut SinkHealth, stage: Stage| {
                     *health.failures.entry(stage).or_default() += 1;
                 };
                 self.health.send_modify(|health| of(health, failure.stage));
                 failure.to_string()
             }
-            Failure::Unready(error) => error.to_string(),
+            OpenError::Unready(error) => error.to_string(),
         }
     }
 
-    /// Tells the world, and the log where the reason is news.
-    fn down(&self, reason: &str, told: &mut String) {
+    /// Shows the outage in the metrics, and in the log where the reason is news.
+    fn down(&self, reason: &str, logged: &mut String) {
         assert!(
             !seeded::is(Bug::PanicInSupervisor),
             "a panic on purpose over: {reason}"
@@ -321,33 +363,33 @@ impl Supervisor {
             health.blocked = false;
         });
         let reason = format!("not connected to RabbitMQ: {reason}");
-        self.queue.shut(&reason);
-        if *told != reason {
+        self.queue.close(&reason);
+        if *logged != reason {
             tracing::warn!(broker = %self.settings.borrow().address, reason, "RabbitMQ is away");
-            *told = reason;
+            *logged = reason;
         }
     }
 }
 
 /// The time between two attempts, which grows.
 #[derive(Debug)]
-struct Pause(Duration);
+struct ReconnectDelay(Duration);
 
-impl Default for Pause {
+impl Default for ReconnectDelay {
     fn default() -> Self {
-        Self(SHORTEST_PAUSE)
+        Self(SHORTEST_DELAY)
     }
 }
 
-impl Pause {
+impl ReconnectDelay {
     fn next(&mut self) -> Duration {
         let now = self.0;
-        self.0 = (now * 2).min(LONGEST_PAUSE);
+        self.0 = (now * 2).min(LONGEST_DELAY);
         jittered(now)
     }
 }
 
-/// Half to all of the pause, so that many bridges do not knock at once.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.5 + 0.5 * rand::random::<f64>())
+/// Half to all of the delay, so that many bridges do not connect at once.
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(0.5 + 0.5 * rand::random::<f64>())
 }

@@ -10,7 +10,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
 use super::connection::{Connection, ConnectionError, within};
-use super::settings::{Queue, Settings};
+use super::settings::{DeclaredQueue, RabbitMqSettings};
 use crate::sink::Needs;
 
 /// More exchanges than this are not remembered: an event type per exchange, and event types are
@@ -19,19 +19,19 @@ const MOST_REMEMBERED: usize = 1024;
 
 /// What a connection has found out about the broker's exchanges.
 #[derive(Debug, Default)]
-pub(super) struct Exchanges {
+pub(super) struct KnownExchanges {
     inner: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     declared: HashSet<String>,
-    /// Exchanges that may close a channel, published to apart from all others; with the broker's
-    /// words where they have closed one.
-    suspects: HashMap<String, Option<String>>,
+    /// Exchanges that refuse messages, or may, because they are not as configured: published to one
+    /// message at a time. With the broker's words where one has closed a channel.
+    refusing: HashMap<String, Option<String>>,
 }
 
-impl Exchanges {
+impl KnownExchanges {
     /// Whether `exchange` was declared on this connection; from now on it counts as declared.
     pub fn note_declared(&self, exchange: &str) -> bool {
         let mut known = self.lock();
@@ -45,43 +45,38 @@ impl Exchanges {
         false
     }
 
-    /// Whether `exchange` is under suspicion.
-    pub fn is_suspect(&self, exchange: &str) -> bool {
-        self.lock().suspects.contains_key(exchange)
+    /// Whether `exchange` refuses messages, or may.
+    pub fn is_refusing(&self, exchange: &str) -> bool {
+        self.lock().refusing.contains_key(exchange)
     }
 
-    /// What the broker has against the exchange, where it closed a channel over it.
-    pub fn conviction(&self, exchange: &str) -> Option<String> {
-        self.lock().suspects.get(exchange).cloned().flatten()
+    /// Whether any exchange does.
+    pub fn has_refusing(&self) -> bool {
+        !self.lock().refusing.is_empty()
     }
 
-    /// Whether any exchange is under suspicion.
-    pub fn has_suspects(&self) -> bool {
-        !self.lock().suspects.is_empty()
-    }
-
-    /// Keeps the exchange apart until it has taken a message.
-    pub fn suspect(&self, exchange: &str) {
-        self.lock().suspects.entry(exchange.to_owned()).or_default();
+    /// Notes that the exchange may refuse, until it has taken a message.
+    pub fn expect_refusal(&self, exchange: &str) {
+        self.lock().refusing.entry(exchange.to_owned()).or_default();
     }
 
     /// Notes that the exchange has closed a channel, and looks for it again before the next try.
     /// Answers whether the reason is news.
-    pub fn convict(&self, exchange: &str, reason: &str) -> bool {
+    pub fn note_refusal(&self, exchange: &str, reason: &str) -> bool {
         let mut known = self.lock();
         known.declared.remove(exchange);
-        if known.suspects.len() >= MOST_REMEMBERED {
-            known.suspects.clear();
+        if known.refusing.len() >= MOST_REMEMBERED {
+            known.refusing.clear();
         }
         let before = known
-            .suspects
+            .refusing
             .insert(exchange.to_owned(), Some(reason.to_owned()));
         before.flatten().as_deref() != Some(reason)
     }
 
-    /// Lifts the suspicion. Answers whether the exchange was convicted before.
-    pub fn clear(&self, exchange: &str) -> bool {
-        self.lock().suspects.remove(exchange).flatten().is_some()
+    /// Notes that the exchange takes messages. Answers whether it refused some before.
+    pub fn note_taken(&self, exchange: &str) -> bool {
+        self.lock().refusing.remove(exchange).flatten().is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -92,7 +87,7 @@ impl Exchanges {
 }
 
 /// All exchanges the given sources need, each once.
-pub(super) fn needed(settings: &Settings, needs: &Needs) -> Vec<String> {
+pub(super) fn needed(settings: &RabbitMqSettings, needs: &Needs) -> Vec<String> {
     let mut exchanges: Vec<String> = needs
         .sources
         .iter()
@@ -104,7 +99,7 @@ pub(super) fn needed(settings: &Settings, needs: &Needs) -> Vec<String> {
 }
 
 /// The exchanges a queue is to be bound to.
-pub(super) fn sources_of<'a>(queue: &'a Queue, exchanges: &'a [String]) -> Vec<&'a str> {
+fn bound_exchanges<'a>(queue: &'a DeclaredQueue, exchanges: &'a [String]) -> Vec<&'a str> {
     match &queue.exchange {
         Some(exchange) => vec![exchange],
         None => exchanges.iter().map(String::as_str).collect(),
@@ -114,9 +109,9 @@ pub(super) fn sources_of<'a>(queue: &'a Queue, exchanges: &'a [String]) -> Vec<&
 /// Makes, or verifies, what the settings ask for. Answers what went wrong, in words.
 pub(super) async fn set_up(
     connection: &Connection,
-    settings: &Settings,
+    settings: &RabbitMqSettings,
     needs: &Needs,
-    known: &Exchanges,
+    known: &KnownExchanges,
 ) -> Result<Vec<String>, ConnectionError> {
     let exchanges = needed(settings, needs);
     let mut wrong = Vec::new();
@@ -124,7 +119,7 @@ pub(super) async fn set_up(
         known.note_declared(exchange);
         let result = ensure_exchange(connection, settings.declare, exchange).await;
         if result.is_err() {
-            known.suspect(exchange);
+            known.expect_refusal(exchange);
         }
         note(
             &mut wrong,
@@ -150,7 +145,7 @@ pub(super) async fn set_up(
 async fn set_up_queue(
     connection: &Connection,
     declare: bool,
-    queue: &Queue,
+    queue: &DeclaredQueue,
     exchanges: &[String],
 ) -> Vec<Result<(), ConnectionError>> {
     if !declare {
@@ -164,7 +159,7 @@ async fn set_up_queue(
         results.push(declared);
     }
     if is_there {
-        results.push(bind_queue(connection, queue, &sources_of(queue, exchanges)).await);
+        results.push(bind_queue(connection, queue, &bound_exchanges(queue, exchanges)).await);
     }
     results
 }
@@ -274,7 +269,7 @@ pub(super) async fn declare_queue(
 /// Binds a queue, whatever it is made of.
 async fn bind_queue(
     connection: &Connection,
-    queue: &Queue,
+    queue: &DeclaredQueue,
     exchanges: &[&str],
 ) -> Result<(), ConnectionError> {
     let channel = connection.channel().await?;

@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{
-    Finding, Health, Message, Needs, PublishError, Receipt, RefusalReason, Severity, Sink,
+    Finding, Message, Needs, PublishError, Receipt, RefusalReason, Severity, Sink, SinkHealth,
 };
 use crate::log::disk::SystemDisk;
 use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
@@ -275,9 +275,9 @@ impl Sink for Store {
         vec![finding]
     }
 
-    fn health(&self) -> Health {
+    fn health(&self) -> SinkHealth {
         let health = self.shared.health();
-        Health {
+        SinkHealth {
             // The thread holds the other end as long as it runs.
             connected: health.connected && !self.orders.is_closed(),
             ..health

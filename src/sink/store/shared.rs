@@ -10,7 +10,7 @@ use super::catalog::Catalog;
 use super::contents::{Contents, Spot};
 use super::segment::Segment;
 use crate::log::format::SegmentEnd;
-use crate::sink::Health;
+use crate::sink::SinkHealth;
 
 /// Where the messages lie is kept for so many older segments; it takes some hundred KiB for each.
 const MAX_READ: usize = 8;
@@ -144,12 +144,12 @@ impl Shared {
     }
 
     /// Connected means that the last batch worked.
-    pub fn health(&self) -> Health {
+    pub fn health(&self) -> SinkHealth {
         let status = *self.status.borrow();
-        Health {
+        SinkHealth {
             connected: !status.is_failing && !status.is_closed,
             reconnects: status.recoveries,
-            ..Health::default()
+            ..SinkHealth::default()
         }
     }
 }

@@ -89,14 +89,13 @@ async fn a_record_forgotten_before_its_receipt_is_caught() {
     .await;
 }
 
-/// An outage, and behind it one batch in which every second message has no queue to go to until
+/// An outage, and behind it batches in which every second message has no queue to go to until
 /// all have been tried.
 async fn a_batch_with_returns(program: Program) -> Verdict {
-    const OBJECTS: usize = 20;
+    const OBJECTS: usize = 200;
     let (proxy, url) = proxied().await;
     proxy.cut();
-    let mut setup = Setup::rabbitmq(&url);
-    setup.sinks[0].1.push_str("channels = 1\n");
+    let setup = Setup::rabbitmq(&url);
     let mut outlet = Outlet::bound(&setup.source, "sample.uploaded.object0").await;
     for object in (2..OBJECTS).step_by(2) {
         let key = format!("sample.uploaded.object{object}");

@@ -88,7 +88,7 @@ impl Setup {
     /// One more sink: a RabbitMQ. Short timeouts, so that outages of a test are noticed in its time.
     pub fn and_rabbitmq(mut self, url: &str) -> Self {
         let text = format!(
-            "type = \"rabbitmq\"\nurl = \"{url}\"\nconnect_timeout = \"2s\"\npublish_timeout = \"2s\"\nretry_delay_max = \"500ms\"\n"
+            "type = \"rabbitmq\"\nurl = \"{url}\"\npublish_timeout = \"2s\"\nretry_delay_max = \"500ms\"\n"
         );
         self.sinks.push(("rabbitmq".to_owned(), text));
         self

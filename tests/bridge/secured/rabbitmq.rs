@@ -46,7 +46,7 @@ pub(super) fn keys(url: &str, authority: &Path, identity: Option<&Path>) -> Stri
         format!("client_certificate_file = {file:?}\nclient_key_file = {file:?}\n")
     });
     format!(
-        "type = \"rabbitmq\"\nurl = \"{url}\"\nconnect_timeout = \"5s\"\npublish_timeout = \"5s\"\nretry_delay_max = \"500ms\"\nca_file = {authority:?}\n{identity}"
+        "type = \"rabbitmq\"\nurl = \"{url}\"\npublish_timeout = \"5s\"\nretry_delay_max = \"500ms\"\nca_file = {authority:?}\n{identity}"
     )
 }
 

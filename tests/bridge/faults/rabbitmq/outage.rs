@@ -161,9 +161,7 @@ async fn slowed(
     each: usize,
 ) -> (Bridge, Journal, Verdict) {
     let (proxy, url) = proxied().await;
-    let mut setup = Setup::rabbitmq(&url).and_store();
-    // All on one connection's one channel: one batch is all there is in flight.
-    setup.sinks[0].1.push_str("channels = 1\n");
+    let setup = Setup::rabbitmq(&url).and_store();
     let mut outlet = Outlet::rabbitmq(&setup).await;
     let bridge = setup.start().await;
     bridge.shows("sink_connected", &RABBIT, 1.0).await;
