@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use super::disk::{Disk, File, NamedFile, read_up_to_end};
 use super::format::{BLOCK_BYTES, Header, HeaderError, LogKind, SegmentEnd};
-use super::scan::{Batch, Scan, SegmentBytes, salt_of_heads};
+use super::position::LogPosition;
+use super::scan::{Batch, Scan, salt_of_heads};
 use super::segment::{LogFileName, Spare, segment_name};
-use super::writer::{LogPosition, alignment};
+use super::segment_file::{SegmentFile, alignment};
 use crate::seeded::{self, Bug};
 
 /// Sequences that are left out where a log did not end cleanly: more than one batch holds, so that
@@ -57,39 +58,9 @@ pub enum RecoverError {
     },
 }
 
-/// A segment's file.
-#[derive(Debug, Clone)]
-pub struct SegmentFile {
-    /// The segment's number.
-    pub number: u64,
-    /// The file, which is opened when it is read.
-    pub file: Arc<dyn File>,
-    /// Its length.
-    pub length: u64,
-    /// Its salt; 0 where neither header nor heads have it.
-    pub salt: u64,
-    /// The boundary at which batches begin.
-    pub alignment: usize,
-}
-
-impl SegmentFile {
-    /// What its bytes say, from the header on; `end` is what a later segment says of its end.
-    #[must_use]
-    pub fn scan(&self, bytes: &[u8], end: Option<SegmentEnd>) -> Scan {
-        SegmentBytes {
-            bytes,
-            number: self.number,
-            salt: self.salt,
-            alignment: self.alignment,
-            end,
-        }
-        .scan()
-    }
-}
-
 /// One scanned segment, for whoever makes a state of it.
 #[derive(Debug)]
-pub struct Scanned {
+pub struct ScannedSegment {
     /// The segment's number.
     pub number: u64,
     /// All of its bytes.
@@ -119,7 +90,7 @@ pub struct Recovered {
     /// The highest number that a spare ever had here.
     pub last_spare: u64,
     /// Where the writer goes on.
-    pub standing: LogPosition,
+    pub position: LogPosition,
     /// Segments of which neither header nor batch can be read: what they hold is not known, so their
     /// files are not to be used again.
     pub unreadable: BTreeSet<u64>,
@@ -129,7 +100,7 @@ pub struct Recovered {
     kind: LogKind,
     disk: Arc<dyn Disk>,
     /// The segment that was scanned last, which is the one replayed last.
-    newest: Option<Scanned>,
+    newest: Option<ScannedSegment>,
 }
 
 impl Recovered {
@@ -146,7 +117,7 @@ impl Recovered {
             replay: Vec::new(),
             has_snapshot: false,
             last_spare: 0,
-            standing: LogPosition {
+            position: LogPosition {
                 log: 0,
                 next_segment: 1,
                 next_batch: 1,
@@ -182,7 +153,7 @@ impl Recovered {
     }
 
     /// Hands over each segment to be replayed, oldest first.
-    pub fn scanned(&mut self, mut each: impl FnMut(&Scanned)) {
+    pub fn scanned(&mut self, mut each: impl FnMut(&ScannedSegment)) {
         for (number, end) in self.replay.clone() {
             let newest = self.newest.take_if(|newest| newest.number == number);
             each(&newest.unwrap_or_else(|| self.scan(number, end)));
@@ -200,7 +171,7 @@ impl Recovered {
                         self.unreadable.insert(number);
                     }
                     self.segments.insert(number, segment);
-                    self.standing.next_segment = self.standing.next_segment.max(number + 1);
+                    self.position.next_segment = self.position.next_segment.max(number + 1);
                 }
                 LogFileName::Spare(number) => {
                     let (file, length) = self.open(&name)?;
@@ -211,14 +182,14 @@ impl Recovered {
                 LogFileName::Kept(number) => {
                     let (_, length) = self.open(&name)?;
                     self.kept.push((number, length));
-                    self.standing.next_segment = self.standing.next_segment.max(number + 1);
+                    self.position.next_segment = self.position.next_segment.max(number + 1);
                 }
                 LogFileName::Other => {}
             }
         }
         self.spares.sort_by(|a, b| a.name.cmp(&b.name));
         self.kept.sort_unstable();
-        self.standing.log = self.log_of(logs)?.unwrap_or_else(rand::random);
+        self.position.log = self.log_of(logs)?.unwrap_or_else(rand::random);
         Ok(())
     }
 
@@ -315,10 +286,10 @@ impl Recovered {
     }
 
     /// Reads one of the segments that are there.
-    fn scan(&self, number: u64, end: Option<SegmentEnd>) -> Scanned {
+    fn scan(&self, number: u64, end: Option<SegmentEnd>) -> ScannedSegment {
         let segment = &self.segments[&number];
         let bytes = read_all(&*segment.file, segment.length);
-        Scanned {
+        ScannedSegment {
             number,
             scan: segment.scan(&bytes, end),
             bytes,
@@ -329,23 +300,23 @@ impl Recovered {
     /// Where the writer goes on behind the newest segment. What is not proven is not in the
     /// statement of its end: where it has records, they are copied, and its items are in the
     /// snapshot that the statement comes with.
-    fn note_end(&mut self, newest: &Scanned) {
+    fn note_end(&mut self, newest: &ScannedSegment) {
         let scan = &newest.scan;
         let given = scan.heads().map(|head| head.next_sequence).max();
         let is_closed = |batch: &Batch| batch.head.is_some_and(|head| head.count == 0);
         let is_clean = scan.torn.is_none() && scan.batches.last().is_some_and(is_closed);
         let skipped = if is_clean { 0 } else { SKIPPED_SEQUENCES };
         self.is_torn = scan.torn.is_some();
-        let standing = &mut self.standing;
-        standing.ended = scan.proven_end(newest.number).or(previous_of(scan));
-        standing.acknowledged = standing.ended.map_or(1, |end| end.next_sequence);
-        standing.next_sequence = if seeded::is(Bug::ReuseSequences) {
-            standing.acknowledged
+        let position = &mut self.position;
+        position.ended = scan.proven_end(newest.number).or(previous_of(scan));
+        position.acknowledged = position.ended.map_or(1, |end| end.next_sequence);
+        position.next_sequence = if seeded::is(Bug::ReuseSequences) {
+            position.acknowledged
         } else {
-            given.unwrap_or(1).max(standing.acknowledged) + skipped
+            given.unwrap_or(1).max(position.acknowledged) + skipped
         };
         let number = scan.heads().map(|head| head.number).max();
-        standing.next_batch = number.unwrap_or(standing.next_batch) + 2;
+        position.next_batch = number.unwrap_or(position.next_batch) + 2;
     }
 }
 
@@ -433,7 +404,7 @@ mod tests {
             .find_map(|spare| spare)
             .expect("it is made at some time");
         let disk = Arc::new(disk.clone());
-        let mut writer = LogWriter::new(disk, LogKind::Spool, found.standing, vec![spare]);
+        let mut writer = LogWriter::new(disk, LogKind::Spool, found.position, vec![spare]);
         writer.roll(BLOCK_BYTES).expect("there is a spare");
         let snapshot = BatchContent {
             is_snapshot: true,
@@ -459,7 +430,7 @@ mod tests {
             let found = look(&disk);
             let tail = found.newest.as_ref().and_then(|newest| newest.scan.tail());
             assert!(tail.is_some_and(|tail| tail.records.is_empty()));
-            assert_eq!(found.standing.ended, acknowledged, "seed {seed}");
+            assert_eq!(found.position.ended, acknowledged, "seed {seed}");
             let end = write_on(&disk, &found).active_end();
             assert!(end.is_some_and(|end| end.segment == 2));
 

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use super::disk::{Disk, File, NamedFile, is_full, write_all_at};
 use super::format::{BLOCK_BYTES, BatchBuffer, BatchHead, Header, LogKind, SegmentEnd};
-use super::recover::SegmentFile;
+use super::position::LogPosition;
 use super::segment::{Spare, segment_name};
+use super::segment_file::{SegmentFile, alignment};
 use crate::seeded::{self, Bug};
 
 /// Why a batch was not written; nothing of it is acknowledged.
@@ -92,30 +93,13 @@ struct Candidate {
     salt: u64,
 }
 
-/// Where a log stands that is opened.
-#[derive(Debug, Clone, Copy)]
-pub struct LogPosition {
-    /// Which log it is.
-    pub log: u64,
-    /// The next segment's number.
-    pub next_segment: u64,
-    /// The next batch's number.
-    pub next_batch: u64,
-    /// The sequence behind the last record that was acknowledged.
-    pub acknowledged: u64,
-    /// The next sequence to be given.
-    pub next_sequence: u64,
-    /// Where the last segment with acknowledged batches ended.
-    pub ended: Option<SegmentEnd>,
-}
-
 /// The writing end of a log.
 #[derive(Debug)]
 pub struct LogWriter {
     disk: Arc<dyn Disk>,
     kind: LogKind,
     alignment: usize,
-    standing: LogPosition,
+    position: LogPosition,
     active: Option<Active>,
     candidate: Option<Candidate>,
     spares: Vec<Spare>,
@@ -128,14 +112,14 @@ impl LogWriter {
     pub fn new(
         disk: Arc<dyn Disk>,
         kind: LogKind,
-        standing: LogPosition,
+        position: LogPosition,
         spares: Vec<Spare>,
     ) -> Self {
         Self {
             alignment: alignment(&*disk),
             disk,
             kind,
-            standing,
+            position,
             active: None,
             candidate: None,
             spares,
@@ -146,13 +130,13 @@ impl LogWriter {
     /// The sequence that the next record will have.
     #[must_use]
     pub fn next_sequence(&self) -> u64 {
-        self.standing.next_sequence
+        self.position.next_sequence
     }
 
     /// The number that the next batch will have.
     #[must_use]
     pub fn next_batch(&self) -> u64 {
-        self.standing.next_batch
+        self.position.next_batch
     }
 
     /// The active segment's number, and its file for reading.
@@ -201,14 +185,14 @@ impl LogWriter {
             segment: active.number,
             end: active.offset,
             first_sequence: active.first_sequence?,
-            next_sequence: self.standing.acknowledged,
+            next_sequence: self.position.acknowledged,
         })
     }
 
     /// The end of the last segment with acknowledged batches: the active one, or the one before.
     #[must_use]
     pub fn last_end(&self) -> Option<SegmentEnd> {
-        self.active_end().or(self.standing.ended)
+        self.active_end().or(self.position.ended)
     }
 
     /// The spares that are ready.
@@ -253,9 +237,9 @@ impl LogWriter {
             self.candidate = Some(self.take_candidate(needed)?);
         }
         if let Some(candidate) = self.candidate.as_mut() {
-            candidate.number = self.standing.next_segment;
-            self.standing.next_segment += 1;
-            if let Err(error) = begin_segment(&*self.disk, self.kind, candidate, &self.standing) {
+            candidate.number = self.position.next_segment;
+            self.position.next_segment += 1;
+            if let Err(error) = begin_segment(&*self.disk, self.kind, candidate, &self.position) {
                 self.drop_removed_files();
                 return Err(error);
             }
@@ -281,7 +265,7 @@ impl LogWriter {
     /// again, and the segment has ended, unless it has no acknowledged batch at all.
     pub fn append(&mut self, content: BatchContent<'_>) -> Result<Placed, AppendError> {
         let active = self.active.as_ref().ok_or(AppendError::NoSpare)?;
-        let (salt, first) = (active.salt, self.standing.next_sequence);
+        let (salt, first) = (active.salt, self.position.next_sequence);
         self.buffer.begin(content.items);
         for (sequence, payload) in content.copies {
             self.buffer.push(salt, *sequence, payload);
@@ -308,7 +292,7 @@ impl LogWriter {
         for (sequence, payload) in records {
             self.buffer.push(salt, *sequence, &[payload]);
         }
-        let next = self.standing.next_sequence;
+        let next = self.position.next_sequence;
         let first = records.first().map_or(next, |(sequence, _)| *sequence);
         let end = records.last().map_or(next, |(sequence, _)| sequence + 1);
         self.write(true, (first, end, next))
@@ -324,17 +308,17 @@ impl LogWriter {
         let head = BatchHead {
             salt: active.salt,
             segment: active.number,
-            number: self.standing.next_batch,
+            number: self.position.next_batch,
             length: 0,
             is_snapshot,
-            previous_next: self.standing.acknowledged,
+            previous_next: self.position.acknowledged,
             first_sequence: first,
             count: u32::try_from(end - first).expect("each takes bytes of a batch"),
             next_sequence: next,
             items_length: 0,
             items_crc: 0,
             segment_first,
-            previous: self.standing.ended,
+            previous: self.position.ended,
         };
         let length = self.buffer.length();
         let bytes = self.buffer.finish(head, self.alignment);
@@ -345,22 +329,22 @@ impl LogWriter {
             first_sequence: first,
         };
         // Used up, whatever becomes of them.
-        self.standing.next_batch += 1;
-        self.standing.next_sequence = self.standing.next_sequence.max(next);
+        self.position.next_batch += 1;
+        self.position.next_sequence = self.position.next_sequence.max(next);
         if let Err(error) = write_batch(&*self.disk, active, bytes) {
             self.end_segment();
             return Err(error);
         }
         active.offset += bytes.len() as u64;
         active.first_sequence = Some(segment_first);
-        self.standing.acknowledged = end;
+        self.position.acknowledged = end;
         Ok(placed)
     }
 
     /// From now on the active segment has ended, if there is anything acknowledged in it.
     fn end_segment(&mut self) {
         if let Some(end) = self.active_end() {
-            self.standing.ended = Some(end);
+            self.position.ended = Some(end);
             self.active = None;
         }
     }
@@ -406,30 +390,20 @@ impl LogWriter {
     }
 }
 
-/// Batches are padded to blocks where a torn write could reach into an acknowledged one.
-#[must_use]
-pub fn alignment(disk: &dyn Disk) -> usize {
-    if disk.prewrites() {
-        BLOCK_BYTES
-    } else {
-        super::format::RECORD_ALIGNMENT
-    }
-}
-
 /// The header is durable under the spare's name before the file has a segment's, and the name is
 /// durable before the first batch.
 fn begin_segment(
     disk: &dyn Disk,
     kind: LogKind,
     candidate: &mut Candidate,
-    standing: &LogPosition,
+    position: &LogPosition,
 ) -> Result<(), AppendError> {
     let header = Header {
         kind,
-        log: standing.log,
+        log: position.log,
         segment: candidate.number,
         salt: candidate.salt,
-        first_batch: standing.next_batch,
+        first_batch: position.next_batch,
     };
     let name = segment_name(candidate.number);
     let file = Arc::clone(&candidate.spare.file);

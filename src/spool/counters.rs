@@ -8,7 +8,7 @@ use std::sync::{Arc, MutexGuard};
 
 use super::items::Loss;
 use super::record::SpoolRecord;
-use super::state::State;
+use super::state::SpoolState;
 use crate::event::{Content, SinkIndex, SinkSet};
 use crate::metrics::Metrics;
 use crate::seeded::{self, Bug};
@@ -21,10 +21,10 @@ pub(super) struct Counters {
 }
 
 /// One group's changes; a scrape waits until it is dropped.
-pub(super) struct Update<'a> {
+pub(super) struct CounterUpdate<'a> {
     metrics: &'a Metrics,
     expected: &'a mut [i64],
-    state: &'a State,
+    state: &'a SpoolState,
     _locked: MutexGuard<'a, ()>,
 }
 
@@ -41,8 +41,8 @@ impl Counters {
     }
 
     /// Begins a group of changes; `state` is what they have led to.
-    pub fn update<'a>(&'a mut self, state: &'a State) -> Update<'a> {
-        Update {
+    pub fn update<'a>(&'a mut self, state: &'a SpoolState) -> CounterUpdate<'a> {
+        CounterUpdate {
             metrics: &self.metrics,
             expected: &mut self.expected,
             state,
@@ -51,7 +51,7 @@ impl Counters {
     }
 }
 
-impl Update<'_> {
+impl CounterUpdate<'_> {
     fn name(&self, sink: SinkIndex) -> &str {
         let found = self.state.sinks.iter().find(|known| known.index == sink);
         found.map_or("unknown", |known| known.name.as_str())

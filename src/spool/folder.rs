@@ -7,16 +7,17 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use super::command::Command;
-use super::ids::Ids;
-use super::index::{Entry, IdIndex, MemoryIndex, SqliteIndex};
-use super::letters::Letters;
-use super::maintenance::{self, Maintenance};
-use super::open::{Replayed, replay};
-use super::owner::{self, Owner};
-use super::shared::Shared;
+use super::accepted_ids::AcceptedIds;
+use super::command::SpoolCommand;
+use super::dead_letters::DeadLetterFolder;
+use super::error::SpoolError;
+use super::index::{IdEntry, IdIndex, MemoryIndex, SqliteIndex};
+use super::maintenance::{Maintenance, MaintenanceParts};
+use super::recovery::{RecoveredState, recover};
+use super::settings::{SpoolLocation, SpoolSettings};
+use super::shared::SharedSpool;
 use super::state::SegmentState;
-use super::{SpoolError, SpoolLocation, SpoolSettings};
+use super::writer::{SpoolWriter, SpoolWriterParts};
 use crate::log::disk::{Disk, MemoryDisk, SystemDisk};
 use crate::log::format::LogKind;
 use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
@@ -41,8 +42,8 @@ pub(super) fn open(
     settings: &SpoolSettings,
     names: &[SinkName],
     metrics: Arc<Metrics>,
-    commands: Sender<Command>,
-) -> Result<(Owner, Maintenance, Option<FolderLock>), SpoolError> {
+    commands: Sender<SpoolCommand>,
+) -> Result<(SpoolWriter, Maintenance, Option<FolderLock>), SpoolError> {
     let (disk, lock): (Arc<dyn Disk>, _) = match &settings.location {
         SpoolLocation::Folder(path) => {
             let (disk, lock) = take_folder(path)?;
@@ -50,7 +51,7 @@ pub(super) fn open(
         }
         SpoolLocation::Memory => (Arc::new(MemoryDisk::default()), None),
     };
-    let parts = Parts {
+    let parts = SpoolParts {
         disk,
         names,
         metrics,
@@ -70,12 +71,12 @@ pub(super) fn open(
 }
 
 /// What a spool is made of, on whatever disk.
-pub(super) struct Parts<'a, I: FnOnce(u64) -> Arc<dyn IdIndex>> {
+pub(super) struct SpoolParts<'a, I: FnOnce(u64) -> Arc<dyn IdIndex>> {
     pub disk: Arc<dyn Disk>,
     /// The configured sinks.
     pub names: &'a [SinkName],
     pub metrics: Arc<Metrics>,
-    pub commands: Sender<Command>,
+    pub commands: Sender<SpoolCommand>,
     pub segment_bytes: u64,
     /// Opens the index of a log whose next sequence is this one.
     pub index: I,
@@ -83,38 +84,43 @@ pub(super) struct Parts<'a, I: FnOnce(u64) -> Arc<dyn IdIndex>> {
 
 /// Puts the parts together, after the log has been read.
 pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
-    parts: Parts<'_, I>,
+    parts: SpoolParts<'_, I>,
     settings: &SpoolSettings,
-) -> Result<(Owner, Maintenance), SpoolError> {
+) -> Result<(SpoolWriter, Maintenance), SpoolError> {
     let (disk, segment_bytes) = (parts.disk, parts.segment_bytes);
     let path = match &settings.location {
         SpoolLocation::Folder(path) => path,
         SpoolLocation::Memory => Path::new("memory"),
     };
     let io = |error| io_error(path, error);
-    let letters = open_letters(&*disk).map_err(io)?;
-    let (recovered, replayed) = read(&disk, Some(parts.names), &letters, path)?;
+    let dead_letters = open_dead_letters(&*disk).map_err(io)?;
+    let (recovered, replayed) = read(&disk, Some(parts.names), &dead_letters, path)?;
     for unfinished in &recovered.unfinished {
         disk.remove(unfinished).map_err(io)?;
     }
-    let mut standing = recovered.standing;
-    // Letters may outlive their log: none of them is to be taken for one of a new event.
-    let behind_letters = letters.last_sequence().map_or(0, |last| last + 1);
-    standing.next_sequence = standing.next_sequence.max(behind_letters);
-    let index = (parts.index)(standing.next_sequence);
-    let keeps_letters = settings.location != SpoolLocation::Memory;
-    let shared = Shared::new(replayed.state, letters, parts.metrics, keeps_letters);
+    let mut position = recovered.position;
+    // DeadLetterFolder may outlive their log: none of them is to be taken for one of a new event.
+    let behind_dead_letters = dead_letters.last_sequence().map_or(0, |last| last + 1);
+    position.next_sequence = position.next_sequence.max(behind_dead_letters);
+    let index = (parts.index)(position.next_sequence);
+    let keeps_dead_letters = settings.location != SpoolLocation::Memory;
+    let shared = SharedSpool::new(
+        replayed.state,
+        dead_letters,
+        parts.metrics,
+        keeps_dead_letters,
+    );
     count(&shared, replayed.torn, replayed.tail.is_some());
     shared.lock().find_lost_ids(index.through());
     let shared = Arc::new(shared);
-    let beginning = owner::Beginning {
+    let beginning = SpoolWriterParts {
         shared: Arc::clone(&shared),
         settings: settings.clone(),
         ids: find_ids(&shared, &index, replayed.entries),
         writer: LogWriter::new(
             Arc::clone(&disk),
             LogKind::Spool,
-            standing,
+            position,
             recovered.spares,
         ),
         tail: replayed.tail,
@@ -123,42 +129,45 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
         kept_bytes: recovered.kept.iter().map(|(_, bytes)| bytes).sum(),
         segment_bytes,
     };
-    let owner = Owner::new(beginning, Instant::now());
-    let maintenance = Maintenance::new(maintenance::Beginning {
+    let owner = SpoolWriter::new(beginning, Instant::now());
+    let maintenance = Maintenance::new(MaintenanceParts {
         shared,
         disk,
         index,
         done: parts.commands,
         last_spare: recovered.last_spare,
         kept: recovered.kept,
-        segment_bytes,
     });
     Ok((owner, maintenance))
 }
 
-fn open_letters(disk: &dyn Disk) -> io::Result<Letters> {
+fn open_dead_letters(disk: &dyn Disk) -> io::Result<DeadLetterFolder> {
     let folder = disk.folder(LETTERS)?;
     disk.sync_folder()?;
-    Letters::open(folder, true)
+    DeadLetterFolder::open(folder, true)
 }
 
 /// Reads the log.
 fn read(
     disk: &Arc<dyn Disk>,
     names: Option<&[SinkName]>,
-    letters: &Letters,
+    dead_letters: &DeadLetterFolder,
     path: &Path,
-) -> Result<(Recovered, Replayed), SpoolError> {
+) -> Result<(Recovered, RecoveredState), SpoolError> {
     let recovered = Recovered::look(Arc::clone(disk), LogKind::Spool, &KNOWN);
     let mut recovered = recovered.map_err(|error| log_error(path, error))?;
-    let replayed = replay(&mut recovered, names, letters)?;
+    let replayed = recover(&mut recovered, names, dead_letters)?;
     Ok((recovered, replayed))
 }
 
 /// The ids that the index lacks: those of the newest segments now, the others by and by. Those of
 /// the segments that were `read` are known.
-fn find_ids(shared: &Shared, index: &Arc<dyn IdIndex>, read: Vec<(u64, Vec<Entry>)>) -> Ids {
-    let mut ids = Ids::new(Arc::clone(index));
+fn find_ids(
+    shared: &SharedSpool,
+    index: &Arc<dyn IdIndex>,
+    read: Vec<(u64, Vec<IdEntry>)>,
+) -> AcceptedIds {
+    let mut ids = AcceptedIds::new(Arc::clone(index));
     let through = ids.index().through();
     let is_lacking = |(number, segment): &(&u64, &SegmentState)| {
         segment.sequences.end > through + 1 && read.iter().all(|(it, _)| it != *number)
@@ -189,7 +198,7 @@ fn find_ids(shared: &Shared, index: &Arc<dyn IdIndex>, read: Vec<(u64, Vec<Entry
 
 /// Counts what was found, and has letters removed whose place a record has taken. Where there is a
 /// tail, that record may be in it: they are removed once it is written.
-fn count(shared: &Shared, torn: u64, has_tail: bool) {
+fn count(shared: &SharedSpool, torn: u64, has_tail: bool) {
     shared.metrics.spool_torn_batches_total.inc_by(torn);
     if torn > 0 {
         tracing::info!(
@@ -202,7 +211,7 @@ fn count(shared: &Shared, torn: u64, has_tail: bool) {
     if !has_tail {
         shared.remove_requeued();
     }
-    shared.show_letters();
+    shared.show_dead_letters();
 }
 
 fn log_error(path: &Path, error: RecoverError) -> SpoolError {
@@ -253,19 +262,19 @@ pub(super) fn is_held(path: &Path) -> Result<bool, SpoolError> {
 }
 
 /// Opens the folder for looking at it alone.
-pub(super) fn look(path: &Path) -> Result<Shared, SpoolError> {
+pub(super) fn look(path: &Path) -> Result<SharedSpool, SpoolError> {
     let io = |error| io_error(path, error);
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk::existing(path).map_err(io)?);
     let nothing = |_| -> Arc<dyn Disk> { Arc::new(MemoryDisk::default()) };
-    let letters = disk.folder(LETTERS).unwrap_or_else(nothing);
-    let letters = Letters::open(letters, false).map_err(io)?;
-    let (recovered, replayed) = read(&disk, None, &letters, path)?;
+    let dead_letters = disk.folder(LETTERS).unwrap_or_else(nothing);
+    let dead_letters = DeadLetterFolder::open(dead_letters, false).map_err(io)?;
+    let (recovered, replayed) = read(&disk, None, &dead_letters, path)?;
     let segments = recovered.segments.values().map(|segment| segment.length);
     let spares = recovered.spares.iter().map(|spare| spare.length);
     let kept = recovered.kept.iter().map(|(_, bytes)| *bytes);
-    let file_bytes = segments.chain(spares).chain(kept).sum::<u64>() + letters.bytes();
+    let file_bytes = segments.chain(spares).chain(kept).sum::<u64>() + dead_letters.bytes();
     let metrics = Metrics::new().map_err(|error| io(io::Error::other(error)))?;
-    let shared = Shared::new(replayed.state, letters, Arc::new(metrics), true);
+    let shared = SharedSpool::new(replayed.state, dead_letters, Arc::new(metrics), true);
     shared.flags.file_bytes.store(file_bytes, Ordering::Relaxed);
     let mut inner = shared.lock();
     for (sequence, payload) in replayed.tail.into_iter().flat_map(|tail| tail.records) {

@@ -33,7 +33,7 @@ const FIRST_TIMED: [u8; 16] = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// An id to enter, with its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct IdEntry {
     pub id: EventId,
     /// Of the event's body.
     pub digest: u64,
@@ -45,7 +45,7 @@ pub(super) struct Entry {
 
 /// A body that an id is known with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct KnownBody {
     /// Of the body.
     pub digest: u64,
     /// The sequence it was accepted with last.
@@ -69,7 +69,7 @@ pub(super) trait IdIndex: Send + Sync + Debug {
     ///
     /// # Errors
     /// When it cannot be told; the id is then to be taken for unknown.
-    fn find(&self, id: EventId) -> Result<Vec<Known>, IndexError>;
+    fn find(&self, id: EventId) -> Result<Vec<KnownBody>, IndexError>;
 
     /// Enters ids, all or none, durable on return: from now on it is complete `through` there. An id
     /// with a body that is known already keeps the highest sequence, so entries may be entered again.
@@ -78,7 +78,7 @@ pub(super) trait IdIndex: Send + Sync + Debug {
     /// # Errors
     /// When nothing was entered. After [`IndexError::Damaged`] begin again behind
     /// [`IdIndex::through`].
-    fn add(&self, entries: &[Entry], through: u64) -> Result<u64, IndexError>;
+    fn add(&self, entries: &[IdEntry], through: u64) -> Result<u64, IndexError>;
 
     /// Forgets ids of events triggered before `before`, and ids without a time accepted before
     /// `hour`, except those of pending records. A slice in each call, the next one behind it.

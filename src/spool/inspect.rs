@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use prometheus::IntGauge;
 use serde::{Deserialize, Serialize};
 
-use super::SpoolError;
+use super::dead_letters::{DAMAGED, DeadLetterFile, DeadLetterName};
+use super::error::SpoolError;
 use super::folder;
-use super::letters::{DAMAGED, DeadLetterName, Letter};
 use super::record::SpoolRecord;
-use super::shared::Shared;
+use super::shared::SharedSpool;
 use crate::event::{Content, Event};
 use crate::name::SinkName;
 
@@ -123,7 +123,7 @@ pub struct DeadLetter {
 /// Access to a spool for looking at it.
 #[derive(Debug, Clone)]
 pub struct SpoolView {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSpool>,
 }
 
 impl Body {
@@ -138,7 +138,7 @@ impl Body {
 }
 
 impl SpoolView {
-    pub(super) fn of(shared: Arc<Shared>) -> Self {
+    pub(super) fn of(shared: Arc<SharedSpool>) -> Self {
         Self { shared }
     }
 
@@ -169,7 +169,7 @@ impl SpoolView {
             oldest.push(pending.first_from(0));
             sinks.push(SinkOverview {
                 pending: pending.count(),
-                dead_letters: self.shared.letters.count(&known.name) as u64,
+                dead_letters: self.shared.dead_letters.count(&known.name) as u64,
                 lost: state.lost_totals.get(&known.name).copied().unwrap_or(0),
                 oldest_received_at: None,
                 sink: known.name.clone(),
@@ -245,16 +245,21 @@ impl SpoolView {
         limit: usize,
         bodies: bool,
     ) -> Result<Vec<DeadLetter>, InspectionError> {
-        let (mut letters, mut bytes) = (Vec::new(), 0);
+        let (mut dead_letters, mut bytes) = (Vec::new(), 0);
         let mut after = after.cloned();
-        while letters.len() < limit.min(MAX_LISTED) && bytes < MAX_LISTED_BYTES {
-            let Some(name) = self.shared.letters.names_after(after.as_ref(), 1).pop() else {
+        while dead_letters.len() < limit.min(MAX_LISTED) && bytes < MAX_LISTED_BYTES {
+            let Some(name) = self
+                .shared
+                .dead_letters
+                .names_after(after.as_ref(), 1)
+                .pop()
+            else {
                 break;
             };
             match self.described(&name, bodies) {
                 Ok((letter, size)) => {
                     bytes += size;
-                    letters.push(letter);
+                    dead_letters.push(letter);
                 }
                 // It has left since it was listed.
                 Err(InspectionError::NotFound(_)) => {}
@@ -262,7 +267,7 @@ impl SpoolView {
             }
             after = Some(name);
         }
-        Ok(letters)
+        Ok(dead_letters)
     }
 
     /// One dead letter, with its body.
@@ -298,8 +303,8 @@ impl SpoolView {
     }
 
     /// A dead letter as it lies on the disk; one that does not check is `Impossible`.
-    pub(super) fn letter(&self, name: &DeadLetterName) -> Result<Letter, InspectionError> {
-        let read = self.shared.letters.read(name);
+    pub(super) fn letter(&self, name: &DeadLetterName) -> Result<DeadLetterFile, InspectionError> {
+        let read = self.shared.dead_letters.read(name);
         read.map_err(|error| match error.kind() {
             ErrorKind::NotFound => InspectionError::NotFound(format!("dead letter {name}")),
             ErrorKind::InvalidData => {

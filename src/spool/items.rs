@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::letters::DeadLetterName;
+use super::dead_letters::DeadLetterName;
 use crate::event::{SinkIndex, SinkSet};
 use crate::log::codec::{Decoder, put, put_bytes, put_ranges};
 use crate::log::index::BatchLocation;
@@ -103,7 +103,7 @@ pub(super) fn encode(item: &Item, to: &mut Vec<u8>) {
         }
         Item::Requeued(letter) => {
             put(to, REQUEUED);
-            encode_letter(letter, to);
+            encode_dead_letter(letter, to);
         }
         Item::Verified(seconds) => {
             put(to, VERIFIED);
@@ -173,7 +173,7 @@ fn run_of_sinks(decoder: &mut Decoder<'_>) -> Option<(u64, SinkSet)> {
     Some((decoder.number()?, SinkSet::from_bits(decoder.small()?)))
 }
 
-fn encode_letter(letter: &DeadLetterName, to: &mut Vec<u8>) {
+fn encode_dead_letter(letter: &DeadLetterName, to: &mut Vec<u8>) {
     put(to, letter.sequence);
     put_bytes(to, letter.sink.as_str().as_bytes());
 }
@@ -243,7 +243,7 @@ fn encode_snapshot(snapshot: &Snapshot, to: &mut Vec<u8>) {
     put(to, snapshot.removed_end);
     put(to, snapshot.requeued.len() as u64);
     for letter in &snapshot.requeued {
-        encode_letter(letter, to);
+        encode_dead_letter(letter, to);
     }
 }
 

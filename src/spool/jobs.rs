@@ -4,55 +4,54 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::command::{NewDeadLetter, Reply, SpoolUnavailable};
-use super::index::Entry;
-use super::letters::DeadLetterName;
-use super::segments::Segment;
+use tokio::sync::oneshot;
+
+use super::dead_letters::DeadLetterName;
+use super::error::SpoolUnavailable;
+use super::index::IdEntry;
+use super::segment::SpoolSegment;
+use super::settlement::NewDeadLetter;
+use crate::log::unused_segment::UnusedSegment;
 
 /// How soon work is tried again that could not be done.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A dead letter to be written, and who waits for it.
 #[derive(Debug)]
-pub(super) struct WriteLetter {
-    pub burial: NewDeadLetter,
-    pub reply: Reply<Result<(), SpoolUnavailable>>,
+pub(super) struct WriteDeadLetter {
+    pub dead_letter: NewDeadLetter,
+    pub reply: oneshot::Sender<Result<(), SpoolUnavailable>>,
 }
 
-/// A segment that nothing in is waited for.
-#[derive(Debug)]
-pub(super) struct Recyclable {
-    pub segment: Arc<Segment>,
-    /// The name of its file, which an attempt that failed may have changed.
-    pub name: String,
-    /// Whether it is to be kept under another name.
-    pub is_damaged: bool,
-    /// The bytes of its file when it was let go of; it may have been cut since.
-    pub bytes: u64,
-    /// Whether another spare is wanted.
-    pub is_wanted: bool,
-    /// Whether it could not be done before.
-    pub has_failed: bool,
+/// What becomes of the file of a segment that nothing in is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disposal {
+    /// It becomes a spare, unless it was cut.
+    Spare,
+    /// It is removed.
+    Remove,
+    /// It is damaged, and kept under another name.
+    Keep,
 }
 
 /// Ids that go into the index.
 #[derive(Debug)]
 pub(super) struct ToIndex {
-    pub entries: Arc<Vec<Entry>>,
+    pub entries: Arc<Vec<IdEntry>>,
     /// The index is complete through this sequence then.
     pub through: u64,
 }
 
 /// The work that waits.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(super) struct PendingJobs {
     /// Segments whose files are to be cut, and where.
-    pub cuts: VecDeque<(Arc<Segment>, u64)>,
+    pub cuts: VecDeque<(Arc<SpoolSegment>, u64)>,
     /// The length of a spare that is wanted.
     pub spare: Option<u64>,
-    pub letters: VecDeque<WriteLetter>,
+    pub dead_letters: VecDeque<WriteDeadLetter>,
     pub removals: VecDeque<DeadLetterName>,
-    pub recyclable: VecDeque<Recyclable>,
+    pub unused: VecDeque<(UnusedSegment<SpoolSegment>, Disposal)>,
     pub to_index: Option<ToIndex>,
     /// Segments whose ids the index lacks, oldest first; before anything else goes into the index.
     pub rebuild: VecDeque<u64>,
@@ -66,18 +65,18 @@ pub(super) struct Work {
 /// The work, and the word that there is some.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    work: Mutex<Work>,
+    work: Mutex<PendingJobs>,
     changed: Condvar,
 }
 
 impl Jobs {
     /// Adds work.
-    pub fn add(&self, add: impl FnOnce(&mut Work)) {
+    pub fn add(&self, add: impl FnOnce(&mut PendingJobs)) {
         add(&mut self.lock());
         self.changed.notify_one();
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Work> {
+    pub fn lock(&self) -> MutexGuard<'_, PendingJobs> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,14 +96,14 @@ impl Jobs {
     }
 }
 
-impl Work {
+impl PendingJobs {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.cuts.is_empty()
             && self.spare.is_none()
-            && self.letters.is_empty()
+            && self.dead_letters.is_empty()
             && self.removals.is_empty()
-            && self.recyclable.is_empty()
+            && self.unused.is_empty()
             && self.to_index.is_none()
             && self.rebuild.is_empty()
             && self.copies.is_none()

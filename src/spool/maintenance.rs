@@ -9,15 +9,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::command::{Command, Done, NoSpare, SpoolUnavailable};
+use super::command::{MaintenanceResult, NoSpare, SpoolCommand};
+use super::dead_letters::{DeadLetterFile, DeadLetterName, progress_comes_first};
+use super::error::SpoolUnavailable;
 use super::index::IdIndex;
-use super::jobs::{Recyclable, ToIndex, WriteLetter};
-use super::letters::{DeadLetterName, Letter, progress_comes_first};
+use super::jobs::{Disposal, ToIndex, WriteDeadLetter};
 use super::record::{SpoolRecord, hour};
-use super::shared::Shared;
+use super::segment::SpoolSegment;
+use super::settlement::NewDeadLetter;
+use super::shared::SharedSpool;
 use crate::event::EventId;
 use crate::log::disk::{Disk, is_full};
-use crate::log::segment::{SpareMaker, kept_name, recycle, segment_name};
+use crate::log::segment::{SpareMaker, kept_name, segment_name};
+use crate::log::unused_segment::UnusedSegment;
 use crate::seeded::{self, Bug};
 
 /// Damaged segments that are kept; beyond it the oldest goes.
@@ -32,14 +36,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The maintenance of a spool.
 #[derive(Debug)]
 pub(super) struct Maintenance {
-    shared: Arc<Shared>,
+    shared: Arc<SharedSpool>,
     disk: Arc<dyn Disk>,
     index: Arc<dyn IdIndex>,
     /// What the index was complete through when it was looked at last.
     indexed_through: u64,
     /// Whether the log says already that the index cannot be made anew.
     cannot_rebuild: bool,
-    done: Sender<Command>,
+    done: Sender<SpoolCommand>,
     maker: Option<SpareMaker>,
     /// Whether the log says already that no spare can be made.
     has_said_so: bool,
@@ -50,31 +54,28 @@ pub(super) struct Maintenance {
     last_spare: u64,
     /// Kept segments: number and bytes, oldest first.
     kept: Vec<(u64, u64)>,
-    segment_bytes: u64,
 }
 
 /// What a maintenance begins with.
 #[derive(Debug)]
-pub(super) struct Beginning {
-    pub shared: Arc<Shared>,
+pub(super) struct MaintenanceParts {
+    pub shared: Arc<SharedSpool>,
     pub disk: Arc<dyn Disk>,
     pub index: Arc<dyn IdIndex>,
-    pub done: Sender<Command>,
+    pub done: Sender<SpoolCommand>,
     pub last_spare: u64,
     pub kept: Vec<(u64, u64)>,
-    pub segment_bytes: u64,
 }
 
 impl Maintenance {
-    pub fn new(beginning: Beginning) -> Self {
-        let Beginning {
+    pub fn new(beginning: MaintenanceParts) -> Self {
+        let MaintenanceParts {
             shared,
             disk,
             index,
             done,
             last_spare,
             kept,
-            segment_bytes,
         } = beginning;
         Self {
             shared,
@@ -89,7 +90,6 @@ impl Maintenance {
             cannot_recycle: false,
             last_spare,
             kept,
-            segment_bytes,
         }
     }
 
@@ -101,15 +101,15 @@ impl Maintenance {
             }
         }
         // What has been asked for and costs nobody a wait is done: letters and their removal.
-        while self.write_letter() || self.remove_letter() {}
+        while self.write_dead_letter() || self.remove_dead_letter() {}
     }
 
     /// Does one piece of work; whether there was any.
     pub fn step(&mut self) -> bool {
         self.cut_segment()
             || self.make_spare()
-            || self.write_letter()
-            || self.remove_letter()
+            || self.write_dead_letter()
+            || self.remove_dead_letter()
             || self.recycle()
             || self.drop_kept()
             || self.begin_index_anew()
@@ -119,9 +119,9 @@ impl Maintenance {
             || self.forget_ids()
     }
 
-    fn tell(&self, done: Done) {
+    fn tell(&self, done: MaintenanceResult) {
         // The owner may have ended.
-        let _ = self.done.send(Command::Done(done));
+        let _ = self.done.send(SpoolCommand::Maintained(done));
     }
 
     /// Cuts the file of a segment that a start left with little in it.
@@ -132,7 +132,7 @@ impl Maintenance {
         if let Err(error) = segment.cut(end) {
             tracing::warn!(
                 %error,
-                file = segment_name(segment.number),
+                file = segment_name(segment.file.number),
                 "the file of a segment cannot be cut to what it holds; all of it counts against max_size"
             );
         }
@@ -155,7 +155,7 @@ impl Maintenance {
             Ok(Some(spare)) => {
                 self.maker = None;
                 self.has_said_so = false;
-                self.tell(Done::Spare(spare));
+                self.tell(MaintenanceResult::Spare(spare));
             }
             Err(error) => {
                 self.maker = None;
@@ -168,26 +168,29 @@ impl Maintenance {
                 if !std::mem::replace(&mut self.has_said_so, true) {
                     tracing::warn!(%error, "a file for the spool cannot be made");
                 }
-                self.tell(Done::NoSpare(cause));
+                self.tell(MaintenanceResult::NoSpare(cause));
             }
         }
         true
     }
 
-    fn write_letter(&mut self) -> bool {
-        let Some(WriteLetter { burial, reply }) = self.shared.jobs.lock().letters.pop_front()
+    fn write_dead_letter(&mut self) -> bool {
+        let Some(WriteDeadLetter { dead_letter, reply }) =
+            self.shared.jobs.lock().dead_letters.pop_front()
         else {
             return false;
         };
         if progress_comes_first() {
-            self.shared.set_aside(&burial);
+            self.shared.set_aside(&dead_letter);
         }
-        let written = self.letter_is_written(&burial);
+        let written = self.write_dead_letter_file(&dead_letter);
         if written.is_ok() {
-            self.shared.set_aside(&burial);
-            if !self.shared.keeps_letters {
+            self.shared.set_aside(&dead_letter);
+            if !self.shared.keeps_dead_letters {
                 // Nothing is kept of it, so the sender's next try must not pass for a duplicate.
-                self.tell(Done::NothingKept(burial.record.event().id()));
+                self.tell(MaintenanceResult::NothingKept(
+                    dead_letter.record.event().id(),
+                ));
             }
         }
         // The dispatcher may be gone; the letter is written all the same.
@@ -195,22 +198,22 @@ impl Maintenance {
         true
     }
 
-    fn letter_is_written(&self, burial: &super::NewDeadLetter) -> Result<(), SpoolUnavailable> {
-        if !self.shared.keeps_letters || seeded::is(Bug::DropDeadLetter) {
+    fn write_dead_letter_file(&self, dead_letter: &NewDeadLetter) -> Result<(), SpoolUnavailable> {
+        if !self.shared.keeps_dead_letters || seeded::is(Bug::DropDeadLetter) {
             return Ok(());
         }
-        let sink = self.shared.lock().state.name_of(burial.sink);
-        let letter = Letter {
+        let sink = self.shared.lock().state.name_of(dead_letter.sink);
+        let letter = DeadLetterFile {
             name: DeadLetterName {
-                sequence: burial.record.position().sequence,
+                sequence: dead_letter.record.position().sequence,
                 sink,
             },
-            reason: burial.reason.as_str().to_owned(),
-            detail: burial.detail.clone(),
+            reason: dead_letter.reason.as_str().to_owned(),
+            detail: dead_letter.detail.clone(),
             set_aside_at: Timestamp::now(),
-            record: Arc::clone(&burial.record),
+            record: Arc::clone(&dead_letter.record),
         };
-        match self.shared.letters.write(&letter) {
+        match self.shared.dead_letters.write(&letter) {
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::error!(%error, letter = %letter.name, "a dead letter cannot be written; its event goes on waiting");
@@ -223,15 +226,15 @@ impl Maintenance {
         }
     }
 
-    /// Letters whose place a record has taken.
-    fn remove_letter(&mut self) -> bool {
+    /// DeadLetterFolder whose place a record has taken.
+    fn remove_dead_letter(&mut self) -> bool {
         let Some(name) = self.shared.jobs.lock().removals.pop_front() else {
             return false;
         };
-        match self.shared.letters.remove(&name) {
+        match self.shared.dead_letters.remove(&name) {
             Ok(_) => {
                 self.shared.lock().state.requeued.retain(|it| *it != name);
-                self.shared.show_letters();
+                self.shared.show_dead_letters();
             }
             // Until it is gone, each snapshot says that a record has taken its place.
             Err(error) => {
@@ -246,31 +249,28 @@ impl Maintenance {
         true
     }
 
+    /// Does away with the file of a segment in which nothing is waited for.
     fn recycle(&mut self) -> bool {
         let next = {
             let mut work = self.shared.jobs.lock();
-            // Nobody new can come to hold it; those who read go on reading it until they are done.
-            let at = work
-                .recyclable
-                .iter()
-                .position(|it| Arc::strong_count(&it.segment) == 1);
-            at.and_then(|at| work.recyclable.remove(at))
+            let at = work.unused.iter().position(|(it, _)| !it.is_read());
+            at.and_then(|at| work.unused.remove(at))
         };
-        let Some(mut recyclable) = next else {
+        let Some((mut unused, disposal)) = next else {
             return false;
         };
-        let done = match self.try_recycle(&mut recyclable) {
+        let done = match self.try_recycle(&mut unused, disposal) {
             Ok(done) => done,
             // Somebody has removed the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Done::Removed(recyclable.bytes)
+                MaintenanceResult::Removed(unused.bytes)
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.cannot_recycle, true) {
-                    tracing::warn!(%error, file = recyclable.name, "the file of a segment cannot be used again or removed; it counts against max_size, and it is tried again");
+                    tracing::warn!(%error, file = unused.name, "the file of a segment cannot be used again or removed; it counts against max_size, and it is tried again");
                 }
-                recyclable.has_failed = true;
-                self.shared.jobs.lock().recyclable.push_back(recyclable);
+                unused.has_failed = true;
+                self.shared.jobs.lock().unused.push_back((unused, disposal));
                 return false;
             }
         };
@@ -279,27 +279,35 @@ impl Maintenance {
         true
     }
 
-    fn try_recycle(&mut self, recyclable: &mut Recyclable) -> io::Result<Done> {
-        let (number, length) = (recyclable.segment.number, recyclable.bytes);
-        if recyclable.is_damaged {
-            let kept = kept_name(number);
-            if recyclable.name != kept {
-                self.disk.rename(&recyclable.name, &kept)?;
-                recyclable.name = kept;
+    fn try_recycle(
+        &mut self,
+        unused: &mut UnusedSegment<SpoolSegment>,
+        disposal: Disposal,
+    ) -> io::Result<MaintenanceResult> {
+        let (number, length) = (unused.segment.file.number, unused.bytes);
+        let is_cut = unused.segment.length() < length;
+        match disposal {
+            Disposal::Keep => {
+                let kept = kept_name(number);
+                if unused.name != kept {
+                    self.disk.rename(&unused.name, &kept)?;
+                    unused.name = kept;
+                }
+                self.disk.sync_folder()?;
+                self.kept.push((number, length));
+                Ok(MaintenanceResult::Kept(length))
             }
-            self.disk.sync_folder()?;
-            self.kept.push((number, length));
-            return Ok(Done::Kept(length));
+            Disposal::Spare if !is_cut => {
+                self.last_spare += 1;
+                let spare = unused.into_spare(&*self.disk, self.last_spare)?;
+                Ok(MaintenanceResult::Recycled(spare))
+            }
+            Disposal::Spare | Disposal::Remove => {
+                self.disk.remove(&unused.name)?;
+                self.disk.sync_folder()?;
+                Ok(MaintenanceResult::Removed(length))
+            }
         }
-        let is_cut = recyclable.segment.length() < length;
-        if !recyclable.is_wanted || is_cut || length > self.segment_bytes {
-            self.disk.remove(&recyclable.name)?;
-            self.disk.sync_folder()?;
-            return Ok(Done::Removed(length));
-        }
-        self.last_spare += 1;
-        let spare = recycle(&*self.disk, &mut recyclable.name, self.last_spare, length)?;
-        Ok(Done::Recycled(spare))
     }
 
     /// Of too many damaged segments the oldest goes.
@@ -312,7 +320,7 @@ impl Maintenance {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, file = kept_name(oldest), "a damaged segment of before cannot be removed; it counts against max_size until the next start");
             }
-            _ => self.tell(Done::NotKept(bytes)),
+            _ => self.tell(MaintenanceResult::NotKept(bytes)),
         }
         true
     }
@@ -360,7 +368,7 @@ impl Maintenance {
             work.to_index.take().is_some()
         };
         if waits {
-            self.tell(Done::NotIndexed);
+            self.tell(MaintenanceResult::NotIndexed);
         }
         false
     }
@@ -379,10 +387,10 @@ impl Maintenance {
             return false;
         };
         match self.index.add(&entries, through) {
-            Ok(forgotten) => self.tell(Done::Indexed(forgotten)),
+            Ok(forgotten) => self.tell(MaintenanceResult::Indexed(forgotten)),
             Err(error) => {
                 tracing::warn!(%error, "ids cannot be entered into their index; it is tried again");
-                self.tell(Done::NotIndexed);
+                self.tell(MaintenanceResult::NotIndexed);
             }
         }
         true
@@ -418,7 +426,9 @@ impl Maintenance {
         let sequences = self.shared.lock().state.pending_in(segment, COPY_RECORDS);
         let records = self.shared.read(&sequences, COPY_BYTES).unwrap_or_default();
         let copy = |record: &Arc<SpoolRecord>| (record.position().sequence, record.encode());
-        self.tell(Done::Copies(records.iter().map(copy).collect()));
+        self.tell(MaintenanceResult::Copies(
+            records.iter().map(copy).collect(),
+        ));
         true
     }
 }

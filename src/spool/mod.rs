@@ -1,7 +1,7 @@
 //! The spool: every accepted event lies here, on the disk, until each of its sinks has confirmed it.
 //!
 //! It is a [log](crate::log), whose rules say what survives what. From [`Spool::append`] an event
-//! goes to the owner's thread (`owner.rs`), which decides whether it is new (`owner/plan.rs`), writes
+//! goes to the writer thread (`writer.rs`), which decides whether it is new (`writer/plan.rs`), writes
 //! it with whatever else waits as one batch ([`crate::log::writer`]), syncs, and only then answers.
 //! From there a dispatcher reads it by itself (`reader.rs`) and lets go of it for a
 //! [`Receipt`](crate::sink::Receipt) ([`Spool::settle`]) or a written dead letter
@@ -14,562 +14,53 @@
 //!   acknowledged records did not check; it is kept for an operator, up to four of them.
 //! - `ids.db` is the index of the ids accepted before (`index.rs`). It may be removed at any time
 //!   while no bridge runs: it is made anew from the segments that are there.
-//! - `letters/SEQUENCE-SINK.letter` is a dead letter (`letters.rs`).
+//! - `letters/SEQUENCE-SINK.letter` is a dead letter (`dead_letters.rs`).
 //!
 //! # What is in memory
 //! The state (`state.rs`): for each sink the sequences that wait for it, as bitmaps, and for each
 //! segment how much of it is live. Every segment begins with a snapshot of it. The bodies of the
 //! newest records are kept up to a bound in bytes, the others are read when it is their turn.
 
+mod accepted_ids;
 mod clock;
 mod command;
 mod counters;
+mod dead_letters;
+mod error;
 mod folder;
-mod ids;
+mod handle;
 mod index;
 mod inspect;
 mod items;
 mod jobs;
-mod letters;
 mod maintenance;
-mod open;
-mod owner;
-mod pending;
+mod outcome;
 mod reader;
 mod record;
+mod recovery;
 mod replies;
-mod segments;
+mod segment;
+mod sequence_set;
+mod settings;
+mod settlement;
 mod shared;
 #[cfg(test)]
 mod simulation;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unproven_tail;
 mod waiters;
+mod writer;
 
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc;
-use std::time::Duration;
-
-use tokio::sync::oneshot;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-
-use command::{Append, Command};
-pub use command::{Appended, Milestone, NewDeadLetter, Settlement, SpoolUnavailable};
+pub use dead_letters::{DeadLetterName, DeadLetterNameError};
+pub use error::{SpoolError, SpoolUnavailable};
+pub use handle::{LoadedRecords, Spool, SpoolStopped};
 pub use inspect::{
     Body, DeadLetter, InspectionError, MAX_LISTED, PendingEvent, SinkOverview, SpoolOverview,
     SpoolView, describe,
 };
-pub use letters::{DeadLetterName, DeadLetterNameError};
-use reader::Next;
-use record::Prepared;
+pub use outcome::{Appended, Milestone};
 pub use record::SpoolRecord;
-use replies::{Caller, Callers};
-use shared::Shared;
-
-use crate::event::SinkIndex;
-use crate::log::recover::RecoverError;
-use crate::log::segment::{MIN_SEGMENT_BYTES, segment_bytes};
-use crate::metrics::Metrics;
-use crate::name::SinkName;
-use crate::path_error::explain;
-use crate::route::Routed;
-use crate::seeded::{self, Bug};
-
-/// The most bytes of events that may wait for a batch; beyond it the bridge says so instead of
-/// growing.
-const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
-
-/// Where the spool is and what it may hold.
-#[derive(Debug, Clone)]
-pub struct SpoolSettings {
-    /// The folder, or memory alone.
-    pub location: SpoolLocation,
-    /// What may change while it is open.
-    pub limits: SpoolLimits,
-}
-
-/// How much a spool holds, and for how long it remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpoolLimits {
-    /// The most events and dead letters it holds.
-    pub max_events: u64,
-    /// The most bytes its files may have: segments, spares, dead letters and damaged segments.
-    pub max_bytes: u64,
-    /// What happens to an event that was accepted before.
-    pub duplicates: Duplicates,
-    /// How long after its own time an event's id is remembered.
-    pub window: Duration,
-}
-
-/// Where a spool lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SpoolLocation {
-    /// In this folder, across restarts.
-    Folder(PathBuf),
-    /// In memory: only for `acknowledge = "delivered"`, where the broker is the durable place.
-    Memory,
-}
-
-impl SpoolLocation {
-    /// The bytes of a segment of a spool here that may have so many.
-    #[must_use]
-    pub fn segment_bytes(&self, max_bytes: u64) -> u64 {
-        match self {
-            Self::Folder(_) => segment_bytes(max_bytes),
-            Self::Memory => MIN_SEGMENT_BYTES,
-        }
-    }
-}
-
-/// What happens to an event that was accepted before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Duplicates {
-    /// It is answered 200 and not published again.
-    Suppress,
-    /// It is published again, with the same id.
-    Forward,
-}
-
-/// Why a spool cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// Another process has it.
-    #[error("{} is in use by another process: a bridge runs on it, or a command changes it", .path.display())]
-    Held {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The path leads to a file.
-    #[error("spool.path: {} is a file, as the spool was in development versions; the spool is a folder now: let that version deliver what waits in the file, or move it away, and name a folder", .path.display())]
-    OldDatabase {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The folder is not a spool's, or is one that this program must not touch.
-    #[error("spool.path: {}: {error}", .path.display())]
-    Log {
-        /// The folder.
-        path: PathBuf,
-        /// What was found.
-        error: RecoverError,
-    },
-    /// The system does not let us.
-    #[error("spool.path: {}: {}", .path.display(), explain(.path, .error))]
-    Io {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// More sinks than a spool can number.
-    #[error(
-        "a spool knows at most 32 sinks, and this one knows {known}: start the bridge with fewer new sinks, drop what waits for a sink that is not configured any more (hookferry spool drop, hookferry dead-letters drop), then add the rest and restart"
-    )]
-    TooManySinks {
-        /// Those it knows.
-        known: String,
-    },
-    /// A thread could not be started.
-    #[error("the spool's threads cannot be started: {0}")]
-    Thread(std::io::Error),
-}
-
-/// The handle of the spool; cloning it is cheap.
-#[derive(Debug, Clone)]
-pub struct Spool {
-    commands: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
-    sinks: Arc<[(SinkIndex, SinkName)]>,
-    callers: Option<Callers>,
-    /// The owner ends when the last handle is gone.
-    _handle: Arc<()>,
-}
-
-/// The end of the spool's threads: resolves when one of them has stopped, for whatever reason, even a
-/// panic. The other one would wait for it for ever, so the program must hear of the first.
-pub type SpoolStopped = Pin<Box<WaitForCancellationFutureOwned>>;
-
-/// What was read of the records that were asked for.
-#[derive(Debug)]
-pub struct LoadedRecords {
-    /// Those that still wait, in the order of their sequences; perhaps not all of them.
-    pub records: Vec<Arc<SpoolRecord>>,
-    /// The sequences that do not wait any more.
-    pub gone: Vec<u64>,
-}
-
-impl Spool {
-    /// Opens the spool and starts its threads. The names are the configured sinks; sinks that the
-    /// log knows besides keep what waits for them.
-    ///
-    /// # Errors
-    /// When the folder is held by another process, is not a spool's, was written by a newer
-    /// version, or cannot be made. Damage is no error: what is sound is delivered, the rest counted.
-    // The settings are made for this; who opens a spool has no use for them any more.
-    #[allow(clippy::needless_pass_by_value)]
-    pub fn open(
-        settings: SpoolSettings,
-        sinks: &[SinkName],
-        metrics: Arc<Metrics>,
-    ) -> Result<(Self, SpoolStopped), SpoolError> {
-        let (commands, inbox) = mpsc::channel();
-        let opened = folder::open(&settings, sinks, metrics, commands.clone())?;
-        let (owner, maintenance, lock) = opened;
-        let shared = Arc::clone(&owner.shared);
-        let stopped = CancellationToken::new();
-        let [owner_alive, maintenance_alive] = [(); 2].map(|()| stopped.clone().drop_guard());
-        let handle = Arc::new(());
-        let handles = Arc::downgrade(&handle);
-        let maintain = move || {
-            let _alive = maintenance_alive;
-            maintenance.run();
-        };
-        let work = std::thread::Builder::new()
-            .name("spool-maintenance".into())
-            .spawn(maintain)
-            .map_err(SpoolError::Thread)?;
-        let write = move || {
-            let _alive = owner_alive;
-            owner.run(&inbox, &handles, || {
-                // A panic of it has been counted.
-                let _ = work.join();
-                drop(lock);
-            });
-        };
-        std::thread::Builder::new()
-            .name("spool".into())
-            .spawn(write)
-            .map_err(SpoolError::Thread)?;
-        let known = shared.lock().state.sinks.clone();
-        let spool = Self {
-            commands,
-            shared,
-            sinks: known
-                .into_iter()
-                .map(|sink| (sink.index, sink.name))
-                .collect(),
-            callers: None,
-            _handle: handle,
-        };
-        Ok((spool, Box::pin(stopped.cancelled_owned())))
-    }
-
-    /// A handle for the callers of one thread, whose appends are answered together: each thread that
-    /// has many should have its own. What is returned with it hands out the answers, and must run on
-    /// that thread; without it they are answered all the same, one by one.
-    pub fn for_this_thread(&self) -> (Self, impl Future<Output = ()> + 'static) {
-        let (callers, hand_out) = Callers::of_a_thread();
-        let spool = Self {
-            callers: Some(callers),
-            ..self.clone()
-        };
-        (spool, hand_out)
-    }
-
-    /// The number of a sink.
-    #[must_use]
-    pub fn sink(&self, name: &SinkName) -> Option<SinkIndex> {
-        self.sinks
-            .iter()
-            .find(|(_, known)| known == name)
-            .map(|(index, _)| *index)
-    }
-
-    /// Every sink the spool knows, configured or not.
-    #[must_use]
-    pub fn sinks(&self) -> &[(SinkIndex, SinkName)] {
-        &self.sinks
-    }
-
-    /// Whether there is room for another event, as far as one can tell without asking.
-    ///
-    /// # Errors
-    /// When it is full, or its disk is.
-    pub fn check_space(&self) -> Result<(), SpoolUnavailable> {
-        self.shared.check_space()
-    }
-
-    /// Whether the spool could take in anything, or tell what it has, without asking it.
-    ///
-    /// # Errors
-    /// The reason why not.
-    pub fn usable(&self) -> Result<(), SpoolUnavailable> {
-        let flags = &self.shared.flags;
-        if flags.closed.load(Ordering::Relaxed) {
-            Err(SpoolUnavailable::Closed)
-        } else if !flags.writable.load(Ordering::Relaxed) {
-            // A disk without room is one that cannot be written, and not the other way round.
-            Err(match self.check_space() {
-                Err(SpoolUnavailable::DiskFull) => SpoolUnavailable::DiskFull,
-                _ => SpoolUnavailable::Unwritable,
-            })
-        } else if flags.queued_bytes.load(Ordering::Relaxed) > MAX_QUEUED_BYTES {
-            Err(SpoolUnavailable::Overloaded)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Makes the event durable and returns once the milestone is reached. The thread goes on with it
-    /// even if the caller stops waiting.
-    ///
-    /// # Errors
-    /// When it could not be made durable; it is then not accepted.
-    pub async fn append(
-        &self,
-        routed: Routed,
-        milestone: Milestone,
-    ) -> Result<Appended, SpoolUnavailable> {
-        let answer = self.enqueue(Prepared::new(routed), milestone, None)?;
-        if seeded::is(Bug::AcknowledgeBeforeCommit) {
-            return Ok(Appended::Accepted);
-        }
-        answer.await.map_err(|_| SpoolUnavailable::Closed)?
-    }
-
-    fn enqueue(
-        &self,
-        prepared: Prepared,
-        milestone: Milestone,
-        requeued: Option<DeadLetterName>,
-    ) -> Result<oneshot::Receiver<replies::Answer>, SpoolUnavailable> {
-        let bytes = prepared.event().body().len();
-        let queued = &self.shared.flags.queued_bytes;
-        let waiting = queued.fetch_add(bytes, Ordering::Relaxed);
-        if waiting > 0 && waiting + bytes > MAX_QUEUED_BYTES {
-            queued.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(SpoolUnavailable::Overloaded);
-        }
-        let (reply, answer) = oneshot::channel();
-        let caller = Caller {
-            reply,
-            among: self.callers.clone(),
-        };
-        let append = Append {
-            prepared,
-            milestone,
-            caller,
-            requeued,
-        };
-        self.send(Command::Append(Box::new(append)))?;
-        Ok(answer)
-    }
-
-    /// The next records that wait for `sink` after sequence `after`: at most so many, and at most so
-    /// many bytes unless the first alone has more; waits until there are some. Nothing of this goes
-    /// through the thread that writes.
-    ///
-    /// # Errors
-    /// When the spool is closed, or its disk does not give the first of them now.
-    pub async fn fetch(
-        &self,
-        sink: SinkIndex,
-        after: u64,
-        limit: usize,
-        bytes: usize,
-    ) -> Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable> {
-        loop {
-            if self.shared.is_closed() {
-                return Err(SpoolUnavailable::Closed);
-            }
-            match self.shared.next(sink, after, limit, bytes) {
-                Next::Here(records) => return Ok(self.forgotten_or_not(sink, records)),
-                Next::Nothing => self.shared.news(sink).await,
-                Next::OnDisk(sequences) => {
-                    let records = self.read(sequences, bytes).await?;
-                    if !records.is_empty() {
-                        return Ok(self.forgotten_or_not(sink, records));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The records as they are; the bug is to let go of them before anybody has confirmed them.
-    fn forgotten_or_not(
-        &self,
-        sink: SinkIndex,
-        records: Vec<Arc<SpoolRecord>>,
-    ) -> Vec<Arc<SpoolRecord>> {
-        if seeded::is(Bug::ForgetBeforeReceipt) {
-            let mut inner = self.shared.lock();
-            for position in records.iter().map(|record| record.position()) {
-                inner.leave(position.sequence, sink, u64::from(position.bytes));
-            }
-        }
-        records
-    }
-
-    /// The records with these sequences that still wait for `sink`: at most so many bytes, unless
-    /// the first alone has more. Those that are in neither part of the answer were left off.
-    ///
-    /// # Errors
-    /// When the spool is closed, or its disk does not give the first of them now.
-    pub async fn load(
-        &self,
-        sink: SinkIndex,
-        mut sequences: Vec<u64>,
-        bytes: usize,
-    ) -> Result<LoadedRecords, SpoolUnavailable> {
-        if self.shared.is_closed() {
-            return Err(SpoolUnavailable::Closed);
-        }
-        sequences.sort_unstable();
-        let waits = |inner: &shared::Inner, it: &u64| inner.state.pending(sink).contains(*it);
-        let wanted: Vec<u64> = {
-            let inner = self.shared.lock();
-            sequences
-                .iter()
-                .copied()
-                .filter(|it| waits(&inner, it))
-                .collect()
-        };
-        let records = self.read(wanted, bytes).await?;
-        let inner = self.shared.lock();
-        let gone = sequences
-            .into_iter()
-            .filter(|it| !waits(&inner, it))
-            .collect();
-        drop(inner);
-        Ok(LoadedRecords { records, gone })
-    }
-
-    /// Reads away from the async threads.
-    async fn read(
-        &self,
-        sequences: Vec<u64>,
-        bytes: usize,
-    ) -> Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable> {
-        if sequences.is_empty() {
-            return Ok(Vec::new());
-        }
-        let shared = Arc::clone(&self.shared);
-        let read = tokio::task::spawn_blocking(move || shared.read(&sequences, bytes));
-        read.await.unwrap_or(Err(SpoolUnavailable::Unreadable))
-    }
-
-    /// Lets go of events that `sink` has confirmed: the receipts prove it.
-    pub fn settle(&self, sink: SinkIndex, settlements: &[Settlement]) {
-        self.shared.settle(sink, settlements);
-    }
-
-    /// Sets an event aside as a dead letter, and returns once that is durable.
-    ///
-    /// # Errors
-    /// When it could not be written; the event then still waits.
-    pub async fn set_aside(&self, burial: NewDeadLetter) -> Result<(), SpoolUnavailable> {
-        if self.shared.is_closed() {
-            return Err(SpoolUnavailable::Closed);
-        }
-        let (reply, answer) = oneshot::channel();
-        self.shared.jobs.add(|work| {
-            work.letters.push_back(jobs::WriteLetter { burial, reply });
-        });
-        answer.await.map_err(|_| SpoolUnavailable::Closed)?
-    }
-
-    /// The time in seconds since the epoch from which on the id of every accepted event is known:
-    /// what is older may have been accepted and forgotten, by the window of then, because there were
-    /// too many, or with an index that was damaged.
-    #[must_use]
-    pub fn remembers_since(&self) -> i64 {
-        self.shared.remembers_since()
-    }
-
-    /// Takes over other limits. What lies in the spool already stays, whatever they are.
-    pub fn limit(&self, limits: SpoolLimits) {
-        // A spool that has ended takes in nothing any more.
-        let _ = self.send(Command::Limit(limits));
-    }
-
-    /// What an operator may see. Its methods read the disk: call them where blocking is allowed.
-    #[must_use]
-    pub fn view(&self) -> SpoolView {
-        SpoolView::of(Arc::clone(&self.shared))
-    }
-
-    /// Drops every event that waits for `sink`. Only for a sink that no dispatcher serves. Returns
-    /// how many there were.
-    ///
-    /// # Errors
-    /// When the spool is closed.
-    pub async fn drop_pending(&self, sink: SinkIndex) -> Result<u64, InspectionError> {
-        let count = self.shared.drop_all(sink);
-        self.probe().await.map_err(|_| InspectionError::Closed)?;
-        Ok(count)
-    }
-
-    /// Puts a dead letter back among the events that wait, for its sink alone.
-    ///
-    /// # Errors
-    /// When there is none of this name, it does not check, its sink is not configured any more, or
-    /// it could not be written.
-    pub async fn requeue(&self, name: DeadLetterName) -> Result<(), InspectionError> {
-        let view = self.view();
-        let of = name.clone();
-        let read = tokio::task::spawn_blocking(move || view.letter(&of));
-        let letter = read.await.map_err(|_| InspectionError::Closed)??;
-        let sink = self.sink(&name.sink).ok_or_else(|| {
-            InspectionError::Impossible(format!("there is no sink {} in the spool", name.sink))
-        })?;
-        let prepared = Prepared::again(&letter.record, sink);
-        let answer = self.enqueue(prepared, Milestone::Spooled, Some(name));
-        let answer = answer.map_err(unavailable)?.await;
-        answer
-            .map_err(|_| InspectionError::Closed)?
-            .map_err(unavailable)?;
-        Ok(())
-    }
-
-    /// Drops a dead letter for good.
-    ///
-    /// # Errors
-    /// When there is none of this name, or it could not be removed.
-    pub async fn drop_dead_letter(&self, name: DeadLetterName) -> Result<(), InspectionError> {
-        let shared = Arc::clone(&self.shared);
-        let removed = tokio::task::spawn_blocking(move || {
-            let removed = shared.letters.remove(&name);
-            shared.show_letters();
-            (removed, name)
-        });
-        match removed.await.map_err(|_| InspectionError::Closed)? {
-            (Ok(true), _) => Ok(()),
-            (Ok(false), name) => Err(InspectionError::NotFound(format!("dead letter {name}"))),
-            (Err(error), _) => Err(InspectionError::Unavailable(error.to_string())),
-        }
-    }
-
-    /// Returns once the thread has come round and has done what was asked of it before; whoever asks
-    /// sets the deadline.
-    ///
-    /// # Errors
-    /// When the spool is closed.
-    pub async fn probe(&self) -> Result<(), SpoolUnavailable> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::Probe(reply))?;
-        answer.await.map_err(|_| SpoolUnavailable::Closed)
-    }
-
-    /// Writes what waits, closes the folder and stops the threads.
-    pub async fn close(&self) {
-        let (reply, closed) = oneshot::channel();
-        if self.send(Command::Close(reply)).is_ok() {
-            // An error means that the thread has ended, which is what is wanted.
-            let _ = closed.await;
-        }
-    }
-
-    fn send(&self, command: Command) -> Result<(), SpoolUnavailable> {
-        self.commands
-            .send(command)
-            .map_err(|_| SpoolUnavailable::Closed)
-    }
-}
-
-fn unavailable(cause: SpoolUnavailable) -> InspectionError {
-    InspectionError::Unavailable(cause.to_string())
-}
+pub use settings::{Duplicates, SpoolLimits, SpoolLocation, SpoolSettings};
+pub use settlement::{NewDeadLetter, Settlement};

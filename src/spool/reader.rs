@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::command::SpoolUnavailable;
+use super::error::SpoolUnavailable;
 use super::record::SpoolRecord;
-use super::segments::Segment;
-use super::shared::{Inner, Shared};
+use super::segment::SpoolSegment;
+use super::shared::{Inner, SharedSpool};
 use crate::event::SinkIndex;
 use crate::log::index::{BatchLocation, BatchReader, RecordReadError};
 use crate::log::scan::{Scan, ranges};
@@ -20,7 +20,7 @@ const HEAD_BYTES: usize = 4096;
 
 /// What waits for a sink next.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum NextRecords {
     /// These, from memory.
     Here(Vec<Arc<SpoolRecord>>),
     /// The records with these sequences, which have to be read.
@@ -31,8 +31,8 @@ pub(super) enum Next {
 
 /// Where a record lies.
 #[derive(Debug)]
-struct Location {
-    segment: Arc<Segment>,
+struct RecordLocation {
+    segment: Arc<SpoolSegment>,
     place: Option<BatchLocation>,
     /// Where the segment's acknowledged batches end.
     end: u64,
@@ -45,10 +45,10 @@ impl Inner {
     }
 
     /// Where a record lies.
-    fn location(&self, sequence: u64) -> Option<Location> {
+    fn location(&self, sequence: u64) -> Option<RecordLocation> {
         let (number, place) = self.state.locate(sequence)?;
         let segment = self.state.segments.get(&number)?;
-        Some(Location {
+        Some(RecordLocation {
             segment: Arc::clone(&segment.file),
             place,
             end: segment.end,
@@ -56,9 +56,9 @@ impl Inner {
     }
 }
 
-impl Shared {
+impl SharedSpool {
     /// What waits for `sink` behind a sequence: at most so many records and bytes, but at least one.
-    pub fn next(&self, sink: SinkIndex, after: u64, limit: usize, bytes: usize) -> Next {
+    pub fn next(&self, sink: SinkIndex, after: u64, limit: usize, bytes: usize) -> NextRecords {
         let inner = self.lock();
         let mut here = Vec::new();
         let mut on_disk = Vec::new();
@@ -79,9 +79,9 @@ impl Shared {
             }
         }
         match (here.is_empty(), on_disk.is_empty()) {
-            (false, _) => Next::Here(here),
-            (true, false) => Next::OnDisk(on_disk),
-            (true, true) => Next::Nothing,
+            (false, _) => NextRecords::Here(here),
+            (true, false) => NextRecords::OnDisk(on_disk),
+            (true, true) => NextRecords::Nothing,
         }
     }
 
@@ -122,11 +122,11 @@ impl Shared {
         Ok(records)
     }
 
-    /// As [`Shared::read`], but of what lies on the disk without bodies, for a list. The checksum is
+    /// As [`SharedSpool::read`], but of what lies on the disk without bodies, for a list. The checksum is
     /// over the whole record, so what looks wrong is read whole.
     ///
     /// # Errors
-    /// As [`Shared::read`].
+    /// As [`SharedSpool::read`].
     pub fn read_heads(
         &self,
         sequences: &[u64],
@@ -199,7 +199,8 @@ impl Shared {
             Err(error) => {
                 tracing::error!(sequence, %error, "a record that checks cannot be decoded");
                 let lost = ranges(std::iter::once(sequence));
-                self.lock().declare_lost(location.segment.number, &lost);
+                self.lock()
+                    .declare_lost(location.segment.file.number, &lost);
                 Ok(None)
             }
         }
@@ -220,11 +221,11 @@ impl Shared {
         let (bytes, scan) = segment.scan(end, &sequences);
         segment.note_scan(&scan.batches, end);
         let mut inner = self.lock();
-        let sound = inner.rescue(segment.number, &bytes, &scan);
-        let copies: Vec<u64> = inner.state.copies_in(segment.number).collect();
+        let sound = inner.rescue(segment.file.number, &bytes, &scan);
+        let copies: Vec<u64> = inner.state.copies_in(segment.file.number).collect();
         let here = copies.into_iter().chain(sequences);
         let lost = ranges(here.filter(|it| !sound.contains(it)));
-        inner.declare_lost(segment.number, &lost);
+        inner.declare_lost(segment.file.number, &lost);
     }
 }
 
@@ -282,7 +283,7 @@ impl Cursor {
     fn read(
         cursor: &mut Option<Self>,
         sequence: u64,
-        location: &Location,
+        location: &RecordLocation,
     ) -> Result<Bytes, RecordReadError> {
         let cursor = Self::at(cursor, sequence, location)?;
         let length = cursor.advance(sequence)?;
@@ -293,7 +294,7 @@ impl Cursor {
     fn peek(
         cursor: &mut Option<Self>,
         sequence: u64,
-        location: &Location,
+        location: &RecordLocation,
         bytes: usize,
     ) -> Result<(Bytes, usize), RecordReadError> {
         let cursor = Self::at(cursor, sequence, location)?;
@@ -304,7 +305,7 @@ impl Cursor {
     fn at<'a>(
         cursor: &'a mut Option<Self>,
         sequence: u64,
-        location: &Location,
+        location: &RecordLocation,
     ) -> Result<&'a mut Self, RecordReadError> {
         let segment = &location.segment;
         let place = match location.place {
@@ -313,15 +314,15 @@ impl Cursor {
                 .place(sequence, location.end)?
                 .ok_or(RecordReadError::Damaged)?,
         };
-        let of = (segment.number, place.offset);
+        let of = (segment.file.number, place.offset);
         cursor.take_if(|it| (it.segment, it.offset) != of || it.passed >= sequence);
         if cursor.is_none() {
-            let file = Arc::clone(&segment.file);
+            let file = Arc::clone(&segment.file.file);
             *cursor = Some(Self {
-                segment: segment.number,
+                segment: segment.file.number,
                 offset: place.offset,
                 passed: 0,
-                reader: BatchReader::open(file, segment.salt, place)?,
+                reader: BatchReader::open(file, segment.file.salt, place)?,
             });
         }
         cursor.as_mut().ok_or(RecordReadError::Damaged)

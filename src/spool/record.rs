@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::index::Entry;
+use super::index::IdEntry;
 use crate::event::{Event, EventId, Position, SinkIndex, SinkSet};
 use crate::route::{Lane, Routed, event_label};
 use crate::sink::Message;
@@ -38,7 +38,7 @@ pub(super) struct RecordDecodeError;
 
 /// What is asked of a record without decoding its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Prefix {
+pub(super) struct RecordPrefix {
     pub id: EventId,
     pub digest: u64,
     pub sinks: SinkSet,
@@ -52,7 +52,7 @@ pub(super) fn hour(seconds: i64) -> u32 {
     u32::try_from(seconds / SECONDS_OF_AN_HOUR).unwrap_or(0)
 }
 
-impl Prefix {
+impl RecordPrefix {
     /// Reads the first bytes of a payload.
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let array = |at: usize| payload.get(at..at + 8)?.try_into().ok();
@@ -69,8 +69,8 @@ impl Prefix {
     }
 
     /// What the index is to know of it.
-    pub fn entry(&self, sequence: u64) -> Entry {
-        Entry {
+    pub fn entry(&self, sequence: u64) -> IdEntry {
+        IdEntry {
             id: self.id,
             digest: self.digest,
             sequence,
@@ -82,15 +82,15 @@ impl Prefix {
 /// An event made ready to be written: encoded by whoever brings it, so that the spool's thread has
 /// nothing to do but copy it.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub prefix: Prefix,
+pub(super) struct PreparedRecord {
+    pub prefix: RecordPrefix,
     /// All of the payload but the body.
     pub head: Vec<u8>,
     lane: Lane,
     event: Arc<Event>,
 }
 
-impl Prepared {
+impl PreparedRecord {
     /// Prepares a routed event.
     pub fn new(routed: Routed) -> Self {
         let (lane, sinks) = (routed.lane(), routed.sinks());
@@ -104,7 +104,7 @@ impl Prepared {
     }
 
     pub(super) fn of(event: Arc<Event>, lane: Lane, sinks: SinkSet) -> Self {
-        let prefix = Prefix {
+        let prefix = RecordPrefix {
             id: event.id(),
             digest: event.digest(),
             sinks,
@@ -156,7 +156,7 @@ impl Prepared {
 impl SpoolRecord {
     /// Reads a payload. The body is copied: the bytes it came in may be a large piece of a file.
     pub(super) fn decode(sequence: u64, payload: &[u8]) -> Result<Self, RecordDecodeError> {
-        let prefix = Prefix::decode(payload).ok_or(RecordDecodeError)?;
+        let prefix = RecordPrefix::decode(payload).ok_or(RecordDecodeError)?;
         let number = payload[12..PREFIX_BYTES]
             .try_into()
             .map_err(|_| RecordDecodeError)?;
@@ -191,7 +191,7 @@ impl SpoolRecord {
 
     /// The payload it was read from.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let prepared = Prepared::of(Arc::clone(&self.event), self.lane, self.position.sinks);
+        let prepared = PreparedRecord::of(Arc::clone(&self.event), self.lane, self.position.sinks);
         let mut payload = prepared.head;
         payload.extend_from_slice(self.event.body());
         payload

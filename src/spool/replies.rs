@@ -4,37 +4,34 @@
 //! callers on a few threads, and a call for each of them is time in which the spool's thread does
 //! not commit; so all answers for a thread travel as one batch, which that thread hands out.
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::command::{Appended, Reply, SpoolUnavailable};
+use super::outcome::AppendResult;
 
-/// What an append is answered.
-pub(super) type Answer = Result<Appended, SpoolUnavailable>;
-
-type Batch = Vec<(Reply<Answer>, Answer)>;
+type Batch = Vec<(oneshot::Sender<AppendResult>, AppendResult)>;
 
 /// The callers on one thread. What waits here is bounded by the number of callers.
 #[derive(Debug, Clone)]
-pub(super) struct Callers(mpsc::UnboundedSender<Batch>);
+pub(super) struct CallerThread(mpsc::UnboundedSender<Batch>);
 
 /// Somebody who waits for an answer.
 #[derive(Debug)]
-pub(super) struct Caller {
+pub(super) struct AppendCaller {
     /// Where it waits.
-    pub reply: Reply<Answer>,
+    pub reply: oneshot::Sender<AppendResult>,
     /// With whom, if its thread hands out batches.
-    pub among: Option<Callers>,
+    pub among: Option<CallerThread>,
 }
 
 /// Answers that are on their way out.
 #[derive(Debug, Default)]
 pub(super) struct ReplyBatches {
-    batches: Vec<(Callers, Batch)>,
+    batches: Vec<(CallerThread, Batch)>,
     /// Of callers whose thread hands out nothing.
     alone: Batch,
 }
 
-impl Callers {
+impl CallerThread {
     /// The callers of a thread on which what is returned runs for as long as they call.
     pub fn of_a_thread() -> (Self, impl Future<Output = ()> + 'static) {
         let (sender, mut batches) = mpsc::unbounded_channel();
@@ -49,7 +46,7 @@ impl Callers {
 
 impl ReplyBatches {
     /// Puts an answer to those that go to the same thread.
-    pub fn put(&mut self, caller: Caller, answer: Answer) {
+    pub fn put(&mut self, caller: AppendCaller, answer: AppendResult) {
         let Some(callers) = caller.among else {
             self.alone.push((caller.reply, answer));
             return;
@@ -83,20 +80,20 @@ fn answer(batch: Batch) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::sync::oneshot;
+    use crate::spool::outcome::Appended;
 
-    const ANSWER: Answer = Ok(Appended::Accepted);
+    const ANSWER: AppendResult = Ok(Appended::Accepted);
 
-    fn caller(among: Option<&Callers>) -> (Caller, oneshot::Receiver<Answer>) {
+    fn caller(among: Option<&CallerThread>) -> (AppendCaller, oneshot::Receiver<AppendResult>) {
         let (reply, answer) = oneshot::channel();
         let among = among.cloned();
-        (Caller { reply, among }, answer)
+        (AppendCaller { reply, among }, answer)
     }
 
     #[tokio::test]
     async fn callers_of_several_threads_and_of_none_are_answered() {
-        let (one, hand_out_one) = Callers::of_a_thread();
-        let (other, hand_out_other) = Callers::of_a_thread();
+        let (one, hand_out_one) = CallerThread::of_a_thread();
+        let (other, hand_out_other) = CallerThread::of_a_thread();
         let of = [Some(&one), Some(&other), Some(&one), None];
         let (callers, answers): (Vec<_>, Vec<_>) = of.map(caller).into_iter().unzip();
         let mut batches = ReplyBatches::default();
@@ -114,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_thread_that_hands_out_nothing_more_keeps_no_answer() {
-        let (callers, hand_out) = Callers::of_a_thread();
+        let (callers, hand_out) = CallerThread::of_a_thread();
         drop(hand_out);
         let (caller, answer) = caller(Some(&callers));
         let mut batches = ReplyBatches::default();

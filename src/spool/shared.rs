@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::command::{NewDeadLetter, Settlement, SpoolUnavailable};
-use super::counters::{Counters, Update};
+use super::counters::{CounterUpdate, Counters};
+use super::dead_letters::DeadLetterFolder;
+use super::error::SpoolUnavailable;
 use super::jobs::Jobs;
-use super::letters::Letters;
 use super::record::SpoolRecord;
-use super::state::State;
-use super::waiters::Waiters;
+use super::settlement::{NewDeadLetter, Settlement};
+use super::state::{SpoolState, Unwritten};
+use super::waiters::DeliveryWaiters;
 use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::seeded::{self, Bug};
@@ -42,36 +43,36 @@ pub(super) struct Flags {
 /// What is under the lock.
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub state: State,
+    pub state: SpoolState,
     pub counters: Counters,
-    pub waiters: Waiters,
+    pub waiters: DeliveryWaiters,
     /// The newest records, and such as lie between damage and cannot be found by their place.
-    pub recent: Recent,
+    pub recent: RecentRecords,
     pub rescued: BTreeMap<u64, Arc<SpoolRecord>>,
 }
 
 /// The newest records.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct RecentRecords {
     records: VecDeque<Arc<SpoolRecord>>,
     bytes: u64,
 }
 
 /// All of it.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedSpool {
     inner: Mutex<Inner>,
     pub flags: Flags,
-    pub letters: Letters,
+    pub dead_letters: DeadLetterFolder,
     pub jobs: Jobs,
     pub metrics: Arc<Metrics>,
     /// Tells a sink's dispatcher that something new waits for it.
     news: Vec<Notify>,
     /// Whether dead letters are written: in memory nothing is left of one.
-    pub keeps_letters: bool,
+    pub keeps_dead_letters: bool,
 }
 
-impl Recent {
+impl RecentRecords {
     /// A record was written.
     pub fn push(&mut self, record: Arc<SpoolRecord>) {
         self.bytes += u64::from(record.position().bytes);
@@ -100,22 +101,27 @@ impl Recent {
     }
 }
 
-impl Shared {
-    pub fn new(state: State, letters: Letters, metrics: Arc<Metrics>, keeps_letters: bool) -> Self {
+impl SharedSpool {
+    pub fn new(
+        state: SpoolState,
+        dead_letters: DeadLetterFolder,
+        metrics: Arc<Metrics>,
+        keeps_dead_letters: bool,
+    ) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 state,
                 counters: Counters::new(Arc::clone(&metrics)),
-                waiters: Waiters::default(),
-                recent: Recent::default(),
+                waiters: DeliveryWaiters::default(),
+                recent: RecentRecords::default(),
                 rescued: BTreeMap::new(),
             }),
             flags: Flags::default(),
-            letters,
+            dead_letters,
             jobs: Jobs::default(),
             metrics,
             news: (0..SinkIndex::MAX).map(|_| Notify::new()).collect(),
-            keeps_letters,
+            keeps_dead_letters,
         }
     }
 
@@ -166,19 +172,23 @@ impl Shared {
 
     /// An event has been set aside, and its letter is durable. Writing a letter again, after its
     /// outcome was in doubt, counts once.
-    pub fn set_aside(&self, burial: &NewDeadLetter) {
-        let position = burial.record.position();
+    pub fn set_aside(&self, dead_letter: &NewDeadLetter) {
+        let position = dead_letter.record.position();
         let mut inner = self.lock();
         inner.waiters.set_aside(position.sequence);
-        let has_left = inner.leave(position.sequence, burial.sink, u64::from(position.bytes));
+        let has_left = inner.leave(
+            position.sequence,
+            dead_letter.sink,
+            u64::from(position.bytes),
+        );
         inner.count(|update| {
             if has_left {
-                update.set_aside(burial.sink, burial.reason.as_str());
+                update.set_aside(dead_letter.sink, dead_letter.reason.as_str());
             }
         });
         inner.trim();
         drop(inner);
-        self.show_letters();
+        self.show_dead_letters();
     }
 
     /// Has the letters removed whose place a record has taken.
@@ -207,10 +217,10 @@ impl Shared {
     }
 
     /// Shows how many dead letters there are.
-    pub fn show_letters(&self) {
+    pub fn show_dead_letters(&self) {
         let inner = self.lock();
         for known in &inner.state.sinks {
-            let count = self.letters.count(&known.name);
+            let count = self.dead_letters.count(&known.name);
             self.metrics
                 .spool_dead_letters
                 .with_label_values(&[known.name.as_str()])
@@ -244,7 +254,7 @@ impl Inner {
     }
 
     /// Counts what the state has come to, as one change for a scrape.
-    pub fn count(&mut self, count: impl FnOnce(&mut Update<'_>)) {
+    pub fn count(&mut self, count: impl FnOnce(&mut CounterUpdate<'_>)) {
         let mut update = self.counters.update(&self.state);
         count(&mut update);
         update.finish();
@@ -284,7 +294,7 @@ impl Inner {
     }
 
     /// What a batch will say has left. The bug is to say it of what nobody has confirmed yet.
-    pub fn take_unwritten(&mut self) -> super::state::Unwritten {
+    pub fn take_unwritten(&mut self) -> Unwritten {
         if seeded::is(Bug::ProgressBeforeConfirm) {
             let sinks: Vec<SinkIndex> = self.state.sinks.iter().map(|it| it.index).collect();
             for sink in sinks {

@@ -7,29 +7,31 @@
 
 mod bugs;
 pub(super) mod events;
+mod fault_plan;
+mod happenings;
 mod model;
-mod seen;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use seen::Seen;
-use world::{Plan, World};
+use fault_plan::FaultPlan;
+use happenings::HappeningSet;
+use world::World;
 
 /// Crash states of each plan in a usual run.
 const CRASH_STATES: u64 = 10_000;
 
 /// Runs one seed. Returns the crash states it went through, and what has happened.
-fn run(seed: u64, plan: Plan) -> (u64, Seen) {
+fn run(seed: u64, plan: FaultPlan) -> (u64, HappeningSet) {
     let mut world = World::new(seed, plan);
     world.run();
     (world.crashes(), world.seen())
 }
 
 /// Runs a seed; what it says where it fails.
-fn attempt(seed: u64, plan: Plan) -> Result<(u64, Seen), String> {
+fn attempt(seed: u64, plan: FaultPlan) -> Result<(u64, HappeningSet), String> {
     let result = catch_unwind(AssertUnwindSafe(|| run(seed, plan)));
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -45,13 +47,13 @@ fn wanted_states() -> u64 {
 
 /// Runs seeds on both cores until so many crash states were seen. Everything that can happen must
 /// have happened in some of them.
-fn explore(plan: Plan, first_seed: u64) {
+fn explore(plan: FaultPlan, first_seed: u64) {
     if let Ok(seed) = std::env::var("HOOKFERRY_TEST_SEED") {
         run(seed.parse().expect("a number"), plan);
         return;
     }
     let (states, next) = (AtomicU64::new(0), AtomicU64::new(first_seed));
-    let (wanted, seen) = (wanted_states(), Mutex::new(Seen::default()));
+    let (wanted, seen) = (wanted_states(), Mutex::new(HappeningSet::default()));
     let work = || {
         while states.load(Ordering::Relaxed) < wanted {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -87,15 +89,15 @@ fn explore(plan: Plan, first_seed: u64) {
 
 #[test]
 fn whatever_fails_what_was_acknowledged_is_delivered() {
-    explore(Plan::Crashes, 1);
+    explore(FaultPlan::Crashes, 1);
 }
 
 #[test]
 fn failing_calls_and_full_disks_lose_nothing() {
-    explore(Plan::Faults, 1_000_000_000);
+    explore(FaultPlan::Faults, 1_000_000_000);
 }
 
 #[test]
 fn rot_is_counted_exactly_and_sending_again_heals_it() {
-    explore(Plan::Rot, 2_000_000_000);
+    explore(FaultPlan::Rot, 2_000_000_000);
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::dead_letters::DeadLetterName;
 use super::items::{Item, Loss, SegmentItem, Snapshot};
-use super::letters::DeadLetterName;
-use super::pending::Pending;
-use super::segments::Segment;
+use super::segment::SpoolSegment;
+use super::sequence_set::SequenceSet;
 use crate::event::{SinkIndex, SinkSet};
 use crate::log::format::BLOCK_BYTES;
 use crate::log::index::BatchLocation;
@@ -44,12 +44,12 @@ pub(super) struct SegmentState {
     /// The batch with which it was durable that nothing in it waits.
     pub done_with: Option<u64>,
     pub is_damaged: bool,
-    pub file: Arc<Segment>,
+    pub file: Arc<SpoolSegment>,
 }
 
 impl SegmentState {
     /// A segment with nothing in it.
-    pub fn new(file: Arc<Segment>) -> Self {
+    pub fn new(file: Arc<SpoolSegment>) -> Self {
         Self {
             sequences: 0..0,
             end: BLOCK_BYTES as u64,
@@ -66,9 +66,9 @@ impl SegmentState {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Unwritten {
     /// Sequences that left, by sink.
-    pub progress: BTreeMap<SinkIndex, Pending>,
+    pub progress: BTreeMap<SinkIndex, SequenceSet>,
     pub losses: Vec<Loss>,
-    /// See [`State::ids_since`].
+    /// See [`SpoolState::ids_since`].
     pub ids_since: Option<i64>,
 }
 
@@ -87,7 +87,7 @@ impl Unwritten {
     }
 
     /// What has left for a sink.
-    fn left(&mut self, sink: SinkIndex) -> &mut Pending {
+    fn left(&mut self, sink: SinkIndex) -> &mut SequenceSet {
         self.progress.entry(sink).or_default()
     }
 
@@ -110,9 +110,9 @@ impl Unwritten {
 
 /// The state.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct SpoolState {
     pub sinks: Vec<KnownSink>,
-    pending: Vec<Pending>,
+    pending: Vec<SequenceSet>,
     pub segments: BTreeMap<u64, SegmentState>,
     /// The segments that hold new records, by the first sequence of each.
     by_sequence: BTreeMap<u64, u64>,
@@ -136,11 +136,11 @@ pub(super) struct State {
     pub unwritten: Unwritten,
 }
 
-impl State {
+impl SpoolState {
     /// Nothing yet.
     pub fn new() -> Self {
         Self {
-            pending: vec![Pending::default(); SinkIndex::MAX],
+            pending: vec![SequenceSet::default(); SinkIndex::MAX],
             ..Self::default()
         }
     }
@@ -169,7 +169,7 @@ impl State {
         all
     }
 
-    pub fn pending(&self, sink: SinkIndex) -> &Pending {
+    pub fn pending(&self, sink: SinkIndex) -> &SequenceSet {
         &self.pending[sink.number()]
     }
 
@@ -374,7 +374,7 @@ impl State {
             }
             let away = self.moved.range(sequences.clone()).count() as u64;
             let copies = self.moved.values().filter(|(at, _)| at == number).count() as u64;
-            let live = Pending::count_any(pending, sequences) - away + copies;
+            let live = SequenceSet::count_any(pending, sequences) - away + copies;
             let average = segment.live_bytes / segment.live.max(1);
             segment.live_bytes = average * live;
             segment.live = live;
@@ -399,11 +399,11 @@ impl State {
     pub fn lose(&mut self, segment: u64, sequences: &[Range<u64>]) -> Option<Loss> {
         // What lies in a segment that is missing has no place any more.
         let is_here = |sequence: &u64| self.locate(*sequence).is_none_or(|(at, _)| at == segment);
-        let (mut all, mut sinks) = (Pending::default(), Vec::new());
+        let (mut all, mut sinks) = (SequenceSet::default(), Vec::new());
         for sink in &self.sinks {
             let pending = self.pending(sink.index);
             let within = sequences.iter().flat_map(|it| pending.within(it.clone()));
-            let mut mine = Pending::default();
+            let mut mine = SequenceSet::default();
             for sequence in within.filter(is_here) {
                 all.insert(sequence);
                 mine.insert(sequence);
@@ -507,7 +507,7 @@ impl State {
     pub fn restore(
         &mut self,
         snapshot: Snapshot,
-        file: impl Fn(u64) -> Option<Arc<Segment>>,
+        file: impl Fn(u64) -> Option<Arc<SpoolSegment>>,
     ) -> Vec<SegmentItem> {
         *self = Self::new();
         for (index, name, runs) in snapshot.sinks {

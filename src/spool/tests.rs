@@ -1,19 +1,22 @@
 //! What the spool answers to a delivery that comes again, on a real folder and across its index.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
-use super::command::{Appended, Milestone};
-use super::record::Prepared;
-use super::replies::Answer;
+use super::command::SpoolCommand;
+use super::outcome::AppendResult;
+use super::record::PreparedRecord;
 use super::simulation::events::event_of;
 use super::*;
 use crate::event::{Event, SinkSet};
 use crate::log::segment::segment_name;
+use crate::metrics::Metrics;
+use crate::name::SinkName;
 use crate::route::Lane;
 
 /// Two bodies of one event.
@@ -56,7 +59,7 @@ fn ids_are_forgotten_by_the_window_that_holds_now() {
     let began = Instant::now();
     for (minutes, window, forgotten) in [(2, 2, 98), (4, 60, 40), (6, 1, 99), (8, 2, 98)] {
         let window = Duration::from_secs(window * DAY);
-        owner.take(Command::Limit(SpoolLimits { window, ..LIMITS }));
+        owner.take(SpoolCommand::Limit(SpoolLimits { window, ..LIMITS }));
         owner.step(began + Duration::from_secs(minutes * 60));
         let before = owner.shared.jobs.lock().expire.take();
         assert_eq!(before, Some(forgotten * 86_400));
@@ -98,9 +101,9 @@ async fn an_index_that_is_gone_takes_along_what_was_known() {
     spool.close().await;
 }
 
-fn enqueue(spool: &Spool, event: Arc<Event>) -> oneshot::Receiver<Answer> {
+fn enqueue(spool: &Spool, event: Arc<Event>) -> oneshot::Receiver<AppendResult> {
     let sinks: SinkSet = spool.sinks().iter().map(|(sink, _)| *sink).collect();
-    let prepared = Prepared::of(event, Lane::Typed, sinks);
+    let prepared = PreparedRecord::of(event, Lane::Typed, sinks);
     let answer = spool.enqueue(prepared, Milestone::Spooled, None);
     answer.expect("it is open")
 }

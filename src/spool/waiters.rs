@@ -2,22 +2,23 @@
 
 use std::collections::HashMap;
 
-use super::command::{Appended, Reply};
-use super::replies::Answer;
+use tokio::sync::oneshot;
+
+use super::outcome::{AppendResult, Appended};
 
 /// The waiters, by the sequence of the event.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(HashMap<u64, Event>);
+pub(super) struct DeliveryWaiters(HashMap<u64, Event>);
 
 #[derive(Debug, Default)]
 struct Event {
-    replies: Vec<(Reply<Answer>, Appended)>,
+    replies: Vec<(oneshot::Sender<AppendResult>, Appended)>,
     is_set_aside: bool,
 }
 
-impl Waiters {
+impl DeliveryWaiters {
     /// Answers `appended` to the reply once every sink is done.
-    pub fn add(&mut self, sequence: u64, reply: Reply<Answer>, appended: Appended) {
+    pub fn add(&mut self, sequence: u64, reply: oneshot::Sender<AppendResult>, appended: Appended) {
         let event = self.0.entry(sequence).or_default();
         // A sender that tries again and again during an outage leaves only its last try here.
         event.replies.retain(|(earlier, _)| !earlier.is_closed());

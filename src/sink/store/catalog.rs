@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::contents::{Contents, Spot, Stretch};
-use super::row::Place;
-use super::segment::Segment;
-use super::topic_log::TopicSummary;
+use super::contents::{MessageLocation, SegmentContents, TopicRange};
+use super::encoded_message::RecordHead;
+use super::segment::StoreSegment;
+use super::topic_summary::TopicSummary;
 use crate::log::format::SegmentEnd;
 
 /// The most topics there can be: a template with an object's id in it would otherwise make one for
@@ -16,7 +16,7 @@ pub(super) const MAX_TOPICS: usize = 10_000;
 
 /// A topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Topic {
+pub(super) struct TopicPositions {
     /// The last position that readers know of; 0 before the first.
     last: u64,
     /// The position for the next message. Those of batches that failed are left out.
@@ -25,19 +25,19 @@ pub(super) struct Topic {
 
 /// A segment with acknowledged batches.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub segment: Arc<Segment>,
+pub(super) struct CatalogSegment {
+    pub segment: Arc<StoreSegment>,
     /// Bytes of its file, which may be cut once nothing more comes into it.
     pub file_bytes: u64,
     /// Whether that was tried.
     pub is_cut: bool,
     pub end: SegmentEnd,
-    pub contents: Contents,
+    pub contents: SegmentContents,
 }
 
-impl Held {
+impl CatalogSegment {
     /// A segment that ends here, with these messages.
-    pub fn new(segment: Arc<Segment>, end: SegmentEnd, contents: Contents) -> Self {
+    pub fn new(segment: Arc<StoreSegment>, end: SegmentEnd, contents: SegmentContents) -> Self {
         Self {
             file_bytes: segment.file.length,
             is_cut: false,
@@ -51,8 +51,8 @@ impl Held {
 /// The topics and the segments.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    pub topics: BTreeMap<Arc<str>, Topic>,
-    pub segments: BTreeMap<u64, Held>,
+    pub topics: BTreeMap<Arc<str>, TopicPositions>,
+    pub segments: BTreeMap<u64, CatalogSegment>,
 }
 
 impl Catalog {
@@ -61,7 +61,7 @@ impl Catalog {
     pub fn reach(&mut self, topic: &str, next: u64) -> Arc<str> {
         let kept = self.topics.get_key_value(topic);
         let name = kept.map_or_else(|| topic.into(), |(name, _)| Arc::clone(name));
-        let first = Topic { last: 0, next: 1 };
+        let first = TopicPositions { last: 0, next: 1 };
         let topic = self.topics.entry(Arc::clone(&name)).or_insert(first);
         topic.next = topic.next.max(next);
         name
@@ -92,7 +92,7 @@ impl Catalog {
     }
 
     /// Takes in the segment that comes next. Nothing more comes into the ones before.
-    pub fn hold(&mut self, held: Held) {
+    pub fn hold(&mut self, held: CatalogSegment) {
         if let Some(mut last) = self.segments.last_entry() {
             last.get_mut().contents.forget_spots();
         }
@@ -100,7 +100,7 @@ impl Catalog {
     }
 
     /// A message is in the log.
-    pub fn add(&mut self, segment: u64, place: Place<'_>, spot: Spot) {
+    pub fn add(&mut self, segment: u64, place: RecordHead<'_>, spot: MessageLocation) {
         let name = self.reach(place.topic, spot.position + 1);
         if let Some(topic) = self.topics.get_mut(&name) {
             topic.last = topic.last.max(spot.position);
@@ -126,7 +126,7 @@ impl Catalog {
         let seen = self.topics.iter().filter(|(_, topic)| topic.last > 0);
         seen.map(|(name, topic)| {
             let segments = self.segments.values();
-            let stretches: Vec<&Stretch> = segments
+            let stretches: Vec<&TopicRange> = segments
                 .filter_map(|held| held.contents.topics.get(name))
                 .collect();
             let first = stretches.iter().map(|it| it.first).min();
@@ -142,7 +142,7 @@ impl Catalog {
 
     /// Takes out the oldest segment, if its newest message is of before `horizon_ms` or there is too
     /// much. The newest segment stays: it remembers the positions.
-    pub fn drop_oldest(&mut self, horizon_ms: u64, is_too_much: bool) -> Option<Held> {
+    pub fn drop_oldest(&mut self, horizon_ms: u64, is_too_much: bool) -> Option<CatalogSegment> {
         let is_last = self.segments.len() < 2;
         let oldest = self.segments.first_entry()?;
         let is_due = is_too_much || oldest.get().contents.newest_ms < horizon_ms;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Where a message lies in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Spot {
+pub(super) struct MessageLocation {
     pub position: u64,
     /// Where the record begins in the file.
     pub at: u64,
@@ -16,18 +16,18 @@ pub(super) struct Spot {
 
 /// The messages of one topic in one segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Stretch {
+pub(super) struct TopicRange {
     pub first: u64,
     pub last: u64,
     /// How many they are: positions whose batch failed are missing.
     pub count: u64,
     /// Where they lie, in order; empty where that is not known.
-    pub spots: Vec<Spot>,
+    pub spots: Vec<MessageLocation>,
 }
 
-impl Stretch {
+impl TopicRange {
     /// Where the first messages after a position lie, at most `limit` of them.
-    pub fn after(&self, position: u64, limit: usize) -> Vec<Spot> {
+    pub fn after(&self, position: u64, limit: usize) -> Vec<MessageLocation> {
         let start = self.spots.partition_point(|spot| spot.position <= position);
         self.spots[start..].iter().take(limit).copied().collect()
     }
@@ -35,15 +35,15 @@ impl Stretch {
 
 /// The messages in one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Contents {
+pub(super) struct SegmentContents {
     /// When the oldest of them was stored; far away where there is none.
     pub oldest_ms: u64,
     /// When the newest of them was stored; where there is none, when the newest before was.
     pub newest_ms: u64,
-    pub topics: BTreeMap<Arc<str>, Stretch>,
+    pub topics: BTreeMap<Arc<str>, TopicRange>,
 }
 
-impl Contents {
+impl SegmentContents {
     /// None yet.
     pub fn new(newest_ms: u64) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Contents {
     }
 
     /// One more message, which lies behind all others.
-    pub fn add(&mut self, topic: Arc<str>, stored_ms: u64, spot: Spot) {
+    pub fn add(&mut self, topic: Arc<str>, stored_ms: u64, spot: MessageLocation) {
         self.oldest_ms = self.oldest_ms.min(stored_ms);
         self.newest_ms = self.newest_ms.max(stored_ms);
         let stretch = self.topics.entry(topic).or_default();

@@ -4,30 +4,31 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::catalog::{Catalog, Held};
-use super::contents::Contents;
-use super::row::Row;
-use super::segment::{Segment, messages};
+use super::catalog::{Catalog, CatalogSegment};
+use super::contents::SegmentContents;
+use super::encoded_message::EncodedMessage;
+use super::segment::{StoreSegment, messages};
 use crate::log::disk::Disk;
 use crate::log::format::LogKind;
 use crate::log::lock::LOCK_NAME;
-use crate::log::recover::{RecoverError, Recovered, Scanned, SegmentFile, read_all};
+use crate::log::recover::{RecoverError, Recovered, ScannedSegment, read_all};
 use crate::log::scan::Batch;
+use crate::log::segment_file::SegmentFile;
 
 /// The store as it was found.
 #[derive(Debug)]
-pub(super) struct Recovery {
+pub(super) struct StoreRecovery {
     pub recovered: Recovered,
     pub catalog: Catalog,
     /// The last batch, where nobody knows whether it was confirmed: not to be shown before it has been
     /// written anew.
-    pub tail: Vec<Row>,
+    pub tail: Vec<EncodedMessage>,
     /// Segments that are not in the catalog. The tail may be in them, and the only snapshot, so they
     /// are not to be overwritten before both are written anew.
-    pub leftovers: Vec<Arc<Segment>>,
+    pub unused: Vec<Arc<StoreSegment>>,
 }
 
-impl Recovery {
+impl StoreRecovery {
     /// Reads the folder, and changes nothing in it.
     ///
     /// # Errors
@@ -35,9 +36,9 @@ impl Recovery {
     pub fn look(disk: &Arc<dyn Disk>) -> Result<Self, RecoverError> {
         let mut recovered = Recovered::look(Arc::clone(disk), LogKind::Store, &[LOCK_NAME])?;
         let files = recovered.segments.values().cloned();
-        let mut reading = Reading {
+        let mut reading = CatalogReplay {
             segments: files
-                .map(|file| (file.number, Arc::new(Segment::new(file))))
+                .map(|file| (file.number, Arc::new(StoreSegment::new(file))))
                 .collect(),
             catalog: Catalog::default(),
             tail: Vec::new(),
@@ -50,7 +51,7 @@ impl Recovery {
         }
         recovered.scanned(|scanned| reading.take(scanned));
         reading.finish();
-        let Reading {
+        let CatalogReplay {
             mut segments,
             catalog,
             tail,
@@ -63,24 +64,24 @@ impl Recovery {
             recovered,
             catalog,
             tail,
-            leftovers: segments.into_values().collect(),
+            unused: segments.into_values().collect(),
         })
     }
 }
 
 /// What has been read so far.
 #[derive(Debug)]
-struct Reading {
-    segments: BTreeMap<u64, Arc<Segment>>,
+struct CatalogReplay {
+    segments: BTreeMap<u64, Arc<StoreSegment>>,
     catalog: Catalog,
-    tail: Vec<Row>,
+    tail: Vec<EncodedMessage>,
     lost: u64,
 }
 
-impl Reading {
+impl CatalogReplay {
     /// Where no snapshot is whole, nothing says what the segments before hold: they are read.
     fn take_all_before(&mut self, first: u64) {
-        let older: Vec<Arc<Segment>> = self
+        let older: Vec<Arc<StoreSegment>> = self
             .segments
             .range(..first)
             .map(|it| it.1.clone())
@@ -96,7 +97,7 @@ impl Reading {
             let mut scan = self.segments[number].file.scan(&bytes, None);
             // Others follow.
             scan.is_proven = true;
-            self.take(&Scanned {
+            self.take(&ScannedSegment {
                 number: *number,
                 bytes,
                 scan,
@@ -106,8 +107,8 @@ impl Reading {
     }
 
     /// Takes in a segment, the oldest first.
-    fn take(&mut self, scanned: &Scanned) {
-        let Scanned {
+    fn take(&mut self, scanned: &ScannedSegment) {
+        let ScannedSegment {
             number,
             bytes,
             scan,
@@ -123,7 +124,7 @@ impl Reading {
         let tail = scan.tail();
         let records = tail.iter().flat_map(|batch| &batch.records);
         self.tail = records
-            .filter_map(|record| Row::again(&bytes[record.payload.clone()]))
+            .filter_map(|record| EncodedMessage::again(&bytes[record.payload.clone()]))
             .collect();
         let proven = scan.proven();
         let Some(end) = end.or_else(|| scan.proven_end(*number)) else {
@@ -133,7 +134,7 @@ impl Reading {
         if scan.is_damaged {
             segment.note_damage();
         }
-        let held = Held::new(segment, end, Contents::new(0));
+        let held = CatalogSegment::new(segment, end, SegmentContents::new(0));
         self.catalog.segments.insert(*number, held);
         for (place, spot) in messages(bytes, proven) {
             self.catalog.add(*number, place, spot);

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::contents::{Contents, Spot};
-use super::row::Place;
+use super::contents::{MessageLocation, SegmentContents};
+use super::encoded_message::RecordHead;
 use crate::log::disk::{read_exact_at, read_up_to_end};
 use crate::log::format::{Frame, RECORD_HEAD_BYTES, SegmentEnd};
-use crate::log::recover::SegmentFile;
 use crate::log::scan::Batch;
+use crate::log::segment_file::SegmentFile;
 
 /// A segment that can be read.
 #[derive(Debug)]
-pub(super) struct Segment {
+pub(super) struct StoreSegment {
     pub file: SegmentFile,
     /// Whether it has been said that it is damaged.
     is_damaged: AtomicBool,
@@ -28,7 +28,7 @@ fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-impl Segment {
+impl StoreSegment {
     /// The segment in this file.
     pub fn new(file: SegmentFile) -> Self {
         Self {
@@ -38,14 +38,14 @@ impl Segment {
     }
 
     /// Finds its messages; in a damaged one those that are sound.
-    pub fn read_contents(&self, end: SegmentEnd) -> io::Result<Contents> {
+    pub fn read_contents(&self, end: SegmentEnd) -> io::Result<SegmentContents> {
         let length = end.end.min(self.file.length);
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         match read_up_to_end(&*self.file.file, &mut bytes, 0) {
             Ok(_) => {}
             Err(error) if is_gone(&error) => {
                 self.note_damage();
-                return Ok(Contents::new(0));
+                return Ok(SegmentContents::new(0));
             }
             Err(error) => return Err(error),
         }
@@ -53,7 +53,7 @@ impl Segment {
         if scan.is_damaged {
             self.note_damage();
         }
-        let mut contents = Contents::new(0);
+        let mut contents = SegmentContents::new(0);
         for (place, spot) in messages(&bytes, &scan.batches) {
             contents.add(place.topic.into(), place.stored_ms, spot);
         }
@@ -61,7 +61,7 @@ impl Segment {
     }
 
     /// The record at a spot; none where it does not check.
-    pub fn read(&self, spot: Spot) -> io::Result<Option<Bytes>> {
+    pub fn read(&self, spot: MessageLocation) -> io::Result<Option<Bytes>> {
         let mut bytes = vec![0; RECORD_HEAD_BYTES + spot.length];
         let is_sound = match read_exact_at(&*self.file.file, &mut bytes, spot.at) {
             Ok(()) => Frame::decode(&bytes, self.file.salt).is_some(),
@@ -90,12 +90,12 @@ impl Segment {
 pub(super) fn messages<'a>(
     bytes: &'a [u8],
     batches: &'a [Batch],
-) -> impl Iterator<Item = (Place<'a>, Spot)> {
+) -> impl Iterator<Item = (RecordHead<'a>, MessageLocation)> {
     let records = batches.iter().flat_map(|batch| &batch.records);
     records.filter_map(|record| {
         let payload = &bytes[record.payload.clone()];
-        let place = Place::decode(payload)?;
-        let spot = Spot {
+        let place = RecordHead::decode(payload)?;
+        let spot = MessageLocation {
             position: place.position,
             at: (record.payload.start - RECORD_HEAD_BYTES) as u64,
             length: payload.len(),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use tokio::sync::watch;
 
 use super::catalog::Catalog;
-use super::contents::{Contents, Spot};
-use super::segment::Segment;
+use super::contents::{MessageLocation, SegmentContents};
+use super::segment::StoreSegment;
 use crate::log::format::SegmentEnd;
 use crate::sink::SinkHealth;
 
@@ -17,25 +17,25 @@ const MAX_READ: usize = 8;
 
 /// The next messages of a topic, which lie in one segment.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub segment: Arc<Segment>,
-    pub spots: Vec<Spot>,
+pub(super) struct NextMessages {
+    pub segment: Arc<StoreSegment>,
+    pub spots: Vec<MessageLocation>,
     /// The segment has none of the topic behind this position.
     pub last: u64,
 }
 
 /// The state that the owner writes and the others read.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedStore {
     catalog: RwLock<Catalog>,
     /// The segments that were read, by number; the one that was used last is last.
-    read: Mutex<Vec<(u64, Arc<Contents>)>>,
-    status: watch::Sender<Status>,
+    read: Mutex<Vec<(u64, Arc<SegmentContents>)>>,
+    status: watch::Sender<StoreStatus>,
 }
 
 /// How the log is, told of with every batch.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Status {
+pub(super) struct StoreStatus {
     /// The folder was given back.
     is_closed: bool,
     /// The last batch failed.
@@ -44,13 +44,13 @@ pub(super) struct Status {
     recoveries: u64,
 }
 
-impl Shared {
+impl SharedStore {
     /// What an opened log holds.
     pub fn new(catalog: Catalog) -> Self {
         Self {
             catalog: RwLock::new(catalog),
             read: Mutex::default(),
-            status: watch::Sender::new(Status::default()),
+            status: watch::Sender::new(StoreStatus::default()),
         }
     }
 
@@ -66,7 +66,7 @@ impl Shared {
 
     /// Finds the first segment with messages of the topic after a position, and at most `limit` of
     /// them.
-    pub fn find(&self, topic: &str, after: u64, limit: usize) -> io::Result<Option<Found>> {
+    pub fn find(&self, topic: &str, after: u64, limit: usize) -> io::Result<Option<NextMessages>> {
         let catalog = self.catalog();
         let mut stretches = catalog.segments.values().filter_map(|held| {
             let stretch = held.contents.topics.get(topic)?;
@@ -76,7 +76,7 @@ impl Shared {
             return Ok(None);
         };
         let (end, known) = (held.end, !stretch.spots.is_empty());
-        let mut found = Found {
+        let mut found = NextMessages {
             segment: Arc::clone(&held.segment),
             spots: stretch.after(after, limit),
             last: stretch.last,
@@ -92,7 +92,11 @@ impl Shared {
 
     /// The contents of a segment, which is read where they are not kept: by one reader at a time,
     /// because others that wait want the same one as a rule.
-    fn contents(&self, segment: &Segment, end: SegmentEnd) -> io::Result<Arc<Contents>> {
+    fn contents(
+        &self,
+        segment: &StoreSegment,
+        end: SegmentEnd,
+    ) -> io::Result<Arc<SegmentContents>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = read.iter().position(|(of, _)| *of == end.segment);
         let contents = match kept {
@@ -139,7 +143,7 @@ impl Shared {
     }
 
     /// Tells of every batch from now on.
-    pub fn status(&self) -> watch::Receiver<Status> {
+    pub fn status(&self) -> watch::Receiver<StoreStatus> {
         self.status.subscribe()
     }
 

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use super::catalog::{Catalog, Held};
-use super::contents::{Contents, Stretch};
-use super::segment::Segment;
+use super::catalog::{Catalog, CatalogSegment};
+use super::contents::{SegmentContents, TopicRange};
+use super::segment::StoreSegment;
 use crate::log::codec::{Decoder, put, put_bytes};
 use crate::log::format::SegmentEnd;
 
@@ -27,7 +27,11 @@ impl Catalog {
         to
     }
 
-    fn encode_segment(&self, Held { end, contents, .. }: &Held, to: &mut Vec<u8>) {
+    fn encode_segment(
+        &self,
+        CatalogSegment { end, contents, .. }: &CatalogSegment,
+        to: &mut Vec<u8>,
+    ) {
         for number in [
             end.segment,
             end.end,
@@ -54,21 +58,24 @@ impl Catalog {
     pub fn restore(
         &mut self,
         items: &[u8],
-        find: impl Fn(u64) -> Option<Arc<Segment>>,
+        find: impl Fn(u64) -> Option<Arc<StoreSegment>>,
     ) -> Option<()> {
         let mut from = Decoder(items);
         let names = from.list(|from| Some(self.reach(from.text()?, from.number()?)))?;
         for (end, contents) in from.list(|from| decode_segment(from, &names))? {
             if let Some(segment) = find(end.segment) {
                 let held = self.segments.entry(end.segment);
-                held.or_insert_with(|| Held::new(segment, end, contents));
+                held.or_insert_with(|| CatalogSegment::new(segment, end, contents));
             }
         }
         Some(())
     }
 }
 
-fn decode_segment(from: &mut Decoder<'_>, names: &[Arc<str>]) -> Option<(SegmentEnd, Contents)> {
+fn decode_segment(
+    from: &mut Decoder<'_>,
+    names: &[Arc<str>],
+) -> Option<(SegmentEnd, SegmentContents)> {
     let end = SegmentEnd {
         segment: from.number()?,
         end: from.number()?,
@@ -79,7 +86,7 @@ fn decode_segment(from: &mut Decoder<'_>, names: &[Arc<str>]) -> Option<(Segment
     let topics = from.list(|from| {
         let name = names.get(from.small::<usize>()?)?;
         let first = from.number()?;
-        let stretch = Stretch {
+        let stretch = TopicRange {
             first,
             last: first.checked_add(from.number()?)?,
             count: from.number()?,
@@ -87,7 +94,7 @@ fn decode_segment(from: &mut Decoder<'_>, names: &[Arc<str>]) -> Option<(Segment
         };
         Some((Arc::clone(name), stretch))
     })?;
-    let contents = Contents {
+    let contents = SegmentContents {
         oldest_ms,
         newest_ms,
         topics: topics.into_iter().collect(),
@@ -97,14 +104,14 @@ fn decode_segment(from: &mut Decoder<'_>, names: &[Arc<str>]) -> Option<(Segment
 
 #[cfg(test)]
 mod tests {
-    use super::super::contents::Spot;
-    use super::super::row::Place;
+    use super::super::contents::MessageLocation;
+    use super::super::encoded_message::RecordHead;
     use super::*;
     use crate::log::disk::{Disk, MemoryDisk};
-    use crate::log::recover::SegmentFile;
+    use crate::log::segment_file::SegmentFile;
 
-    fn segment(number: u64) -> Arc<Segment> {
-        Arc::new(Segment::new(SegmentFile {
+    fn segment(number: u64) -> Arc<StoreSegment> {
+        Arc::new(StoreSegment::new(SegmentFile {
             number,
             file: MemoryDisk::new().create("file").expect("in memory"),
             length: 1 << 20,
@@ -123,15 +130,19 @@ mod tests {
                 first_sequence: 90,
                 next_sequence: 200,
             };
-            catalog.hold(Held::new(segment(number), end, Contents::new(0)));
+            catalog.hold(CatalogSegment::new(
+                segment(number),
+                end,
+                SegmentContents::new(0),
+            ));
             for (topic, position) in [("é", 200 * number), ("é", 200 * number + 99), ("a", number)]
             {
-                let place = Place {
+                let place = RecordHead {
                     topic,
                     position,
                     stored_ms: 1000 + position,
                 };
-                let spot = Spot {
+                let spot = MessageLocation {
                     position,
                     at: 8192,
                     length: 10,

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::catalog::MAX_TOPICS;
-use super::log::{Limits, Log};
-use super::row::Row;
-use super::shared::Shared;
-use super::topic_log::{StoredMessage, entries};
+use super::encoded_message::EncodedMessage;
+use super::shared::SharedStore;
+use super::store_log::{StoreLimits, StoreLog};
+use super::stored_message::StoredMessage;
+use super::topic_log::entries;
 use crate::log::disk::Disk;
 use crate::log::disk::simulated::{Call, Crash, Fault, Faults, Random, SimulatedDisk};
 use crate::log::segment::LogFileName;
@@ -19,29 +20,30 @@ use crate::seeded::{self, Bug};
 const SEGMENT: u64 = 64 << 10;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 
-fn limits(segments: u64) -> Limits {
-    Limits {
+fn limits(segments: u64) -> StoreLimits {
+    StoreLimits {
         retention_ms: 600_000,
         max_size_bytes: segments * SEGMENT,
         segment_bytes: SEGMENT,
     }
 }
 
-fn open(disk: &SimulatedDisk, segments: u64) -> (Log, Arc<Shared>) {
-    Log::open(Arc::new(disk.clone()), limits(segments)).expect("a store's folder")
+fn open(disk: &SimulatedDisk, segments: u64) -> (StoreLog, Arc<SharedStore>) {
+    StoreLog::open(Arc::new(disk.clone()), limits(segments)).expect("a store's folder")
 }
 
-fn append(log: &mut Log, rows: &[Row], now_ms: u64) -> bool {
+fn append(log: &mut StoreLog, rows: &[EncodedMessage], now_ms: u64) -> bool {
     log.append(rows, now_ms).is_ok()
 }
 
-fn rows(topic: &str, numbers: std::ops::Range<usize>, bytes: usize) -> Vec<Row> {
-    let row = |number: usize| Row::plain(topic, &number.to_string(), vec![b'x'; bytes].into());
+fn rows(topic: &str, numbers: std::ops::Range<usize>, bytes: usize) -> Vec<EncodedMessage> {
+    let row =
+        |number: usize| EncodedMessage::plain(topic, &number.to_string(), vec![b'x'; bytes].into());
     numbers.map(row).collect()
 }
 
 /// All entries of a topic, in pages.
-fn all(shared: &Shared, topic: &str, page: usize) -> Vec<StoredMessage> {
+fn all(shared: &SharedStore, topic: &str, page: usize) -> Vec<StoredMessage> {
     let mut found: Vec<StoredMessage> = Vec::new();
     loop {
         let after = found.last().map_or(0, |entry| entry.position);
@@ -53,7 +55,7 @@ fn all(shared: &Shared, topic: &str, page: usize) -> Vec<StoredMessage> {
     }
 }
 
-fn positions(shared: &Shared, topic: &str) -> Vec<u64> {
+fn positions(shared: &SharedStore, topic: &str) -> Vec<u64> {
     all(shared, topic, 100)
         .iter()
         .map(|entry| entry.position)
@@ -61,7 +63,7 @@ fn positions(shared: &Shared, topic: &str) -> Vec<u64> {
 }
 
 /// Retention, recycling and spares, until there is nothing to do.
-fn tend(log: &mut Log, now_ms: u64) {
+fn tend(log: &mut StoreLog, now_ms: u64) {
     while log.tend(now_ms).expect("nothing fails") {}
 }
 
@@ -78,10 +80,10 @@ struct Model {
 }
 
 impl Model {
-    fn group(&mut self, random: &mut Random) -> Vec<Row> {
+    fn group(&mut self, random: &mut Random) -> Vec<EncodedMessage> {
         let count = 1 + random.index(12);
         let number = self.groups.len();
-        let rows: Vec<Row> = (0..count).map(|_| self.row(random, number)).collect();
+        let rows: Vec<EncodedMessage> = (0..count).map(|_| self.row(random, number)).collect();
         let keys = self
             .sent
             .iter()
@@ -90,7 +92,7 @@ impl Model {
         rows
     }
 
-    fn row(&mut self, random: &mut Random, group: usize) -> Row {
+    fn row(&mut self, random: &mut Random, group: usize) -> EncodedMessage {
         let topic = TOPICS[random.index(TOPICS.len())];
         let key = self.sent.len().to_string();
         let large = if random.chance(0.01) {
@@ -101,10 +103,10 @@ impl Model {
         let length = large + random.index(3000);
         let body = Bytes::from(vec![random.next().to_le_bytes()[0]; length]);
         self.sent.insert(key.clone(), (topic, body.clone(), group));
-        Row::plain(topic, &key, body)
+        EncodedMessage::plain(topic, &key, body)
     }
 
-    fn confirm(&mut self, group: &[Row]) {
+    fn confirm(&mut self, group: &[EncodedMessage]) {
         let first = self.sent.len() - group.len();
         for (row, key) in group.iter().zip(first..) {
             let topic = TOPICS
@@ -119,7 +121,7 @@ impl Model {
     }
 
     /// Looks at everything. Where segments are dropped, the oldest messages may be missing.
-    fn check(&mut self, shared: &Shared, random: &mut Random, is_bounded: bool) {
+    fn check(&mut self, shared: &SharedStore, random: &mut Random, is_bounded: bool) {
         let mut found: HashSet<String> = HashSet::new();
         for topic in TOPICS {
             let entries = all(shared, topic, 1 + random.index(50));
@@ -301,11 +303,11 @@ fn one_topic_too_many_fails_alone() {
     let disk = SimulatedDisk::new(1);
     let (mut log, shared) = open(&disk, 1000);
     let numbers = (0..=MAX_TOPICS).chain([0]);
-    let rows: Vec<Row> = numbers
-        .map(|it| Row::plain(&format!("topic.{it}"), "key", Bytes::new()))
+    let rows: Vec<EncodedMessage> = numbers
+        .map(|it| EncodedMessage::plain(&format!("topic.{it}"), "key", Bytes::new()))
         .collect();
     let admitted = rows.into_iter();
-    let (admitted, refused): (Vec<Row>, Vec<Row>) =
+    let (admitted, refused): (Vec<EncodedMessage>, Vec<EncodedMessage>) =
         admitted.partition(|row| shared.change().admit(&row.topic));
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].topic, format!("topic.{MAX_TOPICS}"));
@@ -393,13 +395,13 @@ fn file_bytes(disk: &SimulatedDisk) -> u64 {
 #[test]
 fn restarts_use_up_no_segments() {
     let disk = SimulatedDisk::new(1);
-    let limits = Limits {
+    let limits = StoreLimits {
         segment_bytes: 4 * SEGMENT,
         ..limits(32)
     };
     for number in 0..50 {
         let (mut log, shared) =
-            Log::open(Arc::new(disk.clone()), limits).expect("a store's folder");
+            StoreLog::open(Arc::new(disk.clone()), limits).expect("a store's folder");
         assert!(append(&mut log, &rows("a", number..number + 1, 200), 1000));
         tend(&mut log, 1000);
         assert_eq!(

@@ -1,16 +1,16 @@
 //! Reading the log: by topic, from a position on, waiting for what is not there yet.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::row;
-use super::shared::Shared;
+use super::encoded_message;
+use super::shared::SharedStore;
+use super::stored_message::StoredMessage;
+use super::topic_summary::TopicSummary;
 
 /// The most entries in one answer.
 pub const MAX_ENTRIES: usize = 1000;
@@ -26,34 +26,6 @@ const MAX_READS: usize = 8;
 
 /// The longest a read may take at the disk, its turn included.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
-
-/// A stored message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredMessage {
-    /// Its position in the topic, from 1.
-    pub position: u64,
-    /// The event's id.
-    pub id: String,
-    /// The message's key.
-    pub key: String,
-    /// The headers.
-    pub headers: BTreeMap<String, String>,
-    /// The body, byte for byte as received.
-    pub body: Bytes,
-}
-
-/// A topic at a glance.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct TopicSummary {
-    /// Its name.
-    pub name: String,
-    /// The oldest position still kept; the one after the last where none is.
-    pub first_position: u64,
-    /// The newest position ever given.
-    pub last_position: u64,
-    /// How many entries are kept.
-    pub events: u64,
-}
 
 /// Why a read has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,12 +51,12 @@ pub enum TopicReadError {
 /// A handle for reading a store; cheap to clone, and it outlives the store harmlessly.
 #[derive(Debug, Clone)]
 pub struct TopicLog {
-    shared: Arc<Shared>,
+    shared: Arc<SharedStore>,
     turns: Arc<Semaphore>,
 }
 
 impl TopicLog {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<SharedStore>) -> Self {
         Self {
             shared,
             turns: Arc::new(Semaphore::new(MAX_READS)),
@@ -189,7 +161,7 @@ impl TopicLog {
 
 /// Goes from segment to segment until it has enough.
 pub(super) fn entries(
-    shared: &Shared,
+    shared: &SharedStore,
     topic: &str,
     mut after: u64,
     limit: usize,
@@ -210,7 +182,7 @@ pub(super) fn entries(
                 Err(error) if entries.is_empty() => return Err(error),
                 Err(_) => return Ok(entries),
             };
-            if let Some(entry) = payload.as_ref().and_then(row::entry) {
+            if let Some(entry) = payload.as_ref().and_then(encoded_message::entry) {
                 bytes += spot.length;
                 entries.push(entry);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Entry, Expired, FIRST_TIMED, IdIndex, IndexError, Known, MAX_BODIES, SLICE};
+use super::{Expired, FIRST_TIMED, IdEntry, IdIndex, IndexError, KnownBody, MAX_BODIES, SLICE};
 use crate::event::EventId;
 
 /// An index that lives as long as the program.
@@ -19,7 +19,7 @@ type Key = (EventId, u64);
 #[derive(Debug, Default)]
 struct Ids {
     through: u64,
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<Key, IdEntry>,
     #[cfg(test)]
     refuses: bool,
 }
@@ -52,17 +52,17 @@ impl IdIndex for MemoryIndex {
         self.lock().through
     }
 
-    fn find(&self, id: EventId) -> Result<Vec<Known>, IndexError> {
+    fn find(&self, id: EventId) -> Result<Vec<KnownBody>, IndexError> {
         let ids = self.ids()?;
         let bodies = ids.entries.range((id, 0)..=(id, u64::MAX));
-        let known = bodies.map(|(_, entry)| Known {
+        let known = bodies.map(|(_, entry)| KnownBody {
             digest: entry.digest,
             sequence: entry.sequence,
         });
         Ok(known.take(MAX_BODIES).collect())
     }
 
-    fn add(&self, entries: &[Entry], through: u64) -> Result<u64, IndexError> {
+    fn add(&self, entries: &[IdEntry], through: u64) -> Result<u64, IndexError> {
         let mut ids = self.ids()?;
         for entry in entries {
             let known = ids
@@ -118,7 +118,7 @@ impl Ids {
         let mut oldest: Vec<Key> = timed.map(|(key, _)| *key).collect();
         if oldest.len() < count {
             let untimed = self.entries.range(..first_timed);
-            let mut untimed: Vec<(&Key, &Entry)> = untimed.collect();
+            let mut untimed: Vec<(&Key, &IdEntry)> = untimed.collect();
             untimed.sort_by_key(|(_, entry)| entry.accepted_hour);
             let untimed = untimed.into_iter().map(|(key, _)| *key);
             oldest.extend(untimed.take(count - oldest.len()));
@@ -127,7 +127,7 @@ impl Ids {
     }
 
     /// Looks at all without a time, which are few: they are deliveries that could not be read.
-    fn older_than(&self, before: EventId, hour: u32) -> Vec<Entry> {
+    fn older_than(&self, before: EventId, hour: u32) -> Vec<IdEntry> {
         let all = self.entries.values();
         let first = all.take_while(|entry| !entry.id.is_timed() || entry.id < before);
         let old = first.filter(|entry| entry.id.is_timed() || entry.accepted_hour < hour);

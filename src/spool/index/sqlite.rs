@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Params, Row, params};
 
-use super::{Entry, Expired, FIRST_TIMED, IdIndex, IndexError, Known, MAX_BODIES, SLICE};
+use super::{Expired, FIRST_TIMED, IdEntry, IdIndex, IndexError, KnownBody, MAX_BODIES, SLICE};
 use crate::event::EventId;
 use file::Opened;
 
@@ -57,7 +57,7 @@ pub(in crate::spool) struct SqliteIndex {
     is_damaged: AtomicBool,
     /// Both are missing while the file could not be opened or made.
     reader: Mutex<Option<Reader>>,
-    writer: Mutex<Option<LogWriter>>,
+    writer: Mutex<Option<Writer>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ struct Reader {
 }
 
 #[derive(Debug)]
-struct LogWriter {
+struct Writer {
     connection: Connection,
     /// What the last slices of both kinds ended with, where they were full.
     looked_at: [Option<Old>; 2],
@@ -101,7 +101,7 @@ impl SqliteIndex {
     }
 
     /// Opens the file, or makes it anew where it was found damaged.
-    fn connect(&self) -> Result<LogWriter, IndexError> {
+    fn connect(&self) -> Result<Writer, IndexError> {
         let opened = if self.is_damaged.load(Ordering::Acquire) {
             Opened::anew(&self.path)?
         } else {
@@ -124,7 +124,7 @@ impl SqliteIndex {
     /// Does the work, and makes the file anew where it, or a find before, shows that it must be.
     fn write<T>(
         &self,
-        work: impl FnOnce(&mut LogWriter) -> Result<T, IndexError>,
+        work: impl FnOnce(&mut Writer) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
         let mut writer = lock(&self.writer);
         let was_damaged = self.is_damaged.load(Ordering::Acquire);
@@ -164,7 +164,7 @@ impl IdIndex for SqliteIndex {
         self.through.load(Ordering::Acquire)
     }
 
-    fn find(&self, id: EventId) -> Result<Vec<Known>, IndexError> {
+    fn find(&self, id: EventId) -> Result<Vec<KnownBody>, IndexError> {
         let mut reader = lock(&self.reader);
         let found = match &*reader {
             None => return Err(IndexError::Unavailable("it is not open yet".into())),
@@ -175,14 +175,14 @@ impl IdIndex for SqliteIndex {
         if matches!(found, Err(IndexError::Damaged(_))) {
             self.disconnect(&mut reader);
         }
-        let known = |(digest, sequence): (i64, u64)| Known {
+        let known = |(digest, sequence): (i64, u64)| KnownBody {
             digest: digest.cast_unsigned(),
             sequence,
         };
         Ok(found?.into_iter().map(known).collect())
     }
 
-    fn add(&self, entries: &[Entry], through: u64) -> Result<u64, IndexError> {
+    fn add(&self, entries: &[IdEntry], through: u64) -> Result<u64, IndexError> {
         self.write(|writer| {
             let newest = entries.iter().map(|entry| *entry.id.as_bytes()).max();
             if let (Some(newest), Some(reader)) = (newest, &mut *lock(&self.reader)) {
@@ -232,7 +232,7 @@ impl IdIndex for SqliteIndex {
     }
 }
 
-impl LogWriter {
+impl Writer {
     /// The rows that the next slice is about, and whether there may be more.
     fn next_slice(&mut self, before: EventId, hour: u32) -> rusqlite::Result<(Vec<Old>, bool)> {
         let kinds = [(OLD_TIMED, FIRST_TIMED), (OLD_UNTIMED, Key::default())];
@@ -258,7 +258,7 @@ where
 }
 
 /// Enters an id; returns how many rows are new.
-fn enter(connection: &Connection, entry: &Entry) -> rusqlite::Result<u64> {
+fn enter(connection: &Connection, entry: &IdEntry) -> rusqlite::Result<u64> {
     let hour = (!entry.id.is_timed()).then_some(entry.accepted_hour);
     let digest = entry.digest.cast_signed();
     let row = params![entry.id.as_bytes(), digest, entry.sequence, hour];

@@ -17,8 +17,8 @@ pub(super) fn id(millisecond: u64, number: u64) -> EventId {
     EventId::try_from(text).expect("a UUID")
 }
 
-pub(super) fn entry(id: EventId, sequence: u64, accepted_hour: u32) -> Entry {
-    Entry {
+pub(super) fn entry(id: EventId, sequence: u64, accepted_hour: u32) -> IdEntry {
+    IdEntry {
         id,
         digest: DIGEST,
         sequence,
@@ -27,12 +27,12 @@ pub(super) fn entry(id: EventId, sequence: u64, accepted_hour: u32) -> Entry {
 }
 
 /// Ids at the milliseconds from this one on, with sequences from this one on.
-pub(super) fn timed(first: u64, count: u64) -> Vec<Entry> {
+pub(super) fn timed(first: u64, count: u64) -> Vec<IdEntry> {
     let numbers = first..first + count;
     numbers.map(|n| entry(id(n, 7), n, 0)).collect()
 }
 
-fn untimed(first: u64, count: u64, hour: u32) -> Vec<Entry> {
+fn untimed(first: u64, count: u64, hour: u32) -> Vec<IdEntry> {
     let numbers = first..first + count;
     numbers.map(|n| entry(id(0, n), n, hour)).collect()
 }
@@ -54,7 +54,7 @@ fn bodies(index: &dyn IdIndex, id: EventId) -> Vec<(u64, u64)> {
     bodies
 }
 
-fn knows(index: &dyn IdIndex, entries: &[Entry]) -> usize {
+fn knows(index: &dyn IdIndex, entries: &[IdEntry]) -> usize {
     let known = entries.iter().filter(|e| sequence(index, e.id).is_some());
     known.count()
 }
@@ -104,7 +104,7 @@ fn what_was_entered_is_found_and_nothing_else() {
 fn an_id_is_known_with_each_of_its_bodies() {
     each(100, |index| {
         for id in [id(5, 1), id(0, 1)] {
-            let body = |digest, sequence| Entry {
+            let body = |digest, sequence| IdEntry {
                 digest,
                 ..entry(id, sequence, 2)
             };
@@ -126,11 +126,11 @@ fn an_id_is_known_with_each_of_its_bodies() {
 #[test]
 fn of_an_id_with_very_many_bodies_some_are_told() {
     each(1_000, |index| {
-        let body = |digest| Entry {
+        let body = |digest| IdEntry {
             digest,
             ..entry(id(5, 1), digest, 0)
         };
-        let all: Vec<Entry> = (1..=500).map(body).collect();
+        let all: Vec<IdEntry> = (1..=500).map(body).collect();
         index.add(&all, 500).expect("add");
         assert_eq!(bodies(index, id(5, 1)).len(), MAX_BODIES);
     });
@@ -289,7 +289,7 @@ fn both_kinds_agree() {
                     for _ in 0..below(20) {
                         let time = below(2) * (1 + next / 4 + below(5));
                         let hour = u32::try_from(next / 10).expect("an hour");
-                        entries.push(Entry {
+                        entries.push(IdEntry {
                             digest: below(3),
                             ..entry(id(time, below(40)), next, hour)
                         });

@@ -7,13 +7,13 @@
 //! and the first batch is written only after both syncs in either order.
 
 use super::attempt;
-use super::world::Plan;
+use super::fault_plan::FaultPlan;
 use crate::seeded::{self, Bug};
 
 /// Seeds that are tried before a bug counts as not found.
 const MOST_SEEDS: u64 = 400;
 
-fn is_found(bug: Bug, plan: Plan) {
+fn is_found(bug: Bug, plan: FaultPlan) {
     let found = seeded::with(bug, || {
         (1..=MOST_SEEDS).find_map(|seed| Some((seed, attempt(seed, plan).err()?)))
     });
@@ -26,7 +26,7 @@ macro_rules! found {
     ($($name:ident: $bug:ident, $plan:ident;)+) => {
         $(#[test]
         fn $name() {
-            is_found(Bug::$bug, Plan::$plan);
+            is_found(Bug::$bug, FaultPlan::$plan);
         })+
     };
 }

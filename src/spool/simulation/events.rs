@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::world::SEGMENT_BYTES;
 use crate::event::{Event, EventId};
 use crate::name::SourceName;
 use crate::source::{Inbound, ONE_CODEX, Secret, Source};
 use crate::spool::record::SpoolRecord;
 use crate::trace::TraceContext;
 
+/// The size of a segment in the simulation.
+pub(super) const SEGMENT_BYTES: u64 = 48 << 10;
 const OBJECTS: usize = 6;
 pub(super) const EVENTS: usize = 120;
 
 /// An event's number and the version of its body.
-pub(in crate::spool) type Key = (usize, usize);
+pub(in crate::spool) type EventKey = (usize, usize);
 
 /// Event `number` belongs to object `number % OBJECTS`.
 static POOL: LazyLock<Vec<[Arc<Event>; 2]>> = LazyLock::new(|| {
@@ -37,12 +38,12 @@ static NUMBERS: LazyLock<HashMap<EventId, usize>> = LazyLock::new(|| {
 });
 
 /// One version of an event.
-pub(in crate::spool) fn event_of((number, version): Key) -> Arc<Event> {
+pub(in crate::spool) fn event_of((number, version): EventKey) -> Arc<Event> {
     Arc::clone(&POOL[number][version])
 }
 
 /// Which event of the pool a record is; none where its bytes are another's.
-pub(super) fn key_of(record: &SpoolRecord) -> Option<Key> {
+pub(super) fn key_of(record: &SpoolRecord) -> Option<EventKey> {
     let number = *NUMBERS.get(&record.event().id())?;
     let body = record.event().body();
     let version = POOL[number].iter().position(|event| event.body() == body)?;

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::events::Key;
-use crate::spool::command::Appended;
-use crate::spool::{Duplicates, SpoolLimits};
+use super::events::EventKey;
+use crate::spool::outcome::Appended;
+use crate::spool::settings::{Duplicates, SpoolLimits};
 
 /// No id is forgotten within it.
 pub(super) const LONG_WINDOW: Duration = Duration::from_secs(86_400);
@@ -20,16 +20,16 @@ pub(super) type Names = u8;
 
 /// One record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
-    pub key: Key,
+pub(super) struct ModelRecord {
+    pub key: EventKey,
     /// The sinks it waits for.
     pub waits: Names,
-    /// Done with it, but a crash may undo that.
+    /// MaintenanceResult with it, but a crash may undo that.
     pub doubtful: Names,
     /// Set aside for these by a letter that is there.
-    pub buried: Names,
+    pub dead_lettered: Names,
     /// Set aside for these at some time.
-    pub was_buried: Names,
+    pub was_dead_lettered: Names,
     /// It was lost for these.
     pub lost: Names,
     /// It was lost, and done with for these, which a crash may have undone before.
@@ -52,8 +52,8 @@ enum Knowledge {
 
 /// A record as a start finds it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Found {
-    pub key: Key,
+pub(super) struct RecordAtStart {
+    pub key: EventKey,
     /// The sinks it was accepted for.
     pub of: Names,
     /// Those it waits for.
@@ -63,9 +63,9 @@ pub(super) struct Found {
 
 /// What a start finds besides.
 #[derive(Debug, Default)]
-pub(super) struct Start {
-    pub records: BTreeMap<u64, Found>,
-    pub letters: BTreeSet<(u64, usize)>,
+pub(super) struct SpoolAtStart {
+    pub records: BTreeMap<u64, RecordAtStart>,
+    pub dead_letters: BTreeSet<(u64, usize)>,
     pub lost: Vec<Range<u64>>,
     pub lost_totals: [u64; NAMES.len()],
     /// A letter that cannot be made sure of leaves its event waiting.
@@ -75,13 +75,13 @@ pub(super) struct Start {
 /// The model.
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    pub rows: BTreeMap<u64, Row>,
+    pub rows: BTreeMap<u64, ModelRecord>,
     /// What was sent for whom, at any time.
-    offered: HashSet<(Key, Names)>,
+    offered: HashSet<(EventKey, Names)>,
     ids: HashMap<usize, [Knowledge; 2]>,
     /// Events of which both versions were under way at once: nobody knows which was first.
     raced: HashSet<usize>,
-    /// Letters that were perhaps requeued: nobody was answered.
+    /// DeadLetterFolder that were perhaps requeued: nobody was answered.
     requeued: Vec<(u64, usize)>,
     /// The highest sequence that was seen.
     pub highest: u64,
@@ -96,10 +96,10 @@ pub(super) struct Model {
     pub is_vague: bool,
 }
 
-pub(super) type Outcome = Result<(), String>;
+pub(super) type CheckResult = Result<(), String>;
 
 /// An error with this text unless the condition holds.
-fn check(holds: bool, text: impl FnOnce() -> String) -> Outcome {
+fn check(holds: bool, text: impl FnOnce() -> String) -> CheckResult {
     if holds { Ok(()) } else { Err(text()) }
 }
 
@@ -119,22 +119,22 @@ impl Model {
     }
 
     /// An event is sent.
-    pub fn offer(&mut self, key: Key, names: Names) {
+    pub fn offer(&mut self, key: EventKey, names: Names) {
         self.offered.insert((key, names));
     }
 
     /// Whether it was sent at any time.
-    pub fn was_sent(&self, key: Key) -> bool {
+    pub fn was_sent(&self, key: EventKey) -> bool {
         self.offered.iter().any(|(sent, _)| *sent == key)
     }
 
     /// Both versions of an event are under way at once.
-    pub fn race(&mut self, key: Key) {
+    pub fn race(&mut self, key: EventKey) {
         self.raced.insert(key.0);
     }
 
     /// Nobody will hear what became of an event that was sent.
-    pub fn doubt(&mut self, key: Key) {
+    pub fn doubt(&mut self, key: EventKey) {
         let known = &mut self.ids.entry(key.0).or_default()[key.1];
         if *known == Knowledge::Unknown {
             *known = Knowledge::Doubtful;
@@ -149,12 +149,12 @@ impl Model {
     /// A letter was requeued: its event waits again under another sequence.
     pub fn requeue(&mut self, (sequence, place): (u64, usize)) {
         if let Some(row) = self.rows.get_mut(&sequence) {
-            row.buried &= !(1 << place);
+            row.dead_lettered &= !(1 << place);
         }
     }
 
     /// A new record can be read.
-    pub fn add(&mut self, sequence: u64, key: Key, names: Names) -> Outcome {
+    pub fn add(&mut self, sequence: u64, key: EventKey, names: Names) -> CheckResult {
         check(sequence > self.highest, || {
             format!("sequence {sequence} is not behind {}", self.highest)
         })?;
@@ -162,12 +162,12 @@ impl Model {
             format!("{sequence}: {key:?} was never sent for {names:b}")
         })?;
         self.highest = sequence;
-        let row = Row {
+        let row = ModelRecord {
             key,
             waits: names,
             doubtful: 0,
-            buried: 0,
-            was_buried: 0,
+            dead_lettered: 0,
+            was_dead_lettered: 0,
             lost: 0,
             perhaps_lost: 0,
             in_tail: false,
@@ -178,7 +178,7 @@ impl Model {
     }
 
     /// An event has a record of its own that nobody has been answered for: it was no duplicate.
-    pub fn recorded(&mut self, key: Key) -> Outcome {
+    pub fn recorded(&mut self, key: EventKey) -> CheckResult {
         let possible = self.possible(key);
         let is_new = |it: &Appended| matches!(it, Appended::Accepted | Appended::Different);
         check(self.may_forget() || possible.iter().any(is_new), || {
@@ -194,7 +194,7 @@ impl Model {
     }
 
     /// Checks an answer against what was answered before, for events that were sent at the spool.
-    pub fn answered(&mut self, key: Key, appended: Appended) -> Outcome {
+    pub fn answered(&mut self, key: EventKey, appended: Appended) -> CheckResult {
         let is_possible = self.possible(key).contains(&appended);
         check(
             self.may_forget() || is_possible || appended == Appended::DeadLettered,
@@ -214,7 +214,7 @@ impl Model {
     }
 
     /// What may be answered: a duplicate has the id and the body of a record.
-    fn possible(&self, (number, version): Key) -> Vec<Appended> {
+    fn possible(&self, (number, version): EventKey) -> Vec<Appended> {
         use Knowledge::{Doubtful, Known, Unknown};
         let known = self.ids.get(&number).copied().unwrap_or_default();
         let again = if self.forwards {
@@ -244,7 +244,7 @@ impl Model {
     }
 
     /// A letter is there in the place of a record.
-    pub fn bury(&mut self, sequence: u64, place: usize) {
+    pub fn dead_letter(&mut self, sequence: u64, place: usize) {
         if let Some(row) = self.rows.get_mut(&sequence) {
             row.set_aside(1 << place);
         }
@@ -288,12 +288,12 @@ impl Model {
     pub fn carried(
         &mut self,
         waits: impl Fn(u64) -> Names,
-        letters: &BTreeSet<(u64, usize)>,
-    ) -> Outcome {
+        dead_letters: &BTreeSet<(u64, usize)>,
+    ) -> CheckResult {
         for (sequence, row) in self.rows.iter_mut().filter(|(_, row)| row.in_tail) {
             let now = waits(*sequence);
             let missing = row.waits & !now;
-            let has_letter = |place| letters.contains(&(*sequence, place));
+            let has_letter = |place| dead_letters.contains(&(*sequence, place));
             check(
                 now & !row.waits == 0 && places(missing).all(has_letter),
                 || format!("{sequence} waits for {now:b} after it was carried: {row:?}"),
@@ -306,7 +306,7 @@ impl Model {
     }
 
     /// Checks what a start has found, and goes on from it.
-    pub fn start(&mut self, start: &Start) -> Outcome {
+    pub fn start(&mut self, start: &SpoolAtStart) -> CheckResult {
         // A tail that was never written anew may be gone, and its sequences with it.
         self.rows
             .retain(|sequence, row| row.is_certain || start.records.contains_key(sequence));
@@ -326,7 +326,8 @@ impl Model {
                 row.perhaps_lost |= row.doubtful & !row.waits;
             }
             for place in places(row.waits & !now) {
-                let (bit, has_letter) = (1 << place, start.letters.contains(&(*sequence, place)));
+                let (bit, has_letter) =
+                    (1 << place, start.dead_letters.contains(&(*sequence, place)));
                 if has_letter {
                     row.set_aside(bit);
                     continue;
@@ -340,7 +341,8 @@ impl Model {
                 row.lost |= bit;
             }
             for place in places(now & !row.waits) {
-                let (bit, has_letter) = (1 << place, start.letters.contains(&(*sequence, place)));
+                let (bit, has_letter) =
+                    (1 << place, start.dead_letters.contains(&(*sequence, place)));
                 // A letter is written again by a start, and a crash in it may leave none; then its
                 // event waits again.
                 let may_have_letter = start.may_doubt_letters || row.in_tail;
@@ -349,7 +351,7 @@ impl Model {
                     format!("{sequence} waits again for {}: {row:?}", NAMES[place])
                 })?;
             }
-            row.buried &= !now;
+            row.dead_lettered &= !now;
             row.doubtful &= !now;
             row.waits = now;
         }
@@ -358,10 +360,10 @@ impl Model {
     }
 
     /// Records that nobody was answered for. They come behind everything that was seen before.
-    fn find_new(&mut self, start: &Start) -> Outcome {
+    fn find_new(&mut self, start: &SpoolAtStart) -> CheckResult {
         let known = &self.rows;
         let new = start.records.iter();
-        let new: Vec<(u64, Found)> = new
+        let new: Vec<(u64, RecordAtStart)> = new
             .filter(|(sequence, _)| !known.contains_key(sequence))
             .map(|(sequence, found)| (*sequence, *found))
             .collect();
@@ -377,7 +379,7 @@ impl Model {
                 let row = self.rows.get_mut(letter);
                 let is_it = found.of == 1 << place;
                 if let Some(row) = row.filter(|row| is_it && row.key == found.key) {
-                    row.buried &= !(1 << place);
+                    row.dead_lettered &= !(1 << place);
                     return false;
                 }
                 true
@@ -386,10 +388,10 @@ impl Model {
         Ok(())
     }
 
-    fn check_letters(&self, start: &Start) -> Outcome {
+    fn check_letters(&self, start: &SpoolAtStart) -> CheckResult {
         for (sequence, row) in &self.rows {
-            for place in places(row.buried) {
-                check(start.letters.contains(&(*sequence, place)), || {
+            for place in places(row.dead_lettered) {
+                check(start.dead_letters.contains(&(*sequence, place)), || {
                     format!("the letter {sequence}-{} is gone: {row:?}", NAMES[place])
                 })?;
             }
@@ -398,9 +400,9 @@ impl Model {
     }
 
     /// Every loss is counted, once; one that a crash has brought back may be.
-    fn check_losses(&self, start: &Start) -> Outcome {
+    fn check_losses(&self, start: &SpoolAtStart) -> CheckResult {
         for (place, counted) in start.lost_totals.iter().enumerate() {
-            let count = |which: fn(&Row) -> Names| {
+            let count = |which: fn(&ModelRecord) -> Names| {
                 let rows = self.rows.values();
                 rows.filter(|row| which(row) & (1 << place) != 0).count() as u64
             };
@@ -420,12 +422,12 @@ impl Model {
     }
 }
 
-impl Row {
+impl ModelRecord {
     /// There are letters in its place; the log is still to be told.
     fn set_aside(&mut self, names: Names) {
         self.waits &= !names;
         self.doubtful |= names;
-        self.buried |= names;
-        self.was_buried |= names;
+        self.dead_lettered |= names;
+        self.was_dead_lettered |= names;
     }
 }

@@ -9,30 +9,34 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::events::{EVENTS, Key, key_of};
-use super::model::{Found, LONG_WINDOW, Model, NAMES, Names, Outcome, Start, places};
-use super::seen::{Happening, Seen};
+use super::events::{EVENTS, EventKey, SEGMENT_BYTES, key_of};
+use super::fault_plan::FaultPlan;
+use super::happenings::{Happening, HappeningSet};
+use super::model::{
+    CheckResult, LONG_WINDOW, Model, NAMES, Names, RecordAtStart, SpoolAtStart, places,
+};
 use crate::event::{SinkIndex, SinkSet};
 use crate::log::disk::simulated::{Crash, Faults, Random, SimulatedDisk};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::sink::{Receipt, RefusalReason};
-use crate::spool::command::{Command, Done, NewDeadLetter, Settlement, SpoolUnavailable};
-use crate::spool::folder::{Parts, assemble};
+use crate::spool::command::{MaintenanceResult, SpoolCommand};
+use crate::spool::error::SpoolUnavailable;
+use crate::spool::folder::{SpoolParts, assemble};
 use crate::spool::index::{IdIndex, MemoryIndex};
 use crate::spool::inspect::SpoolView;
-use crate::spool::jobs::WriteLetter;
+use crate::spool::jobs::WriteDeadLetter;
 use crate::spool::maintenance::Maintenance;
-use crate::spool::owner::Owner;
+use crate::spool::outcome::AppendResult;
 use crate::spool::record::SpoolRecord;
-use crate::spool::replies::Answer;
-use crate::spool::shared::Shared;
-use crate::spool::{Duplicates, SpoolLimits, SpoolLocation, SpoolSettings};
+use crate::spool::settings::{Duplicates, SpoolLimits, SpoolLocation, SpoolSettings};
+use crate::spool::settlement::{NewDeadLetter, Settlement};
+use crate::spool::shared::SharedSpool;
+use crate::spool::writer::SpoolWriter;
 
 mod chaos;
 mod sending;
 
-pub(super) const SEGMENT_BYTES: u64 = 48 << 10;
 const STEPS: usize = 80;
 /// So many steps without anything new and everything is done.
 const QUIET: usize = 400;
@@ -40,32 +44,21 @@ const QUIET: usize = 400;
 const READ_RECORDS: usize = 10;
 const READ_BYTES: usize = 20_000;
 
-/// What goes wrong in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plan {
-    /// The process and the power.
-    Crashes,
-    /// These, and calls that fail, and full disks.
-    Faults,
-    /// The process and the power, and sectors of what was acknowledged.
-    Rot,
-}
-
 /// An event that was sent.
 struct Attempt {
-    key: Key,
+    key: EventKey,
     names: Names,
     awaits_delivery: bool,
     /// Its record, once it has one.
     sequence: Option<u64>,
-    answer: oneshot::Receiver<Answer>,
+    answer: oneshot::Receiver<AppendResult>,
 }
 
 /// A letter that was requeued.
 struct Requeue {
     letter: (u64, usize),
-    key: Key,
-    answer: oneshot::Receiver<Answer>,
+    key: EventKey,
+    answer: oneshot::Receiver<AppendResult>,
 }
 
 /// A letter that is to be written.
@@ -77,18 +70,18 @@ struct Writing {
 
 /// A spool that runs.
 struct Running {
-    owner: Owner,
+    owner: SpoolWriter,
     maintenance: Maintenance,
-    commands: Sender<Command>,
-    inbox: Receiver<Command>,
-    shared: Arc<Shared>,
+    commands: Sender<SpoolCommand>,
+    inbox: Receiver<SpoolCommand>,
+    shared: Arc<SharedSpool>,
     /// The numbers of the sinks.
     numbers: [Option<SinkIndex>; NAMES.len()],
 }
 
 /// The machine.
 pub(super) struct World {
-    plan: Plan,
+    plan: FaultPlan,
     random: Random,
     disk: SimulatedDisk,
     index: Arc<MemoryIndex>,
@@ -100,7 +93,7 @@ pub(super) struct World {
     now: Instant,
     attempts: Vec<Attempt>,
     requeues: Vec<Requeue>,
-    letters: Vec<Writing>,
+    dead_letters: Vec<Writing>,
     /// Read and not yet confirmed, by sink.
     in_flight: [Vec<Arc<SpoolRecord>>; NAMES.len()],
     cursors: [u64; NAMES.len()],
@@ -108,7 +101,7 @@ pub(super) struct World {
     has_written: bool,
     model: Model,
     crashes: u64,
-    seen: Seen,
+    seen: HappeningSet,
 }
 
 thread_local! {
@@ -156,7 +149,7 @@ fn draw_settings(random: &mut Random) -> SpoolSettings {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, plan: Plan) -> Self {
+    pub(super) fn new(seed: u64, plan: FaultPlan) -> Self {
         let mut random = Random::new(seed ^ 0x5eed);
         let settings = draw_settings(&mut random);
         let model = Model::new(&settings.limits);
@@ -172,13 +165,13 @@ impl World {
             now: Instant::now(),
             attempts: Vec::new(),
             requeues: Vec::new(),
-            letters: Vec::new(),
+            dead_letters: Vec::new(),
             in_flight: std::array::from_fn(|_| Vec::new()),
             cursors: [0; NAMES.len()],
             has_written: false,
             model,
             crashes: 0,
-            seen: Seen::default(),
+            seen: HappeningSet::default(),
         }
     }
 
@@ -188,7 +181,7 @@ impl World {
     }
 
     /// What happened.
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> HappeningSet {
         self.seen
     }
 
@@ -211,7 +204,7 @@ impl World {
     }
 
     /// A failure shows what was done to the disk.
-    fn must(&self, outcome: Outcome) {
+    fn must(&self, outcome: CheckResult) {
         if let Err(text) = outcome {
             panic!("{text}\n{}", self.disk.trace());
         }
@@ -236,7 +229,11 @@ impl World {
                     Self::tell(|| text.clone());
                     // A start that fails for a fault is tried again, as by systemd.
                     let outcome = format!("a start failed: {text}");
-                    self.must((self.plan == Plan::Faults).then_some(()).ok_or(outcome));
+                    self.must(
+                        (self.plan == FaultPlan::Faults)
+                            .then_some(())
+                            .ok_or(outcome),
+                    );
                     self.disk.set_faults(Faults::default());
                 }
             }
@@ -248,7 +245,7 @@ impl World {
         let (commands, inbox) = mpsc::channel();
         let index = Arc::clone(&self.index);
         let names: Vec<SinkName> = places(self.configured).map(name_at).collect();
-        let parts = Parts {
+        let parts = SpoolParts {
             disk: Arc::new(self.disk.clone()),
             names: &names,
             metrics: metrics(),
@@ -310,25 +307,25 @@ impl World {
         for requeue in self.requeues.drain(..) {
             self.model.doubt_requeue(requeue.letter);
         }
-        self.letters.clear();
+        self.dead_letters.clear();
         self.in_flight.iter_mut().for_each(Vec::clear);
     }
 
     /// What must be there after a start. A disk that has crashed meanwhile gives nothing to look at.
     fn look_at_start(&mut self) {
         let Some(running) = &self.running else { return };
-        let mut start = Start {
-            may_doubt_letters: self.plan == Plan::Faults,
-            ..Start::default()
+        let mut start = SpoolAtStart {
+            may_doubt_letters: self.plan == FaultPlan::Faults,
+            ..SpoolAtStart::default()
         };
         let sequences: Vec<u64> = running.waiting().into_keys().collect();
         let read = running.shared.read(&sequences, usize::MAX);
         let has_rescued = !running.shared.lock().rescued.is_empty();
         let tail = running.owner.unproven();
-        for name in running.shared.letters.names_after(None, usize::MAX) {
+        for name in running.shared.dead_letters.names_after(None, usize::MAX) {
             let place = place_of(&name.sink);
             start
-                .letters
+                .dead_letters
                 .extend(place.map(|place| (name.sequence, place)));
         }
         // What reading has found to be lost waits no more.
@@ -413,14 +410,14 @@ impl World {
         if !has_tail || !running.owner.has_no_tail() {
             return;
         }
-        let letters = running.shared.letters.names_after(None, usize::MAX);
-        let letters = letters
+        let dead_letters = running.shared.dead_letters.names_after(None, usize::MAX);
+        let dead_letters = dead_letters
             .iter()
             .filter_map(|name| Some((name.sequence, place_of(&name.sink)?)));
-        let letters = letters.collect();
+        let dead_letters = dead_letters.collect();
         let waiting = running.waiting();
         let waits = |sequence| waiting.get(&sequence).copied().unwrap_or(0);
-        let outcome = self.model.carried(waits, &letters);
+        let outcome = self.model.carried(waits, &dead_letters);
         self.must(outcome);
         self.seen.note(Happening::TailCarried);
     }
@@ -439,13 +436,13 @@ impl World {
         if self.disk.crashed() {
             return;
         }
-        for mut letter in std::mem::take(&mut self.letters) {
+        for mut letter in std::mem::take(&mut self.dead_letters) {
             let sequence = letter.record.position().sequence;
             match letter.answer.try_recv() {
-                Err(TryRecvError::Empty) => self.letters.push(letter),
+                Err(TryRecvError::Empty) => self.dead_letters.push(letter),
                 Ok(Ok(())) => {
                     Self::tell(|| format!("{sequence} is set aside for {}", NAMES[letter.place]));
-                    self.model.bury(sequence, letter.place);
+                    self.model.dead_letter(sequence, letter.place);
                 }
                 // It goes on waiting; the dispatcher tries again.
                 Ok(Err(_)) | Err(TryRecvError::Closed) => {
@@ -498,7 +495,7 @@ impl World {
         self.hear();
     }
 
-    fn bury_next(&mut self, place: usize) {
+    fn dead_letter_next(&mut self, place: usize) {
         self.read_on(place);
         let Some(running) = &self.running else { return };
         let Some(sink) = running.numbers[place] else {
@@ -508,18 +505,18 @@ impl World {
             return;
         };
         let (reply, answer) = oneshot::channel();
-        let burial = NewDeadLetter {
+        let dead_letter = NewDeadLetter {
             record: Arc::clone(&record),
             sink,
             reason: RefusalReason::TooLarge,
             detail: "a test".to_owned(),
         };
-        let letter = WriteLetter { burial, reply };
+        let letter = WriteDeadLetter { dead_letter, reply };
         running
             .shared
             .jobs
-            .add(|work| work.letters.push_back(letter));
-        self.letters.push(Writing {
+            .add(|work| work.dead_letters.push_back(letter));
+        self.dead_letters.push(Writing {
             record,
             place,
             answer,
@@ -554,7 +551,7 @@ impl World {
             self.must(Err(format!("{unaccounted} events are unaccounted for")));
         }
         let bytes = metrics().spool_file_bytes.get().cast_unsigned();
-        let bytes = bytes.saturating_sub(running.shared.letters.bytes());
+        let bytes = bytes.saturating_sub(running.shared.dead_letters.bytes());
         if bytes > self.settings.limits.max_bytes {
             self.must(Err(format!("its files have {bytes} bytes")));
         }
@@ -623,10 +620,10 @@ impl World {
             self.requeue();
             let is_idle = self.running.as_ref().is_some_and(|running| {
                 running.owner.is_proven()
-                    && running.shared.letters.len() == 0
+                    && running.shared.dead_letters.len() == 0
                     && running.shared.lock().state.pending_events() == 0
             });
-            let is_heard = self.attempts.is_empty() && self.letters.is_empty();
+            let is_heard = self.attempts.is_empty() && self.dead_letters.is_empty();
             if is_heard && self.requeues.is_empty() && is_idle {
                 return;
             }
@@ -672,7 +669,7 @@ fn found(
     records: &[Arc<SpoolRecord>],
     waiting: &BTreeMap<u64, Names>,
     tail: &[SpoolRecord],
-) -> Result<BTreeMap<u64, Found>, String> {
+) -> Result<BTreeMap<u64, RecordAtStart>, String> {
     let mut all = BTreeMap::new();
     let records = records.iter().map(|record| (&**record, false));
     for (record, in_tail) in records.chain(tail.iter().map(|record| (record, true))) {
@@ -684,7 +681,7 @@ fn found(
         } else {
             waiting.get(&sequence).copied().unwrap_or(0)
         };
-        let found = Found {
+        let found = RecordAtStart {
             key: key_of(record).ok_or_else(|| format!("{sequence} has another body"))?,
             of,
             waits,
@@ -695,13 +692,19 @@ fn found(
     Ok(all)
 }
 
-fn note_command(command: &Command, seen: &mut Seen) {
+fn note_command(command: &SpoolCommand, seen: &mut HappeningSet) {
     match command {
-        Command::Done(Done::Recycled(_)) => seen.note(Happening::SegmentRecycled),
-        Command::Done(Done::Removed(_)) => seen.note(Happening::SegmentRemoved),
-        Command::Done(Done::Kept(_)) => seen.note(Happening::SegmentKept),
-        Command::Done(Done::Indexed(_)) => seen.note(Happening::IdsEntered),
-        Command::Done(Done::NotIndexed) => seen.note(Happening::IdsNotEntered),
+        SpoolCommand::Maintained(MaintenanceResult::Recycled(_)) => {
+            seen.note(Happening::SegmentRecycled)
+        }
+        SpoolCommand::Maintained(MaintenanceResult::Removed(_)) => {
+            seen.note(Happening::SegmentRemoved)
+        }
+        SpoolCommand::Maintained(MaintenanceResult::Kept(_)) => seen.note(Happening::SegmentKept),
+        SpoolCommand::Maintained(MaintenanceResult::Indexed(_)) => seen.note(Happening::IdsEntered),
+        SpoolCommand::Maintained(MaintenanceResult::NotIndexed) => {
+            seen.note(Happening::IdsNotEntered)
+        }
         _ => {}
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{FIND, Key, LogWriter, Reader};
+use super::{FIND, Key, Reader, Writer};
 use crate::log::disk::{make_private, private};
 use crate::spool::index::{Cause, IndexError};
 
@@ -39,7 +39,7 @@ const READER_WAIT: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Opened {
     pub reader: Reader,
-    pub writer: LogWriter,
+    pub writer: Writer,
     /// What the file says of itself.
     pub through: u64,
 }
@@ -128,7 +128,7 @@ impl Opened {
                 connection: reader,
                 newest: newest.unwrap_or_default(),
             },
-            writer: LogWriter {
+            writer: Writer {
                 connection: writer,
                 looked_at: [None; 2],
             },

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::super::events::EVENTS;
+use super::super::events::{EVENTS, SEGMENT_BYTES};
+use super::super::fault_plan::FaultPlan;
+use super::super::happenings::Happening;
 use super::super::model::{NAMES, Names, places};
-use super::super::seen::Happening;
-use super::{Plan, SEGMENT_BYTES, World};
+use super::World;
 use crate::log::disk::simulated::{Call, Faults};
 use crate::log::disk::{Disk as _, read_exact_at};
 use crate::log::format::{
     BLOCK_BYTES, BatchHead, Frame, HEAD_BYTES, RECORD_ALIGNMENT, framed_length,
 };
 use crate::log::segment::segment_name;
-use crate::spool::command::Command;
+use crate::spool::command::SpoolCommand;
 
 impl World {
     pub(super) fn step(&mut self) {
@@ -24,7 +25,7 @@ impl World {
             56..114 => self.turn(),
             114..142 => self.maintain(),
             142..164 => self.deliver(),
-            164..168 => self.bury(),
+            164..168 => self.dead_letter(),
             168..171 => self.requeue(),
             171..178 => self.disk.crash_at_change(1 + self.random.below(20)),
             178..180 => self.rot(),
@@ -84,16 +85,16 @@ impl World {
         (!sinks.is_empty()).then(|| sinks[self.random.index(sinks.len())])
     }
 
-    fn bury(&mut self) {
+    fn dead_letter(&mut self) {
         if let Some(place) = self.any_sink() {
-            self.bury_next(place);
+            self.dead_letter_next(place);
         }
     }
 
     /// Before a start sinks are added and taken out. After rot a snapshot may be missing, and then
     /// nobody knows what waits for a sink that is not configured.
     pub(super) fn reconfigure(&mut self) {
-        if self.plan == Plan::Rot || !self.random.chance(0.15) {
+        if self.plan == FaultPlan::Rot || !self.random.chance(0.15) {
             return;
         }
         let before = self.configured;
@@ -125,7 +126,7 @@ impl World {
     }
 
     fn change_faults(&mut self) {
-        if self.plan != Plan::Faults {
+        if self.plan != FaultPlan::Faults {
             return;
         }
         let mut faults = Faults::default();
@@ -166,7 +167,7 @@ impl World {
             return;
         };
         let (reply, _) = oneshot::channel();
-        let _ = running.commands.send(Command::Close(reply));
+        let _ = running.commands.send(SpoolCommand::Close(reply));
         drop(running.commands);
         running
             .owner
@@ -189,7 +190,7 @@ impl World {
 
     /// Sectors of a segment rot. Not of the newest second: nothing tells that from a torn write.
     fn rot(&mut self) {
-        if self.plan != Plan::Rot || self.running.is_none() {
+        if self.plan != FaultPlan::Rot || self.running.is_none() {
             return;
         }
         if !self.settle_down() {
@@ -200,7 +201,7 @@ impl World {
             let inner = running.shared.lock();
             let segments = inner.state.segments.iter();
             segments
-                .map(|(number, segment)| (*number, segment.file.salt, segment.end))
+                .map(|(number, segment)| (*number, segment.file.file.salt, segment.end))
                 .collect()
         };
         if segments.is_empty() {
@@ -267,7 +268,7 @@ impl World {
             let is_settled = self.running.as_ref().is_some_and(|running| {
                 running.owner.is_proven() && running.shared.lock().state.unwritten.is_empty()
             });
-            if is_settled && self.letters.is_empty() {
+            if is_settled && self.dead_letters.is_empty() {
                 return !self.disk.crashed();
             }
         }

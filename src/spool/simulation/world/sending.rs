@@ -2,31 +2,34 @@
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::super::events::{Key, event_of, key_of};
+use super::super::events::{EventKey, event_of, key_of};
+use super::super::fault_plan::FaultPlan;
+use super::super::happenings::Happening;
 use super::super::model::Names;
-use super::super::seen::Happening;
-use super::{Attempt, Plan, Requeue, Running, World, place_of};
+use super::{Attempt, Requeue, Running, World, place_of};
 use crate::log::disk::simulated::{Call, Fault};
 use crate::route::Lane;
-use crate::spool::Duplicates;
-use crate::spool::command::{Append, Appended, Command, Milestone, SpoolUnavailable};
-use crate::spool::letters::DeadLetterName;
-use crate::spool::record::Prepared;
-use crate::spool::replies::{Answer, Caller};
+use crate::spool::command::{Append, SpoolCommand};
+use crate::spool::dead_letters::DeadLetterName;
+use crate::spool::error::SpoolUnavailable;
+use crate::spool::outcome::{AppendResult, Appended, Milestone};
+use crate::spool::record::PreparedRecord;
+use crate::spool::replies::AppendCaller;
+use crate::spool::settings::Duplicates;
 
 /// So many copies of an event are under way at once.
 const COPIES: usize = 3;
 
 /// An answer in the order in which it was asked for.
 struct Answered {
-    key: Key,
+    key: EventKey,
     names: Names,
     /// The letter whose place the record takes.
     letter: Option<(u64, usize)>,
 }
 
 impl World {
-    pub(super) fn send_one(&mut self, key: Key, names: Names, awaits_delivery: bool) {
+    pub(super) fn send_one(&mut self, key: EventKey, names: Names, awaits_delivery: bool) {
         if names == 0 || !self.may_send_copy(key, awaits_delivery) {
             return;
         }
@@ -40,7 +43,7 @@ impl World {
         } else {
             Milestone::Spooled
         };
-        let prepared = Prepared::of(event_of(key), Lane::Typed, sinks);
+        let prepared = PreparedRecord::of(event_of(key), Lane::Typed, sinks);
         let answer = append(running, prepared, milestone, None);
         self.attempts.push(Attempt {
             key,
@@ -53,7 +56,7 @@ impl World {
 
     /// Some copies of an event may be under way at once. Where each has a record of its own, all wait
     /// for the same: else nothing tells whose record is whose.
-    fn may_send_copy(&mut self, key: Key, awaits_delivery: bool) -> bool {
+    fn may_send_copy(&mut self, key: EventKey, awaits_delivery: bool) -> bool {
         let copies = self.attempts.iter().filter(|it| it.key.0 == key.0);
         let copies: Vec<&Attempt> = copies.collect();
         let are_apart = self.settings.limits.duplicates == Duplicates::Suppress
@@ -71,7 +74,7 @@ impl World {
         let Some(running) = &mut self.running else {
             return;
         };
-        let mut names = running.shared.letters.names_after(None, usize::MAX);
+        let mut names = running.shared.dead_letters.names_after(None, usize::MAX);
         let asked = |sequence, place| {
             self.requeues
                 .iter()
@@ -82,7 +85,7 @@ impl World {
             return;
         }
         let name = names[self.random.index(names.len())].clone();
-        let Ok(letter) = running.shared.letters.read(&name) else {
+        let Ok(letter) = running.shared.dead_letters.read(&name) else {
             return;
         };
         let place = place_of(&name.sink).expect("they were looked through");
@@ -92,7 +95,7 @@ impl World {
         Self::tell(|| format!("the letter {name} of {key:?} is requeued"));
         self.model.offer(key, 1 << place);
         let letter_of = (name.sequence, place);
-        let prepared = Prepared::again(&letter.record, sink);
+        let prepared = PreparedRecord::again(&letter.record, sink);
         let answer = append(running, prepared, Milestone::Spooled, Some(name));
         self.requeues.push(Requeue {
             letter: letter_of,
@@ -148,7 +151,7 @@ impl World {
         self.check_waiters();
     }
 
-    fn refused(&mut self, key: Key, cause: SpoolUnavailable) {
+    fn refused(&mut self, key: EventKey, cause: SpoolUnavailable) {
         Self::tell(|| format!("{key:?} is refused: {cause}"));
         match cause {
             SpoolUnavailable::DiskFull => self.seen.note(Happening::DiskFull),
@@ -203,7 +206,7 @@ impl World {
     fn check_limit(&self) {
         let Some(running) = &self.running else { return };
         let shared = &running.shared;
-        let held = shared.lock().state.pending_events() + shared.letters.len();
+        let held = shared.lock().state.pending_events() + shared.dead_letters.len();
         let most = self.settings.limits.max_events;
         let outcome = format!("{held} events are in a spool for {most}");
         self.must((held <= most).then_some(()).ok_or(outcome));
@@ -234,7 +237,7 @@ impl World {
         let configured = self.configured;
         let is_dead = appended == Appended::DeadLettered;
         let mut done = rows.filter(|(_, row)| row.waits & configured == 0 && !row.in_tail);
-        let is_right = done.any(|(_, row)| !is_dead || row.was_buried != 0);
+        let is_right = done.any(|(_, row)| !is_dead || row.was_dead_lettered != 0);
         let outcome = format!("{:?} was answered {appended:?} too early", attempt.key);
         self.must(is_right.then_some(()).ok_or(outcome));
     }
@@ -256,24 +259,24 @@ impl World {
 
 fn append(
     running: &mut Running,
-    prepared: Prepared,
+    prepared: PreparedRecord,
     milestone: Milestone,
     requeued: Option<DeadLetterName>,
-) -> oneshot::Receiver<Answer> {
+) -> oneshot::Receiver<AppendResult> {
     let (reply, answer) = oneshot::channel();
     let append = Append {
         prepared,
         milestone,
-        caller: Caller { reply, among: None },
+        caller: AppendCaller { reply, among: None },
         requeued,
     };
-    running.owner.take(Command::Append(Box::new(append)));
+    running.owner.take(SpoolCommand::Append(Box::new(append)));
     answer
 }
 
 #[test]
 fn copies_in_one_group_that_is_not_written_are_all_refused() {
-    let mut world = World::new(1, Plan::Faults);
+    let mut world = World::new(1, FaultPlan::Faults);
     world.start();
     for _ in 0..10 {
         world.maintain();
@@ -282,7 +285,7 @@ fn copies_in_one_group_that_is_not_written_are_all_refused() {
     let running = world.running.as_mut().expect("nothing fails");
     let sinks = running.sinks_of(world.configured);
     let mut send = || {
-        let prepared = Prepared::of(event_of((0, 0)), Lane::Typed, sinks);
+        let prepared = PreparedRecord::of(event_of((0, 0)), Lane::Typed, sinks);
         append(running, prepared, Milestone::Spooled, None)
     };
     let answers = [send(), send(), send()];

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::SpoolError;
-use super::index::Entry;
+use super::dead_letters::DeadLetterFolder;
+use super::error::SpoolError;
+use super::index::IdEntry;
 use super::items::{self, Item, SegmentItem, Snapshot};
-use super::letters::Letters;
-use super::owner::UnprovenTail;
-use super::record::Prefix;
-use super::segments::Segment;
-use super::shared::Shared;
-use super::state::{KnownSink, SegmentState, State};
+use super::record::RecordPrefix;
+use super::segment::SpoolSegment;
+use super::shared::SharedSpool;
+use super::state::{KnownSink, SegmentState, SpoolState};
+use super::unproven_tail::UnprovenTail;
 use crate::event::{SinkIndex, SinkSet};
 use crate::log::index::BatchLocation;
-use crate::log::recover::{Recovered, Scanned};
+use crate::log::recover::{Recovered, ScannedSegment};
 use crate::log::scan::{Batch, ranges};
 use crate::log::segment::segment_name;
 use crate::name::SinkName;
@@ -24,24 +24,24 @@ use crate::seeded::{self, Bug};
 
 /// What the log says.
 #[derive(Debug)]
-pub(super) struct Replayed {
-    pub state: State,
+pub(super) struct RecoveredState {
+    pub state: SpoolState,
     /// Ids of the segments that were read, oldest first.
-    pub entries: Vec<(u64, Vec<Entry>)>,
+    pub entries: Vec<(u64, Vec<IdEntry>)>,
     pub tail: Option<UnprovenTail>,
     /// Segments in which nothing was acknowledged, or that are not needed any more, and whether they
     /// are to be kept all the same.
-    pub dead: Vec<(Arc<Segment>, bool)>,
+    pub dead: Vec<(Arc<SpoolSegment>, bool)>,
     pub torn: u64,
 }
 
 /// The replay while it goes.
 struct Replay<'a> {
-    state: State,
+    state: SpoolState,
     /// The configured sinks; none where somebody only looks.
     names: Option<&'a [SinkName]>,
-    files: BTreeMap<u64, Arc<Segment>>,
-    entries: Vec<(u64, Vec<Entry>)>,
+    files: BTreeMap<u64, Arc<SpoolSegment>>,
+    entries: Vec<(u64, Vec<IdEntry>)>,
     missing: Vec<SegmentItem>,
     /// Sequences of damaged records, and the segment of each.
     damaged: Vec<(u64, Range<u64>)>,
@@ -52,17 +52,17 @@ struct Replay<'a> {
 ///
 /// # Errors
 /// When there are more sinks than a spool can number.
-pub(super) fn replay(
+pub(super) fn recover(
     recovered: &mut Recovered,
     names: Option<&[SinkName]>,
-    letters: &Letters,
-) -> Result<Replayed, SpoolError> {
+    dead_letters: &DeadLetterFolder,
+) -> Result<RecoveredState, SpoolError> {
     let segments = recovered
         .segments
         .iter()
-        .map(|(number, it)| (*number, Arc::new(Segment::new(it.clone()))));
+        .map(|(number, it)| (*number, Arc::new(SpoolSegment::new(it.clone()))));
     let mut replay = Replay {
-        state: State::new(),
+        state: SpoolState::new(),
         names,
         files: segments.collect(),
         entries: Vec::new(),
@@ -74,15 +74,15 @@ pub(super) fn replay(
         tracing::error!(
             "no snapshot of the spool is whole: every record that is left goes to every configured sink"
         );
-        replay.number_sinks(letters, None)?;
+        replay.number_sinks(dead_letters, None)?;
     }
     let (mut tail, mut torn) = (None, 0);
     recovered.scanned(|scanned| {
         torn += u64::from(scanned.scan.torn.is_some());
         tail = replay.segment(scanned);
     });
-    replay.number_sinks(letters, tail.as_ref())?;
-    replay.settle_letters(letters, tail.as_mut());
+    replay.number_sinks(dead_letters, tail.as_ref())?;
+    replay.settle_dead_letters(dead_letters, tail.as_mut());
     replay.declare_losses();
     Ok(replay.finish(tail, torn, &recovered.unreadable))
 }
@@ -90,7 +90,7 @@ pub(super) fn replay(
 impl Replay<'_> {
     /// Replays one segment. Returns the new records of its last batch, where nobody knows whether it
     /// was acknowledged; what else that batch says is true all the same.
-    fn segment(&mut self, scanned: &Scanned) -> Option<UnprovenTail> {
+    fn segment(&mut self, scanned: &ScannedSegment) -> Option<UnprovenTail> {
         let (number, scan) = (scanned.number, &scanned.scan);
         let tail = scan
             .tail()
@@ -144,13 +144,13 @@ impl Replay<'_> {
         }
     }
 
-    fn records(&mut self, scanned: &Scanned, batch: &Batch, ids: &mut Vec<Entry>) {
+    fn records(&mut self, scanned: &ScannedSegment, batch: &Batch, ids: &mut Vec<IdEntry>) {
         // Where the head is lost, what is not behind everything before is no new record.
         let first = batch.head.map(|head| head.first_sequence);
         let first = first.unwrap_or_else(|| self.state.end_sequence());
         for found in &batch.records {
             let payload = &scanned.bytes[found.payload.clone()];
-            let Some(prefix) = Prefix::decode(payload) else {
+            let Some(prefix) = RecordPrefix::decode(payload) else {
                 continue;
             };
             let bytes = payload.len() as u64;
@@ -201,7 +201,7 @@ impl Replay<'_> {
     /// Gives every configured sink its number, and those back that nothing is left for.
     fn number_sinks(
         &mut self,
-        letters: &Letters,
+        dead_letters: &DeadLetterFolder,
         tail: Option<&UnprovenTail>,
     ) -> Result<(), SpoolError> {
         let Some(names) = self.names else {
@@ -213,7 +213,7 @@ impl Replay<'_> {
             let mut of_tail = tail.iter().flat_map(|tail| &tail.sinks);
             sink.is_configured
                 || self.state.pending(sink.index).count() > 0
-                || letters.count(&sink.name) > 0
+                || dead_letters.count(&sink.name) > 0
                 || of_tail.any(|(_, sinks)| sinks.contains(sink.index))
         });
         for name in names {
@@ -242,8 +242,12 @@ impl Replay<'_> {
     /// A dead letter that is there settles its event for its sink, where progress did not get as far.
     /// It may be in the cache alone, so it is written again first; one that cannot be stays, and its
     /// event goes on waiting.
-    fn settle_letters(&mut self, letters: &Letters, mut tail: Option<&mut UnprovenTail>) {
-        for name in letters.names_after(None, usize::MAX) {
+    fn settle_dead_letters(
+        &mut self,
+        dead_letters: &DeadLetterFolder,
+        mut tail: Option<&mut UnprovenTail>,
+    ) {
+        for name in dead_letters.names_after(None, usize::MAX) {
             let sink = self.state.sinks.iter().find(|sink| sink.name == name.sink);
             let Some(index) = sink.map(|sink| sink.index) else {
                 continue;
@@ -254,7 +258,7 @@ impl Replay<'_> {
             if in_tail.is_none() && !self.state.pending(index).contains(name.sequence) {
                 continue;
             }
-            let is_durable = self.names.is_none() || letters.write_again(&name).is_ok();
+            let is_durable = self.names.is_none() || dead_letters.write_again(&name).is_ok();
             match in_tail {
                 _ if !is_durable => {}
                 Some(tail) => tail.settled.push((name.sequence, index)),
@@ -282,12 +286,12 @@ impl Replay<'_> {
         }
     }
 
-    fn finish(self, tail: Option<UnprovenTail>, torn: u64, kept: &BTreeSet<u64>) -> Replayed {
+    fn finish(self, tail: Option<UnprovenTail>, torn: u64, kept: &BTreeSet<u64>) -> RecoveredState {
         let state = self.state;
         let dead = self.files.into_iter();
         let dead = dead.filter(|(number, _)| !state.segments.contains_key(number));
         let dead = dead.map(|(number, file)| (file, kept.contains(&number)));
-        Replayed {
+        RecoveredState {
             dead: dead.collect(),
             state,
             entries: self.entries,
@@ -304,7 +308,9 @@ fn unproven_tail(bytes: &[u8], batch: &Batch) -> Option<UnprovenTail> {
     let records: Vec<(u64, Vec<u8>)> = new
         .map(|it| (it.sequence, bytes[it.payload.clone()].to_vec()))
         .collect();
-    let prefixes = records.iter().filter_map(|(_, it)| Prefix::decode(it));
+    let prefixes = records
+        .iter()
+        .filter_map(|(_, it)| RecordPrefix::decode(it));
     let sinks = items::runs_of_sinks(prefixes.map(|prefix| prefix.sinks));
     (!records.is_empty()).then(|| UnprovenTail {
         sinks,
@@ -340,9 +346,9 @@ fn nth(runs: &[(u64, SinkSet)], mut place: u64) -> Option<SinkSet> {
     None
 }
 
-impl Shared {
+impl SharedSpool {
     /// The ids of a segment's records, and the sequence that they reach to; none where it is gone.
-    pub fn ids_of(&self, segment: u64) -> Option<(Vec<Entry>, u64)> {
+    pub fn ids_of(&self, segment: u64) -> Option<(Vec<IdEntry>, u64)> {
         let (file, end, sequences) = {
             let inner = self.lock();
             let found = inner.state.segments.get(&segment)?;
@@ -353,7 +359,7 @@ impl Shared {
         let entries = records
             .filter(|record| sequences.contains(&record.sequence))
             .filter_map(|record| {
-                let prefix = Prefix::decode(&bytes[record.payload.clone()])?;
+                let prefix = RecordPrefix::decode(&bytes[record.payload.clone()])?;
                 Some(prefix.entry(record.sequence))
             });
         Some((entries.collect(), sequences.end.saturating_sub(1)))

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{BatchLocation, Owner};
+use super::{BatchLocation, SpoolWriter};
 use crate::log::format::BatchBuffer;
 
 /// A segment with less than this part of it live is sparse.
@@ -13,14 +13,14 @@ const PRESSING_PART: u64 = 2;
 /// Bytes that copies leave in a segment for progress.
 const LEFT_FOR_PROGRESS: usize = 64 << 10;
 
-impl Owner {
+impl SpoolWriter {
     /// Asks for the records of the sparsest segment, where files are scarce, and for what was found
     /// sound between damage.
     pub(super) fn want_copies(&mut self) {
         if self.is_copying || !self.copies.is_empty() {
             return;
         }
-        let is_pressing = self.file_bytes() > self.room.max_bytes() / PRESSING_PART;
+        let is_pressing = self.file_bytes() > self.disk_space.max_bytes() / PRESSING_PART;
         let active = self.writer.active().map(|(number, _)| number);
         let inner = self.shared.lock();
         let rescued = inner.rescued.keys().next();

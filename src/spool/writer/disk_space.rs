@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{AppendError, Done, LogWriter, NoSpare, Owner, SpoolUnavailable, ToIndex};
+use super::{
+    AppendError, LogWriter, MaintenanceResult, NoSpare, SpoolUnavailable, SpoolWriter, ToIndex,
+};
 use crate::log::format::{BLOCK_BYTES, BatchBuffer, HEAD_BYTES};
-use crate::log::segment::{MIN_SEGMENT_BYTES, Spare, segment_name};
-use crate::spool::SpoolSettings;
-use crate::spool::jobs::Recyclable;
-use crate::spool::segments::Segment;
-use crate::spool::shared::Shared;
+use crate::log::segment::{MIN_SEGMENT_BYTES, Spare};
+use crate::log::unused_segment::UnusedSegment;
+use crate::spool::jobs::Disposal;
+use crate::spool::segment::SpoolSegment;
+use crate::spool::settings::SpoolSettings;
+use crate::spool::shared::SharedSpool;
 
 /// Spares that are made ahead: one to be written to, one that stays.
 const SPARES_AHEAD: usize = 2;
@@ -26,7 +29,7 @@ const MAX_SPARES: usize = 8;
 
 /// What is known of the files.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct DiskSpace {
     segment_bytes: u64,
     max_bytes: u64,
     /// Files that are kept for an operator, and such as wait to be recycled.
@@ -46,7 +49,7 @@ pub(super) struct Room {
     length: u64,
 }
 
-impl Room {
+impl DiskSpace {
     /// `segment_bytes` is the size of a segment: see [`crate::spool::SpoolLocation::segment_bytes`].
     pub fn new(settings: &SpoolSettings, kept_bytes: u64, segment_bytes: u64) -> Self {
         let max_bytes = settings.limits.max_bytes;
@@ -137,32 +140,33 @@ impl Room {
         }
     }
 
-    /// A segment goes.
+    /// A segment goes. One that was cut makes no spare, nor does one that is too large.
     pub fn recycle(
         &mut self,
-        shared: &Shared,
-        (segment, is_damaged): (Arc<Segment>, bool),
+        shared: &SharedSpool,
+        (segment, is_damaged): (Arc<SpoolSegment>, bool),
         spares: usize,
     ) {
-        // One that was cut makes no spare.
-        let bytes = segment.length();
-        let is_wanted = spares + self.recycling < MAX_SPARES && bytes >= self.length;
+        let (number, bytes) = (segment.file.number, segment.length());
+        let is_wanted = spares + self.recycling < MAX_SPARES
+            && (self.length..=self.segment_bytes).contains(&bytes);
+        let disposal = if is_damaged {
+            Disposal::Keep
+        } else if is_wanted {
+            Disposal::Spare
+        } else {
+            Disposal::Remove
+        };
         self.recycling_bytes += bytes;
         self.recycling += 1;
-        shared.jobs.add(|work| {
-            work.recyclable.push_back(Recyclable {
-                name: segment_name(segment.number),
-                segment,
-                is_damaged,
-                bytes,
-                is_wanted,
-                has_failed: false,
-            });
-        });
+        let unused = UnusedSegment::new(segment, number, bytes);
+        shared
+            .jobs
+            .add(|work| work.unused.push_back((unused, disposal)));
     }
 }
 
-impl Owner {
+impl SpoolWriter {
     /// Bytes of items that a batch will have, more or less, and those of a snapshot.
     pub(super) fn items_bytes(&self, records: usize) -> (usize, impl Fn() -> usize + use<>) {
         const OF_A_RANGE: usize = 8;
@@ -195,7 +199,7 @@ impl Owner {
     pub(super) fn is_snapshot_wanted(&self) -> bool {
         let is_under_way = || {
             let work = self.shared.jobs.lock();
-            work.recyclable.iter().any(|it| !it.has_failed)
+            work.unused.iter().any(|(it, _)| !it.has_failed)
         };
         if is_under_way() {
             return false;
@@ -203,16 +207,19 @@ impl Owner {
         let last = self.writer.last_end().map(|end| end.segment);
         let inner = self.shared.lock();
         let segments = inner.state.segments.iter();
-        let free = segments.filter(|(number, segment)| {
-            segment.live == 0 && Some(**number) != last && !self.ids.holds(**number)
-        });
-        free.count() >= if self.room.is_stuck() { 1 } else { MANY_FREE }
+        let free = segments.filter(|(number, segment)| self.is_free(**number, segment, last));
+        free.count()
+            >= if self.disk_space.is_stuck() {
+                1
+            } else {
+                MANY_FREE
+            }
     }
 
     /// Asks for the files that are made ahead, and for the work that frees others.
     pub(super) fn want_files(&mut self) {
         if self.writer.spares().len() < SPARES_AHEAD {
-            self.want(self.room.length);
+            self.want(self.disk_space.length);
         }
         self.want_index();
     }
@@ -235,70 +242,70 @@ impl Owner {
 
     /// After an attempt at a spare that failed, another one follows soon, and then less and less soon.
     pub(super) fn try_spare_again(&mut self, now: Instant) {
-        if self.room.stuck.is_none() || self.room.is_making {
+        if self.disk_space.stuck.is_none() || self.disk_space.is_making {
             return;
         }
-        let doublings = self.room.spare_failures.min(5);
+        let doublings = self.disk_space.spare_failures.min(5);
         let pause = (FIRST_SPARE_PAUSE * (1 << doublings)).min(super::TICK);
-        if now >= *self.room.spare_retry_at.get_or_insert(now + pause) {
-            self.room.spare_retry_at = None;
-            self.room.spare_failures = self.room.spare_failures.saturating_add(1);
+        if now >= *self.disk_space.spare_retry_at.get_or_insert(now + pause) {
+            self.disk_space.spare_retry_at = None;
+            self.disk_space.spare_failures = self.disk_space.spare_failures.saturating_add(1);
             self.want_files();
         }
     }
 
     /// Asks for a spare, if one more file may be.
     pub(super) fn want(&mut self, length: u64) {
-        if self.room.is_making {
+        if self.disk_space.is_making {
             return;
         }
-        if self.file_bytes() + length > self.room.max_bytes {
-            self.room.stuck = Some(SpoolUnavailable::Full);
+        if self.file_bytes() + length > self.disk_space.max_bytes {
+            self.disk_space.stuck = Some(SpoolUnavailable::Full);
             return;
         }
-        self.room.is_making = true;
+        self.disk_space.is_making = true;
         self.shared.jobs.add(|work| work.spare = Some(length));
     }
 
     /// Refuses what waits for a file that is not to be had.
     pub(super) fn refuse_if_stuck(&mut self) {
-        if let Some(cause) = self.room.stuck {
+        if let Some(cause) = self.disk_space.stuck {
             self.refuse_all(cause);
         }
     }
 
     /// Takes in what the maintenance thread has done.
-    pub(super) fn take_done(&mut self, done: Done) {
+    pub(super) fn take_done(&mut self, done: MaintenanceResult) {
         match done {
-            Done::Spare(spare) => {
-                self.room.is_making = false;
+            MaintenanceResult::Spare(spare) => {
+                self.disk_space.is_making = false;
                 self.take_spare(spare);
             }
-            Done::Recycled(spare) => {
-                self.room.end_recycling(spare.length);
+            MaintenanceResult::Recycled(spare) => {
+                self.disk_space.end_recycling(spare.length);
                 self.take_spare(spare);
             }
-            Done::NoSpare(cause) => self.no_spare(cause),
-            Done::Indexed(forgotten) => {
+            MaintenanceResult::NoSpare(cause) => self.no_spare(cause),
+            MaintenanceResult::Indexed(forgotten) => {
                 self.forgot_early(forgotten, &mut self.shared.lock());
                 self.ids.indexed();
                 self.want_index();
             }
-            Done::NotIndexed => self.not_indexed(),
-            Done::Removed(length) => {
-                self.room.end_recycling(length);
-                self.room.is_free();
+            MaintenanceResult::NotIndexed => self.not_indexed(),
+            MaintenanceResult::Removed(length) => {
+                self.disk_space.end_recycling(length);
+                self.disk_space.is_free();
                 self.want_files();
             }
-            Done::Kept(length) => {
-                self.room.end_recycling(length);
-                self.room.kept_bytes += length;
+            MaintenanceResult::Kept(length) => {
+                self.disk_space.end_recycling(length);
+                self.disk_space.kept_bytes += length;
             }
-            Done::NotKept(length) => {
-                self.room.kept_bytes = self.room.kept_bytes.saturating_sub(length);
+            MaintenanceResult::NotKept(length) => {
+                self.disk_space.kept_bytes = self.disk_space.kept_bytes.saturating_sub(length);
             }
-            Done::NothingKept(id) => self.ids.forget(id),
-            Done::Copies(copies) => {
+            MaintenanceResult::NothingKept(id) => self.ids.forget(id),
+            MaintenanceResult::Copies(copies) => {
                 self.is_copying = false;
                 self.copies = copies;
             }
@@ -306,23 +313,23 @@ impl Owner {
     }
 
     fn take_spare(&mut self, spare: Spare) {
-        self.room.is_free();
+        self.disk_space.is_free();
         self.writer.add_spare(spare);
         self.want_files();
     }
 
     fn no_spare(&mut self, cause: NoSpare) {
-        self.room.is_making = false;
+        self.disk_space.is_making = false;
         if cause == NoSpare::Full
-            && self.room.length > MIN_SEGMENT_BYTES.min(self.room.segment_bytes)
+            && self.disk_space.length > MIN_SEGMENT_BYTES.min(self.disk_space.segment_bytes)
         {
             // A smaller one may fit.
-            self.room.length = (self.room.length / 2).max(MIN_SEGMENT_BYTES);
-            self.want(self.room.length);
+            self.disk_space.length = (self.disk_space.length / 2).max(MIN_SEGMENT_BYTES);
+            self.want(self.disk_space.length);
             return;
         }
-        self.room.length = self.room.segment_bytes;
-        self.room.stuck = Some(match cause {
+        self.disk_space.length = self.disk_space.segment_bytes;
+        self.disk_space.stuck = Some(match cause {
             NoSpare::Full => SpoolUnavailable::DiskFull,
             NoSpare::Failed => SpoolUnavailable::Unwritable,
         });
@@ -330,7 +337,7 @@ impl Owner {
 
     fn not_indexed(&mut self) {
         self.ids.not_indexed();
-        if self.room.is_stuck() && self.writer.spares().is_empty() {
+        if self.disk_space.is_stuck() && self.writer.spares().is_empty() {
             let forgotten = self.ids.forget_oldest();
             tracing::warn!(
                 ids = forgotten,
@@ -359,7 +366,9 @@ impl Owner {
         };
         let spares: u64 = self.writer.spares().iter().map(|spare| spare.length).sum();
         let dead: u64 = self.dead.iter().map(|(segment, _)| segment.length()).sum();
-        let others = self.room.kept_bytes + self.room.recycling_bytes + self.shared.letters.bytes();
+        let others = self.disk_space.kept_bytes
+            + self.disk_space.recycling_bytes
+            + self.shared.dead_letters.bytes();
         segments + active + spares + dead + others
     }
 
@@ -369,14 +378,14 @@ impl Owner {
         // A small event, and a snapshot of hardly anything.
         let small = (HEAD_BYTES, || HEAD_BYTES);
         let takes_events = self
-            .room
+            .disk_space
             .for_events(&self.writer, &[HEAD_BYTES], small)
             .is_ok();
-        let stuck = self.room.stuck.filter(|_| !takes_events);
-        let stuck = self.room.failed_with.or(stuck);
+        let stuck = self.disk_space.stuck.filter(|_| !takes_events);
+        let stuck = self.disk_space.failed_with.or(stuck);
         let is_over = {
             let inner = self.shared.lock();
-            let events = inner.state.pending_events() + self.shared.letters.len();
+            let events = inner.state.pending_events() + self.shared.dead_letters.len();
             events >= self.settings.limits.max_events
         };
         let is_full = stuck == Some(SpoolUnavailable::Full) || is_over;
@@ -395,7 +404,7 @@ impl Owner {
     }
 }
 
-impl Room {
+impl DiskSpace {
     /// There is room again.
     fn is_free(&mut self) {
         self.stuck = None;

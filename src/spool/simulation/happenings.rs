@@ -1,6 +1,6 @@
 //! What has happened in runs: a simulation in which nothing is ever copied says nothing of copies.
 
-use super::world::Plan;
+use super::fault_plan::FaultPlan;
 
 /// Something that must happen in some run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +60,14 @@ impl Happening {
         Self::Stopped,
     ];
 
-    fn can_happen(self, plan: Plan) -> bool {
+    fn can_happen(self, plan: FaultPlan) -> bool {
         match self {
-            Self::SegmentKept | Self::DamageRescued | Self::RecordLost => plan == Plan::Rot,
-            Self::LetterRefused | Self::DiskFull | Self::IdsNotEntered => plan == Plan::Faults,
+            Self::SegmentKept | Self::DamageRescued | Self::RecordLost => plan == FaultPlan::Rot,
+            Self::LetterRefused | Self::DiskFull | Self::IdsNotEntered => plan == FaultPlan::Faults,
             // Where a disk is not full, it is rare.
-            Self::SnapshotForced => plan == Plan::Faults,
+            Self::SnapshotForced => plan == FaultPlan::Faults,
             Self::SinkTakenOutThatOwes | Self::NumberGivenAgain | Self::SinkDropped => {
-                plan != Plan::Rot
+                plan != FaultPlan::Rot
             }
             _ => true,
         }
@@ -76,9 +76,9 @@ impl Happening {
 
 /// What has happened so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen(u32);
+pub(super) struct HappeningSet(u32);
 
-impl Seen {
+impl HappeningSet {
     /// It has happened.
     pub fn note(&mut self, happening: Happening) {
         self.0 |= 1 << happening as u32;
@@ -90,7 +90,7 @@ impl Seen {
     }
 
     /// What can happen by this plan and has not.
-    pub fn missing(self, plan: Plan) -> Vec<Happening> {
+    pub fn missing(self, plan: FaultPlan) -> Vec<Happening> {
         let mut all = Happening::ALL.to_vec();
         all.retain(|happening| {
             happening.can_happen(plan) && self.0 & (1 << *happening as u32) == 0

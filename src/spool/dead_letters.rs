@@ -77,7 +77,7 @@ impl<'de> serde::Deserialize<'de> for DeadLetterName {
 
 /// An event that was set aside.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct DeadLetterFile {
     pub name: DeadLetterName,
     pub reason: String,
     pub detail: String,
@@ -87,20 +87,20 @@ pub(super) struct Letter {
 
 /// The folder of the dead letters. Names and sizes are kept in memory, what they say on the disk.
 #[derive(Debug)]
-pub(super) struct Letters {
+pub(super) struct DeadLetterFolder {
     disk: Arc<dyn Disk>,
-    known: Mutex<Known>,
+    known: Mutex<KnownDeadLetters>,
 }
 
 /// The letters there are, with sums that are kept: they are asked for with every batch.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownDeadLetters {
     sizes: BTreeMap<DeadLetterName, u64>,
     bytes: u64,
     counts: BTreeMap<SinkName, usize>,
 }
 
-impl Known {
+impl KnownDeadLetters {
     /// Takes one in, with its size, or out; whether it was there.
     fn set(&mut self, name: DeadLetterName, size: Option<u64>) -> bool {
         let count = self.counts.entry(name.sink.clone()).or_default();
@@ -114,13 +114,13 @@ impl Known {
     }
 }
 
-impl Letters {
+impl DeadLetterFolder {
     /// Looks at the folder. Where it may be changed, what was not finished is removed.
     ///
     /// # Errors
     /// What the system says.
     pub fn open(disk: Arc<dyn Disk>, may_change: bool) -> io::Result<Self> {
-        let mut known = Known::default();
+        let mut known = KnownDeadLetters::default();
         for file in disk.list()? {
             if file.ends_with(TEMPORARY_SUFFIX) && may_change {
                 disk.remove(&file)?;
@@ -140,7 +140,7 @@ impl Letters {
     ///
     /// # Errors
     /// What the system says. It may be there all the same, and writing it again makes no second one.
-    pub fn write(&self, letter: &Letter) -> io::Result<()> {
+    pub fn write(&self, letter: &DeadLetterFile) -> io::Result<()> {
         let bytes = letter.encode();
         let file_name = format!("{}{SUFFIX}", letter.name);
         let temporary = format!("{file_name}{TEMPORARY_SUFFIX}");
@@ -173,13 +173,13 @@ impl Letters {
     ///
     /// # Errors
     /// What the system says; [`io::ErrorKind::InvalidData`] where its bytes are not what was written.
-    pub fn read(&self, name: &DeadLetterName) -> io::Result<Letter> {
+    pub fn read(&self, name: &DeadLetterName) -> io::Result<DeadLetterFile> {
         let file = self.disk.open(&format!("{name}{SUFFIX}"))?;
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, DAMAGED);
         let length = usize::try_from(file.length()?).map_err(|_| damaged())?;
         let mut bytes = vec![0; length];
         read_exact_at(&*file, &mut bytes, 0)?;
-        Letter::decode(name, &bytes).ok_or_else(damaged)
+        DeadLetterFile::decode(name, &bytes).ok_or_else(damaged)
     }
 
     /// Removes one, durably; whether it was there.
@@ -224,12 +224,12 @@ impl Letters {
         self.lock().bytes
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownDeadLetters> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Letter {
+impl DeadLetterFile {
     /// The file: magic, checksum, then version, sequence, reason, detail, time and payload.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

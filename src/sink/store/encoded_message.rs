@@ -6,14 +6,14 @@
 
 use bytes::Bytes;
 
-use super::topic_log::StoredMessage;
+use super::stored_message::StoredMessage;
 use crate::log::codec::{Decoder, put, put_bytes};
 use crate::route::Template;
 use crate::sink::Message;
 
 /// What is written for one message, made before it waits for its batch.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct EncodedMessage {
     /// The topic's name.
     pub topic: String,
     /// Id, key and headers, as the record has them.
@@ -26,13 +26,13 @@ pub(super) struct Row {
 
 /// Which message a record holds: what is needed to find it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place<'a> {
+pub(super) struct RecordHead<'a> {
     pub topic: &'a str,
     pub position: u64,
     pub stored_ms: u64,
 }
 
-impl Row {
+impl EncodedMessage {
     /// The row for a message. The headers' names are those of the Kafka sink, so that a consumer can
     /// change over without a new parser.
     pub fn of(message: &Message, topic: &Template) -> Self {
@@ -66,7 +66,7 @@ impl Row {
     /// The row that is in a record.
     pub fn again(payload: &[u8]) -> Option<Self> {
         let mut from = Decoder(payload);
-        let place = Place::take(&mut from)?;
+        let place = RecordHead::take(&mut from)?;
         Some(Self {
             topic: place.topic.to_owned(),
             fields: from.0.to_owned(),
@@ -86,13 +86,13 @@ impl Row {
         self.bytes() + 30
     }
 
-    /// The record's parts behind the encoded [`Place`].
+    /// The record's parts behind the encoded [`RecordHead`].
     pub fn parts<'a>(&'a self, place: &'a [u8]) -> [&'a [u8]; 3] {
         [place, &self.fields, &self.body]
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> RecordHead<'a> {
     /// The beginning of a record.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::with_capacity(self.topic.len() + 16);
@@ -119,7 +119,7 @@ impl<'a> Place<'a> {
 /// The message in a record.
 pub(super) fn entry(payload: &Bytes) -> Option<StoredMessage> {
     let mut from = Decoder(payload);
-    let position = Place::take(&mut from)?.position;
+    let position = RecordHead::take(&mut from)?.position;
     let (id, key) = (from.text()?.to_owned(), from.text()?.to_owned());
     let headers = from.list(|from| Some((from.text()?.to_owned(), from.text()?.to_owned())))?;
     Some(StoredMessage {
@@ -132,7 +132,7 @@ pub(super) fn entry(payload: &Bytes) -> Option<StoredMessage> {
 }
 
 #[cfg(test)]
-impl Row {
+impl EncodedMessage {
     /// A row without headers.
     pub fn plain(topic: &str, key: &str, body: Bytes) -> Self {
         let mut fields = Vec::new();
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn record() -> Vec<u8> {
-        let place = Place {
+        let place = RecordHead {
             topic: "a.b",
             position: 300,
             stored_ms: 1_800_000_000_000,
@@ -184,9 +184,9 @@ mod tests {
             .collect();
         assert_eq!(headers, [("one", "1"), ("two", "")]);
         assert_eq!(&entry.body[..], b"\xffbody");
-        let place = Place::decode(&payload).expect("whole");
+        let place = RecordHead::decode(&payload).expect("whole");
         assert_eq!((place.topic, place.stored_ms), ("a.b", 1_800_000_000_000));
-        let row = Row::again(&payload).expect("whole");
+        let row = EncodedMessage::again(&payload).expect("whole");
         assert_eq!(row.position, Some(300));
         assert_eq!(row.parts(&place.encode()).concat(), payload);
     }

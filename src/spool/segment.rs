@@ -4,22 +4,21 @@
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::log::disk::{File, read_exact_at};
+use crate::log::disk::read_exact_at;
 use crate::log::format::{BLOCK_BYTES, Header, LogKind, SegmentEnd};
 use crate::log::index::{BatchLocation, RecordReadError, read_batch_locations};
-use crate::log::recover::{SegmentFile, read_all};
-use crate::log::scan::{Batch, Scan, SegmentBytes};
+use crate::log::recover::read_all;
+use crate::log::scan::{Batch, Scan};
+use crate::log::segment_file::SegmentFile;
 
 /// An open segment.
 #[derive(Debug)]
-pub(super) struct Segment {
-    pub number: u64,
-    pub salt: u64,
-    pub file: Arc<dyn File>,
+pub(super) struct SpoolSegment {
+    pub file: SegmentFile,
+    /// The bytes of its file, which may be cut.
     length: AtomicU64,
-    alignment: usize,
     places: Mutex<Places>,
 }
 
@@ -31,14 +30,11 @@ struct Places {
     through: u64,
 }
 
-impl Segment {
+impl SpoolSegment {
     pub fn new(file: SegmentFile) -> Self {
         Self {
-            number: file.number,
-            salt: file.salt,
             length: AtomicU64::new(file.length),
-            alignment: file.alignment,
-            file: file.file,
+            file,
             places: Mutex::default(),
         }
     }
@@ -54,14 +50,14 @@ impl Segment {
     /// What the system says, and when somebody has put another file in its place.
     pub fn cut(&self, end: u64) -> io::Result<()> {
         let mut block = [0; BLOCK_BYTES];
-        read_exact_at(&*self.file, &mut block, 0)?;
+        read_exact_at(&*self.file.file, &mut block, 0)?;
         let header = Header::decode(&block, LogKind::Spool);
-        if !header.is_ok_and(|it| (it.segment, it.salt) == (self.number, self.salt)) {
+        if !header.is_ok_and(|it| (it.segment, it.salt) == (self.file.number, self.file.salt)) {
             let text = "it has not the segment's header any more";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        self.file.truncate(end)?;
-        self.file.sync()?;
+        self.file.file.truncate(end)?;
+        self.file.file.sync()?;
         self.length.store(end, Ordering::Relaxed);
         Ok(())
     }
@@ -71,7 +67,7 @@ impl Segment {
         let mut places = self.lock();
         let end = place.offset + u64::from(place.length);
         places.list.push(place);
-        places.through = end.next_multiple_of(self.alignment as u64);
+        places.through = end.next_multiple_of(self.file.alignment as u64);
     }
 
     /// The batch that holds a new record's sequence; none where it lies in no batch before `end`.
@@ -82,8 +78,14 @@ impl Segment {
         let mut places = self.lock();
         if places.through < end {
             let range = places.through..end;
-            let of = (self.salt, self.number);
-            let more = read_batch_locations(&*self.file, of, range, self.alignment)?;
+            let SegmentFile {
+                number,
+                salt,
+                file,
+                alignment,
+                ..
+            } = &self.file;
+            let more = read_batch_locations(&**file, (*salt, *number), range, *alignment)?;
             places.list.extend(more);
             places.through = end;
         }
@@ -102,20 +104,14 @@ impl Segment {
 
     /// Reads the whole segment, for what is sound of it.
     pub fn scan(&self, end: u64, sequences: &Range<u64>) -> (Vec<u8>, Scan) {
-        let bytes = read_all(&*self.file, self.length());
-        let scan = SegmentBytes {
-            bytes: &bytes,
-            number: self.number,
-            salt: self.salt,
-            alignment: self.alignment,
-            end: Some(SegmentEnd {
-                segment: self.number,
-                end,
-                first_sequence: sequences.start,
-                next_sequence: sequences.end,
-            }),
-        }
-        .scan();
+        let bytes = read_all(&*self.file.file, self.length());
+        let end = SegmentEnd {
+            segment: self.file.number,
+            end,
+            first_sequence: sequences.start,
+            next_sequence: sequences.end,
+        };
+        let scan = self.file.scan(&bytes, Some(end));
         (bytes, scan)
     }
 

@@ -1,4 +1,4 @@
-//! The thread that owns the log: it writes whatever waits together, tells the readers, confirms, and
+//! The writer thread of the store: it writes whatever waits together, tells the readers, confirms, and
 //! takes the steps of retention in between.
 
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::catalog::MAX_TOPICS;
-use super::log::Log;
-use super::row::Row;
-use super::shared::Shared;
-use super::{Clock, MAX_GROUP_BYTES};
+use super::encoded_message::EncodedMessage;
+use super::settings::Clock;
+use super::shared::SharedStore;
+use super::store_log::StoreLog;
 use crate::log::lock::FolderLock;
 use crate::seeded::{self, Bug};
 use crate::sink::PublishError;
@@ -20,46 +20,53 @@ use crate::sink::PublishError;
 /// The most messages in one batch.
 const MAX_GROUP: usize = 512;
 
+/// A group is closed once its messages have these bytes: a batch must not take long.
+const MAX_GROUP_BYTES: usize = 4 << 20;
+
 /// How often the thread looks while nothing is published.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What the thread is asked for.
 #[derive(Debug)]
-pub(super) enum Order {
-    /// Write a row, and answer once it is on the disk. Without one, write to the disk to see whether
+pub(super) enum StoreCommand {
+    /// Write a message, and answer once it is on the disk. Without one, write to the disk to see whether
     /// that works.
-    Append(Option<Row>, oneshot::Sender<Result<(), PublishError>>),
+    Append(
+        Option<EncodedMessage>,
+        oneshot::Sender<Result<(), PublishError>>,
+    ),
     /// Give the folder back.
     Close(oneshot::Sender<()>),
 }
 
-/// The owner of the log.
+/// What the thread works on.
 #[derive(Debug)]
-pub(super) struct Owner {
+pub(super) struct StoreWriter {
     pub path: PathBuf,
     /// Held until the thread ends.
     pub lock: FolderLock,
     pub clock: Clock,
-    pub log: Log,
-    pub shared: Arc<Shared>,
+    pub log: StoreLog,
+    pub shared: Arc<SharedStore>,
     /// Whether what retention needs has failed, which is said once.
     pub is_troubled: bool,
 }
 
-impl Owner {
+impl StoreWriter {
     /// Works until it is told to close, or nobody is left who could tell it.
-    pub fn run(mut self, mut orders: mpsc::Receiver<Order>, runtime: &Runtime) {
+    pub fn run(mut self, mut commands: mpsc::Receiver<StoreCommand>, runtime: &Runtime) {
         self.tick();
         let mut pause = Duration::ZERO;
         loop {
-            let next = runtime.block_on(async { tokio::time::timeout(pause, orders.recv()).await });
+            let next =
+                runtime.block_on(async { tokio::time::timeout(pause, commands.recv()).await });
             match next {
-                Ok(Some(order)) => {
-                    if let Some(done) = self.work(order, &mut orders) {
-                        return self.close(orders, Some(done));
+                Ok(Some(command)) => {
+                    if let Some(done) = self.work(command, &mut commands) {
+                        return self.close(commands, Some(done));
                     }
                 }
-                Ok(None) => return self.close(orders, None),
+                Ok(None) => return self.close(commands, None),
                 Err(_) if pause == TICK => self.tick(),
                 Err(_) => {}
             }
@@ -70,34 +77,36 @@ impl Owner {
     /// Does what is asked, and all publishes that wait with it; the asker, if it is to close.
     fn work(
         &mut self,
-        first: Order,
-        orders: &mut mpsc::Receiver<Order>,
+        first: StoreCommand,
+        commands: &mut mpsc::Receiver<StoreCommand>,
     ) -> Option<oneshot::Sender<()>> {
         let max_bytes = self.log.max_group_bytes().min(MAX_GROUP_BYTES);
-        let (mut rows, mut replies) = (Vec::new(), Vec::new());
+        let (mut messages, mut replies) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         let mut next = Some(first);
         let mut closing = None;
-        while let Some(order) = next {
-            match order {
-                Order::Append(Some(row), reply) if !self.shared.change().admit(&row.topic) => {
+        while let Some(command) = next {
+            match command {
+                StoreCommand::Append(Some(message), reply)
+                    if !self.shared.change().admit(&message.topic) =>
+                {
                     let _ = reply.send(Err(PublishError::Unroutable(format!(
                         "{} would be one topic more than the {MAX_TOPICS} a store keeps: use a topic template that names fewer",
-                        row.topic
+                        message.topic
                     ))));
                 }
-                Order::Append(row, reply) => {
-                    bytes += row.as_ref().map_or(0, Row::bytes);
-                    rows.extend(row);
+                StoreCommand::Append(message, reply) => {
+                    bytes += message.as_ref().map_or(0, EncodedMessage::bytes);
+                    messages.extend(message);
                     replies.push(reply);
                 }
-                Order::Close(done) => closing = Some(done),
+                StoreCommand::Close(done) => closing = Some(done),
             }
             let full = closing.is_some() || replies.len() >= MAX_GROUP || bytes >= max_bytes;
-            next = if full { None } else { orders.try_recv().ok() };
+            next = if full { None } else { commands.try_recv().ok() };
         }
         if !replies.is_empty() {
-            let result = self.append(&rows);
+            let result = self.append(&messages);
             for reply in replies {
                 // Whoever dropped the publish gave the message up; it is stored all the same.
                 let _ = reply.send(result.clone());
@@ -107,11 +116,11 @@ impl Owner {
     }
 
     /// Readers hear of the batch first, so that whoever gets a receipt can read the entry.
-    fn append(&mut self, rows: &[Row]) -> Result<(), PublishError> {
-        for row in rows {
-            seeded::panic_over(Bug::PanicInStore, &row.body);
+    fn append(&mut self, messages: &[EncodedMessage]) -> Result<(), PublishError> {
+        for message in messages {
+            seeded::panic_over(Bug::PanicInStore, &message.body);
         }
-        let appended = self.log.append(rows, self.now_ms());
+        let appended = self.log.append(messages, self.now_ms());
         appended.map_err(|error| PublishError::Unavailable(self.failed(&error)))?;
         self.shared.written();
         Ok(())
@@ -148,10 +157,14 @@ impl Owner {
         text
     }
 
-    fn close(mut self, mut orders: mpsc::Receiver<Order>, done: Option<oneshot::Sender<()>>) {
-        orders.close();
+    fn close(
+        mut self,
+        mut commands: mpsc::Receiver<StoreCommand>,
+        done: Option<oneshot::Sender<()>>,
+    ) {
+        commands.close();
         // What still waits is dropped, and its publishers are told by that.
-        while orders.try_recv().is_ok() {}
+        while commands.try_recv().is_ok() {}
         let now_ms = self.now_ms();
         self.shared.close();
         if let Err(error) = self.log.tick(now_ms) {

@@ -5,22 +5,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{AppendError, Item, Owner, Placed, SpoolRecord, SpoolUnavailable, items};
-use crate::event::{SinkIndex, SinkSet};
+use super::{AppendError, Item, Placed, SpoolRecord, SpoolUnavailable, SpoolWriter, items};
+use crate::event::SinkSet;
 use crate::log::format::{BLOCK_BYTES, BatchBuffer};
 use crate::seeded::{self, Bug};
-use crate::spool::record::Prefix;
+use crate::spool::record::RecordPrefix;
+use crate::spool::unproven_tail::UnprovenTail;
 
-/// A batch that nobody knows the outcome of, found by a start.
-#[derive(Debug)]
-pub(in crate::spool) struct UnprovenTail {
-    pub records: Vec<(u64, Vec<u8>)>,
-    pub sinks: Vec<(u64, SinkSet)>,
-    /// Sequences in whose place there is a dead letter, and of which sink.
-    pub settled: Vec<(u64, SinkIndex)>,
-}
-
-impl Owner {
+impl SpoolWriter {
     /// Writes the tail that a start has found, as the first batch of a fresh segment.
     pub(super) fn write_tail(&mut self, now: Instant) {
         let Some(tail) = self.tail.take() else { return };
@@ -39,7 +31,8 @@ impl Owner {
                 tracing::error!(sequence, "a record that checks cannot be decoded");
                 continue;
             };
-            let Some(entry) = Prefix::decode(payload).map(|prefix| prefix.entry(*sequence)) else {
+            let Some(entry) = RecordPrefix::decode(payload).map(|prefix| prefix.entry(*sequence))
+            else {
                 continue;
             };
             self.add(&mut inner, placed, &record, Some(entry));
@@ -99,7 +92,7 @@ impl Owner {
         {
             self.want(
                 needed
-                    .max(self.room.segment_bytes())
+                    .max(self.disk_space.segment_bytes())
                     .next_multiple_of(BLOCK_BYTES as u64),
             );
         }
@@ -108,7 +101,7 @@ impl Owner {
 }
 
 #[cfg(test)]
-impl Owner {
+impl SpoolWriter {
     /// The records that a start has found and that are still to be written.
     pub(in crate::spool) fn unproven(&self) -> Vec<SpoolRecord> {
         let records = self.tail.iter().flat_map(|tail| &tail.records);

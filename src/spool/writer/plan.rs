@@ -7,14 +7,14 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 
 use super::{
-    Append, Appended, BatchLocation, DeadLetterName, Entry, Inner, Milestone, Owner, Placed,
-    ReplyBatches, SinkSet, SpoolRecord, SpoolUnavailable, items,
+    Append, Appended, BatchLocation, DeadLetterName, IdEntry, Inner, Milestone, Placed,
+    ReplyBatches, SinkSet, SpoolRecord, SpoolUnavailable, SpoolWriter, items,
 };
 use crate::event::EventOrigin;
 use crate::seeded::{self, Bug};
-use crate::spool::Duplicates;
-use crate::spool::ids::KnownIds;
-use crate::spool::index::Known;
+use crate::spool::accepted_ids::KnownIds;
+use crate::spool::index::KnownBody;
+use crate::spool::settings::Duplicates;
 
 /// The most events of one batch: a larger one would only make the first of them wait longer.
 pub(super) const GROUP_EVENTS: usize = 512;
@@ -24,7 +24,7 @@ const PART_OF_SEGMENT: u64 = 4;
 
 /// What becomes of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(super) enum AppendPlan {
     /// It is written with this sequence.
     New { sequence: u64, is_different: bool },
     /// It was accepted before, with this sequence.
@@ -35,28 +35,28 @@ pub(super) enum Plan {
 
 /// A group with its plans.
 #[derive(Debug, Default)]
-pub(super) struct Planned(Vec<(Append, Plan)>);
+pub(super) struct PlannedBatch(Vec<(Append, AppendPlan)>);
 
-impl Planned {
+impl PlannedBatch {
     fn new_ones(&self) -> impl Iterator<Item = &Append> {
-        let is_new = |(_, plan): &&(Append, Plan)| matches!(plan, Plan::New { .. });
+        let is_new = |(_, plan): &&(Append, AppendPlan)| matches!(plan, AppendPlan::New { .. });
         self.0.iter().filter(is_new).map(|(append, _)| append)
     }
 
     /// The lowest sequence of the new events.
     fn first_new(&self) -> Option<u64> {
         self.0.iter().find_map(|(_, plan)| match plan {
-            Plan::New { sequence, .. } => Some(*sequence),
+            AppendPlan::New { sequence, .. } => Some(*sequence),
             _ => None,
         })
     }
 
     /// Where a letter is requeued a second time, the first record takes its place.
-    fn requeue_of(&self, append: &Append) -> Option<Plan> {
+    fn requeue_of(&self, append: &Append) -> Option<AppendPlan> {
         let letter = append.requeued.as_ref()?;
         self.0.iter().find_map(|(earlier, plan)| match plan {
-            Plan::New { sequence, .. } if earlier.requeued.as_ref() == Some(letter) => {
-                Some(Plan::Duplicate {
+            AppendPlan::New { sequence, .. } if earlier.requeued.as_ref() == Some(letter) => {
+                Some(AppendPlan::Duplicate {
                     original: *sequence,
                 })
             }
@@ -80,7 +80,7 @@ impl Planned {
     pub fn payloads(&self) -> Vec<[&[u8]; 2]> {
         self.0
             .iter()
-            .filter(|(_, plan)| matches!(plan, Plan::New { .. }))
+            .filter(|(_, plan)| matches!(plan, AppendPlan::New { .. }))
             .map(|(append, _)| {
                 [
                     &append.prepared.head[..],
@@ -110,16 +110,16 @@ impl Planned {
     }
 }
 
-impl Owner {
+impl SpoolWriter {
     /// Decides about the next events of the queue, as many as one batch takes.
-    pub(super) fn plan(&mut self, refusal: Option<SpoolUnavailable>) -> Planned {
+    pub(super) fn plan(&mut self, refusal: Option<SpoolUnavailable>) -> PlannedBatch {
         let shared = Arc::clone(&self.shared);
         let inner = shared.lock();
-        let mut planned = Planned::default();
+        let mut planned = PlannedBatch::default();
         let mut known_here = KnownIds::default();
-        let (mut events, mut bytes) = (inner.state.pending_events() + shared.letters.len(), 0);
+        let (mut events, mut bytes) = (inner.state.pending_events() + shared.dead_letters.len(), 0);
         let mut sequence = self.writer.next_sequence();
-        let most = usize::try_from(self.room.segment_bytes() / PART_OF_SEGMENT)
+        let most = usize::try_from(self.disk_space.segment_bytes() / PART_OF_SEGMENT)
             .unwrap_or(GROUP_BYTES)
             .min(GROUP_BYTES);
         while planned.0.len() < GROUP_EVENTS
@@ -135,21 +135,21 @@ impl Owner {
                 .requeue_of(&append)
                 .unwrap_or_else(|| self.verdict(&inner, &append, &known_here));
             let plan = match (verdict, refusal) {
-                (Plan::New { .. }, Some(cause)) => Plan::Refused(cause),
-                (Plan::New { .. }, None) if events >= self.settings.limits.max_events => {
-                    Plan::Refused(SpoolUnavailable::Full)
+                (AppendPlan::New { .. }, Some(cause)) => AppendPlan::Refused(cause),
+                (AppendPlan::New { .. }, None) if events >= self.settings.limits.max_events => {
+                    AppendPlan::Refused(SpoolUnavailable::Full)
                 }
-                (Plan::New { is_different, .. }, None) => Plan::New {
+                (AppendPlan::New { is_different, .. }, None) => AppendPlan::New {
                     sequence,
                     is_different,
                 },
                 (plan, _) => plan,
             };
-            if let Plan::New { .. } = plan {
+            if let AppendPlan::New { .. } = plan {
                 // One that is requeued owes a single sink: a delivery is no duplicate of it.
                 if append.requeued.is_none() {
                     let digest = append.prepared.prefix.digest;
-                    known_here.insert(append.prepared.prefix.id, Known { digest, sequence });
+                    known_here.insert(append.prepared.prefix.id, KnownBody { digest, sequence });
                 }
                 sequence += 1;
                 events += 1;
@@ -162,9 +162,9 @@ impl Owner {
 
     /// An event is a duplicate of a record with its id and its body that was not lost; one that is
     /// backfilled, of any record with its id.
-    fn verdict(&self, inner: &Inner, append: &Append, here: &KnownIds) -> Plan {
+    fn verdict(&self, inner: &Inner, append: &Append, here: &KnownIds) -> AppendPlan {
         let (id, digest) = (append.prepared.prefix.id, append.prepared.prefix.digest);
-        let new = |is_different| Plan::New {
+        let new = |is_different| AppendPlan::New {
             sequence: 0,
             is_different,
         };
@@ -172,7 +172,7 @@ impl Owner {
             // What the unproven tail says of a letter may be in the cache alone.
             let is_done = self.tail.is_none() && inner.state.requeued.contains(letter);
             return if is_done {
-                Plan::Duplicate { original: 0 }
+                AppendPlan::Duplicate { original: 0 }
             } else {
                 new(false)
             };
@@ -185,7 +185,7 @@ impl Owner {
         let earlier = self.ids.find(id);
         // Nothing that is in the unproven tail makes a duplicate, whatever the index knows of it.
         let tail = self.tail.as_ref().and_then(|tail| tail.records.first());
-        let is_certain = |known: &Known| {
+        let is_certain = |known: &KnownBody| {
             !inner.state.is_lost(known.sequence)
                 && tail.is_none_or(|(first, _)| known.sequence < *first)
         };
@@ -199,10 +199,10 @@ impl Owner {
         new(is_different)
     }
 
-    fn duplicate_of(&self, original: u64) -> Plan {
+    fn duplicate_of(&self, original: u64) -> AppendPlan {
         match self.settings.limits.duplicates {
-            Duplicates::Suppress => Plan::Duplicate { original },
-            Duplicates::Forward => Plan::New {
+            Duplicates::Suppress => AppendPlan::Duplicate { original },
+            Duplicates::Forward => AppendPlan::New {
                 sequence: 0,
                 is_different: false,
             },
@@ -210,7 +210,7 @@ impl Owner {
     }
 
     /// Puts a group back that has to wait.
-    pub(super) fn put_back(&mut self, planned: Planned) {
+    pub(super) fn put_back(&mut self, planned: PlannedBatch) {
         for (append, _) in planned.0.into_iter().rev() {
             self.queue.push_front(append);
         }
@@ -218,19 +218,19 @@ impl Owner {
 
     /// A group was not written: what was to be new is refused, and so are the copies of it in the
     /// same group. Duplicates of earlier events are what they are.
-    pub(super) fn refuse(&mut self, mut planned: Planned, cause: SpoolUnavailable) {
+    pub(super) fn refuse(&mut self, mut planned: PlannedBatch, cause: SpoolUnavailable) {
         let first = planned.first_new();
         for (_, plan) in &mut planned.0 {
             let is_refused = match plan {
-                Plan::New { .. } => true,
-                Plan::Duplicate { original } => first.is_some_and(|first| *original >= first),
-                Plan::Refused(_) => false,
+                AppendPlan::New { .. } => true,
+                AppendPlan::Duplicate { original } => first.is_some_and(|first| *original >= first),
+                AppendPlan::Refused(_) => false,
             };
             if is_refused {
                 *plan = if seeded::is(Bug::AcknowledgeBeforeCommit) {
-                    Plan::Duplicate { original: 0 }
+                    AppendPlan::Duplicate { original: 0 }
                 } else {
-                    Plan::Refused(cause)
+                    AppendPlan::Refused(cause)
                 };
             }
         }
@@ -246,7 +246,7 @@ impl Owner {
     }
 
     /// The group's new records are durable, or there are none: everybody is answered.
-    pub(super) fn answer(&mut self, planned: Planned, placed: Option<Placed>) {
+    pub(super) fn answer(&mut self, planned: PlannedBatch, placed: Option<Placed>) {
         let shared = Arc::clone(&self.shared);
         let mut inner = shared.lock();
         let mut replies = ReplyBatches::default();
@@ -256,12 +256,12 @@ impl Owner {
             bytes += append.prepared.event().body().len();
             let (milestone, caller, requeued) = (append.milestone, append.caller, append.requeued);
             let (appended, sequence) = match plan {
-                Plan::Refused(cause) => {
+                AppendPlan::Refused(cause) => {
                     replies.put(caller, Err(cause));
                     continue;
                 }
-                Plan::Duplicate { original } => (Appended::Duplicate, original),
-                Plan::New {
+                AppendPlan::Duplicate { original } => (Appended::Duplicate, original),
+                AppendPlan::New {
                     sequence,
                     is_different,
                 } => {
@@ -312,7 +312,7 @@ impl Owner {
         inner: &mut Inner,
         placed: Placed,
         record: &SpoolRecord,
-        entry: Option<Entry>,
+        entry: Option<IdEntry>,
     ) {
         let position = record.position();
         let bytes = u64::from(position.bytes);
@@ -357,7 +357,7 @@ impl Owner {
 }
 
 #[cfg(test)]
-impl Owner {
+impl SpoolWriter {
     /// Whether there is evidence that everything written was acknowledged.
     pub(in crate::spool) fn is_proven(&self) -> bool {
         self.queue.is_empty() && self.tail.is_none() && !self.is_unproven

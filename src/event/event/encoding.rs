@@ -25,8 +25,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::content::{Content, Understood};
-use super::{Event, EventId, EventOrigin, Quarantine, QuarantineReason};
+use super::Event;
+use crate::event::content::{Content, Understood};
+use crate::event::id::EventId;
+use crate::event::origin::EventOrigin;
+use crate::event::quarantine::{Quarantine, QuarantineReason};
 use crate::name::{EventType, ObjectId, SourceName};
 use crate::trace::{TraceParent, TraceState};
 

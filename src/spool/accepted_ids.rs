@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::index::{Entry, IdIndex, Known};
+use super::index::{IdEntry, IdIndex, KnownBody};
 use crate::event::EventId;
 
 /// Bytes that an id takes in memory, about: twice in tables that are partly empty.
@@ -13,24 +13,24 @@ const BYTES_OF_AN_ID: usize = 128;
 /// Beyond so many bytes the ids of the oldest segment are forgotten: the index cannot be written.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Ids in memory, each with the digests of its bodies, and the sequence of each.
+/// AcceptedIds in memory, each with the digests of its bodies, and the sequence of each.
 #[derive(Debug, Default)]
 pub(super) struct KnownIds(BTreeMap<(EventId, u64), u64>);
 
 impl KnownIds {
     /// The bodies that an id is known with.
-    pub fn of(&self, id: EventId) -> impl Iterator<Item = Known> {
+    pub fn of(&self, id: EventId) -> impl Iterator<Item = KnownBody> {
         let bodies = self.0.range((id, 0)..=(id, u64::MAX));
-        bodies.map(|(&(_, digest), &sequence)| Known { digest, sequence })
+        bodies.map(|(&(_, digest), &sequence)| KnownBody { digest, sequence })
     }
 
     /// An id was accepted, perhaps again.
-    pub fn insert(&mut self, id: EventId, known: Known) {
+    pub fn insert(&mut self, id: EventId, known: KnownBody) {
         self.0.insert((id, known.digest), known.sequence);
     }
 
     /// Forgets what came with this entry, unless it came again since.
-    fn remove(&mut self, entry: &Entry) {
+    fn remove(&mut self, entry: &IdEntry) {
         let key = (entry.id, entry.digest);
         if self.0.get(&key) == Some(&entry.sequence) {
             self.0.remove(&key);
@@ -40,25 +40,25 @@ impl KnownIds {
 
 /// The ids of one segment.
 #[derive(Debug)]
-struct OfSegment {
+struct SegmentIds {
     segment: u64,
-    entries: Arc<Vec<Entry>>,
+    entries: Arc<Vec<IdEntry>>,
     /// No more are added.
     is_sealed: bool,
 }
 
 /// The ids.
 #[derive(Debug)]
-pub(super) struct Ids {
+pub(super) struct AcceptedIds {
     recent: KnownIds,
-    segments: VecDeque<OfSegment>,
+    segments: VecDeque<SegmentIds>,
     entries: usize,
     /// The segment whose ids are on their way into the index.
     indexing: Option<u64>,
     index: Arc<dyn IdIndex>,
 }
 
-impl Ids {
+impl AcceptedIds {
     pub fn new(index: Arc<dyn IdIndex>) -> Self {
         Self {
             recent: KnownIds::default(),
@@ -75,7 +75,7 @@ impl Ids {
 
     /// The bodies that an id is known with, the newest records first; the index is asked for those
     /// that it alone has. What it cannot tell is unknown: a second copy is published.
-    pub fn find(&self, id: EventId) -> impl Iterator<Item = Known> {
+    pub fn find(&self, id: EventId) -> impl Iterator<Item = KnownBody> {
         let indexed = move || self.index.find(id).unwrap_or_default();
         self.recent
             .of(id)
@@ -83,8 +83,8 @@ impl Ids {
     }
 
     /// A record with this id is durable. Returns how many older ids had to be forgotten.
-    pub fn add(&mut self, segment: u64, entry: Entry) -> u64 {
-        let known = Known {
+    pub fn add(&mut self, segment: u64, entry: IdEntry) -> u64 {
+        let known = KnownBody {
             digest: entry.digest,
             sequence: entry.sequence,
         };
@@ -93,7 +93,7 @@ impl Ids {
             Some(last) if last.segment == segment && !last.is_sealed => {
                 Arc::make_mut(&mut last.entries).push(entry);
             }
-            _ => self.segments.push_back(OfSegment {
+            _ => self.segments.push_back(SegmentIds {
                 segment,
                 entries: Arc::new(vec![entry]),
                 is_sealed: false,
@@ -115,8 +115,8 @@ impl Ids {
     }
 
     /// The ids of the oldest segment, if they can go into the index and no others are on their way:
-    /// [`Ids::indexed`] or [`Ids::not_indexed`] says what became of them.
-    pub fn next_to_index(&mut self) -> Option<Arc<Vec<Entry>>> {
+    /// [`AcceptedIds::indexed`] or [`AcceptedIds::not_indexed`] says what became of them.
+    pub fn next_to_index(&mut self) -> Option<Arc<Vec<IdEntry>>> {
         let first = self.segments.front().filter(|first| first.is_sealed)?;
         if self.indexing.is_some() {
             return None;
@@ -157,7 +157,7 @@ impl Ids {
 
     /// An event of which nothing was kept: the next copy is a new one.
     pub fn forget(&mut self, id: EventId) {
-        let bodies: Vec<Known> = self.recent.of(id).collect();
+        let bodies: Vec<KnownBody> = self.recent.of(id).collect();
         for known in bodies {
             self.recent.0.remove(&(id, known.digest));
         }

@@ -5,41 +5,21 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Held, Log, Segment};
+use super::{CatalogSegment, StoreLog, StoreSegment};
 use crate::log::format::BLOCK_BYTES;
-use crate::log::segment::{SpareMaker, recycle, segment_name};
+use crate::log::segment::SpareMaker;
+use crate::log::unused_segment::UnusedSegment;
 
 /// Spares that are kept for later segments: more would be counted against what may be kept.
 pub(super) const MAX_SPARES: usize = 1;
 
-/// The file of a segment that is in no catalog any more.
-#[derive(Debug)]
-pub(super) struct Leftover {
-    segment: Arc<Segment>,
-    bytes: u64,
-    /// The file's name, which an attempt that failed may have changed.
-    name: String,
-    /// Whether a start has found it: the tail may be in it, and the only snapshot, until both are
-    /// written anew.
-    is_found: bool,
-    /// Whether it could not be done away with before.
-    has_failed: bool,
+/// A segment that is in no catalog any more, with its file as it was found.
+pub(super) fn unused(segment: Arc<StoreSegment>) -> UnusedSegment<StoreSegment> {
+    let (number, bytes) = (segment.file.number, segment.file.length);
+    UnusedSegment::new(segment, number, bytes)
 }
 
-impl Leftover {
-    /// Of a segment whose file has so many bytes.
-    pub fn new(segment: Arc<Segment>, bytes: u64, is_found: bool) -> Self {
-        Self {
-            is_found,
-            has_failed: false,
-            name: segment_name(segment.file.number),
-            bytes,
-            segment,
-        }
-    }
-}
-
-impl Log {
+impl StoreLog {
     /// Does one bounded step of what keeps the files within bounds; whether there is more to do.
     ///
     /// # Errors
@@ -102,17 +82,18 @@ impl Log {
 
     /// Drops the oldest segment, if it is to go and the file of the one before is out of the way.
     fn drop_one(&mut self, needed: u64, now_ms: u64) -> bool {
-        let is_in_the_way = |leftover: &Leftover| !leftover.is_found && !leftover.has_failed;
-        if self.leftovers.iter().any(is_in_the_way) {
+        if self.unused.iter().any(|it| !it.has_failed) {
             return false;
         }
         let is_too_much = self.file_bytes() + needed > self.limits.max_size_bytes;
         let horizon = now_ms.saturating_sub(self.limits.retention_ms);
-        let dropped = self.shared.change().drop_oldest(horizon, is_too_much);
-        let leftover = |held: Held| Leftover::new(held.segment, held.file_bytes, false);
-        let before = self.leftovers.len();
-        self.leftovers.extend(dropped.map(leftover));
-        self.leftovers.len() > before
+        let Some(dropped) = self.shared.change().drop_oldest(horizon, is_too_much) else {
+            return false;
+        };
+        let number = dropped.segment.file.number;
+        let unused = UnusedSegment::new(dropped.segment, number, dropped.file_bytes);
+        self.unused.push(unused);
+        true
     }
 
     /// Bytes of all files.
@@ -125,8 +106,12 @@ impl Log {
             .filter(|(number, _)| Some(**number) != active);
         let older = older.map(|(_, held)| held.file_bytes);
         let spares = self.writer.spares().iter().map(|spare| spare.length);
-        let leftovers = self.leftovers.iter().map(|leftover| leftover.bytes);
-        self.writer.active_bytes() + older.chain(spares).chain(leftovers).sum::<u64>()
+        let unused = self
+            .unused
+            .iter()
+            .chain(&self.found_unused)
+            .map(|it| it.bytes);
+        self.writer.active_bytes() + older.chain(spares).chain(unused).sum::<u64>()
     }
 
     /// Cuts the file of a segment before the active one that uses less than half of it; whether
@@ -138,7 +123,8 @@ impl Log {
         let sparse = {
             let mut catalog = self.shared.change();
             let mut older = catalog.segments.range_mut(..active.segment);
-            let is_sparse = |held: &Held| !held.is_cut && held.end.end < held.file_bytes / 2;
+            let is_sparse =
+                |held: &CatalogSegment| !held.is_cut && held.end.end < held.file_bytes / 2;
             let sparse = older.find(|(_, held)| is_sparse(held));
             sparse.map(|(_, held)| {
                 held.is_cut = true;
@@ -164,37 +150,35 @@ impl Log {
     }
 
     /// Makes a spare of a file that is not needed any more, or removes it; whether there was one that
-    /// nobody reads. Files are opened by their names, so one that is read must keep its own.
+    /// nobody reads.
     fn recycle_one(&mut self) -> io::Result<bool> {
-        let is_written = self.tail.is_empty() && self.writer.active_end().is_some();
-        // Nobody new can come to hold it.
-        let is_free = |leftover: &Leftover| {
-            (is_written || !leftover.is_found) && Arc::strong_count(&leftover.segment) == 1
-        };
-        let Some(at) = self.leftovers.iter().position(is_free) else {
+        if self.tail.is_empty() && self.writer.active_end().is_some() {
+            self.unused.append(&mut self.found_unused);
+        }
+        let Some(at) = self.unused.iter().position(|it| !it.is_read()) else {
             return Ok(false);
         };
-        let Leftover { bytes, name, .. } = &mut self.leftovers[at];
-        let freed =
-            if *bytes == self.limits.segment_bytes && self.writer.spares().len() < MAX_SPARES {
-                self.last_spare += 1;
-                recycle(&*self.disk, name, self.last_spare, *bytes).map(Some)
-            } else {
-                self.disk.remove(name).map(|()| None)
-            };
+        let unused = &mut self.unused[at];
+        let is_wanted = unused.bytes == self.limits.segment_bytes;
+        let freed = if is_wanted && self.writer.spares().len() < MAX_SPARES {
+            self.last_spare += 1;
+            unused.into_spare(&*self.disk, self.last_spare).map(Some)
+        } else {
+            self.disk.remove(&unused.name).map(|()| None)
+        };
         match freed {
             Ok(Some(spare)) => self.writer.add_spare(spare),
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 // The others have their turn first.
-                let mut leftover = self.leftovers.remove(at);
-                leftover.has_failed = true;
-                self.leftovers.push(leftover);
+                let mut unused = self.unused.remove(at);
+                unused.has_failed = true;
+                self.unused.push(unused);
                 return Err(error);
             }
             // Before the next one goes: what is dropped must not come back with a hole behind it.
             Ok(None) | Err(_) => self.disk.sync_folder()?,
         }
-        self.leftovers.remove(at);
+        self.unused.remove(at);
         Ok(true)
     }
 }

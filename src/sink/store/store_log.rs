@@ -1,5 +1,5 @@
 //! The writing side: batches into segments, and everything that keeps them within bounds. Only the
-//! owner thread has a [`Log`].
+//! owner thread has a [`StoreLog`].
 //!
 //! Retention takes whole segments, the oldest first, so a segment ends by age as well, after an
 //! eighth of the retention. A program's life begins with a fresh segment. The file of the one before
@@ -10,18 +10,18 @@ mod retention;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::catalog::{Catalog, Held};
-use super::contents::{Contents, Spot};
-use super::recovery::Recovery;
-use super::row::{Place, Row};
-use super::segment::Segment;
-use super::shared::Shared;
+use super::catalog::{Catalog, CatalogSegment};
+use super::contents::{MessageLocation, SegmentContents};
+use super::encoded_message::{EncodedMessage, RecordHead};
+use super::recovery::StoreRecovery;
+use super::segment::StoreSegment;
+use super::shared::SharedStore;
 use crate::log::disk::Disk;
 use crate::log::format::{BatchBuffer, HEAD_BYTES, LogKind, RECORD_ALIGNMENT, framed_length};
 use crate::log::recover::RecoverError;
 use crate::log::segment::{SpareMaker, segment_bytes};
+use crate::log::unused_segment::UnusedSegment;
 use crate::log::writer::{AppendError, BatchContent, LogWriter};
-use retention::Leftover;
 
 /// With fewer segments retention would take too much at once.
 const LEAST_SEGMENTS: u64 = 4;
@@ -35,7 +35,7 @@ const MAX_REPEATED_BYTES: usize = 4 << 10;
 
 /// How long and how much the log keeps.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct StoreLimits {
     /// Segments whose newest entry is older than this go, in milliseconds.
     pub retention_ms: u64,
     /// Beyond this the oldest segments go, in bytes.
@@ -44,7 +44,7 @@ pub(super) struct Limits {
     pub segment_bytes: u64,
 }
 
-impl Limits {
+impl StoreLimits {
     /// The limits for what is configured.
     pub fn new(retention: Duration, max_size_bytes: u64) -> Self {
         let segment_bytes = segment_bytes(max_size_bytes);
@@ -58,16 +58,19 @@ impl Limits {
 
 /// The open log.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct StoreLog {
     disk: Arc<dyn Disk>,
-    limits: Limits,
+    limits: StoreLimits,
     writer: LogWriter,
-    shared: Arc<Shared>,
+    shared: Arc<SharedStore>,
     /// What a start found at the end, until it is written anew.
-    tail: Arc<Vec<Row>>,
+    tail: Arc<Vec<EncodedMessage>>,
     /// What is not in the catalog, and the bytes of its file. The files are used again or go once
     /// nobody reads them.
-    leftovers: Vec<Leftover>,
+    unused: Vec<UnusedSegment<StoreSegment>>,
+    /// Such as a start has found: the tail may be in them, and the only snapshot, until both are
+    /// written anew.
+    found_unused: Vec<UnusedSegment<StoreSegment>>,
     maker: Option<SpareMaker>,
     last_spare: u64,
     /// Never goes back, even where the clock does: oldest first is lowest position first.
@@ -76,18 +79,21 @@ pub(super) struct Log {
     is_open: bool,
 }
 
-impl Log {
-    /// Opens the log, or makes a new one. No batch is written before [`Log::tick`].
+impl StoreLog {
+    /// Opens the log, or makes a new one. No batch is written before [`StoreLog::tick`].
     ///
     /// # Errors
     /// When the folder is not a store's, or is one that this program must not touch.
-    pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<(Self, Arc<Shared>), RecoverError> {
-        let Recovery {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        limits: StoreLimits,
+    ) -> Result<(Self, Arc<SharedStore>), RecoverError> {
+        let StoreRecovery {
             recovered,
             catalog,
             tail,
-            leftovers,
-        } = Recovery::look(&disk)?;
+            unused,
+        } = StoreRecovery::look(&disk)?;
         let (mut spares, mut unfit): (Vec<_>, Vec<_>) = recovered
             .spares
             .into_iter()
@@ -99,30 +105,25 @@ impl Log {
             let _ = disk.remove(&name);
         }
         let stored = catalog.segments.values().map(|it| it.contents.newest_ms);
-        let is_empty = leftovers.is_empty();
+        let is_empty = unused.is_empty();
         let log = Self {
             limits,
             writer: LogWriter::new(
                 Arc::clone(&disk),
                 LogKind::Store,
-                recovered.standing,
+                recovered.position,
                 spares,
             ),
             disk,
             tail: Arc::new(tail),
-            leftovers: leftovers
-                .into_iter()
-                .map(|segment| {
-                    let bytes = segment.file.length;
-                    Leftover::new(segment, bytes, true)
-                })
-                .collect(),
+            unused: Vec::new(),
+            found_unused: unused.into_iter().map(retention::unused).collect(),
             maker: None,
             last_spare: recovered.last_spare,
             stored_ms: stored.max().unwrap_or(0),
             // Until a batch says it again, the positions may stand in what was left over alone.
             is_open: !is_empty,
-            shared: Arc::new(Shared::new(catalog)),
+            shared: Arc::new(SharedStore::new(catalog)),
         };
         let shared = Arc::clone(&log.shared);
         Ok((log, shared))
@@ -133,35 +134,41 @@ impl Log {
         usize::try_from(self.limits.segment_bytes / 4).unwrap_or(usize::MAX)
     }
 
-    /// Writes the rows and syncs, all of them or none. Without rows it is evidence that the last
+    /// Writes the messages and syncs, all of them or none. Without messages it is evidence that the last
     /// batch was written, and finds out whether the disk works. What a start found comes first: the
     /// messages of which nobody knows whether they were confirmed.
     ///
     /// # Errors
     /// When none of them is in the log. Positions that were written are not given again.
-    pub fn append(&mut self, rows: &[Row], now_ms: u64) -> Result<(), AppendError> {
+    pub fn append(&mut self, messages: &[EncodedMessage], now_ms: u64) -> Result<(), AppendError> {
         if !self.tail.is_empty() {
             // It stays the tail meanwhile, so that the file it is in is not used again.
             self.append_batch(&Arc::clone(&self.tail), now_ms)?;
             self.tail = Arc::default();
         }
-        self.append_batch(rows, now_ms)
+        self.append_batch(messages, now_ms)
     }
 
-    fn append_batch(&mut self, rows: &[Row], now_ms: u64) -> Result<(), AppendError> {
-        let items = self.make_room(rows, now_ms)?;
-        if !rows.is_empty() {
+    fn append_batch(
+        &mut self,
+        messages: &[EncodedMessage],
+        now_ms: u64,
+    ) -> Result<(), AppendError> {
+        let items = self.make_room(messages, now_ms)?;
+        if !messages.is_empty() {
             self.stored_ms = self.stored_ms.max(now_ms);
         }
         let mut catalog = self.shared.change();
-        let places = rows.iter().map(|row| Place {
-            topic: &row.topic,
-            position: row.position.unwrap_or_else(|| catalog.give(&row.topic)),
+        let places = messages.iter().map(|message| RecordHead {
+            topic: &message.topic,
+            position: message
+                .position
+                .unwrap_or_else(|| catalog.give(&message.topic)),
             stored_ms: self.stored_ms,
         });
-        let places: Vec<Place<'_>> = places.collect();
+        let places: Vec<RecordHead<'_>> = places.collect();
         drop(catalog);
-        self.write(&items, rows, &places)
+        self.write(&items, messages, &places)
     }
 
     /// Does what is due once nothing was published for a moment, or nothing will be: leaves the
@@ -186,18 +193,22 @@ impl Log {
         newest.is_some_and(|it| it.contents.oldest_ms.saturating_add(span) <= now_ms)
     }
 
-    /// Goes on in the next segment where a batch with these rows does not fit into this one. The
+    /// Goes on in the next segment where a batch with these messages does not fit into this one. The
     /// answer is the batch's items: a snapshot in a segment's first batch, a small one in a batch
-    /// without rows too, otherwise nothing.
-    fn make_room(&mut self, rows: &[Row], now_ms: u64) -> Result<Vec<u8>, AppendError> {
+    /// without messages too, otherwise nothing.
+    fn make_room(
+        &mut self,
+        messages: &[EncodedMessage],
+        now_ms: u64,
+    ) -> Result<Vec<u8>, AppendError> {
         self.is_open = true;
         let bytes = |items: &[u8]| {
-            let lengths = rows.iter().map(Row::max_record_bytes);
+            let lengths = messages.iter().map(EncodedMessage::max_record_bytes);
             BatchBuffer::length_of(items.len(), lengths, self.writer.alignment())
         };
         let active = self.writer.active_end().map(|end| end.segment);
         if let Some(active) = active.filter(|_| !self.is_aged(now_ms)) {
-            let mut items = match rows {
+            let mut items = match messages {
                 [] => self.shared.catalog().encode(active),
                 _ => Vec::new(),
             };
@@ -222,16 +233,16 @@ impl Log {
         }
     }
 
-    /// Writes one batch with these rows at these places, and tells readers of it.
+    /// Writes one batch with these messages at these places, and tells readers of it.
     fn write(
         &mut self,
         items: &[u8],
-        rows: &[Row],
-        places: &[Place<'_>],
+        messages: &[EncodedMessage],
+        places: &[RecordHead<'_>],
     ) -> Result<(), AppendError> {
-        let heads: Vec<Vec<u8>> = places.iter().map(Place::encode).collect();
-        let parts = rows.iter().zip(&heads);
-        let parts: Vec<[&[u8]; 3]> = parts.map(|(row, head)| row.parts(head)).collect();
+        let heads: Vec<Vec<u8>> = places.iter().map(RecordHead::encode).collect();
+        let parts = messages.iter().zip(&heads);
+        let parts: Vec<[&[u8]; 3]> = parts.map(|(message, head)| message.parts(head)).collect();
         let payloads: Vec<&[&[u8]]> = parts.iter().map(|parts| &parts[..]).collect();
         let placed = self.writer.append(BatchContent {
             items,
@@ -239,7 +250,7 @@ impl Log {
             copies: &[],
             records: &payloads,
         })?;
-        self.is_open = !rows.is_empty();
+        self.is_open = !messages.is_empty();
         let mut at =
             placed.offset + (HEAD_BYTES + items.len().next_multiple_of(RECORD_ALIGNMENT)) as u64;
         let mut catalog = self.shared.change();
@@ -248,7 +259,7 @@ impl Log {
         };
         for (place, parts) in places.iter().zip(&parts) {
             let length = parts.iter().map(|part| part.len()).sum();
-            let spot = Spot {
+            let spot = MessageLocation {
                 position: place.position,
                 at,
                 length,
@@ -265,8 +276,12 @@ impl Log {
         if let Some(held) = catalog.segments.get_mut(&end.segment) {
             held.end = end;
         } else {
-            let contents = Contents::new(self.stored_ms);
-            catalog.hold(Held::new(Arc::new(Segment::new(file)), end, contents));
+            let contents = SegmentContents::new(self.stored_ms);
+            catalog.hold(CatalogSegment::new(
+                Arc::new(StoreSegment::new(file)),
+                end,
+                contents,
+            ));
         }
         Some(end.segment)
     }

@@ -9,7 +9,7 @@ const WORDS: usize = 16;
 
 /// A set of sequences.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Pending {
+pub(super) struct SequenceSet {
     chunks: BTreeMap<u64, [u64; WORDS]>,
     count: u64,
 }
@@ -20,7 +20,7 @@ fn place(sequence: u64) -> (u64, usize, u64) {
     (sequence / CHUNK_BITS, word, 1 << (bit % 64))
 }
 
-impl Pending {
+impl SequenceSet {
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.count
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn it_is_a_set_in_order() {
-        let mut pending = Pending::default();
+        let mut pending = SequenceSet::default();
         let sequences = [0, 1, 63, 64, 1023, 1024, 1025, 5000, 1 << 40];
         for sequence in sequences {
             assert!(pending.insert(sequence) && !pending.insert(sequence));
@@ -198,13 +198,13 @@ mod tests {
         assert_eq!(pending.remove_range(1..5000), 5);
         assert_eq!(pending.count(), 3);
         pending.remove_range(0..u64::MAX);
-        assert_eq!(pending, Pending::default());
+        assert_eq!(pending, SequenceSet::default());
     }
 
     #[test]
     fn runs_and_ranges_agree_with_counting_one_by_one() {
-        let mut one = Pending::default();
-        let mut other = Pending::default();
+        let mut one = SequenceSet::default();
+        let mut other = SequenceSet::default();
         for sequence in (0..5000).filter(|it| it % 7 != 3 && !(1000..1100).contains(it)) {
             one.insert(sequence);
         }
@@ -219,7 +219,7 @@ mod tests {
                 .filter(|it| one.contains(*it) || other.contains(*it))
                 .count() as u64;
             let sets = [one.clone(), other.clone()];
-            assert_eq!(Pending::count_any(&sets, &range), slow, "{range:?}");
+            assert_eq!(SequenceSet::count_any(&sets, &range), slow, "{range:?}");
             let mut less = one.clone();
             let removed = less.remove_range(range.clone());
             assert_eq!(removed, one.within(range.clone()).count() as u64);

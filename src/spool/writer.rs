@@ -1,10 +1,10 @@
 //! The thread that writes: it takes whatever waits, writes it as one batch, syncs, and only then
-//! answers. It is a state machine whose [`Owner::step`] does what can be done now, so that a test
+//! answers. It is a state machine whose [`SpoolWriter::step`] does what can be done now, so that a test
 //! can put any order of events, failures and crashes between two steps.
 
 mod copies;
+mod disk_space;
 mod plan;
-mod room;
 mod tail;
 
 use std::collections::VecDeque;
@@ -13,28 +13,30 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::SpoolSettings;
+use tokio::sync::oneshot;
+
+use super::accepted_ids::AcceptedIds;
 use super::clock::VerifiedClock;
-use super::command::{
-    Append, Appended, Command, Done, Milestone, NoSpare, Reply, SpoolUnavailable,
-};
-use super::ids::Ids;
-use super::index::Entry;
+use super::command::{Append, MaintenanceResult, NoSpare, SpoolCommand};
+use super::dead_letters::DeadLetterName;
+use super::error::SpoolUnavailable;
+use super::index::IdEntry;
 use super::items::{self, Item};
 use super::jobs::ToIndex;
-use super::letters::DeadLetterName;
+use super::outcome::{Appended, Milestone};
 use super::record::SpoolRecord;
 use super::replies::ReplyBatches;
-use super::segments::Segment;
-use super::shared::{Inner, Shared};
+use super::segment::SpoolSegment;
+use super::settings::{SpoolLimits, SpoolSettings};
+use super::shared::{Inner, SharedSpool};
 use super::state::{SegmentState, Unwritten};
+use super::unproven_tail::UnprovenTail;
 use crate::event::SinkSet;
 use crate::log::index::BatchLocation;
 use crate::log::writer::{AppendError, BatchContent, LogWriter, Placed};
 use crate::seeded::{self, Bug};
-use plan::Planned;
-use room::Room;
-pub(super) use tail::UnprovenTail;
+use disk_space::DiskSpace;
+use plan::PlannedBatch;
 
 /// How long progress may wait for a batch to ride in, and how often a disk that fails is tried.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -47,16 +49,16 @@ const EXPIRE_PAUSE: Duration = Duration::from_secs(60);
 
 /// The owner of the log's writing end.
 #[derive(Debug)]
-pub(super) struct Owner {
-    pub(super) shared: Arc<Shared>,
+pub(super) struct SpoolWriter {
+    pub(super) shared: Arc<SharedSpool>,
     settings: SpoolSettings,
     pub(super) writer: LogWriter,
-    ids: Ids,
+    ids: AcceptedIds,
     tail: Option<UnprovenTail>,
     queue: VecDeque<Append>,
     /// Segments in which nothing was ever acknowledged, to be recycled once a batch is, and whether they
     /// are kept for an operator.
-    dead: Vec<(Arc<Segment>, bool)>,
+    dead: Vec<(Arc<SpoolSegment>, bool)>,
     /// The sinks of the last batch's records.
     previous_sinks: Vec<(u64, SinkSet)>,
     /// Whether a later batch is still to show that the last one was acknowledged.
@@ -67,36 +69,36 @@ pub(super) struct Owner {
     expired_at: Instant,
     clock: VerifiedClock,
     items: Vec<u8>,
-    room: Room,
+    disk_space: DiskSpace,
     /// Records that wait to be copied forward, and whether more are being read.
     copies: Vec<(u64, Vec<u8>)>,
     is_copying: bool,
     /// Whether what is in the queue waits for a file.
     is_waiting: bool,
     /// Those who want to know that the thread comes round.
-    probes: Vec<Reply<()>>,
-    closing: Option<Reply<()>>,
+    probes: Vec<oneshot::Sender<()>>,
+    closing: Option<oneshot::Sender<()>>,
 }
 
 /// What an owner begins with.
 #[derive(Debug)]
-pub(super) struct Beginning {
-    pub shared: Arc<Shared>,
+pub(super) struct SpoolWriterParts {
+    pub shared: Arc<SharedSpool>,
     pub settings: SpoolSettings,
     pub writer: LogWriter,
-    pub ids: Ids,
+    pub ids: AcceptedIds,
     pub tail: Option<UnprovenTail>,
     /// Whether another batch has to say that the last one was acknowledged.
     pub is_unproven: bool,
-    pub dead: Vec<(Arc<Segment>, bool)>,
+    pub dead: Vec<(Arc<SpoolSegment>, bool)>,
     /// Bytes of files that are neither segments nor spares nor letters.
     pub kept_bytes: u64,
     pub segment_bytes: u64,
 }
 
-impl Owner {
-    pub fn new(beginning: Beginning, now: Instant) -> Self {
-        let Beginning {
+impl SpoolWriter {
+    pub fn new(beginning: SpoolWriterParts, now: Instant) -> Self {
+        let SpoolWriterParts {
             shared,
             settings,
             writer,
@@ -109,7 +111,7 @@ impl Owner {
         } = beginning;
         let verified = shared.lock().state.verified;
         let mut owner = Self {
-            room: Room::new(&settings, kept_bytes, segment_bytes),
+            disk_space: DiskSpace::new(&settings, kept_bytes, segment_bytes),
             shared,
             writer,
             ids,
@@ -140,7 +142,12 @@ impl Owner {
     }
 
     /// Runs until it is told to close or every handle is gone.
-    pub fn run(mut self, inbox: &Receiver<Command>, handles: &Weak<()>, release: impl FnOnce()) {
+    pub fn run(
+        mut self,
+        inbox: &Receiver<SpoolCommand>,
+        handles: &Weak<()>,
+        release: impl FnOnce(),
+    ) {
         loop {
             match inbox.recv_timeout(self.patience()) {
                 Ok(command) => self.take(command),
@@ -169,7 +176,7 @@ impl Owner {
         if !self.queue.is_empty() && !self.is_waiting {
             // More than one batch holds: the next one is written at once.
             Duration::ZERO
-        } else if self.failures > 0 || self.room.is_stuck() {
+        } else if self.failures > 0 || self.disk_space.is_stuck() {
             PROBE_PAUSE
         } else {
             TICK
@@ -177,7 +184,7 @@ impl Owner {
     }
 
     /// Takes all commands that wait, up to one group.
-    pub fn take_waiting(&mut self, inbox: &Receiver<Command>) {
+    pub fn take_waiting(&mut self, inbox: &Receiver<SpoolCommand>) {
         while self.queue.len() < plan::GROUP_EVENTS
             && self.closing.is_none()
             && let Ok(command) = inbox.try_recv()
@@ -187,19 +194,19 @@ impl Owner {
     }
 
     /// Sorts one command in.
-    pub fn take(&mut self, command: Command) {
+    pub fn take(&mut self, command: SpoolCommand) {
         match command {
-            Command::Append(append) => self.queue.push_back(*append),
-            Command::Done(done) => self.take_done(done),
-            Command::Limit(limits) => self.limit(limits),
-            Command::Probe(reply) => self.probes.push(reply),
-            Command::Close(reply) => self.closing = Some(reply),
+            SpoolCommand::Append(append) => self.queue.push_back(*append),
+            SpoolCommand::Maintained(done) => self.take_done(done),
+            SpoolCommand::Limit(limits) => self.limit(limits),
+            SpoolCommand::Probe(reply) => self.probes.push(reply),
+            SpoolCommand::Close(reply) => self.closing = Some(reply),
         }
     }
 
-    fn limit(&mut self, limits: super::SpoolLimits) {
+    fn limit(&mut self, limits: SpoolLimits) {
         self.settings.limits = limits;
-        self.room.limit(limits.max_bytes);
+        self.disk_space.limit(limits.max_bytes);
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let metrics = &self.shared.metrics;
         metrics.spool_max_bytes.set(signed(limits.max_bytes));
@@ -231,7 +238,7 @@ impl Owner {
                 self.tick(now);
             }
         } else if !self.may_try(now) {
-            self.refuse_all(self.room.cause());
+            self.refuse_all(self.disk_space.cause());
         } else if self.tail.is_some() {
             // What may have been answered before comes first; without room for it there is none.
             self.refuse_if_stuck();
@@ -293,7 +300,7 @@ impl Owner {
     /// Where no file is to be had, segments are let go of at once: a life of less than a second must
     /// not leave more of them behind than it found.
     fn free_segments(&mut self, now: Instant) {
-        if !self.room.is_stuck() || self.tail.is_some() || !self.may_try(now) {
+        if !self.disk_space.is_stuck() || self.tail.is_some() || !self.may_try(now) {
             return;
         }
         self.want_copies();
@@ -303,7 +310,10 @@ impl Owner {
     }
 
     fn write_without_records(&mut self, now: Instant) {
-        match self.room.for_progress(&self.writer, self.items_bytes(0).0) {
+        match self
+            .disk_space
+            .for_progress(&self.writer, self.items_bytes(0).0)
+        {
             // What came of it, the next look at the disk will show.
             Ok(()) => drop(self.write_empty(now)),
             Err(_) => self.want_files(),
@@ -318,7 +328,7 @@ impl Owner {
         }
         let bytes = planned.payload_bytes();
         match self
-            .room
+            .disk_space
             .for_events(&self.writer, &bytes, self.items_bytes(bytes.len()))
         {
             Ok(()) => {}
@@ -350,7 +360,7 @@ impl Owner {
 
     fn write_planned(
         &mut self,
-        planned: &Planned,
+        planned: &PlannedBatch,
         now: Instant,
     ) -> Result<Placed, SpoolUnavailable> {
         let mut extra: Vec<Item> = planned.requeued().into_iter().map(Item::Requeued).collect();
@@ -473,18 +483,15 @@ impl Owner {
 
     fn snapshot(&self, predecessor: Option<u64>) -> items::Snapshot {
         let (inner, batch) = (self.shared.lock(), self.writer.next_batch());
-        inner
-            .state
-            .snapshot(|number, segment| self.may_go(number, segment, batch, predecessor))
+        inner.state.snapshot(|number, segment| {
+            is_done_with(segment, batch) && self.is_free(number, segment, predecessor)
+        })
     }
 
-    /// Whether the snapshot in this batch does without a segment: an earlier batch says that nothing
-    /// in it waits, and its ids are in the index.
-    fn may_go(&self, number: u64, it: &SegmentState, batch: u64, predecessor: Option<u64>) -> bool {
-        it.done_with.is_some_and(|with| with < batch)
-            && it.live == 0
-            && Some(number) != predecessor
-            && !self.ids.holds(number)
+    /// Whether nothing in a segment waits, its ids are in the index, and it is not the one before
+    /// the active one.
+    fn is_free(&self, number: u64, segment: &SegmentState, predecessor: Option<u64>) -> bool {
+        segment.live == 0 && Some(number) != predecessor && !self.ids.holds(number)
     }
 
     /// A batch is durable: what it says counts.
@@ -496,7 +503,7 @@ impl Owner {
         if !inner.state.segments.contains_key(&placed.segment) {
             self.ids.seal();
             if let Some(file) = self.writer.active_file() {
-                let (number, file) = (file.number, Arc::new(Segment::new(file)));
+                let (number, file) = (file.number, Arc::new(SpoolSegment::new(file)));
                 inner.state.add_segment(number, SegmentState::new(file));
             }
         }
@@ -519,7 +526,7 @@ impl Owner {
     fn cut(&self, inner: &Inner, active: u64) {
         let before = inner.state.segments.range(..active);
         let ended_early = before.filter(|(_, it)| !it.is_damaged && it.end < it.file.length() / 2);
-        let cuts: Vec<(Arc<Segment>, u64)> = ended_early
+        let cuts: Vec<(Arc<SpoolSegment>, u64)> = ended_early
             .map(|(_, it)| (Arc::clone(&it.file), it.end))
             .collect();
         if !cuts.is_empty() {
@@ -529,27 +536,24 @@ impl Owner {
 
     /// Takes the segments out that the snapshot does without.
     fn recycle(&mut self, inner: &mut Inner, batch: u64, before: Option<u64>, active: u64) {
-        let may_go = |number: u64, segment: &SegmentState| {
-            let is_too_soon = seeded::is(Bug::RecycleBeforeProgress)
-                && segment.live == 0
-                && Some(number) != before
-                && !self.ids.holds(number);
-            number != active && (is_too_soon || self.may_go(number, segment, batch, before))
-        };
+        let is_done =
+            |it: &SegmentState| is_done_with(it, batch) || seeded::is(Bug::RecycleBeforeProgress);
         let segments = inner.state.segments.iter();
         let going = segments
-            .filter(|(number, it)| may_go(**number, it))
+            .filter(|(number, it)| {
+                **number != active && is_done(it) && self.is_free(**number, it, before)
+            })
             .map(|(number, _)| *number);
         let going: Vec<u64> = going.collect();
         for number in going {
             if let Some(segment) = inner.state.remove_segment(number) {
                 let going = (segment.file, segment.is_damaged);
-                self.room
+                self.disk_space
                     .recycle(&self.shared, going, self.writer.spares().len());
             }
         }
         for dead in std::mem::take(&mut self.dead) {
-            self.room
+            self.disk_space
                 .recycle(&self.shared, dead, self.writer.spares().len());
         }
     }
@@ -560,7 +564,7 @@ impl Owner {
         }
         self.failures = 0;
         self.retry_at = None;
-        self.room.worked();
+        self.disk_space.worked();
         self.shared.flags.writable.store(true, Ordering::Relaxed);
     }
 
@@ -569,14 +573,14 @@ impl Owner {
     fn failed(&mut self, error: &AppendError, now: Instant) -> SpoolUnavailable {
         if matches!(error, AppendError::NoSpare) {
             self.want_files();
-            return self.room.cause();
+            return self.disk_space.cause();
         }
         self.failures += 1;
         if self.failures > 1 {
             let doublings = (self.failures - 2).min(8);
             self.retry_at = Some(now + (FIRST_PAUSE * (1 << doublings)).min(TICK));
         }
-        let cause = self.room.failed(error);
+        let cause = self.disk_space.failed(error);
         if self.failures == 1 {
             tracing::error!(%error, "a batch of the spool was not written; its events are refused, and the next one goes to another file");
         }
@@ -595,7 +599,9 @@ impl Owner {
         self.refuse_all(SpoolUnavailable::Closed);
         let has_news = !self.shared.lock().state.unwritten.is_empty();
         if self.tail.is_none() && (has_news || self.is_unproven) {
-            let fits = self.room.for_progress(&self.writer, self.items_bytes(0).0);
+            let fits = self
+                .disk_space
+                .for_progress(&self.writer, self.items_bytes(0).0);
             if fits.is_err() || self.write_empty(now).is_err() {
                 tracing::warn!(
                     "the last progress was not written; its events are published again after the next start"
@@ -605,4 +611,10 @@ impl Owner {
         self.shared.close();
         self.shared.jobs.add(|work| work.stop = true);
     }
+}
+
+/// Whether an earlier batch says that nothing in the segment waits: a snapshot in this batch may do
+/// without it.
+fn is_done_with(segment: &SegmentState, batch: u64) -> bool {
+    segment.done_with.is_some_and(|with| with < batch)
 }

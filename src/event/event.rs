@@ -1,0 +1,197 @@
+//! The event: what was read from a verified delivery, with its body as it was received.
+
+mod encoding;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::content::{Content, ParsedBody};
+use super::id::EventId;
+use super::onecodex;
+use super::ordering_key::OrderingKey;
+use super::origin::EventOrigin;
+use crate::name::SourceName;
+use crate::seeded;
+use crate::source::{BodyFormat, Verified};
+use crate::trace::{TraceParent, TraceState};
+pub use encoding::EventDecodeError;
+
+/// An authentic event: everything a consumer will be told, and the body as it was received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    id: EventId,
+    source: SourceName,
+    source_uri: Arc<str>,
+    content: Content,
+    received_at: Timestamp,
+    origin: EventOrigin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    traceparent: TraceParent,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracestate: Option<TraceState>,
+    #[serde(skip)]
+    body: Bytes,
+}
+
+impl Event {
+    /// Reads a verified delivery.
+    #[must_use]
+    pub fn read(verified: Verified) -> Self {
+        let source = verified.source().clone();
+        let source_uri = Arc::clone(verified.uri());
+        let received_at = verified.received_at();
+        let ParsedBody { identity, content } = reading(verified.provider().format, verified.body());
+        let id = match identity {
+            Some(identity) => EventId::of_fields(&source, &identity),
+            None => EventId::of_bytes(&source, verified.body()),
+        };
+        let (inbound, signature) = verified.into_parts();
+        Self {
+            id,
+            source,
+            source_uri,
+            content,
+            received_at,
+            origin: EventOrigin::Webhook,
+            signature,
+            content_type: inbound.content_type,
+            traceparent: inbound.trace.parent,
+            tracestate: inbound.trace.state,
+            body: seeded::kept_or_encoded_again(inbound.body),
+        }
+    }
+
+    /// When an event with this body happened; none where its id has no time.
+    #[must_use]
+    pub fn own_time(format: BodyFormat, body: &[u8]) -> Option<Timestamp> {
+        let identity = reading(format, body).identity;
+        identity.map(|identity| identity.triggered_at)
+    }
+
+    /// Puts the body back that a stored event is kept apart from.
+    #[must_use]
+    pub fn with_body(mut self, body: Bytes) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// The id, the same for every copy of this event.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// The source that sent it.
+    #[must_use]
+    pub fn source(&self) -> &SourceName {
+        &self.source
+    }
+
+    /// The CloudEvents `source`: the configured URI of its source.
+    #[must_use]
+    pub fn source_uri(&self) -> &str {
+        &self.source_uri
+    }
+
+    /// What it says, or why it could not be understood.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// When the bridge verified it.
+    #[must_use]
+    pub fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// How it came in.
+    #[must_use]
+    pub fn origin(&self) -> EventOrigin {
+        self.origin
+    }
+
+    /// The signature header, as received; none where its source does not forward it.
+    #[must_use]
+    pub fn signature(&self) -> Option<&str> {
+        self.signature.as_deref()
+    }
+
+    /// The content type, as received; none where the sender named none that can be carried on.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
+    }
+
+    /// The trace it belongs to.
+    #[must_use]
+    pub fn traceparent(&self) -> &TraceParent {
+        &self.traceparent
+    }
+
+    /// What tracing systems say of that trace.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&TraceState> {
+        self.tracestate.as_ref()
+    }
+
+    /// The body, byte for byte as received.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The first 8 bytes of the body's SHA-256, in big endian; computed on each call. It tells a
+    /// redelivery with the same bytes from one with the same id and other bytes.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let whole: [u8; 32] = Sha256::digest(&self.body).into();
+        let mut first = [0; 8];
+        first.copy_from_slice(&whole[..8]);
+        u64::from_be_bytes(first)
+    }
+
+    /// What must stay in order: the source and the object. A quarantined event is an object of its own.
+    #[must_use]
+    pub fn ordering_key(&self) -> OrderingKey {
+        match &self.content {
+            Content::Understood(content) => {
+                OrderingKey::Object(self.source.clone(), content.object_id.clone())
+            }
+            Content::Quarantined(_) => OrderingKey::Alone(self.id),
+        }
+    }
+}
+
+fn reading(format: BodyFormat, body: &[u8]) -> ParsedBody<'_> {
+    match format {
+        BodyFormat::OneCodex => onecodex::read(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pinned: digests are stored, and compared with those of later deliveries.
+    #[test]
+    fn the_digest_is_of_the_body_and_nothing_else() {
+        let json = r#"{"id":"019caf8c-6ee8-8f82-8607-a6c03b58d788","source":"onecodex","source_uri":"https://app.onecodex.com","content":{"quarantined":{"reason":"invalid_json","detail":"expected value"}},"received_at":"2026-03-02T17:15:43.184121934Z","origin":"webhook","signature":"t=1772471743 v1=00","traceparent":"00-4afa1524aaa0f7484914532e7bc97288-fafad99992dcf708-00"}"#;
+        let event: Event = serde_json::from_str(json).expect("an event without its body");
+        assert_eq!(event.digest(), 0xe3b0_c442_98fc_1c14);
+        let event = event.with_body(Bytes::from_static(b"abc"));
+        assert_eq!(event.digest(), 0xba78_16bf_8f01_cfea);
+        let again = Event {
+            received_at: Timestamp::UNIX_EPOCH,
+            ..event.clone()
+        };
+        assert_eq!(again.digest(), event.digest());
+    }
+}
