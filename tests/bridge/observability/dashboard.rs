@@ -9,7 +9,7 @@ use super::{
     yaml,
 };
 
-const ROWS: [&str; 6] = ["Is it well", "In", "Out", "Spool", "Brokers", "Process"];
+const ROWS: [&str; 6] = ["Health", "In", "Out", "Spool", "Brokers", "Process"];
 
 /// The dashboard.
 pub(super) fn dashboard() -> Value {
