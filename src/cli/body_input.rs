@@ -1,4 +1,4 @@
-//! A body to work on: from a file, or from standard input where it is called `-`.
+//! Reads the body that a command works on: from a file, or from standard input where it is called `-`.
 
 use std::io::Read as _;
 use std::path::Path;

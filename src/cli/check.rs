@@ -1,30 +1,25 @@
 //! `check`: the configuration, and with `--connect` the sinks too.
 
+mod certificates;
+mod summary;
+
 use std::time::Duration;
 
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
 
 use super::command_error::CommandError;
 use super::config_file::ConfigFile;
 use super::output::Output;
 use super::runtime::block_on;
 use super::symbol::Symbols;
-use super::topics;
 use crate::app;
-use crate::config::{
-    AdminSettings, IngressSettings, IngressTls, Problem, RouteSettings, Settings, SinkKind,
-    SinkSettings, SourceSettings, Validity,
-};
+use crate::config::{Problem, Settings, SinkKind};
 use crate::sink::kafka::colliding_topics;
 use crate::sink::store::StoreError;
-use crate::sink::{BrokerTls, CertificateFile, Finding, Needs, Severity};
-use crate::spool::{Milestone, SpoolLocation};
+use crate::sink::{Finding, Needs, Severity};
 
 /// What closing a sink may take once its findings are there.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
-/// A certificate that expires within this time should have a successor.
-const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Check the configuration, and with --connect the brokers too.
 #[derive(Debug, Args)]
@@ -53,29 +48,11 @@ impl CheckCommand {
             symbols: Symbols::for_output(),
             worst_is_error: false,
         };
-        for line in summary(&settings) {
+        for line in summary::lines(&settings) {
             report.output.line(line)?;
         }
-        let warnings: Vec<Finding> = settings.warnings().into_iter().map(warning).collect();
-        if !warnings.is_empty() {
-            report.section("warnings", &warnings)?;
-        }
-        if let Some(tls) = &settings.ingress.tls {
-            report.section("certificates of the public listener", &certificates(tls))?;
-        }
-        for sink in &settings.sinks {
-            let found = sink_certificates(&sink.kind);
-            if !found.is_empty() {
-                report.section(&format!("certificates of sink {}", sink.name), &found)?;
-            }
-        }
         let needs = app::needs(&settings);
-        for sink in &settings.sinks {
-            let found = collisions(&sink.kind, &needs);
-            if !found.is_empty() {
-                report.section(&format!("topics of sink {}", sink.name), &found)?;
-            }
-        }
+        report_configuration(&settings, &needs, &mut report)?;
         if self.connect {
             block_on(async {
                 for sink in settings.sinks {
@@ -90,6 +67,29 @@ impl CheckCommand {
         }
         Ok(())
     }
+}
+
+/// What can be found without asking anybody.
+fn report_configuration(
+    settings: &Settings,
+    needs: &Needs,
+    report: &mut Report,
+) -> Result<(), CommandError> {
+    let warnings: Vec<Finding> = settings.warnings().into_iter().map(warning).collect();
+    report.section_if_any("warnings", &warnings)?;
+    if let Some(tls) = &settings.ingress.tls {
+        let found = certificates::of_listener(tls);
+        report.section("certificates of the public listener", &found)?;
+    }
+    for sink in &settings.sinks {
+        let found = certificates::of_sink(&sink.kind);
+        report.section_if_any(&format!("certificates of sink {}", sink.name), &found)?;
+    }
+    for sink in &settings.sinks {
+        let found = collisions(&sink.kind, needs);
+        report.section_if_any(&format!("topics of sink {}", sink.name), &found)?;
+    }
+    Ok(())
 }
 
 fn warning(problem: Problem) -> Finding {
@@ -108,6 +108,13 @@ struct Report {
 }
 
 impl Report {
+    fn section_if_any(&mut self, title: &str, findings: &[Finding]) -> Result<(), CommandError> {
+        if findings.is_empty() {
+            return Ok(());
+        }
+        self.section(title, findings)
+    }
+
     fn section(&mut self, title: &str, findings: &[Finding]) -> Result<(), CommandError> {
         self.output.line(format_args!("\n{title}"))?;
         for finding in findings {
@@ -123,69 +130,6 @@ impl Report {
     }
 }
 
-fn certificates(tls: &IngressTls) -> Vec<Finding> {
-    let own = own_certificate(&tls.validity);
-    std::iter::once(own)
-        .chain(
-            tls.clients_until
-                .map(|until| authorities("client_ca_file", until)),
-        )
-        .collect()
-}
-
-/// A file of authorities, by the date of the last of them.
-fn authorities(file: &str, until: Timestamp) -> Finding {
-    let left = until.duration_since(Timestamp::now());
-    let (severity, remedy) = if left.is_negative() {
-        let remedy = "all of them have expired: put one there that counts, then reload the bridge";
-        (Severity::Error, remedy)
-    } else if left < SOON {
-        let remedy = "put its successor beside it, then reload the bridge";
-        (Severity::Warning, remedy)
-    } else {
-        (Severity::Good, "")
-    };
-    Finding {
-        severity,
-        found: format!("{file}: the last of its authorities expires on {until}"),
-        remedy: remedy.to_owned(),
-    }
-}
-
-fn own_certificate(validity: &Validity) -> Finding {
-    let now = Timestamp::now();
-    let (severity, remedy) = match validity.check(now) {
-        Err(_) => (
-            Severity::Error,
-            "no sender takes it: put one there that counts now",
-        ),
-        Ok(()) if validity.until.duration_since(now) < SOON => {
-            (Severity::Warning, "renew it, then reload the bridge")
-        }
-        Ok(()) => (Severity::Good, ""),
-    };
-    Finding {
-        severity,
-        found: format!(
-            "{} counts from {} until {}",
-            validity.file.display(),
-            validity.from,
-            validity.until
-        ),
-        remedy: remedy.to_owned(),
-    }
-}
-
-/// When the certificates expire that a sink is configured with.
-fn sink_certificates(kind: &SinkKind) -> Vec<Finding> {
-    let finding = |file: &CertificateFile| match file.key {
-        "ca_file" => authorities(&file.path.display().to_string(), file.expiry),
-        _ => client_chain(file),
-    };
-    let tls = kind.tls().into_iter();
-    tls.flat_map(BrokerTls::certificates).map(finding).collect()
-}
-
 /// The topics of which Kafka has one at most.
 fn collisions(kind: &SinkKind, needs: &Needs) -> Vec<Finding> {
     let SinkKind::Kafka(kafka) = kind else {
@@ -198,23 +142,6 @@ fn collisions(kind: &SinkKind, needs: &Needs) -> Vec<Finding> {
     };
     let pairs = colliding_topics(kafka, needs);
     pairs.into_iter().map(finding).collect()
-}
-
-fn client_chain(file: &CertificateFile) -> Finding {
-    let left = file.expiry.duration_since(Timestamp::now());
-    let (severity, remedy) = if left.is_negative() {
-        let remedy = "the broker does not take it any more: put a new one there, with its key";
-        (Severity::Error, remedy)
-    } else if left < SOON {
-        (Severity::Warning, "renew it, then reload the bridge")
-    } else {
-        (Severity::Good, "")
-    };
-    Finding {
-        severity,
-        found: format!("{} counts until {}", file.path.display(), file.expiry),
-        remedy: remedy.to_owned(),
-    }
 }
 
 /// Opens the sink as for nothing, so that looking at it makes no topic, then looks at it.
@@ -241,141 +168,4 @@ fn unopened(error: &anyhow::Error) -> Finding {
             remedy: "the bridge would not start: mend this first".into(),
         },
     }
-}
-
-/// What would run.
-fn summary(settings: &Settings) -> Vec<String> {
-    let mut lines = vec!["the configuration is good".to_owned()];
-    lines.push(format!("  acknowledge  {}", milestone(settings)));
-    lines.push(format!("  spool        {}", place(settings)));
-    lines.push(format!("  webhooks     {}", webhooks(&settings.ingress)));
-    lines.push(format!("  admin        {}", admin(&settings.admin)));
-    let metrics = settings.metrics.iter();
-    lines.extend(metrics.map(|listen| format!("  metrics      http://{listen}")));
-    lines.extend(settings.sources.iter().map(source));
-    lines.extend(settings.sinks.iter().map(sink));
-    for route in &settings.routes {
-        lines.extend(route_lines(settings, route));
-    }
-    lines
-}
-
-fn admin(admin: &AdminSettings) -> String {
-    let token = match admin.rules.token {
-        Some(_) => ", by token",
-        None => "",
-    };
-    format!("http://{}{token}", admin.listen)
-}
-
-fn webhooks(ingress: &IngressSettings) -> String {
-    let (scheme, clients) = match &ingress.tls {
-        None => ("http", ""),
-        Some(tls) => match (tls.clients_until, tls.client_certificates_required) {
-            (None, _) => ("https", ""),
-            (_, true) => ("https", ", client certificates required"),
-            (_, false) => ("https", ", client certificates optional"),
-        },
-    };
-    let proxies = if ingress.proxy_protocol {
-        ", behind proxies that speak the PROXY protocol"
-    } else {
-        ""
-    };
-    format!("{scheme}://{}{clients}{proxies}", ingress.listen)
-}
-
-fn milestone(settings: &Settings) -> String {
-    let timeout = humantime::format_duration(settings.acknowledge_timeout);
-    match settings.milestone {
-        Milestone::Spooled => format!("once an event is on the disk, within {timeout}"),
-        Milestone::Delivered => format!("once the broker has confirmed it, within {timeout}"),
-    }
-}
-
-fn place(settings: &Settings) -> String {
-    let (events, bytes) = (
-        settings.spool.limits.max_events,
-        bytesize::ByteSize(settings.spool.limits.max_bytes),
-    );
-    let place = match &settings.spool.location {
-        SpoolLocation::Folder(path) => path.display().to_string(),
-        SpoolLocation::Memory => "in memory".to_owned(),
-    };
-    format!("{place}, at most {events} events and {bytes}")
-}
-
-fn source(settings: &SourceSettings) -> String {
-    let source = &settings.source;
-    let secrets = match source.secrets.len() {
-        1 => "1 secret".to_owned(),
-        count => format!("{count} secrets"),
-    };
-    let limit = match settings.rate_limit {
-        Some(limit) => format!(", {limit} deliveries a second"),
-        None => String::new(),
-    };
-    let late = match &source.deduplication {
-        Some(memory) if memory.window > source.tolerance => {
-            let window = humantime::format_duration(memory.window);
-            format!(", late ones up to {window}")
-        }
-        _ => String::new(),
-    };
-    format!(
-        "  source       {}: POST /webhooks/{} from {}, {secrets}, tolerance {}{late}{limit}",
-        source.name,
-        source.name,
-        source.provider.name,
-        humantime::format_duration(source.tolerance),
-    )
-}
-
-fn sink(settings: &SinkSettings) -> String {
-    let place = match &settings.kind {
-        SinkKind::Kafka(kafka) => format!("Kafka at {}", kafka.brokers),
-        SinkKind::RabbitMq(rabbit) => {
-            format!(
-                "RabbitMQ at {}, exchange {}",
-                rabbit.address, rabbit.exchange
-            )
-        }
-        SinkKind::Store(store) => format!(
-            "store in {}, {} or {}",
-            store.path.display(),
-            humantime::format_duration(store.retention),
-            bytesize::ByteSize(store.max_size_bytes),
-        ),
-    };
-    format!("  sink         {}: {place}", settings.name)
-}
-
-fn route_lines(settings: &Settings, route: &RouteSettings) -> Vec<String> {
-    let mut lines = Vec::new();
-    let source = settings
-        .sources
-        .iter()
-        .find(|source| source.source.name == route.source);
-    for name in &route.sinks {
-        let only = match &route.event_types {
-            None => String::new(),
-            Some(types) => {
-                let mut types: Vec<&str> = types.iter().map(|of| of.as_str()).collect();
-                types.sort_unstable();
-                format!(", only {}", types.join(", "))
-            }
-        };
-        lines.push(format!("  route        {} → {name}{only}", route.source));
-        let sink = settings.sinks.iter().find(|sink| sink.name == *name);
-        let topics = sink.zip(source).map(|(sink, source)| {
-            let types: Vec<_> = match &route.event_types {
-                Some(only) => only.iter().cloned().collect(),
-                None => source.event_types.clone(),
-            };
-            topics::of_sink(&sink.kind, &route.source, &types)
-        });
-        let indent = |topic| format!("                 {topic}");
-        lines.extend(topics.into_iter().flatten().map(indent));
-    }
-    lines
 }

@@ -1,4 +1,4 @@
-//! How a command ends, when not well.
+//! Why a command failed, and its exit code.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! A word before something is gone for good.
+//! The confirmation that a command asks for before it drops something for good.
 
 use std::io::{BufRead as _, IsTerminal as _};
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::command_error::CommandError;
 
-/// Whether the word has been given already.
+/// Whether it has been given already.
 #[derive(Debug, Args)]
 pub(super) struct Confirmation {
     /// Do not ask.

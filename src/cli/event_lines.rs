@@ -1,4 +1,4 @@
-//! An event as a person reads it.
+//! An event as lines of text.
 
 use super::command_error::CommandError;
 use super::output::Output;

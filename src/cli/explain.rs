@@ -4,7 +4,10 @@
 //! other form of the body would have matched, is for a person who looks for the mistake; the bridge
 //! never tries another form.
 
+mod body_variants;
+mod explanation;
 mod header;
+mod secret_variants;
 mod variants;
 
 use std::path::PathBuf;
@@ -16,18 +19,14 @@ use jiff::Timestamp;
 
 use super::body_input;
 use super::command_error::CommandError;
-use super::output::Output;
-use super::secret_arguments::{SecretArguments, SecretText};
-use super::symbol::Symbols;
-use crate::event::{Content, Event};
-use crate::name::{EventType, SourceName};
-use crate::route::{Router, Template};
-use crate::sink::Severity;
+use super::secret_arguments::SecretArguments;
+use crate::event::Event;
+use crate::name::SourceName;
 use crate::source::{
-    DeduplicationWindow, Inbound, ONE_CODEX, Rejection, Secret, SecretError, SignatureHeader,
-    Source, Verified,
+    DeduplicationWindow, Inbound, ONE_CODEX, Rejection, Secret, SignatureHeader, Source, Verified,
 };
 use crate::trace::TraceContext;
+use explanation::Explanation;
 
 /// Say why a delivery does or does not verify.
 #[derive(Debug, Args)]
@@ -63,12 +62,6 @@ pub(super) struct ExplainCommand {
     source: SourceName,
 }
 
-/// One explanation under way.
-struct Explanation {
-    output: Output,
-    symbols: Symbols,
-}
-
 impl ExplainCommand {
     pub(super) fn run(&self) -> Result<(), CommandError> {
         let text = self.secret.read()?;
@@ -76,10 +69,7 @@ impl ExplainCommand {
         let body = Bytes::from(body_input::read(&self.body)?);
         let now = self.now.unwrap_or_else(Timestamp::now);
         let value = header::value(&self.header, ONE_CODEX.scheme.header);
-        let mut explanation = Explanation {
-            output: Output::new(),
-            symbols: Symbols::for_output(),
-        };
+        let mut explanation = Explanation::new();
         let parsed = SignatureHeader::read([value.as_bytes()].into_iter());
         explanation.header(value, &parsed)?;
         explanation.secret(&text, taken.as_ref().err())?;
@@ -88,14 +78,12 @@ impl ExplainCommand {
         let source = self.source(taken.clone().unwrap_or_else(|_| own()));
         let judged = judge(&source, value, body.clone(), now);
         if let Ok(header) = &parsed {
-            let secret = &source.secrets[0];
             explanation.timestamp(header, now, &source, &judged)?;
-            explanation.signature(value, header, secret, &body)?;
-            if !header_matches(header, secret, &body) {
+            if !explanation.signature(header, &source.secrets[0], &body)? {
                 explanation.other_forms(value, &text, &body)?;
             }
         }
-        explanation.event(&source, &body)?;
+        explanation.event(&source, read(&source, body))?;
         explanation.verdict(taken.err(), judged.map(drop))
     }
 
@@ -122,244 +110,21 @@ fn judge(source: &Source, value: &str, body: Bytes, now: Timestamp) -> Result<Ve
     claim.verify(inbound(body), now, || i64::MIN)
 }
 
+/// The event that the body would be. It is signed here anew, because only a verified delivery is ever
+/// read.
+fn read(source: &Source, body: Bytes) -> Event {
+    let now = Timestamp::now();
+    let signature = ONE_CODEX.scheme.sign(&source.secrets[0], &body, now);
+    let verified = judge(source, &signature, body, now);
+    Event::read(verified.expect("it was signed with this secret, and as of this second"))
+}
+
 fn inbound(body: Bytes) -> Inbound {
     Inbound {
         body,
         content_type: None,
         trace: TraceContext::start(false),
     }
-}
-
-/// The position, from 1, of the signature that the secret makes.
-fn header_matches(header: &SignatureHeader, secret: &Secret, body: &[u8]) -> bool {
-    matching_signature(header.text(), header, secret, body).is_some()
-}
-
-fn matching_signature(
-    value: &str,
-    header: &SignatureHeader,
-    secret: &Secret,
-    body: &[u8],
-) -> Option<usize> {
-    let signed: [&[u8]; 3] = [header.digits().as_bytes(), b".", body];
-    header::tags(value)
-        .iter()
-        .position(|tag| secret.matches(&signed, &[*tag]))
-        .map(|index| index + 1)
-}
-
-impl Explanation {
-    fn step(&mut self, holds: bool, name: &str, text: &str) -> Result<(), CommandError> {
-        let severity = if holds {
-            Severity::Good
-        } else {
-            Severity::Error
-        };
-        self.graded(severity, name, text)
-    }
-
-    fn graded(&mut self, severity: Severity, name: &str, text: &str) -> Result<(), CommandError> {
-        let symbol = self.symbols.of(severity);
-        self.output.line(format_args!("{symbol} {name:<10} {text}"))
-    }
-
-    fn header(
-        &mut self,
-        value: &str,
-        parsed: &Result<SignatureHeader, Rejection>,
-    ) -> Result<(), CommandError> {
-        match parsed {
-            Ok(header) => {
-                let count = header::tags(value).len();
-                let signatures = if count == 1 {
-                    "signature"
-                } else {
-                    "signatures"
-                };
-                let text = format!(
-                    "well-formed: t={} and {count} {signatures}",
-                    header.digits()
-                );
-                self.step(true, "header", &text)
-            }
-            Err(rejection) => {
-                self.step(false, "header", &rejection.to_string())?;
-                for fault in header::faults(value) {
-                    self.output.line(format_args!("             {fault}"))?;
-                }
-                self.output.line(format_args!(
-                    "             it should look like: {}",
-                    ONE_CODEX.scheme.example
-                ))
-            }
-        }
-    }
-
-    /// What stands where the secret should; nothing where it is as it should be.
-    fn secret(
-        &mut self,
-        text: &SecretText,
-        error: Option<&SecretError>,
-    ) -> Result<(), CommandError> {
-        if let Some(error) = error {
-            let text = format!("no bridge starts with it: {error}");
-            self.step(false, "secret", &text)?;
-            return match error.remedy() {
-                Some(remedy) => self.output.line(format_args!("             {remedy}")),
-                None => Ok(()),
-            };
-        }
-        match text.doubt() {
-            Some(doubt) => self.graded(Severity::Warning, "secret", &doubt.to_string()),
-            None => Ok(()),
-        }
-    }
-
-    fn timestamp(
-        &mut self,
-        header: &SignatureHeader,
-        now: Timestamp,
-        source: &Source,
-        judged: &Result<Verified, Rejection>,
-    ) -> Result<(), CommandError> {
-        let tolerance = source.tolerance;
-        let age = now.as_second().saturating_sub(header.seconds());
-        let span = humantime::format_duration(Duration::from_secs(age.unsigned_abs()));
-        let side = if age < 0 { "after" } else { "before" };
-        let signed = match Timestamp::from_second(header.seconds()) {
-            Ok(time) => time.to_string(),
-            Err(_) => format!("second {}", header.seconds()),
-        };
-        let text = format!(
-            "signed at {signed}, {span} {side} {now}; the tolerance is {} on both sides",
-            humantime::format_duration(tolerance)
-        );
-        if age.unsigned_abs() <= tolerance.as_secs() {
-            return self.step(true, "timestamp", &text);
-        }
-        if !judged.as_ref().is_ok_and(Verified::is_late) {
-            return self.step(false, "timestamp", &text);
-        }
-        self.graded(Severity::Warning, "timestamp", &text)?;
-        self.output.line(
-            "             it is late, and let in as long as its event is remembered: \
-             by duplicate_window, with a spool on the disk",
-        )
-    }
-
-    fn signature(
-        &mut self,
-        value: &str,
-        header: &SignatureHeader,
-        secret: &Secret,
-        body: &[u8],
-    ) -> Result<(), CommandError> {
-        let count = header::tags(value).len();
-        match matching_signature(value, header, secret, body) {
-            Some(number) => {
-                let text = format!(
-                    "number {number} of {count} is what the secret makes of these {} bytes",
-                    body.len()
-                );
-                self.step(true, "signature", &text)
-            }
-            None => {
-                let text = format!(
-                    "none of {count} is what the secret makes of these {} bytes",
-                    body.len()
-                );
-                self.step(false, "signature", &text)
-            }
-        }
-    }
-
-    /// Looks for the sender's mistake, or ours.
-    fn other_forms(
-        &mut self,
-        value: &str,
-        secret: &SecretText,
-        body: &[u8],
-    ) -> Result<(), CommandError> {
-        let found = variants::matching(value, secret.expose(), secret.encoding(), body);
-        if found.is_empty() {
-            return self.output.line(
-                "             no other usual form of the body or the secret matches either: \
-                 it is another secret, or other bytes",
-            );
-        }
-        for difference in found {
-            self.output
-                .line(format_args!("             it would match {difference}"))?;
-        }
-        Ok(())
-    }
-
-    /// What the body says, once it is believed. It is signed here anew, because only a verified
-    /// delivery is ever read.
-    fn event(&mut self, source: &Source, body: &Bytes) -> Result<(), CommandError> {
-        let now = Timestamp::now();
-        let own = ONE_CODEX.scheme.sign(&source.secrets[0], body, now);
-        let verified = source
-            .read_signature([own.as_bytes()].into_iter())
-            .and_then(|claim| claim.verify(inbound(body.clone()), now, || i64::MIN))
-            .expect("it was signed with this secret, and as of this second");
-        let event = Event::read(verified);
-        match event.content() {
-            Content::Understood(content) => {
-                let text = format!(
-                    "{} of {} {}, triggered at {}",
-                    content.event_type,
-                    content.object_type,
-                    content.object_id,
-                    content.triggered_at
-                );
-                self.step(true, "event", &text)?;
-            }
-            Content::Quarantined(quarantine) => {
-                let reason = quarantine.reason.as_str();
-                let text = format!("quarantined: {reason}: {}", quarantine.detail);
-                // It is answered 200 and kept all the same.
-                self.graded(Severity::Warning, "event", &text)?;
-            }
-        }
-        self.output
-            .line(format_args!("  {:<10} {}", "id", event.id()))?;
-        let topic = topic(source, event);
-        self.output.line(format_args!(
-            "  {:<10} {topic} (unless configured otherwise)",
-            "topic"
-        ))
-    }
-
-    fn verdict(
-        &mut self,
-        secret: Option<SecretError>,
-        judged: Result<(), Rejection>,
-    ) -> Result<(), CommandError> {
-        let why = match (secret, judged) {
-            (None, Ok(())) => return self.output.line("\nit verifies"),
-            (Some(error), _) => error.to_string(),
-            (None, Err(rejection)) => format!("{rejection} ({})", rejection.reason()),
-        };
-        self.output
-            .line(format_args!("\nit does not verify: {why}"))?;
-        Err(CommandError::Negative)
-    }
-}
-
-/// The topic that the default template gives.
-fn topic(source: &Source, event: Event) -> String {
-    let types = source.provider.event_types.iter();
-    let types = types.filter_map(|text| EventType::parse(text).ok());
-    let router = Router::new(
-        Vec::new(),
-        [(source.name.clone(), types.collect())]
-            .into_iter()
-            .collect(),
-    );
-    let template = Template::parse("{source}.{event_type}").expect("the default template");
-    let routed = router.route(event);
-    template.render(routed.event(), routed.lane())
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

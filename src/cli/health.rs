@@ -65,7 +65,7 @@ impl HealthCommand {
             .get(&format!("{url}{path}"))
             .context("the bridge does not answer")?;
         let status = status(&answer).ok_or_else(|| match answer.status {
-            401 | 421 => anyhow!("{url}{path}: {}", answer.said()),
+            401 | 421 => anyhow!("{url}{path}: {}", answer.message()),
             code => anyhow!("{url}{path} answers {code}, which is not a bridge's answer: is it the address of an admin listener?"),
         })?;
         Output::new().line(&status)?;

@@ -1,4 +1,4 @@
-//! HTTP as the commands speak it: a status is an answer, not an error.
+//! The commands' HTTP client. Any status is an answer, not an error.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -57,8 +57,8 @@ impl HttpClient {
         }
     }
 
-    /// A client for strangers' addresses, which may go through such a proxy.
-    pub(super) fn to_strangers(timeout: Duration, tls: TlsConfig) -> Self {
+    /// A client for any address, through the proxy that the environment may name.
+    pub(super) fn to_anywhere(timeout: Duration, tls: TlsConfig) -> Self {
         Self {
             agent: config(timeout).tls_config(tls).build().into(),
             token: None,
@@ -104,8 +104,8 @@ impl HttpClient {
     }
 }
 
-/// Takes an address for what it is, without a thread to look it up in: a health check must work where
-/// the bridge has taken all the threads that there may be.
+/// Resolves an IP address without a thread: a health check must work where the bridge has taken all the
+/// threads that there may be.
 #[derive(Debug, Default)]
 struct Addresses(DefaultResolver);
 
@@ -172,7 +172,7 @@ impl HttpResponse {
     /// The body as the value it should be; any other status than 200 fails with what was said.
     pub(super) fn value<T: DeserializeOwned>(&self) -> Result<T, CommandError> {
         if self.status != 200 {
-            return Err(CommandError::Failed(anyhow!("{}", self.said())));
+            return Err(CommandError::Failed(anyhow!("{}", self.message())));
         }
         let value = serde_json::from_slice(&self.body)
             .context("the answer is not the bridge's: does --admin name its admin listener?");
@@ -180,7 +180,7 @@ impl HttpResponse {
     }
 
     /// What an answer that is not 200 says.
-    pub(super) fn said(&self) -> String {
+    pub(super) fn message(&self) -> String {
         let field = |name: &str| {
             let document: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
             Some(document.get(name)?.as_str()?.to_owned())

@@ -77,7 +77,7 @@ enum Bodies {
 
 impl SendCommand {
     pub(super) fn run(&self) -> Result<(), CommandError> {
-        let http = HttpClient::to_strangers(self.timeout, self.trust.read()?);
+        let http = HttpClient::to_anywhere(self.timeout, self.trust.read()?);
         let webhook = WebhookClient::new(http, self.url.clone(), self.secret.secret()?);
         let bodies = match &self.body {
             Some(file) => Bodies::Given(body_input::read(file)?),

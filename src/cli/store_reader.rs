@@ -96,7 +96,7 @@ impl StoreReader {
             409 => Ok(TopicRead::BegunAnew),
             _ => Err(CommandError::Failed(anyhow!(
                 "topic {topic}: {}",
-                answer.said()
+                answer.message()
             ))),
         }
     }

@@ -1,4 +1,4 @@
-//! A table for people: columns as wide as they must be.
+//! A table on the terminal, with columns as wide as their widest cell.
 
 use super::command_error::CommandError;
 use super::output::Output;

@@ -1,4 +1,4 @@
-//! Whom a command trusts at the other end of an https URL, and what it proves itself with.
+//! The arguments of TLS as a client: the authorities that are trusted, and the client certificate.
 
 use std::path::{Path, PathBuf};
 

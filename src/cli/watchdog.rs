@@ -1,8 +1,8 @@
-//! Signs of life for systemd, each of them earned: none is sent before the spool's thread and every
+//! The pings that systemd's watchdog waits for: each is sent only once the spool's thread and every
 //! dispatcher have answered.
 //!
-//! Four times in the period that systemd allows, so that a commit which hangs on a slow disk for up
-//! to three quarters of it is no reason to end the program.
+//! Four go out in the period that systemd allows, so that a commit which hangs on a slow disk for up to
+//! three quarters of it is no reason to end the program.
 
 use std::convert::Infallible;
 
@@ -11,15 +11,15 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::app::Vitals;
 use crate::systemd::Systemd;
 
-/// The questions in one period.
-const QUESTIONS: u32 = 4;
+/// The pings in one period.
+const PINGS: u32 = 4;
 
-/// Sends signs of life for as long as it is awaited.
+/// Sends pings for as long as it is awaited.
 pub(super) async fn watch(systemd: &Systemd, vitals: &Vitals) -> Infallible {
     let Some(period) = systemd.watchdog() else {
         return std::future::pending().await;
     };
-    let pause = period / QUESTIONS;
+    let pause = period / PINGS;
     let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -1,4 +1,4 @@
-//! A webhook's URL from the sender's side: deliveries are signed and sent there.
+//! A client that signs deliveries and sends them to a webhook's URL.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ struct Accepted {
 }
 
 impl WebhookClient {
-    /// A webhook at `url`.
+    /// A client of the webhook at `url`.
     pub(super) fn new(http: HttpClient, url: String, secret: Secret) -> Self {
         Self { http, url, secret }
     }
@@ -67,7 +67,7 @@ impl WebhookClient {
         let accepted = serde_json::from_slice::<Accepted>(&answer.body).ok();
         let (said, id) = match accepted {
             Some(Accepted { id, status }) => (status, Some(id)),
-            None => (answer.said(), None),
+            None => (answer.message(), None),
         };
         Ok(WebhookResponse {
             status: answer.status,

@@ -1,4 +1,4 @@
-//! An event as a line, for people or as JSON, whichever sink it was seen in.
+//! An event on one line, as text or as JSON, whichever sink it was seen in.
 
 use std::collections::BTreeMap;
 use std::fmt;
