@@ -128,6 +128,32 @@ pub struct Finding {
     pub remedy: String,
 }
 
+impl Finding {
+    pub(crate) fn good(found: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Good,
+            found: found.into(),
+            remedy: String::new(),
+        }
+    }
+
+    pub(crate) fn warning(found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            found: found.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    pub(crate) fn error(found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            found: found.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {

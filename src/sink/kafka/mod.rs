@@ -3,114 +3,111 @@
 //! librdkafka keeps the only clock that matters: `message.timeout.ms` is the publish timeout, and a
 //! publish ends when the delivery report says so. Were an own timer to give up first, the message
 //! would still lie in the client's queue and could be sent after a later one of the same key. A
-//! second, later guard only notices a client that reports nothing at all; such a client is purged
+//! second, later deadline only notices a producer that reports nothing at all; such a one is purged
 //! and replaced as a whole, like one that stopped with a fatal error.
 //!
-//! A message waits for its `room` in the client, becomes a `record`, and comes back with a report
-//! (`producer`, on a `line`), whose code is judged in `verdict`. What else the client tells is heard in
-//! `watch`: its `statistics`, from which the `progress` of each partition follows, and its `trouble`.
+//! A message waits for its place in the queue (`queue_limit`), becomes a `record`, and comes back with a
+//! `delivery_report` (`producer`, replaced by its `producer_supervisor`), whose `error_code` names the
+//! reaction. What else librdkafka tells comes through its callbacks (`client_context`): its
+//! `statistics`, from which the `cluster_health` follows, and each `client_error`.
 //!
 //! rdkafka is imported in this folder only.
 
 mod check;
-mod creation;
-mod follow;
-mod line;
-mod login;
+mod client_config;
+mod client_context;
+mod client_error;
+mod cluster_health;
+mod connection_health;
+mod delivery_report;
+mod error_code;
 mod producer;
-mod progress;
-mod property;
+mod producer_supervisor;
+mod properties;
+mod queue_limit;
 mod record;
-mod room;
+mod sasl;
 mod settings;
 mod statistics;
-mod trouble;
-mod verdict;
-mod watch;
+mod tail;
+mod topic_check;
+mod topic_creation;
+mod topic_names;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use rdkafka::error::KafkaError;
 use tokio::task::AbortHandle;
 
-use self::creation::Creation;
-use self::line::{Batching, Line};
-use self::producer::Failure;
-use self::verdict::verdict;
-use self::watch::{Record, Undelivered};
-use super::{Finding, Message, Needs, PublishError, Receipt, Renewed, Sink, SinkHealth};
+use self::check::ClusterCheck;
+use self::connection_health::ConnectionHealth;
+use self::delivery_report::DeliveryError;
+use self::producer::SendError;
+use self::producer_supervisor::ProducerSupervisor;
+use self::settings::Batching;
+use self::topic_creation::TopicCreation;
+use super::{Finding, SinkHealth, Message, Needs, PublishError, Receipt, Renewed, Sink};
 
-pub use self::check::colliding_topics;
-pub use self::follow::{FollowError, follow};
-pub use self::login::{Login, Mechanism, Password, ReadToken};
-pub use self::property::{Properties, PropertyError};
-pub use self::settings::{Compression, Settings, TlsError, TopicShape};
+pub use self::client_config::KafkaStartError;
+pub use self::properties::{ClientProperties, PropertyError};
+pub use self::sasl::{SaslCredentials, SaslMechanism, SaslPassword, TokenSource};
+pub use self::settings::{Compression, KafkaSettings, TopicShape};
+pub use self::tail::{KafkaTailError, tail};
+pub use self::topic_names::colliding_topics;
 
 /// How long a check may take altogether.
 const CHECK_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Why no Kafka client could be made from the settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the Kafka client cannot start: {0}")]
-pub struct StartError(String);
-
-impl StartError {
-    fn of(error: &KafkaError) -> Self {
-        Self(match error {
-            KafkaError::ClientCreation(reason) => reason.clone(),
-            error => error.to_string(),
-        })
-    }
-}
-
 /// A Kafka cluster as a sink.
 #[derive(Debug)]
 pub struct Kafka {
-    settings: Arc<ArcSwap<Settings>>,
-    record: Arc<Record>,
-    /// Carries every message, in batches.
-    line: Arc<Line>,
-    /// Carries what was refused as too large within a batch, one message a request: a broker judges
-    /// the batch as a whole, and only a message refused alone is itself too large. Made when needed.
-    single: Arc<Line>,
-    creation: Option<Creation>,
-    /// The change to new credentials that is under way.
+    settings: Arc<ArcSwap<KafkaSettings>>,
+    connections: Arc<ConnectionHealth>,
+    /// Sends every message, in batches.
+    batched: Arc<ProducerSupervisor>,
+    /// Sends what was refused as too large within a batch, one message a request: a broker judges the
+    /// batch as a whole, and only a message refused alone is itself too large. Started when needed.
+    single: Arc<ProducerSupervisor>,
+    creation: Option<TopicCreation>,
+    /// The task that changes over to new credentials.
     renewal: Mutex<Option<AbortHandle>>,
 }
 
 impl Kafka {
-    /// Starts the client. It connects by itself, now or later: a broker that is away is no error.
+    /// Starts the producer. It connects by itself, now or later: a broker that is away is no error.
     /// With `create_topics`, the topics that `needs` names are created as soon as a broker answers.
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When librdkafka does not accept the settings, such as a file without a certificate in it.
-    pub fn new(settings: Settings, needs: &Needs) -> Result<Self, StartError> {
-        let (shape, topics) = (settings.create_topics, check::topic_names(&settings, needs));
+    pub fn new(settings: KafkaSettings, needs: &Needs) -> Result<Self, KafkaStartError> {
+        let (shape, topics) = (
+            settings.create_topics,
+            topic_names::topic_names(&settings, needs),
+        );
         let settings = Arc::new(ArcSwap::from_pointee(settings));
-        let record = Arc::new(Record::default());
-        check::warn_of_collisions(&topics);
-        let line = Line::new(&settings, &record, Batching::Many);
-        line.start().map_err(|error| StartError::of(&error))?;
-        let single = Line::new(&settings, &record, Batching::Single);
-        let creation = shape.map(|shape| Creation::start(&settings, shape, topics));
+        let connections = Arc::new(ConnectionHealth::default());
+        topic_names::warn_of_collisions(&topics);
+        let batched = ProducerSupervisor::new(&settings, &connections, Batching::Many);
+        batched.start()?;
+        let single = ProducerSupervisor::new(&settings, &connections, Batching::Single);
+        let creation = shape.map(|shape| TopicCreation::start(&settings, shape, topics));
         Ok(Self {
             settings,
-            record,
-            line,
+            connections,
+            batched,
             single,
             creation,
             renewal: Mutex::default(),
         })
     }
 
-    /// Takes over new credentials: a client with them takes the place of the one in use once it is
+    /// Takes over new credentials: a producer with them takes the place of the one in use once it is
     /// connected, and the old one ends after its last report. Returns at once. Must be called within
     /// a tokio runtime.
-    pub fn renew(&self, settings: &Settings) -> Renewed {
+    pub fn renew(&self, settings: &KafkaSettings) -> Renewed {
         let current = self.settings.load();
         let renewed = Renewed::of(
             **current == *settings,
@@ -120,8 +117,8 @@ impl Kafka {
             return renewed;
         }
         self.settings.store(Arc::new(settings.clone()));
-        self.single.renew_when_needed();
-        let renewal = tokio::spawn(Arc::clone(&self.line).renew()).abort_handle();
+        self.single.reset();
+        let renewal = tokio::spawn(Arc::clone(&self.batched).renew()).abort_handle();
         if let Some(former) = self.renewal().replace(renewal) {
             former.abort();
         }
@@ -138,31 +135,36 @@ impl Kafka {
         }
     }
 
-    async fn send(&self, topic: &str, message: &Message) -> Result<(), Failure> {
-        match self.line.send(topic, message).await {
-            Err(Failure::Reported(Undelivered { code, .. })) if verdict::is_of_batch(code) => {
+    async fn send(&self, topic: &str, message: &Message) -> Result<(), SendError> {
+        match self.batched.send(topic, message).await {
+            Err(SendError::Reported(DeliveryError { code, .. }))
+                if error_code::is_of_batch(code) =>
+            {
                 self.single.send(topic, message).await
             }
             outcome => outcome,
         }
     }
 
-    fn error(&self, topic: &str, failure: Failure) -> PublishError {
-        let Undelivered { code, blame } = match failure {
-            Failure::Reported(undelivered) => undelivered,
-            Failure::Silent(detail) => return PublishError::Unavailable(detail),
+    fn publish_error(&self, topic: &str, error: SendError) -> PublishError {
+        let DeliveryError {
+            code,
+            partition_fault,
+        } = match error {
+            SendError::Reported(error) => error,
+            SendError::Unreported(detail) => return PublishError::Unavailable(detail),
         };
-        if verdict::is_missing(code)
+        if error_code::is_missing(code)
             && let Some(creation) = &self.creation
         {
-            creation.want(topic);
+            creation.request(topic);
         }
         // Only what goes to this topic has to wait, whatever else goes through the cluster.
-        if let Some(blame) = blame {
-            return PublishError::Unroutable(format!("topic {topic}: {code}; {blame}"));
+        if let Some(fault) = partition_fault {
+            return PublishError::Unroutable(format!("topic {topic}: {code}; {fault}"));
         }
-        let trouble = self.record.trouble().map(|trouble| trouble.reason);
-        verdict(code, topic, trouble.as_deref())
+        let last_error = self.connections.last_error().map(|error| error.reason);
+        error_code::publish_error(code, topic, last_error.as_deref())
     }
 }
 
@@ -172,7 +174,7 @@ impl Sink for Kafka {
         let topic = message.name(&self.settings.load().topic);
         match self.send(&topic, message).await {
             Ok(()) => Ok(message.receipt()),
-            Err(failure) => Err(self.error(&topic, failure)),
+            Err(error) => Err(self.publish_error(&topic, error)),
         }
     }
 
@@ -182,24 +184,23 @@ impl Sink for Kafka {
 
     async fn check(&self, needs: &Needs) -> Vec<Finding> {
         let settings = self.settings.load_full();
-        let Some(producer) = self.line.current() else {
+        let Some(producer) = self.batched.current() else {
             return vec![check::unreachable(&settings, "the client is closed", None)];
         };
-        let examination = check::Examination {
+        let check = ClusterCheck {
             producer,
             settings: Arc::clone(&settings),
-            record: Arc::clone(&self.record),
+            connections: Arc::clone(&self.connections),
         };
         let needs = needs.clone();
-        let examined = tokio::task::spawn_blocking(move || examination.examine(&needs));
-        let trouble = || self.record.trouble();
-        match tokio::time::timeout(CHECK_DEADLINE, examined).await {
+        let checked = tokio::task::spawn_blocking(move || check.run(&needs));
+        match tokio::time::timeout(CHECK_DEADLINE, checked).await {
             Ok(Ok(findings)) => findings,
             Ok(Err(error)) => vec![check::unreachable(&settings, &error.to_string(), None)],
             Err(_) => vec![check::unreachable(
                 &settings,
                 "no answer in time",
-                trouble().as_ref(),
+                self.connections.last_error().as_ref(),
             )],
         }
     }
@@ -211,12 +212,12 @@ impl Sink for Kafka {
                 .current()
                 .is_some_and(|producer| producer.is_connected()),
             blocked: false,
-            reconnects: self.record.reconnects(),
-            failures: self.record.failures(),
+            reconnects: self.connections.reconnects(),
+            failures: self.connections.failures(),
         }
     }
 
-    /// Clients are replaced where they end; the one task of ours is the one that creates topics.
+    /// Producers are replaced where they end; the one task is the one that creates topics.
     async fn ended(&self) {
         match &self.creation {
             Some(creation) => creation.ended().await,
@@ -229,7 +230,7 @@ impl Sink for Kafka {
             creation.stop();
         }
         self.stop_renewal();
-        tokio::join!(self.line.close(deadline), self.single.close(deadline));
+        tokio::join!(self.batched.close(deadline), self.single.close(deadline));
     }
 }
 

@@ -1,5 +1,5 @@
-//! One librdkafka producer: messages in, delivery reports out. It is never repaired: a client that
-//! stopped with a fatal error or fell silent is replaced by a new one.
+//! One idempotent producer of librdkafka: messages in, delivery reports out. It is never repaired: one
+//! that stopped with a fatal error or gives no reports is replaced as a whole.
 
 use std::fmt;
 use std::pin::pin;
@@ -14,33 +14,34 @@ use rdkafka::producer::{Producer as _, PurgeConfig, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
+use super::client_context::KafkaProducerContext;
+use super::delivery_report::{DeliveryError, DeliveryReport, InFlightMessage};
+use super::error_code::code_of;
+use super::queue_limit::{MAX_BODY_BYTES, MAX_MESSAGES, QueueLimit, QueuePermit};
 use super::record::record;
-use super::room::{Queue, Room};
-use super::settings::Settings;
-use super::verdict::code_of;
-use super::watch::{Report, Undelivered, Waiting, Watch};
+use super::settings::KafkaSettings;
 use crate::sink::Message;
 
 /// How long after `message.timeout.ms` the report may come: librdkafka looks for expired messages
 /// once a second, and a request in flight is first taken off its connection.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
 
-/// Why a message was not delivered.
+/// Why sending a message failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum SendError {
     /// The client or the broker said so.
-    Reported(Undelivered),
-    /// Nobody said anything, or there is no client to say it.
-    Silent(String),
+    Reported(DeliveryError),
+    /// There is no report, or no producer.
+    Unreported(String),
 }
 
-/// A running client.
+/// A running producer.
 pub(super) struct Producer {
-    /// Taken only when it is dropped.
-    client: Option<ThreadedProducer<Watch>>,
-    watch: Arc<Watch>,
-    queue: Queue,
-    deadline: Duration,
+    /// PartitionHealth only when it is dropped.
+    client: Option<ThreadedProducer<KafkaProducerContext>>,
+    context: Arc<KafkaProducerContext>,
+    queue_limit: QueueLimit,
+    report_deadline: Duration,
     /// Whether it was purged: what comes later must not wait for a broker either.
     purged: AtomicBool,
 }
@@ -49,53 +50,53 @@ impl Producer {
     /// Starts a client; it connects in the background.
     pub(super) fn start(
         config: &ClientConfig,
-        watch: Watch,
-        settings: &Settings,
+        context: KafkaProducerContext,
+        settings: &KafkaSettings,
     ) -> Result<Self, KafkaError> {
-        let client: ThreadedProducer<Watch> = config.create_with_context(watch)?;
-        let watch = Arc::clone(client.client().context());
+        let client: ThreadedProducer<KafkaProducerContext> = config.create_with_context(context)?;
+        let context = Arc::clone(client.client().context());
         Ok(Self {
             client: Some(client),
-            watch,
-            queue: Queue::of(settings.max_queued_messages, settings.max_queued_bytes),
-            deadline: settings.publish_timeout + REPORT_GRACE,
+            context,
+            queue_limit: QueueLimit::new(MAX_MESSAGES, MAX_BODY_BYTES),
+            report_deadline: settings.publish_timeout + REPORT_GRACE,
             purged: AtomicBool::new(false),
         })
     }
 
-    /// Waits for room, hands the message over and waits for its delivery report.
-    pub(super) async fn send(&self, topic: &str, message: &Message) -> Result<(), Failure> {
-        let room = self.room(message).await?;
-        let report = self.enqueue(topic, message, room)?;
-        match tokio::time::timeout(self.deadline, report).await {
-            Ok(Ok(report)) => report.map_err(Failure::Reported),
-            Ok(Err(_)) => Err(Failure::Silent(
+    /// Waits for a place in the queue, hands the message over and waits for its delivery report.
+    pub(super) async fn send(&self, topic: &str, message: &Message) -> Result<(), SendError> {
+        let permit = self.acquire(message).await?;
+        let report = self.enqueue(topic, message, permit)?;
+        match tokio::time::timeout(self.report_deadline, report).await {
+            Ok(Ok(report)) => report.map_err(SendError::Reported),
+            Ok(Err(_)) => Err(SendError::Unreported(
                 "the client ended without a report".to_owned(),
             )),
             Err(_) => {
-                self.watch
+                self.context
                     .give_up("a message got no delivery report in time");
-                Err(Failure::Silent(format!(
+                Err(SendError::Unreported(format!(
                     "topic {topic}: no delivery report within {:?}",
-                    self.deadline
+                    self.report_deadline
                 )))
             }
         }
     }
 
-    /// What lies before the message makes room when it is reported. As long as reports come, however
-    /// many lie before it, it is waited for.
-    async fn room(&self, message: &Message) -> Result<Room, Failure> {
-        let mut room = pin!(self.queue.room(message.body().len()));
+    /// Waits while the queue is full. As long as reports come, however many messages are in front of
+    /// this one, that is backpressure; without any, the producer hangs.
+    async fn acquire(&self, message: &Message) -> Result<QueuePermit, SendError> {
+        let mut permit = pin!(self.queue_limit.acquire(message.body().len()));
         loop {
-            let before = self.queue.given_back();
-            if let Ok(room) = tokio::time::timeout(self.deadline, room.as_mut()).await {
-                return Ok(room);
+            let before = self.queue_limit.released();
+            if let Ok(permit) = tokio::time::timeout(self.report_deadline, permit.as_mut()).await {
+                return Ok(permit);
             }
-            if self.queue.given_back() == before {
-                return Err(Failure::Silent(format!(
-                    "no room in the client, and no delivery report within {:?}",
-                    self.deadline
+            if self.queue_limit.released() == before {
+                return Err(SendError::Unreported(format!(
+                    "the queue is full, and no delivery report came within {:?}",
+                    self.report_deadline
                 )));
             }
         }
@@ -105,22 +106,22 @@ impl Producer {
         &self,
         topic: &str,
         message: &Message,
-        room: Room,
-    ) -> Result<oneshot::Receiver<Report>, Failure> {
-        let (waiting, report) = oneshot::channel();
-        let waiting = Waiting {
-            report: waiting,
-            room,
+        permit: QueuePermit,
+    ) -> Result<oneshot::Receiver<DeliveryReport>, SendError> {
+        let (reported, report) = oneshot::channel();
+        let in_flight = InFlightMessage {
+            report: reported,
+            permit,
         };
         let key = message.key();
-        let record = record(topic, &key, message, Box::new(waiting));
+        let record = record(topic, &key, message, Box::new(in_flight));
         self.threaded().send(record).map_err(|(error, _)| {
             let code = code_of(&error);
             if code == RDKafkaErrorCode::Fatal {
-                self.watch
+                self.context
                     .give_up("the client refuses messages after a fatal error");
             }
-            Failure::Reported(code.into())
+            SendError::Reported(code.into())
         })?;
         // Looked at behind the message, and set before the purge: one of the two sees the other.
         if self.purged.load(Ordering::SeqCst) {
@@ -130,19 +131,19 @@ impl Producer {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.watch.is_connected()
+        self.context.is_connected()
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.watch.is_broken()
+        self.context.is_broken()
     }
 
     /// The client, for questions about the cluster.
-    pub(super) fn client(&self) -> &Client<Watch> {
+    pub(super) fn client(&self) -> &Client<KafkaProducerContext> {
         self.threaded().client()
     }
 
-    /// Waits until everything is reported, then fails the rest. Blocks for `deadline` and a little.
+    /// Waits for outstanding reports until `deadline`, then fails the rest. Blocks.
     pub(super) fn drain(&self, deadline: Duration) {
         if self.threaded().flush(deadline).is_err() {
             tracing::warn!(
@@ -159,7 +160,7 @@ impl Producer {
         self.threaded().purge(outstanding());
     }
 
-    fn threaded(&self) -> &ThreadedProducer<Watch> {
+    fn threaded(&self) -> &ThreadedProducer<KafkaProducerContext> {
         self.client
             .as_ref()
             .expect("the client is there until it is dropped")

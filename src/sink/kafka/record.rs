@@ -47,9 +47,9 @@ pub(super) fn record<'a, O: IntoOpaque>(
     topic: &'a str,
     key: &'a str,
     message: &'a Message,
-    waiting: O,
+    in_flight: O,
 ) -> BaseRecord<'a, str, [u8], O> {
-    BaseRecord::with_opaque_to(topic, waiting)
+    BaseRecord::with_opaque_to(topic, in_flight)
         .key(key)
         .payload(&message.body()[..])
         .headers(headers(message))

@@ -1,5 +1,5 @@
-//! The part of librdkafka's statistics that is read (`STATISTICS.md`, "brokers" and "topics"). It
-//! tells them once a second.
+//! The part of librdkafka's statistics that is read (`STATISTICS.md`, "brokers" and "topics"), as its
+//! statistics callback gets them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,38 +9,38 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 pub(super) struct Statistics {
     #[serde(default)]
-    pub brokers: HashMap<String, Broker>,
+    pub brokers: HashMap<String, BrokerStatistics>,
     #[serde(default)]
-    pub topics: HashMap<String, Topic>,
+    pub topics: HashMap<String, TopicStatistics>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Topic {
-    /// Partition -1 is where messages wait until theirs is known.
+pub(super) struct TopicStatistics {
+    /// By number; -1 stands for messages whose partition is not chosen yet.
     #[serde(default)]
-    pub partitions: HashMap<String, Partition>,
+    pub partitions: HashMap<String, PartitionStatistics>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Partition {
+pub(super) struct PartitionStatistics {
     pub partition: i32,
     /// The broker that leads it; -1 for none.
     pub leader: i32,
-    /// The last message that was confirmed; it rises with each.
+    /// The number of the last message that was confirmed.
     #[serde(default)]
     pub acked_msgid: u64,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Broker {
+pub(super) struct BrokerStatistics {
     state: String,
     source: String,
     pub connects: u64,
     pub nodeid: Option<i32>,
-    /// Responses received so far.
+    /// BrokerHealth received so far.
     #[serde(default)]
     pub rx: u64,
-    /// What requests took of late.
+    /// The round trips of late.
     pub rtt: Option<RoundTrips>,
 }
 
@@ -63,8 +63,8 @@ impl RoundTrips {
     }
 }
 
-impl Broker {
-    /// The client's own "internal" broker is always up and means nothing.
+impl BrokerStatistics {
+    /// Whether it is connected. librdkafka's own "internal" broker is always up and means nothing.
     pub(super) fn is_up(&self) -> bool {
         self.state == "UP" && matches!(self.source.as_str(), "learned" | "configured")
     }

@@ -1,4 +1,5 @@
-//! What an error code of Kafka or librdkafka means for the message: later, elsewhere or never.
+//! What an error code of Kafka or librdkafka means for a message: try later, hold the topic back, or
+//! set it aside.
 //! The codes are those of the protocol (<https://kafka.apache.org/protocol#protocol_error_codes>)
 //! and librdkafka's local ones, which are negative.
 
@@ -7,9 +8,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::sink::{PublishError, RefusalReason};
 
-/// The reaction to a failed delivery. `trouble` is what the client last complained of: behind a
-/// message that timed out stands an error of a connection.
-pub(super) fn verdict(code: Code, topic: &str, trouble: Option<&str>) -> PublishError {
+/// The reaction to a failed delivery. `last_error` is the client's: behind a message that timed out
+/// stands an error of a connection.
+pub(super) fn publish_error(code: Code, topic: &str, last_error: Option<&str>) -> PublishError {
     let refused = |reason| PublishError::Refused {
         reason,
         detail: format!("topic {topic}: {code}"),
@@ -19,7 +20,7 @@ pub(super) fn verdict(code: Code, topic: &str, trouble: Option<&str>) -> Publish
             refused(RefusalReason::TooLarge)
         }
         Code::InvalidTopic => refused(RefusalReason::InvalidAddress),
-        // As good as always it is the time that is not taken, and that is not for one message.
+        // Nearly always it is the time that is refused, and then that of every message.
         Code::InvalidRecord | Code::InvalidTimestamp => PublishError::Unroutable(format!(
             "topic {topic}: {code}; a broker refuses records whose time is too far from its own: compare the clock of this machine with the brokers', and look at the topic's message.timestamp.before.max.ms and message.timestamp.after.max.ms"
         )),
@@ -30,8 +31,8 @@ pub(super) fn verdict(code: Code, topic: &str, trouble: Option<&str>) -> Publish
         | Code::TopicAuthorizationFailed
         | Code::UnsupportedForMessageFormat
         | Code::PolicyViolation => PublishError::Unroutable(format!("topic {topic}: {code}")),
-        _ => PublishError::Unavailable(match trouble {
-            Some(trouble) => format!("topic {topic}: {code}; last trouble: {trouble}"),
+        _ => PublishError::Unavailable(match last_error {
+            Some(error) => format!("topic {topic}: {code}; last trouble: {error}"),
             None => format!("topic {topic}: {code}"),
         }),
     }
@@ -45,8 +46,8 @@ pub(super) fn is_missing(code: Code) -> bool {
     )
 }
 
-/// Whether the broker may have minded another message of the batch. Alone it is told what it thinks
-/// of this one.
+/// Whether the broker may have refused the batch for another message: sent alone, this one gets an
+/// answer of its own.
 pub(super) fn is_of_batch(code: Code) -> bool {
     matches!(
         code,
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     fn kind(code: Code) -> &'static str {
-        match verdict(code, "t", None) {
+        match publish_error(code, "t", None) {
             PublishError::Unavailable(_) => "unavailable",
             PublishError::Unroutable(_) => "unroutable",
             PublishError::Refused { reason, .. } => reason.as_str(),
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn a_time_that_is_not_taken_leads_to_the_clocks() {
         for code in [Code::InvalidRecord, Code::InvalidTimestamp] {
-            let error = verdict(code, "t", None);
+            let error = publish_error(code, "t", None);
             assert!(
                 error.to_string().contains("the clock of this machine"),
                 "{error}"
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_trouble_behind_a_timeout_is_told() {
-        let error = verdict(
+        let error = publish_error(
             Code::MessageTimedOut,
             "t",
             Some("a:9092: connection refused"),

@@ -1,95 +1,112 @@
-//! How the cluster and each partition fare, by the client's statistics: whether a message that timed
-//! out did so for its partition's sake, while the cluster is well. Then only what goes to its topic
-//! has to wait. The times are arguments.
+//! Which brokers answer and which partitions confirm, by the client's statistics: whether a message that
+//! timed out did so for its partition alone, while the cluster is well. Then only its topic has to
+//! wait.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::statistics::{Broker, Partition, Statistics};
+use super::statistics::{BrokerStatistics, PartitionStatistics, Statistics};
 
-/// What is known of the cluster.
+/// What is known of a cluster.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct ClusterHealth {
     /// By the client's names for them: it may know a broker by two.
-    brokers: HashMap<String, Responses>,
-    topics: HashMap<String, HashMap<i32, Taken>>,
+    brokers: HashMap<String, BrokerHealth>,
+    topics: HashMap<String, HashMap<i32, PartitionHealth>>,
 }
 
 /// How a broker answers.
 #[derive(Debug, Clone, Copy)]
-struct Responses {
+struct BrokerHealth {
     nodeid: Option<i32>,
     is_up: bool,
-    received: u64,
-    /// When that rose last.
-    last: Option<Instant>,
+    responses: Counter,
     /// The longest round trip of late, where there was one.
     longest: Option<Duration>,
 }
 
-/// What a partition has taken.
+/// What a partition confirms.
 #[derive(Debug, Clone, Copy)]
-struct Taken {
+struct PartitionHealth {
     leader: i32,
-    acknowledged: u64,
-    /// When that rose last.
-    last: Option<Instant>,
+    confirmed: Counter,
 }
 
-impl Progress {
+/// A counter of the statistics, and when it rose last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counter {
+    value: u64,
+    risen: Option<Instant>,
+}
+
+impl Counter {
+    fn updated(self, value: u64, now: Instant) -> Self {
+        let risen = if value > self.value {
+            Some(now)
+        } else {
+            self.risen
+        };
+        Self { value, risen }
+    }
+
+    fn has_risen_since(self, since: Instant) -> bool {
+        self.risen.is_some_and(|at| at >= since)
+    }
+}
+
+impl ClusterHealth {
     /// Takes over what the client says.
-    pub(super) fn follow(&mut self, statistics: Statistics, now: Instant) {
+    pub(super) fn update(&mut self, statistics: Statistics, now: Instant) {
         let brokers = statistics.brokers.into_iter().map(|(name, broker)| {
-            let responses = Responses::of(&broker, self.brokers.get(&name), now);
-            (name, responses)
+            let health = BrokerHealth::of(&broker, self.brokers.get(&name), now);
+            (name, health)
         });
         let brokers = brokers.collect();
         let topics = statistics.topics.into_iter().map(|(name, topic)| {
             let before = self.topics.get(&name);
             let partitions = topic.partitions.into_values();
             let known = partitions.filter(|partition| partition.partition >= 0);
-            let taken = known.map(|partition| {
+            let partitions = known.map(|partition| {
                 let before = before.and_then(|of| of.get(&partition.partition));
-                (partition.partition, Taken::of(&partition, before, now))
+                let health = PartitionHealth::of(&partition, before, now);
+                (partition.partition, health)
             });
-            (name, taken.collect())
+            (name, partitions.collect())
         });
         let topics = topics.collect();
         *self = Self { brokers, topics };
     }
 
-    /// Why a message for this partition was not confirmed although the cluster answers, as far as
-    /// that is known for the time from `since` until `now`. None where the cluster does not answer,
-    /// or is only slow: a broker is prompt where its round trips take a quarter of that time at most.
-    pub(super) fn blame(
+    /// Why this partition confirmed nothing from `since` until `now` although the cluster answers. None
+    /// where the cluster does not answer, or is only slow: a broker is prompt where its round trips
+    /// take a quarter of that time at most.
+    pub(super) fn partition_fault(
         &self,
         (topic, partition): (&str, i32),
         (since, now): (Instant, Instant),
     ) -> Option<String> {
-        let lately = |at: Option<Instant>| at.is_some_and(|at| at >= since);
-        let answers = |broker: &Responses| broker.is_up && lately(broker.last);
-        if !self.brokers.values().any(answers) {
+        if !self.brokers.values().any(|broker| broker.answers(since)) {
             return None;
         }
-        let Some(taken) = self.topics.get(topic).and_then(|of| of.get(&partition)) else {
+        let Some(health) = self.topics.get(topic).and_then(|of| of.get(&partition)) else {
             return Some("none of its partitions is known yet".to_owned());
         };
-        if taken.leader < 0 {
+        if health.leader < 0 {
             return Some(format!("partition {partition} has no leader"));
         }
         let leader = format!(
             "the leader of partition {partition}, broker {}",
-            taken.leader
+            health.leader
         );
         let mut brokers = self.brokers.values();
-        let leads = |broker: &&Responses| broker.is_up && broker.nodeid == Some(taken.leader);
+        let leads = |broker: &&BrokerHealth| broker.is_up && broker.nodeid == Some(health.leader);
         let Some(broker) = brokers.find(leads) else {
             return Some(format!("{leader}, is not connected"));
         };
-        if lately(taken.last) {
+        if health.confirmed.has_risen_since(since) {
             return None;
         }
-        if !answers(broker) {
+        if !broker.answers(since) {
             return Some(format!("{leader}, does not answer"));
         }
         let prompt = now.saturating_duration_since(since) / 4;
@@ -100,37 +117,29 @@ impl Progress {
     }
 }
 
-impl Responses {
-    fn of(broker: &Broker, before: Option<&Self>, now: Instant) -> Self {
-        let received = before.map_or(0, |before| before.received);
-        let last = before.and_then(|before| before.last);
+impl BrokerHealth {
+    fn of(broker: &BrokerStatistics, before: Option<&Self>, now: Instant) -> Self {
+        let responses = before.map_or_else(Counter::default, |before| before.responses);
         let longest = broker.rtt.and_then(|trips| trips.longest());
         Self {
             nodeid: broker.nodeid,
             is_up: broker.is_up(),
-            received: broker.rx,
-            last: if broker.rx > received {
-                Some(now)
-            } else {
-                last
-            },
+            responses: responses.updated(broker.rx, now),
             longest: longest.or_else(|| before.and_then(|before| before.longest)),
         }
     }
+
+    fn answers(&self, since: Instant) -> bool {
+        self.is_up && self.responses.has_risen_since(since)
+    }
 }
 
-impl Taken {
-    fn of(partition: &Partition, before: Option<&Self>, now: Instant) -> Self {
-        let acknowledged = before.map_or(0, |before| before.acknowledged);
-        let last = before.and_then(|before| before.last);
+impl PartitionHealth {
+    fn of(partition: &PartitionStatistics, before: Option<&Self>, now: Instant) -> Self {
+        let confirmed = before.map_or_else(Counter::default, |before| before.confirmed);
         Self {
             leader: partition.leader,
-            acknowledged: partition.acked_msgid,
-            last: if partition.acked_msgid > acknowledged {
-                Some(now)
-            } else {
-                last
-            },
+            confirmed: confirmed.updated(partition.acked_msgid, now),
         }
     }
 }
@@ -146,9 +155,9 @@ mod tests {
     const WAITED: Duration = Duration::from_secs(5);
 
     /// What two brokers say, the second of which leads partition 1 of the topic, for as long as a
-    /// message waited; then whom the message is blamed on.
+    /// message waited; then whose fault that is.
     struct Cluster {
-        progress: Progress,
+        health: ClusterHealth,
         now: Instant,
         ticks: u64,
         /// Of the second broker.
@@ -162,7 +171,7 @@ mod tests {
     impl Cluster {
         fn new() -> Self {
             let mut cluster = Self {
-                progress: Progress::default(),
+                health: ClusterHealth::default(),
                 now: Instant::now(),
                 ticks: 0,
                 state: "UP",
@@ -196,13 +205,14 @@ mod tests {
                     longest = self.longest_us,
                 );
                 let statistics = serde_json::from_str(&text).expect("statistics");
-                self.progress.follow(statistics, self.now);
+                self.health.update(statistics, self.now);
             }
         }
 
-        fn blames(&self, partition: i32) -> Option<String> {
+        fn fault(&self, partition: i32) -> Option<String> {
             let since = self.now.checked_sub(WAITED / 2).expect("later than that");
-            self.progress.blame(("t", partition), (since, self.now))
+            self.health
+                .partition_fault(("t", partition), (since, self.now))
         }
 
         /// The same after `change` and some time, for the partition with a leader.
@@ -210,12 +220,12 @@ mod tests {
             let mut cluster = Self::new();
             change(&mut cluster);
             cluster.passes();
-            cluster.blames(1)
+            cluster.fault(1)
         }
     }
 
-    fn assert_says(blame: Option<String>, what: &str) {
-        let told = blame.expect("it is for the partition's sake");
+    fn assert_says(fault: Option<String>, what: &str) {
+        let told = fault.expect("it is for the partition's sake");
         assert!(told.contains(what), "{told}");
     }
 
@@ -227,7 +237,7 @@ mod tests {
         let frozen = Cluster::after(|it| (it.takes, it.answers[1]) = (false, false));
         assert_says(frozen, "broker 2, does not answer");
         assert_says(Cluster::after(|it| it.takes = false), "confirms nothing");
-        assert_says(Cluster::new().blames(-1), "none of its partitions");
+        assert_says(Cluster::new().fault(-1), "none of its partitions");
     }
 
     #[test]

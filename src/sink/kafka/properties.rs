@@ -1,5 +1,5 @@
-//! librdkafka's own properties, as an operator may set them: those that tune. What the promise stands
-//! on, what has a key of its own and what would undo one is refused.
+//! librdkafka's configuration properties that an operator may set: those that tune. What the promise
+//! depends on, what has a key of its own and what would undo one is refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,9 +7,9 @@ use std::fmt;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 
-/// Properties passed to librdkafka last. Only the names print.
+/// ClientProperties passed to librdkafka last. Only the names print.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Properties(BTreeMap<String, String>);
+pub struct ClientProperties(BTreeMap<String, String>);
 
 /// Why a property cannot be passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,15 +79,12 @@ const TUNING: &[&str] = &[
 const KEYED: &[(&str, &str)] = &[
     ("bootstrap.servers", "brokers"),
     ("metadata.broker.list", "brokers"),
-    ("client.id", "client_id"),
     ("compression.codec", "compression"),
     ("compression.type", "compression"),
     ("linger.ms", "linger"),
     ("queue.buffering.max.ms", "linger"),
     ("message.timeout.ms", "publish_timeout"),
     ("delivery.timeout.ms", "publish_timeout"),
-    ("queue.buffering.max.messages", "max_queued_messages"),
-    ("queue.buffering.max.kbytes", "max_queued_bytes"),
     ("security.protocol", "tls` or `sasl"),
     ("ssl.ca.location", "tls.ca_file"),
     ("ssl.ca.pem", "tls.ca_file"),
@@ -104,6 +101,11 @@ const KEYED: &[(&str, &str)] = &[
 
 /// Names that must stay as they are, and why.
 const RESERVED: &[(&[&str], &str)] = &[
+    (&["client.id"], "it is always \"hookferry\""),
+    (
+        &["queue.buffering.max.messages", "queue.buffering.max.kbytes"],
+        "the sink bounds the queue itself, and waits where librdkafka would refuse",
+    ),
     (
         &["enable.idempotence"],
         "without it a retry could put events twice or out of order onto a partition",
@@ -157,7 +159,7 @@ const RESERVED: &[(&[&str], &str)] = &[
     ),
 ];
 
-impl Properties {
+impl ClientProperties {
     /// Every name that may be set, for messages to people.
     pub const NAMES: &'static [&'static str] = TUNING;
 
@@ -212,7 +214,7 @@ fn refusal(name: &str) -> PropertyError {
     }
 }
 
-impl fmt::Debug for Properties {
+impl fmt::Debug for ClientProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
@@ -223,9 +225,9 @@ mod tests {
     use super::*;
 
     fn refused(name: &str) -> PropertyError {
-        let mut properties = Properties::default();
+        let mut properties = ClientProperties::default();
         let error = properties.insert(name, "0").expect_err(name);
-        assert_eq!(properties, Properties::default());
+        assert_eq!(properties, ClientProperties::default());
         error
     }
 
@@ -266,7 +268,7 @@ mod tests {
     #[test]
     fn librdkafka_knows_every_name_that_may_be_set() {
         for name in TUNING {
-            let set = Properties::default().insert(name, "?");
+            let set = ClientProperties::default().insert(name, "?");
             if let Err(PropertyError::Invalid(text)) = set {
                 assert!(!text.contains("No such"), "{text}");
             }
@@ -275,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_value_that_librdkafka_does_not_know_is_refused_in_its_words() {
-        let error = Properties::default().insert("batch.size", "many");
+        let error = ClientProperties::default().insert("batch.size", "many");
         let Err(PropertyError::Invalid(text)) = error else {
             panic!("{error:?}");
         };
@@ -284,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_rest_passes_and_its_values_do_not_print() {
-        let mut properties = Properties::default();
+        let mut properties = ClientProperties::default();
         assert_eq!(properties.insert("batch.size", "65537"), Ok(()));
         let text = format!("{properties:?}");
         assert!(

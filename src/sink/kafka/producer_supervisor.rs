@@ -1,65 +1,57 @@
-//! A line to the cluster: the producer of the moment, and its replacement when it is of no more use
-//! or its credentials are out of date.
+//! The supervisor of a producer: it replaces one that is broken, or whose credentials are out of date.
 //!
 //! A producer with new credentials starts beside the one in use, and takes its place when it is
 //! connected. The old one gets no more messages and ends after its last report: at most one message
 //! of an object is outstanding, so two producers cannot change an order, and none is in doubt.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rdkafka::error::KafkaError;
 
-use super::producer::{Failure, Producer};
-use super::settings::Settings;
-use super::watch::{Record, Watch};
+use super::client_context::KafkaProducerContext;
+use super::connection_health::ConnectionHealth;
+use super::producer::{Producer, SendError};
+use super::settings::{Batching, KafkaSettings};
 use crate::sink::Message;
 
-/// The least time between two clients: a fatal error that comes back at once (such as a missing
-/// right) must not become a loop of new clients.
+/// The least time between two producers: a fatal error that comes back at once (such as a missing
+/// right) must not become a loop of new producers.
 const REPLACEMENT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the making of a client may take; it only reads files and starts threads.
+/// How long starting a producer may take; it only starts threads.
 const START_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How often a new client is looked at, which tells of itself once a second.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often a new producer is asked whether it is connected; its statistics come once a second.
+const POLL: Duration = Duration::from_millis(250);
 
-/// How long a new client may take to connect before that is told to the operator.
+/// How long a producer with new credentials may take to connect before the operator is told.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many messages a request may carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Batching {
-    /// As many as wait.
-    Many,
-    /// One.
-    Single,
-}
-
-/// The line.
+/// The producer in use, and what the next one is made of.
 #[derive(Debug)]
-pub(super) struct Line {
-    settings: Arc<ArcSwap<Settings>>,
-    record: Arc<Record>,
+pub(super) struct ProducerSupervisor {
+    settings: Arc<ArcSwap<KafkaSettings>>,
+    connections: Arc<ConnectionHealth>,
     batching: Batching,
     producer: ArcSwapOption<Producer>,
+    /// When the last producer was started. Whoever holds the lock may swap the producer.
     started: Mutex<Option<Instant>>,
     closed: AtomicBool,
 }
 
-impl Line {
-    /// A line without a client yet.
+impl ProducerSupervisor {
+    /// Without a producer yet.
     pub(super) fn new(
-        settings: &Arc<ArcSwap<Settings>>,
-        record: &Arc<Record>,
+        settings: &Arc<ArcSwap<KafkaSettings>>,
+        connections: &Arc<ConnectionHealth>,
         batching: Batching,
     ) -> Arc<Self> {
         Arc::new(Self {
             settings: Arc::clone(settings),
-            record: Arc::clone(record),
+            connections: Arc::clone(connections),
             batching,
             producer: ArcSwapOption::empty(),
             started: Mutex::default(),
@@ -67,7 +59,7 @@ impl Line {
         })
     }
 
-    /// The client of the moment.
+    /// The producer in use.
     pub(super) fn current(&self) -> Option<Arc<Producer>> {
         self.producer.load_full()
     }
@@ -77,7 +69,7 @@ impl Line {
         self: &Arc<Self>,
         topic: &str,
         message: &Message,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SendError> {
         let producer = match self.usable() {
             Some(producer) => producer,
             None => self.replace().await?,
@@ -89,51 +81,52 @@ impl Line {
         self.current().filter(|producer| !producer.is_broken())
     }
 
-    async fn replace(self: &Arc<Self>) -> Result<Arc<Producer>, Failure> {
-        let line = Arc::clone(self);
-        let started = tokio::task::spawn_blocking(move || line.start());
-        match tokio::time::timeout(START_DEADLINE, started).await {
-            Ok(Ok(Ok(()))) => self.usable().ok_or_else(|| {
-                Failure::Silent("the client is closed or about to be replaced".to_owned())
-            }),
-            Ok(Ok(Err(error))) => Err(Failure::Silent(error.to_string())),
-            Ok(Err(error)) => Err(Failure::Silent(error.to_string())),
-            Err(_) => Err(Failure::Silent(
-                "the client did not start in time".to_owned(),
-            )),
-        }
+    async fn replace(self: &Arc<Self>) -> Result<Arc<Producer>, SendError> {
+        let supervisor = Arc::clone(self);
+        let started = tokio::task::spawn_blocking(move || supervisor.start());
+        let reason = match tokio::time::timeout(START_DEADLINE, started).await {
+            Ok(Ok(Ok(()))) => match self.usable() {
+                Some(producer) => return Ok(producer),
+                None => "the client is closed or about to be replaced".to_owned(),
+            },
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the client did not start in time".to_owned(),
+        };
+        Err(SendError::Unreported(reason))
     }
 
-    /// Starts a client where there is no usable one, unless the last one is too young. Blocks.
+    /// Starts a producer where there is no usable one, unless the last one is too young. Blocks.
     pub(super) fn start(&self) -> Result<(), KafkaError> {
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = self.lock();
         let young = started.is_some_and(|at| at.elapsed() < REPLACEMENT_PAUSE);
         if self.closed.load(Ordering::Acquire) || self.usable().is_some() || young {
             return Ok(());
         }
         *started = Some(Instant::now());
-        let producer = self.client()?;
+        let producer = self.create()?;
         if let Some(old) = self.producer.swap(Some(Arc::new(producer))) {
             old.purge();
         }
         Ok(())
     }
 
-    /// A client with the settings of now. Blocks.
-    fn client(&self) -> Result<Producer, KafkaError> {
+    /// A producer with the settings of now. Blocks.
+    fn create(&self) -> Result<Producer, KafkaError> {
         let settings = self.settings.load_full();
         let config = settings.producer(self.batching);
-        let watch = Watch::new(Arc::clone(&settings), Arc::clone(&self.record));
-        Producer::start(&config, watch, &settings)
+        let connections = Arc::clone(&self.connections);
+        let context = KafkaProducerContext::new(Arc::clone(&settings), connections);
+        Producer::start(&config, context, &settings)
     }
 
-    /// Changes over to a client with the settings of now, once it is connected. Until then the one
-    /// in use goes on.
+    /// Changes over to a producer with the settings of now, once it is connected. Until then the one in
+    /// use goes on.
     pub(super) async fn renew(self: Arc<Self>) {
         let mut is_news = true;
         loop {
-            let line = Arc::clone(&self);
-            let started = tokio::task::spawn_blocking(move || line.client()).await;
+            let supervisor = Arc::clone(&self);
+            let started = tokio::task::spawn_blocking(move || supervisor.create()).await;
             let reason = match started {
                 Ok(Ok(candidate)) => match self.await_connection(candidate, &mut is_news).await {
                     Ok(()) => return,
@@ -142,28 +135,28 @@ impl Line {
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
-            self.complain(&reason, &mut is_news);
+            self.log_failure(&reason, &mut is_news);
             tokio::time::sleep(CONNECT_PATIENCE).await;
         }
     }
 
-    /// Waits until the client is connected, and puts it to use; or tells that it never will be.
+    /// Waits until the producer is connected, and puts it to use; or says why it never will be.
     async fn await_connection(
         &self,
         candidate: Producer,
         is_news: &mut bool,
     ) -> Result<(), String> {
-        let (mut look, began) = (tokio::time::interval(LOOK), Instant::now());
+        let (mut poll, began) = (tokio::time::interval(POLL), Instant::now());
         while !candidate.is_connected() {
             if candidate.is_broken() {
-                return Err(self.trouble());
+                return Err(self.last_error());
             }
             if began.elapsed() > CONNECT_PATIENCE {
-                self.complain(&self.trouble(), is_news);
+                self.log_failure(&self.last_error(), is_news);
             }
-            look.tick().await;
+            poll.tick().await;
         }
-        let _no_start_meanwhile = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let _no_start_meanwhile = self.lock();
         if self.closed.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -177,30 +170,30 @@ impl Line {
         Ok(())
     }
 
-    fn trouble(&self) -> String {
-        let trouble = self.record.trouble().map(|trouble| trouble.reason);
-        trouble.unwrap_or_else(|| "no broker has answered yet".to_owned())
+    fn last_error(&self) -> String {
+        let error = self.connections.last_error().map(|error| error.reason);
+        error.unwrap_or_else(|| "no broker has answered yet".to_owned())
     }
 
-    fn complain(&self, reason: &str, is_news: &mut bool) {
+    fn log_failure(&self, reason: &str, is_news: &mut bool) {
         if std::mem::take(is_news) {
             let brokers = &self.settings.load().brokers;
             tracing::error!(%brokers, reason, "the new credentials of a Kafka sink do not work; the client with the old ones is kept");
         }
     }
 
-    /// Lets go of a client that is made when it is needed: the next message makes a new one.
-    pub(super) fn renew_when_needed(&self) {
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Drops the producer; the next message starts a new one, with the settings of then.
+    pub(super) fn reset(&self) {
+        let mut started = self.lock();
         *started = None;
         self.producer.store(None);
     }
 
-    /// Waits for outstanding reports until `deadline`, fails the rest and ends the client.
+    /// Waits for outstanding reports until `deadline`, fails the rest and ends the producer.
     pub(super) async fn close(self: &Arc<Self>, deadline: Duration) {
         self.closed.store(true, Ordering::Release);
-        let line = Arc::clone(self);
-        let drained = tokio::task::spawn_blocking(move || line.drain(deadline));
+        let supervisor = Arc::clone(self);
+        let drained = tokio::task::spawn_blocking(move || supervisor.drain(deadline));
         let limit = deadline + START_DEADLINE;
         if tokio::time::timeout(limit, drained).await.is_err() {
             tracing::warn!("the Kafka client did not close in time and is left behind");
@@ -209,11 +202,15 @@ impl Line {
 
     fn drain(&self, deadline: Duration) {
         let producer = {
-            let _no_start_meanwhile = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+            let _no_start_meanwhile = self.lock();
             self.producer.swap(None)
         };
         if let Some(producer) = producer {
             producer.drain(deadline);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! Makes missing topics, where the configuration asks for it: at the start those the routes need,
-//! later whatever a publish found missing. It works beside the publishes, never in their way.
+//! The task that creates missing topics, where the configuration asks for it: at the start those that
+//! the routes need, later whatever a publish found missing. No publish waits for it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,60 +12,59 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::settings::{Settings, TopicShape};
-use super::verdict::code_of;
-use super::watch::Quiet;
+use super::client_context::KafkaClientContext;
+use super::error_code::code_of;
+use super::settings::{KafkaSettings, TopicShape};
 use crate::seeded::{self, Bug};
 
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How many topics may wait to be asked for, twice: on their way to the task, and in it. What finds
-/// no room is asked for again by the next try.
-const WAITING: usize = 256;
-/// Of how many topics is remembered what was said; of more, the first may be told again.
-const MOST_REFUSALS: usize = 1024;
+/// How many topics may wait in the channel to the task, and as many in the task. What finds no place is
+/// asked for again by the next publish.
+const MAX_PENDING: usize = 256;
+/// Of how many topics the last refusal is remembered, so that it is logged once.
+const MAX_REFUSALS: usize = 1024;
 
-/// The handle: dropping it stops the task.
+/// The handle of the task, which dropping it stops.
 #[derive(Debug)]
-pub(super) struct Creation {
-    wanted: mpsc::Sender<String>,
+pub(super) struct TopicCreation {
+    requests: mpsc::Sender<String>,
     task: AbortHandle,
 }
 
-impl Creation {
+impl TopicCreation {
     /// Starts with these topics.
     pub(super) fn start(
-        settings: &Arc<ArcSwap<Settings>>,
+        settings: &Arc<ArcSwap<KafkaSettings>>,
         shape: TopicShape,
         topics: Vec<String>,
     ) -> Self {
-        let (wanted, asked) = mpsc::channel(WAITING);
-        let mut creator = Creator {
+        let (requests, requested) = mpsc::channel(MAX_PENDING);
+        let mut creator = TopicCreator {
             settings: Arc::clone(settings),
             shape,
             pending: topics.into_iter().collect(),
-            asked,
-            refusals: Refusals::default(),
+            requested,
+            refusals: TopicRefusals::default(),
             pause: FIRST_PAUSE,
         };
         let task = tokio::spawn(async move { while creator.step().await {} });
         Self {
-            wanted,
+            requests,
             task: task.abort_handle(),
         }
     }
 
     /// Asks for a topic; returns at once.
-    pub(super) fn want(&self, topic: &str) {
-        // Without room it is asked for again by the next try, and the end of the task is noticed
-        // by `ended`.
-        let _ = self.wanted.try_send(topic.to_owned());
+    pub(super) fn request(&self, topic: &str) {
+        // A full channel is made good by the next publish; the end of the task is noticed by `ended`.
+        let _ = self.requests.try_send(topic.to_owned());
     }
 
     /// Returns when the task has ended.
     pub(super) async fn ended(&self) {
-        self.wanted.closed().await;
+        self.requests.closed().await;
     }
 
     /// Stops.
@@ -74,51 +73,51 @@ impl Creation {
     }
 }
 
-impl Drop for Creation {
+impl Drop for TopicCreation {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-struct Creator {
-    settings: Arc<ArcSwap<Settings>>,
+struct TopicCreator {
+    settings: Arc<ArcSwap<KafkaSettings>>,
     shape: TopicShape,
     pending: BTreeSet<String>,
-    asked: mpsc::Receiver<String>,
-    refusals: Refusals,
+    requested: mpsc::Receiver<String>,
+    refusals: TopicRefusals,
     pause: Duration,
 }
 
-impl Creator {
+impl TopicCreator {
     /// Waits for something to create and tries it once. False when nobody can ask any more.
     async fn step(&mut self) -> bool {
         if self.pending.is_empty() {
-            let Some(topic) = self.asked.recv().await else {
+            let Some(topic) = self.requested.recv().await else {
                 return false;
             };
             self.pending.insert(topic);
         }
-        while self.pending.len() < WAITING
-            && let Ok(topic) = self.asked.try_recv()
+        while self.pending.len() < MAX_PENDING
+            && let Ok(topic) = self.requested.try_recv()
         {
             self.pending.insert(topic);
         }
         let topics: Vec<String> = self.pending.iter().cloned().collect();
         seeded::panic_over(Bug::PanicInTopicCreation, topics.concat().as_bytes());
         let (settings, shape) = (self.settings.load_full(), self.shape);
-        let asked = tokio::task::spawn_blocking(move || create(&settings, shape, &topics)).await;
-        match asked {
+        let created = tokio::task::spawn_blocking(move || create(&settings, shape, &topics)).await;
+        match created {
             Ok(outcomes) => outcomes
                 .into_iter()
                 .for_each(|(topic, code)| self.settle(&topic, code)),
             Err(error) => tracing::error!(%error, "creating topics failed"),
         }
-        self.rest().await;
+        self.back_off().await;
         true
     }
 
-    /// What is still pending waits for a broker; so does the task, longer each time.
-    async fn rest(&mut self) {
+    /// Pauses while something is still pending, longer each time.
+    async fn back_off(&mut self) {
         if self.pending.is_empty() {
             self.pause = FIRST_PAUSE;
             return;
@@ -139,10 +138,10 @@ impl Creator {
             }
             Code::TopicAlreadyExists => {}
             code if is_transient(code) => {
-                self.say_once(topic, code, "a topic cannot be created yet");
+                self.log_once(topic, code, "a topic cannot be created yet");
                 return;
             }
-            code => self.say_once(topic, code, "a topic cannot be created"),
+            code => self.log_once(topic, code, "a topic cannot be created"),
         }
         if matches!(code, Code::NoError | Code::TopicAlreadyExists) {
             self.refusals.forget(topic);
@@ -150,29 +149,29 @@ impl Creator {
         self.pending.remove(topic);
     }
 
-    fn say_once(&mut self, topic: &str, code: Code, what: &str) {
+    fn log_once(&mut self, topic: &str, code: Code, what: &str) {
         if self.refusals.is_news(topic, code) {
             tracing::warn!(topic, error = %code, remedy = remedy(code, self.shape), "{what}");
         }
     }
 }
 
-/// What was last said about a topic, so that it is said once.
+/// The last refusal of each topic.
 #[derive(Debug, Default)]
-struct Refusals {
+struct TopicRefusals {
     known: HashMap<String, Code>,
-    /// The same topics, oldest first.
+    /// The same topics, the oldest first.
     order: VecDeque<String>,
 }
 
-impl Refusals {
-    /// Whether this is new about the topic; from now on it is not.
+impl TopicRefusals {
+    /// Whether this refusal differs from the topic's last one; notes it.
     fn is_news(&mut self, topic: &str, code: Code) -> bool {
         let before = self.known.insert(topic.to_owned(), code);
         if before.is_none() {
             self.order.push_back(topic.to_owned());
         }
-        if self.order.len() > MOST_REFUSALS
+        if self.order.len() > MAX_REFUSALS
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
@@ -187,8 +186,7 @@ impl Refusals {
     }
 }
 
-/// What an operator does about a refusal. The client tells the code alone, and the broker's own
-/// sentence stands in the broker's log.
+/// What an operator does about a refusal, of which the client tells the code alone.
 fn remedy(code: Code, shape: TopicShape) -> String {
     match code {
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
@@ -234,7 +232,11 @@ fn is_transient(code: Code) -> bool {
 }
 
 /// Asks for the topics and waits for the answer. Blocks, the end of the client included.
-fn create(settings: &Arc<Settings>, shape: TopicShape, topics: &[String]) -> Vec<(String, Code)> {
+fn create(
+    settings: &Arc<KafkaSettings>,
+    shape: TopicShape,
+    topics: &[String],
+) -> Vec<(String, Code)> {
     let min_insync = shape.min_insync_replicas.to_string();
     let new_topics: Vec<NewTopic<'_>> = topics
         .iter()
@@ -245,9 +247,9 @@ fn create(settings: &Arc<Settings>, shape: TopicShape, topics: &[String]) -> Vec
         })
         .collect();
     let outcome = || -> Result<_, KafkaError> {
-        let client: AdminClient<Quiet> = settings
+        let client: AdminClient<KafkaClientContext> = settings
             .admin()
-            .create_with_context(Quiet(Arc::clone(settings)))?;
+            .create_with_context(KafkaClientContext(Arc::clone(settings)))?;
         let options = AdminOptions::new()
             .request_timeout(Some(REQUEST_DEADLINE))
             .operation_timeout(Some(REQUEST_DEADLINE));
@@ -274,16 +276,16 @@ mod tests {
 
     #[test]
     fn a_refusal_is_news_once_and_not_too_many_are_remembered() {
-        let mut refusals = Refusals::default();
+        let mut refusals = TopicRefusals::default();
         assert!(refusals.is_news("t", Code::PolicyViolation));
         assert!(!refusals.is_news("t", Code::PolicyViolation));
         assert!(refusals.is_news("t", Code::InvalidPartitions), "another");
         refusals.forget("t");
         assert!(refusals.is_news("t", Code::InvalidPartitions), "mended");
-        for number in 0..2 * MOST_REFUSALS {
+        for number in 0..2 * MAX_REFUSALS {
             assert!(refusals.is_news(&number.to_string(), Code::PolicyViolation));
         }
         let counts = (refusals.known.len(), refusals.order.len());
-        assert_eq!(counts, (MOST_REFUSALS, MOST_REFUSALS));
+        assert_eq!(counts, (MAX_REFUSALS, MAX_REFUSALS));
     }
 }

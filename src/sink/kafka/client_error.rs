@@ -1,231 +1,232 @@
-//! What the client complains of: how far a connection got, what that means in plain words, and what
-//! an operator does about it. librdkafka says one thing with several codes, and hints at settings
+//! What librdkafka's error callback means to an operator: how far a connection got, what is wrong in
+//! plain words, and the remedy. librdkafka says one thing with several codes, and hints at settings
 //! that are not ours.
+//!
+//! The patterns are looked for in the texts of librdkafka 2.12; each tells one cause from another, for
+//! `check` and the log.
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::sink::Stage;
 
-/// What the client complains of. Two complaints of one kind are one piece of news.
+/// The kind of an error. Two errors of one kind are one piece of news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Complaint {
+pub(super) enum ClientErrorKind {
     /// A connection could not be made, and this is how far it got.
-    Unconnected(Stage),
+    Connection(Stage),
     /// Anything else.
     Other(Code),
 }
 
-impl Complaint {
+impl ClientErrorKind {
     /// librdkafka tells the state of the connection only at the end of the text: "(after 12ms in
     /// state SSL_HANDSHAKE)".
-    pub(super) fn of(code: Code, reason: &str) -> Self {
+    fn of(code: Code, reason: &str) -> Self {
         let state = reason
             .rsplit_once(" in state ")
             .map_or("", |(_, rest)| rest);
         let within = |name: &str| state.starts_with(name);
-        match code {
-            Code::Resolve => Self::Unconnected(Stage::Lookup),
+        let stage = match code {
+            Code::Resolve => Stage::Lookup,
             Code::Authentication
             | Code::SaslAuthenticationFailed
             | Code::UnsupportedSASLMechanism
-            | Code::IllegalSASLState => Self::Unconnected(Stage::Login),
-            Code::SSL => Self::Unconnected(Stage::Tls),
-            _ if within("SSL_HANDSHAKE") => Self::Unconnected(Stage::Tls),
+            | Code::IllegalSASLState => Stage::Login,
+            Code::SSL => Stage::Tls,
+            _ if within("SSL_HANDSHAKE") => Stage::Tls,
             // With TLS 1.3 a broker refuses a client's certificate only when the client believes to
             // be through.
-            _ if within("APIVERSION_QUERY") && is_over_tls(reason) => Self::Unconnected(Stage::Tls),
-            // A TLS alert is no response.
-            _ if reason.contains("Invalid response size") => Self::Unconnected(Stage::Tls),
-            _ if reason.contains("require SASL") => Self::Unconnected(Stage::Login),
-            _ if within("AUTH") => Self::Unconnected(Stage::Login),
-            _ if within("CONNECT") || within("APIVERSION_QUERY") => {
-                Self::Unconnected(Stage::Connect)
-            }
-            code => Self::Other(code),
-        }
+            _ if within("APIVERSION_QUERY") && is_over_tls(reason) => Stage::Tls,
+            _ if reason.contains(TLS_ALERT) => Stage::Tls,
+            _ if within("AUTH") => Stage::Login,
+            _ if within("CONNECT") || within("APIVERSION_QUERY") => Stage::Connect,
+            code => return Self::Other(code),
+        };
+        Self::Connection(stage)
     }
 }
 
-/// The last trouble, in plain words.
+/// What librdkafka makes of a TLS alert when it speaks no TLS itself.
+const TLS_ALERT: &str = "Invalid response size";
+
+/// An error of librdkafka, in plain words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
-    pub complaint: Complaint,
+pub(super) struct ClientError {
+    pub kind: ClientErrorKind,
     /// It begins with the broker that it is about.
     pub reason: String,
-    mistake: Mistake,
+    cause: Cause,
 }
 
-/// What is the matter, as far as it has a remedy of its own.
+/// What is wrong, as far as it has a remedy of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mistake {
-    Name,
+enum Cause {
+    BrokerName,
     Port,
-    TlsOnPlain,
-    PlainOnTls,
-    /// The broker's, for one of the two reasons that follow.
-    Certificate,
-    OtherName,
-    NoAuthority,
-    Identity,
-    NoLogin,
-    Login,
+    TlsOnPlainPort,
+    PlainOnTlsPort,
+    /// The broker's certificate, for one of the two reasons that follow.
+    BrokerCertificate,
+    NameInCertificate,
+    Authority,
+    ClientCertificate,
+    Credentials,
     Mechanism,
-    Unclear,
+    Unknown,
 }
 
-impl Trouble {
+impl ClientError {
     pub(super) fn of(code: Code, reason: &str) -> Self {
-        let complaint = Complaint::of(code, reason);
-        let mistake = Mistake::of(complaint, reason);
+        let kind = ClientErrorKind::of(code, reason);
+        let cause = Cause::of(kind, reason);
         let (broker, rest) = reason.split_once(": ").unwrap_or(("", reason));
-        let reason = match mistake.plainly() {
-            Some(what) if mistake.says_it_all() => format!("{broker}: {what}"),
+        let reason = match cause.description() {
+            Some(what) if cause.is_misnamed() => format!("{broker}: {what}"),
             Some(what) => format!("{broker}: {what}: {rest}"),
             None => reason.to_owned(),
         };
         Self {
-            complaint,
+            kind,
             reason,
-            mistake,
+            cause,
         }
     }
 
-    /// Whether the broker's certificate does not hold, which may have two reasons.
-    pub(super) fn is_of_certificate(&self) -> bool {
-        self.mistake == Mistake::Certificate
+    /// Whether the broker's certificate is not accepted, which may have two reasons.
+    pub(super) fn is_broker_certificate(&self) -> bool {
+        self.cause == Cause::BrokerCertificate
     }
 
-    /// Whether the broker would not let us in, so that TLS was through.
-    pub(super) fn is_of_login(&self) -> bool {
-        self.complaint == Complaint::Unconnected(Stage::Login)
+    /// Whether the broker refused the login, so that TLS was through.
+    pub(super) fn is_login(&self) -> bool {
+        self.kind == ClientErrorKind::Connection(Stage::Login)
     }
 
-    /// The same with the reason: whether the certificate holds but for the name in it.
-    pub(super) fn narrowed(self, is_of_name: bool) -> Self {
-        let mistake = if is_of_name {
-            Mistake::OtherName
+    /// The same error of a broker's certificate with its reason: the name in it alone, or all else.
+    pub(super) fn narrowed(self, is_name: bool) -> Self {
+        let cause = if is_name {
+            Cause::NameInCertificate
         } else {
-            Mistake::NoAuthority
+            Cause::Authority
         };
-        let broker = self
-            .reason
-            .split_once(": ")
-            .map_or("", |(broker, _)| broker);
-        let reason = format!("{broker}: {}", mistake.plainly().unwrap_or_default());
+        let (broker, _) = self.reason.split_once(": ").unwrap_or_default();
+        let reason = format!("{broker}: {}", cause.description().unwrap_or_default());
         Self {
             reason,
-            mistake,
+            cause,
             ..self
         }
     }
 
     /// What to do about it.
     pub(super) fn remedy(&self) -> &'static str {
-        match self.mistake {
-            Mistake::Name => {
+        match self.cause {
+            Cause::BrokerName => {
                 "correct the name in `brokers`, or in the broker's `advertised.listeners`, or have this machine's resolver know it"
             }
-            Mistake::Port => {
+            Cause::Port => {
                 "correct the port in `brokers`, or in the broker's `advertised.listeners`; start the broker; let the connection through the firewall"
             }
-            Mistake::TlsOnPlain => {
+            Cause::TlsOnPlainPort => {
                 "take the table `tls` out, or name the port of a listener with TLS"
             }
-            Mistake::PlainOnTls => "add a table `tls`, or name the port of a listener without TLS",
-            Mistake::Certificate => {
+            Cause::PlainOnTlsPort => {
+                "add a table `tls`, or name the port of a listener without TLS"
+            }
+            Cause::BrokerCertificate => {
                 "have `tls.ca_file` name the authority that vouches for the broker (without it the system's count), `brokers` a name that stands in the broker's certificate, and renew the certificate where it has expired"
             }
-            Mistake::OtherName => {
+            Cause::NameInCertificate => {
                 "name the broker, in `brokers` and in its `advertised.listeners`, as its certificate does, or have a certificate made for that name"
             }
-            Mistake::NoAuthority => {
+            Cause::Authority => {
                 "have `tls.ca_file` name the authority that vouches for the broker (without it the system's count), or renew the broker's certificate"
             }
-            Mistake::Identity => {
+            Cause::ClientCertificate => {
                 "set `tls.client_certificate_file` and `tls.client_key_file` to a certificate that the broker's authorities vouch for"
             }
-            Mistake::NoLogin => {
-                "add a table `sasl`, or name the port of a listener that wants no login"
-            }
-            Mistake::Login => "correct `sasl.username` and the password, or the token",
-            Mistake::Mechanism => {
+            Cause::Credentials => "correct `sasl.username` and the password, or the token",
+            Cause::Mechanism => {
                 "set `sasl.mechanism` to one that the broker has; `sasl.enabled.mechanisms` of the broker lists them"
             }
-            Mistake::Unclear => {
+            Cause::Unknown => {
                 "look into the broker's log: it may not take the protocol that the port is spoken to with (`tls`, `sasl`)"
             }
         }
     }
 }
 
-impl Mistake {
-    fn of(complaint: Complaint, reason: &str) -> Self {
+impl Cause {
+    fn of(kind: ClientErrorKind, reason: &str) -> Self {
+        let ClientErrorKind::Connection(stage) = kind else {
+            return Self::Unknown;
+        };
         let says = |what: &str| reason.contains(what);
-        match complaint {
-            Complaint::Unconnected(Stage::Lookup) => Self::Name,
-            Complaint::Unconnected(Stage::Tls) if says("certificate verify failed") => {
-                Self::Certificate
+        match stage {
+            Stage::Lookup => Self::BrokerName,
+            Stage::Tls if says("certificate verify failed") => Self::BrokerCertificate,
+            // A listener without TLS closes the connection, or answers what is no handshake.
+            Stage::Tls if says("PLAINTEXT broker listener") || says("wrong version number") => {
+                Self::TlsOnPlainPort
             }
-            // A listener without TLS ends the connection, or answers what is no handshake.
-            Complaint::Unconnected(Stage::Tls)
-                if says("PLAINTEXT broker listener") || says("wrong version number") =>
-            {
-                Self::TlsOnPlain
+            Stage::Tls if says(TLS_ALERT) && !is_over_tls(reason) => Self::PlainOnTlsPort,
+            Stage::Connect if says("closed by peer") && says("in state APIVERSION_QUERY") => {
+                Self::PlainOnTlsPort
             }
-            _ if !is_over_tls(reason)
-                && (says("closed by peer") && says("in state APIVERSION_QUERY")
-                    || says("SSL listener")
-                    || says("Invalid response size")) =>
-            {
-                Self::PlainOnTls
-            }
-            Complaint::Unconnected(Stage::Tls) if says("in state APIVERSION_QUERY") => {
-                Self::Identity
-            }
-            Complaint::Unconnected(Stage::Login) if says("require SASL") => Self::NoLogin,
-            Complaint::Unconnected(Stage::Login)
+            Stage::Tls if says("in state APIVERSION_QUERY") => Self::ClientCertificate,
+            Stage::Login
                 if says("mechanism handshake failed") || says("Unsupported SASL mechanism") =>
             {
                 Self::Mechanism
             }
-            Complaint::Unconnected(Stage::Login) => Self::Login,
-            Complaint::Unconnected(Stage::Connect) if says("in state CONNECT") => Self::Port,
-            _ => Self::Unclear,
+            Stage::Login => Self::Credentials,
+            Stage::Connect if says("in state CONNECT") => Self::Port,
+            _ => Self::Unknown,
         }
     }
 
-    /// librdkafka hides why a certificate does not hold, and advises to look for the authority's
-    /// whatever the reason: an operator whose broker's certificate has expired would look in the
-    /// wrong place.
-    fn plainly(self) -> Option<&'static str> {
+    /// librdkafka does not tell why a certificate is not accepted, and advises to look for the
+    /// authority's whatever the reason: an operator whose broker's certificate has expired would look
+    /// in the wrong place.
+    fn description(self) -> Option<&'static str> {
         match self {
-            Self::Certificate => Some(
+            Self::BrokerCertificate => Some(
                 "the broker's certificate does not hold: it has expired, is for another name, or no authority in `tls.ca_file` vouches for it",
             ),
-            Self::OtherName => Some("the broker's certificate is for another name"),
-            Self::NoAuthority => Some(
+            Self::NameInCertificate => Some("the broker's certificate is for another name"),
+            Self::Authority => Some(
                 "no authority that is trusted vouches for the broker's certificate, or it has expired",
             ),
-            Self::Identity => Some("the broker does not take the client certificate, or wants one"),
-            Self::TlsOnPlain => Some("no TLS on this port, as it seems"),
-            Self::PlainOnTls => Some("the port wants TLS, as it seems"),
-            Self::NoLogin => Some("the broker wants a login, as it seems"),
+            Self::ClientCertificate => {
+                Some("the broker does not take the client certificate, or wants one")
+            }
+            Self::TlsOnPlainPort => Some("no TLS on this port, as it seems"),
+            Self::PlainOnTlsPort => Some("the port wants TLS, as it seems"),
             Self::Mechanism => Some("the broker does not know this way to log in"),
-            Self::Name | Self::Port | Self::Login | Self::Unclear => None,
+            Self::BrokerName | Self::Port | Self::Credentials | Self::Unknown => None,
         }
     }
 
-    /// Whether librdkafka's own words would only lead astray: they name settings that are not ours.
-    fn says_it_all(self) -> bool {
+    /// Whether librdkafka's own words name settings that are not ours.
+    fn is_misnamed(self) -> bool {
         matches!(
             self,
-            Self::Certificate | Self::TlsOnPlain | Self::PlainOnTls | Self::NoLogin
+            Self::BrokerCertificate | Self::TlsOnPlainPort | Self::PlainOnTlsPort
         )
     }
 }
 
+/// What a log line says of a connection that the broker closed at the first request, as where it
+/// expects TLS: the error callback is not called for that. It begins with the broker; in the line, the
+/// client's thread stands before it.
+pub(super) fn closed_at_first_request(line: &str) -> Option<&str> {
+    let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
+    let is_closed = reason.contains("Disconnected") && reason.contains("in state APIVERSION_QUERY");
+    (is_closed && !is_over_tls(reason)).then_some(reason)
+}
+
 /// librdkafka begins with the broker: "sasl_ssl://kafka-1:9093/bootstrap: …".
-pub(super) fn is_over_tls(reason: &str) -> bool {
+fn is_over_tls(reason: &str) -> bool {
     let scheme = reason.split("://").next();
     matches!(scheme, Some("ssl" | "sasl_ssl"))
 }
@@ -235,7 +236,7 @@ mod tests {
     use super::*;
 
     /// What librdkafka 2.12 says, the stage, a word of what we make of it, and one of the remedy.
-    const SAID: [(Code, &str, Stage, &str, &str); 14] = [
+    const SAID: [(Code, &str, Stage, &str, &str); 13] = [
         (
             Code::Resolve,
             "b:9092/bootstrap: Failed to resolve 'b:9092': Name or service not known (after 1ms in state CONNECT)",
@@ -273,7 +274,7 @@ mod tests {
         ),
         (
             Code::BrokerTransportFailure,
-            "b:9093/bootstrap: Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol configuration (connecting to a SSL listener?) or broker version is < 0.10 (see api.version.request) (after 5ms in state APIVERSION_QUERY)",
+            "b:9093/bootstrap: Disconnected: connection closed by peer (after 5ms in state APIVERSION_QUERY)",
             Stage::Connect,
             "wants TLS",
             "add a table `tls`",
@@ -284,13 +285,6 @@ mod tests {
             Stage::Tls,
             "wants TLS",
             "add a table `tls`",
-        ),
-        (
-            Code::BrokerTransportFailure,
-            "b:9092/bootstrap: Disconnected: verify that security.protocol is correctly configured, broker might require SASL authentication (after 9ms in state UP)",
-            Stage::Login,
-            "wants a login",
-            "add a table `sasl`",
         ),
         (
             Code::SSL,
@@ -339,25 +333,28 @@ mod tests {
     #[test]
     fn each_mistake_has_its_stage_its_words_and_its_remedy() {
         for (code, said, stage, words, remedy) in SAID {
-            let trouble = Trouble::of(code, said);
-            assert_eq!(trouble.complaint, Complaint::Unconnected(stage), "{said}");
-            assert!(trouble.reason.contains(words), "{trouble:?}");
-            assert!(trouble.remedy().contains(remedy), "{trouble:?}");
-            assert!(!trouble.reason.contains("ssl.ca.location"), "{trouble:?}");
+            let error = ClientError::of(code, said);
+            assert_eq!(error.kind, ClientErrorKind::Connection(stage), "{said}");
+            assert!(error.reason.contains(words), "{error:?}");
+            assert!(error.remedy().contains(remedy), "{error:?}");
+            assert!(!error.reason.contains("ssl.ca.location"), "{error:?}");
         }
-        let up = Trouble::of(
+        let up = ClientError::of(
             Code::BrokerTransportFailure,
             "b: Disconnected (after 9ms in state UP)",
         );
-        assert_eq!(up.complaint, Complaint::Other(Code::BrokerTransportFailure));
+        assert_eq!(
+            up.kind,
+            ClientErrorKind::Other(Code::BrokerTransportFailure)
+        );
     }
 
     #[test]
     fn why_a_certificate_does_not_hold_is_told_apart_where_it_is_known() {
         let said = "ssl://b:9092/1: SSL handshake failed: certificate verify failed (after 4ms in state SSL_HANDSHAKE)";
-        let trouble = Trouble::of(Code::SSL, said);
-        assert!(trouble.is_of_certificate());
-        let [name, authority] = [true, false].map(|is| trouble.clone().narrowed(is));
+        let error = ClientError::of(Code::SSL, said);
+        assert!(error.is_broker_certificate());
+        let [name, authority] = [true, false].map(|is| error.clone().narrowed(is));
         assert!(
             name.reason
                 .starts_with("ssl://b:9092/1: the broker's certificate is for another name")

@@ -1,5 +1,5 @@
-//! Follows a topic for a person who watches it. The consumer assigns the partitions to itself, so
-//! that it joins no group, moves no offsets and disturbs nobody.
+//! A consumer that tails a topic for a person who watches it. It assigns the partitions to itself, so
+//! it joins no consumer group and commits no offsets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,20 +11,20 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::mpsc::Sender;
 
-use super::settings::Settings;
-use super::verdict::{code_of, is_missing};
-use super::watch::Quiet;
+use super::client_context::KafkaClientContext;
+use super::error_code::{code_of, is_missing};
+use super::settings::KafkaSettings;
 use crate::sink::FollowedMessage;
 
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// How long one try to reach the cluster takes; between two, the client may fetch a login token.
+/// How long one try to reach the cluster takes; between two, the client may fetch a bearer token.
 const TRY: Duration = Duration::from_secs(2);
 /// How soon a receiver that went away is noticed.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Why a topic cannot be followed.
+/// Why a topic cannot be tailed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FollowError {
+pub enum KafkaTailError {
     /// There is no such topic.
     #[error("there is no topic {0}")]
     Missing(String),
@@ -42,34 +42,38 @@ pub enum FollowError {
 }
 
 /// Sends each message of `topic` to `seen`, those already there first if `from_start`. Ends when
-/// the receiver is dropped. Partitions that are added meanwhile are not followed.
+/// the receiver is dropped. Partitions that are added meanwhile are not read.
 ///
 /// # Errors
 /// When the topic is missing, Kafka does not answer within ten seconds, or refuses.
-pub async fn follow(
-    settings: &Settings,
+pub async fn tail(
+    settings: &KafkaSettings,
     topic: &str,
     from_start: bool,
     seen: Sender<FollowedMessage>,
-) -> Result<(), FollowError> {
+) -> Result<(), KafkaTailError> {
     let settings = Arc::new(settings.clone());
     let topic = topic.to_owned();
-    let following = tokio::task::spawn_blocking(move || {
+    let tailing = tokio::task::spawn_blocking(move || {
         let consumer = open(&settings, &topic, from_start)?;
         read(&consumer, &seen)
     });
-    match following.await {
+    match tailing.await {
         Ok(outcome) => outcome,
-        Err(error) => Err(FollowError::Refused(error.to_string())),
+        Err(error) => Err(KafkaTailError::Refused(error.to_string())),
     }
 }
 
-type Follower = BaseConsumer<Quiet>;
+type TailConsumer = BaseConsumer<KafkaClientContext>;
 
-fn open(settings: &Arc<Settings>, topic: &str, from_start: bool) -> Result<Follower, FollowError> {
-    let consumer: Follower = settings
-        .follower()
-        .create_with_context(Quiet(Arc::clone(settings)))
+fn open(
+    settings: &Arc<KafkaSettings>,
+    topic: &str,
+    from_start: bool,
+) -> Result<TailConsumer, KafkaTailError> {
+    let consumer: TailConsumer = settings
+        .consumer()
+        .create_with_context(KafkaClientContext(Arc::clone(settings)))
         .map_err(refused)?;
     let partitions = partitions(&consumer, settings, topic)?;
     let mut assignment = TopicPartitionList::with_capacity(partitions.len());
@@ -88,10 +92,10 @@ fn open(settings: &Arc<Settings>, topic: &str, from_start: bool) -> Result<Follo
 }
 
 fn partitions(
-    consumer: &Follower,
-    settings: &Settings,
+    consumer: &TailConsumer,
+    settings: &KafkaSettings,
     topic: &str,
-) -> Result<Vec<i32>, FollowError> {
+) -> Result<Vec<i32>, KafkaTailError> {
     let began = Instant::now();
     let metadata = loop {
         // Nothing is assigned yet: this only serves the client's own events.
@@ -105,7 +109,7 @@ fn partitions(
         }
     };
     let found = metadata.topics().iter().find(|found| found.name() == topic);
-    let missing = || FollowError::Missing(topic.to_owned());
+    let missing = || KafkaTailError::Missing(topic.to_owned());
     let found = found.ok_or_else(missing)?;
     match found.error().map(Code::from) {
         None => Ok(found
@@ -114,18 +118,18 @@ fn partitions(
             .map(|partition| partition.id())
             .collect()),
         Some(code) if is_missing(code) => Err(missing()),
-        Some(code) => Err(FollowError::Refused(format!("topic {topic}: {code}"))),
+        Some(code) => Err(KafkaTailError::Refused(format!("topic {topic}: {code}"))),
     }
 }
 
-fn read(consumer: &Follower, seen: &Sender<FollowedMessage>) -> Result<(), FollowError> {
+fn read(consumer: &TailConsumer, seen: &Sender<FollowedMessage>) -> Result<(), KafkaTailError> {
     while !seen.is_closed() {
         match consumer.poll(POLL) {
             None => {}
             // An error means that the receiver is gone, which the loop's condition sees.
             Some(Ok(message)) => drop(seen.blocking_send(see(&message))),
-            Some(Err(error)) if is_passing(&error) => {
-                tracing::debug!(%error, "the follower waits for Kafka");
+            Some(Err(error)) if is_transient(&error) => {
+                tracing::debug!(%error, "the consumer waits for Kafka");
             }
             Some(Err(error)) => return Err(refused(error)),
         }
@@ -133,8 +137,8 @@ fn read(consumer: &Follower, seen: &Sender<FollowedMessage>) -> Result<(), Follo
     Ok(())
 }
 
-/// An outage is waited out; a right or a topic that is gone is not.
-fn is_passing(error: &KafkaError) -> bool {
+/// Whether waiting may help: an outage may end; a right or a topic that is gone stays so.
+fn is_transient(error: &KafkaError) -> bool {
     !matches!(
         code_of(error),
         Code::TopicAuthorizationFailed
@@ -169,8 +173,8 @@ fn see(message: &BorrowedMessage<'_>) -> FollowedMessage {
     }
 }
 
-fn unreachable(settings: &Settings, error: &KafkaError) -> FollowError {
-    FollowError::Unreachable {
+fn unreachable(settings: &KafkaSettings, error: &KafkaError) -> KafkaTailError {
+    KafkaTailError::Unreachable {
         brokers: settings.brokers.clone(),
         detail: error.to_string(),
     }
@@ -180,6 +184,6 @@ fn unreachable(settings: &Settings, error: &KafkaError) -> FollowError {
     clippy::needless_pass_by_value,
     reason = "it is an argument of map_err"
 )]
-fn refused(error: KafkaError) -> FollowError {
-    FollowError::Refused(error.to_string())
+fn refused(error: KafkaError) -> KafkaTailError {
+    KafkaTailError::Refused(error.to_string())
 }
