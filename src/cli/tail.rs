@@ -16,7 +16,8 @@ use super::runtime::block_on;
 use super::signals::Signals;
 use super::topics;
 use crate::config::{Settings, SinkKind};
-use crate::sink::{FollowedMessage, kafka, rabbitmq};
+use crate::sink::kafka::{self, KafkaSettings};
+use crate::sink::{FollowedMessage, rabbitmq};
 use event_line::EventLine;
 
 /// How many events may wait for the terminal.
@@ -188,7 +189,7 @@ impl TailCommand {
 }
 
 fn follow_kafka(
-    settings: &kafka::Settings,
+    settings: &KafkaSettings,
     topics: Vec<String>,
     from_start: bool,
     seen: &Sender<FollowedMessage>,
@@ -197,7 +198,7 @@ fn follow_kafka(
     for topic in topics {
         let (settings, seen) = (settings.clone(), seen.clone());
         following.spawn(async move {
-            kafka::follow(&settings, &topic, from_start, seen).await?;
+            kafka::tail(&settings, &topic, from_start, seen).await?;
             Ok(())
         });
     }

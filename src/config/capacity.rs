@@ -43,16 +43,12 @@ pub(super) fn check(
     check("spool.max_size".into(), spool.max_bytes, least);
     for sink in &sinks.read {
         match &sink.kind {
-            SinkKind::Kafka(kafka) => {
-                let key = format!("sink.{}.max_queued_bytes", sink.name);
-                check(key, kafka.max_queued_bytes, largest);
-            }
             SinkKind::Store(store) => {
                 let bound = store.max_size_bytes;
                 let least = least_log(bound, largest, segment_bytes);
                 check(format!("sink.{}.max_size", sink.name), bound, least);
             }
-            SinkKind::RabbitMq(_) => {}
+            SinkKind::Kafka(_) | SinkKind::RabbitMq(_) => {}
         }
     }
 }

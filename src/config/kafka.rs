@@ -9,12 +9,12 @@ use serde::Deserialize;
 
 use super::problem::Problems;
 use super::tls::{self, Files};
-use super::value::{SecretReference, Size, Span};
+use super::value::{SecretReference, Span};
 use crate::route::Template;
 use crate::sink::BrokerTls;
 use crate::sink::kafka::{
-    Compression, Login, Mechanism, Password, Properties, PropertyError, ReadToken, Settings,
-    TopicShape,
+    ClientProperties, Compression, KafkaSettings, PropertyError, SaslCredentials, SaslMechanism,
+    SaslPassword, TokenSource, TopicShape,
 };
 
 /// A sink that publishes to Apache Kafka, or to whatever speaks its protocol.
@@ -24,8 +24,6 @@ pub struct KafkaFile {
     /// The brokers to start from, `host:port` joined by commas, such as
     /// `"kafka-1:9092,kafka-2:9092"`. Required.
     pub brokers: Option<String>,
-    /// The name the brokers' logs and quotas know the bridge by. Default: `"hookferry"`.
-    pub client_id: Option<String>,
     /// The topic, a template of `{source}`, `{event_type}`, `{object_id}` and `{id}`. `{event_type}`
     /// is `other` where the event's type is not configured, and `quarantine` where the delivery was
     /// not understood. Default: `"{source}.{event_type}"`.
@@ -40,16 +38,12 @@ pub struct KafkaFile {
     pub linger: Option<Span<0>>,
     /// How long a publish may take before it is tried again, `"1s"` to `"5m"`. Default: `"10s"`.
     pub publish_timeout: Option<Span>,
-    /// The most messages the client holds in memory. Default: `20000`.
-    pub max_queued_messages: Option<u32>,
-    /// The most bytes of bodies the client holds in memory. Default: `"128MiB"`.
-    pub max_queued_bytes: Option<Size>,
     /// The credentials. Default: none.
     pub sasl: Option<SaslFile>,
     /// TLS to the brokers; an empty table turns it on with the system's certificates. Default:
     /// none.
     pub tls: Option<TlsFile>,
-    /// Properties of librdkafka that tune it (its `CONFIGURATION.md` explains them), passed to it
+    /// ClientProperties of librdkafka that tune it (its `CONFIGURATION.md` explains them), passed to it
     /// last, such as `batch.size`, `socket.timeout.ms` or `debug`. All else is refused, with the
     /// reason: what has a key of its own (`linger.ms`, `security.protocol`, `sasl.…`), what the
     /// promise stands on (`acks`, `enable.idempotence`, `partitioner`), and values that contradict
@@ -104,26 +98,22 @@ pub struct TlsFile {
 
 impl KafkaFile {
     /// What the sink runs on, or none and a note of everything that is wrong.
-    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<Settings> {
+    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<KafkaSettings> {
         let before = problems.iter().count();
         let brokers = problems.require(
             &format!("{path}.brokers"),
             self.brokers.as_deref().map(str::trim),
             "name the brokers to start from, such as \"kafka-1:9092,kafka-2:9092\"",
         );
-        let mut settings = Settings::new(brokers.unwrap_or_default());
+        let mut settings = KafkaSettings::new(brokers.unwrap_or_default());
         check_brokers(brokers, path, problems);
-        if let Some(client_id) = &self.client_id {
-            settings.client_id.clone_from(client_id);
-        }
         self.take_topic(&mut settings, path, problems);
         self.take_times(&mut settings, path, problems);
-        self.take_queue(&mut settings, path, problems);
         settings.compression = compression(self.compression.as_deref(), path, problems);
         let shape = |file: CreateTopicsFile| file.shape(&format!("{path}.create_topics"), problems);
         settings.create_topics = self.create_topics.and_then(shape);
-        let login = |file: SaslFile| file.login(&format!("{path}.sasl"), problems);
-        settings.login = self.sasl.and_then(login);
+        let sasl = |file: SaslFile| file.credentials(&format!("{path}.sasl"), problems);
+        settings.sasl = self.sasl.and_then(sasl);
         let tls = |file: TlsFile| file.tls(&format!("{path}.tls"), problems);
         settings.tls = self.tls.and_then(tls);
         settings.properties = properties(&self.properties.unwrap_or_default(), path, problems);
@@ -134,7 +124,7 @@ impl KafkaFile {
         (problems.iter().count() == before).then_some(settings)
     }
 
-    fn take_topic(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
+    fn take_topic(&self, settings: &mut KafkaSettings, path: &str, problems: &mut Problems) {
         let Some(text) = &self.topic else { return };
         let remedy = "write a name such as \"{source}.{event_type}\"";
         let parsed = Template::parse(text);
@@ -143,7 +133,7 @@ impl KafkaFile {
         }
     }
 
-    fn take_times(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
+    fn take_times(&self, settings: &mut KafkaSettings, path: &str, problems: &mut Problems) {
         let second = Duration::from_secs(1);
         let mut span =
             |key: &str, value: Option<Duration>, range: [Duration; 2], place: &mut Duration| {
@@ -182,34 +172,6 @@ impl KafkaFile {
             );
         }
     }
-
-    fn take_queue(&self, settings: &mut Settings, path: &str, problems: &mut Problems) {
-        if let Some(messages) = self.max_queued_messages {
-            settings.max_queued_messages = messages;
-            in_range(
-                &format!("{path}.max_queued_messages"),
-                u64::from(messages),
-                [1, 10_000_000],
-                problems,
-            );
-        }
-        if let Some(Size(bytes)) = self.max_queued_bytes {
-            settings.max_queued_bytes = bytes;
-            in_range(
-                &format!("{path}.max_queued_bytes"),
-                bytes,
-                [1 << 20, 1 << 40],
-                problems,
-            );
-        }
-    }
-}
-
-fn in_range(path: &str, value: u64, [least, most]: [u64; 2], problems: &mut Problems) {
-    if !(least..=most).contains(&value) {
-        let found = format!("{value} is out of range");
-        problems.add(path, found, format!("write {least} to {most}"));
-    }
 }
 
 /// Whether each broker has a name and a port; what they mean is found out by connecting.
@@ -243,8 +205,12 @@ fn compression(name: Option<&str>, path: &str, problems: &mut Problems) -> Compr
     })
 }
 
-fn properties(file: &BTreeMap<String, String>, path: &str, problems: &mut Problems) -> Properties {
-    let mut properties = Properties::default();
+fn properties(
+    file: &BTreeMap<String, String>,
+    path: &str,
+    problems: &mut Problems,
+) -> ClientProperties {
+    let mut properties = ClientProperties::default();
     for (name, value) in file {
         let Err(error) = properties.insert(name, value) else {
             continue;
@@ -253,7 +219,7 @@ fn properties(file: &BTreeMap<String, String>, path: &str, problems: &mut Proble
             PropertyError::Keyed { .. } => "take the property out and write the key".to_owned(),
             PropertyError::Reserved { .. } => "take the property out".to_owned(),
             PropertyError::Unlisted => {
-                let names = Properties::NAMES.join(", ");
+                let names = ClientProperties::NAMES.join(", ");
                 format!("take the property out; these may be set: {names}")
             }
             PropertyError::Invalid(_) => "look it up in librdkafka's CONFIGURATION.md".to_owned(),
@@ -269,7 +235,7 @@ fn properties(file: &BTreeMap<String, String>, path: &str, problems: &mut Proble
 
 /// Whether librdkafka takes all of it together. What it says against it names the property, between
 /// backticks and by the shorter of two names.
-fn check_together(settings: &Settings, path: &str, problems: &mut Problems) {
+fn check_together(settings: &KafkaSettings, path: &str, problems: &mut Problems) {
     let Err(error) = settings.check() else {
         return;
     };
@@ -288,8 +254,10 @@ fn check_together(settings: &Settings, path: &str, problems: &mut Problems) {
 }
 
 /// The client that creates topics has no way to fetch a bearer token.
-fn check_rights(settings: &Settings, path: &str, problems: &mut Problems) {
-    if let (Some(_), Some(Login::OauthBearer { .. })) = (settings.create_topics, &settings.login) {
+fn check_rights(settings: &KafkaSettings, path: &str, problems: &mut Problems) {
+    if let (Some(_), Some(SaslCredentials::OauthBearer { .. })) =
+        (settings.create_topics, &settings.sasl)
+    {
         problems.add(
             format!("{path}.create_topics"),
             "topics cannot be created with an OAUTHBEARER login",
@@ -327,13 +295,13 @@ impl CreateTopicsFile {
 }
 
 impl SaslFile {
-    fn login(self, path: &str, problems: &mut Problems) -> Option<Login> {
+    fn credentials(self, path: &str, problems: &mut Problems) -> Option<SaslCredentials> {
         let remedy = "write \"PLAIN\", \"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"OAUTHBEARER\"";
         let key = format!("{path}.mechanism");
         let mechanism = match problems.require(&key, self.mechanism.as_deref(), remedy)? {
-            "PLAIN" => Mechanism::Plain,
-            "SCRAM-SHA-256" => Mechanism::ScramSha256,
-            "SCRAM-SHA-512" => Mechanism::ScramSha512,
+            "PLAIN" => SaslMechanism::Plain,
+            "SCRAM-SHA-256" => SaslMechanism::ScramSha256,
+            "SCRAM-SHA-512" => SaslMechanism::ScramSha512,
             "OAUTHBEARER" => return self.bearer(path, problems),
             other => {
                 problems.add(key, format!("{other:?} is no mechanism"), remedy);
@@ -350,14 +318,14 @@ impl SaslFile {
         let key = format!("{path}.password");
         let reference = problems.require(&key, self.password, remedy);
         let password = reference.and_then(|reference| password(&reference, &key, problems));
-        Some(Login::Password {
+        Some(SaslCredentials::Password {
             mechanism,
             username: username?,
             password: password?,
         })
     }
 
-    fn bearer(self, path: &str, problems: &mut Problems) -> Option<Login> {
+    fn bearer(self, path: &str, problems: &mut Problems) -> Option<SaslCredentials> {
         let unused = [
             ("username", self.username.is_some()),
             ("password", self.password.is_some()),
@@ -375,15 +343,19 @@ impl SaslFile {
             (None, variable) => format!("${}", variable.as_deref().unwrap_or_default()),
         };
         let read = move || reference.read().map_err(|error| error.to_string());
-        Some(Login::OauthBearer {
-            token: ReadToken::new(place, read),
+        Some(SaslCredentials::OauthBearer {
+            token: TokenSource::new(place, read),
         })
     }
 }
 
-fn password(reference: &SecretReference, key: &str, problems: &mut Problems) -> Option<Password> {
+fn password(
+    reference: &SecretReference,
+    key: &str,
+    problems: &mut Problems,
+) -> Option<SaslPassword> {
     let remedy = "name its `file` or its `env` variable, and put the secret there";
-    reference.take_text(key, remedy, problems).map(Password)
+    reference.take_text(key, remedy, problems).map(SaslPassword)
 }
 
 impl TlsFile {
@@ -421,7 +393,7 @@ impl TlsFile {
             None => path.to_owned(),
         };
         if tls.certificates().next().is_some() {
-            problems.take(&at, Settings::check_tls(&tls), remedy)?;
+            problems.take(&at, KafkaSettings::check_tls(&tls), remedy)?;
         }
         Some(tls)
     }

@@ -14,8 +14,9 @@ use crate::admin::AccessRules;
 use crate::ingress::{AddressOrigin, IpNet};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::Pace;
+use crate::sink::kafka::KafkaSettings;
 use crate::sink::store::StoreSettings;
-use crate::sink::{BrokerTls, kafka, rabbitmq};
+use crate::sink::{BrokerTls, rabbitmq};
 use crate::source::Source;
 use crate::spool::{Milestone, SpoolLocation, SpoolSettings};
 use crate::trace;
@@ -159,7 +160,7 @@ pub struct SinkSettings {
 #[derive(Debug, Clone)]
 pub enum SinkKind {
     /// Apache Kafka.
-    Kafka(Box<kafka::Settings>),
+    Kafka(Box<KafkaSettings>),
     /// RabbitMQ.
     RabbitMq(Box<rabbitmq::RabbitMqSettings>),
     /// The embedded store.

@@ -4,7 +4,8 @@
 use super::problem::{Problem, Problems};
 use super::settings::{Settings, SinkKind};
 use crate::admin::Host;
-use crate::sink::{kafka, rabbitmq};
+use crate::sink::kafka::KafkaSettings;
+use crate::sink::rabbitmq;
 
 impl Settings {
     /// Everything of that kind, each with its key path and a remedy.
@@ -52,14 +53,14 @@ fn warn_of_plain_rabbitmq(path: &str, rabbit: &rabbitmq::RabbitMqSettings, found
     );
 }
 
-fn warn_of_plain_kafka(path: &str, kafka: &kafka::Settings, found: &mut Problems) {
-    let (Some(login), None) = (&kafka.login, &kafka.tls) else {
+fn warn_of_plain_kafka(path: &str, kafka: &KafkaSettings, found: &mut Problems) {
+    let (Some(credentials), None) = (&kafka.sasl, &kafka.tls) else {
         return;
     };
     let Some(host) = hosts(&kafka.brokers).find(|host| !is_loopback(host)) else {
         return;
     };
-    let what = if login.shows_its_secret() {
+    let what = if credentials.sends_secret() {
         "the password or token goes"
     } else {
         "the login, from which a weak password can be guessed, goes"

@@ -280,11 +280,9 @@ async fn a_bound_that_the_largest_body_does_not_fit_into_is_refused_with_the_lea
     };
     let spool = Setup::store().spool("max_size = \"22015KiB\"");
     let store = sink(Setup::store(), "max_size = \"22015KiB\"\n");
-    let kafka = sink(Setup::kafka("127.0.0.1:1"), "max_queued_bytes = \"8MiB\"\n");
     for (setup, section, key, least) in [
         (spool, "spool", "max_size", "22016KiB"),
         (store, "sink", "max_size", "22016KiB"),
-        (kafka, "sink", "max_queued_bytes", "8256KiB"),
     ] {
         let setup = setup.ingress("max_body = \"8MiB\"");
         let key = match section {

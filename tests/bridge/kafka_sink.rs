@@ -14,7 +14,7 @@ use crate::message::Sender;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use hookferry::name::{EventType, SourceName};
-use hookferry::sink::kafka::{FollowError, Kafka, Settings, TopicShape, follow};
+use hookferry::sink::kafka::{Kafka, KafkaSettings, KafkaTailError, TopicShape, tail};
 use hookferry::sink::{
     Finding, FollowedMessage, Message, Needs, PublishError, RefusalReason, Severity, Sink,
 };
@@ -88,7 +88,7 @@ async fn create_topic(name: &str, partitions: i32, options: &[(&str, &str)]) {
         .for_each(|result| drop(result.expect("the topic is created")));
 }
 
-fn kafka(settings: Settings, source: &SourceName) -> Kafka {
+fn kafka(settings: KafkaSettings, source: &SourceName) -> Kafka {
     Kafka::new(settings, &needs(source)).expect("the settings are good")
 }
 
@@ -96,7 +96,7 @@ fn kafka(settings: Settings, source: &SourceName) -> Kafka {
 async fn kafka_with_topic(partitions: i32, options: &[(&str, &str)]) -> (Kafka, SourceName) {
     let source = unique_source();
     create_topic(&topic(&source), partitions, options).await;
-    (kafka(Settings::new(&brokers()), &source), source)
+    (kafka(KafkaSettings::new(&brokers()), &source), source)
 }
 
 /// The first `count` messages of a topic.
@@ -106,9 +106,9 @@ async fn read(topic: &str, count: usize) -> Vec<FollowedMessage> {
 
 async fn read_at(brokers: &str, topic: &str, count: usize) -> Vec<FollowedMessage> {
     let (sender, mut seen) = mpsc::channel(16);
-    let settings = Settings::new(brokers);
+    let settings = KafkaSettings::new(brokers);
     let topic = topic.to_owned();
-    let following = tokio::spawn(async move { follow(&settings, &topic, true, sender).await });
+    let following = tokio::spawn(async move { tail(&settings, &topic, true, sender).await });
     let mut messages = Vec::with_capacity(count);
     while messages.len() < count {
         let next = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await;
@@ -221,7 +221,7 @@ async fn an_empty_body_is_no_tombstone() {
     let source = unique_source();
     let quarantine = format!("{source}.quarantine");
     create_topic(&quarantine, 1, &[]).await;
-    let kafka = kafka(Settings::new(&brokers()), &source);
+    let kafka = kafka(KafkaSettings::new(&brokers()), &source);
     kafka
         .publish(&message_of(&source, Bytes::new()))
         .await
@@ -348,8 +348,8 @@ async fn following_sees_the_start_or_only_what_comes() {
     );
 
     let (sender, mut seen) = mpsc::channel(16);
-    let (settings, name) = (Settings::new(&brokers()), topic(&source));
-    let following = tokio::spawn(async move { follow(&settings, &name, false, sender).await });
+    let (settings, name) = (KafkaSettings::new(&brokers()), topic(&source));
+    let following = tokio::spawn(async move { tail(&settings, &name, false, sender).await });
     // When the follower begins is not told: what is published before that is not for it.
     let first = loop {
         kafka
@@ -365,9 +365,15 @@ async fn following_sees_the_start_or_only_what_comes() {
     following.await.expect("no panic").expect("no error");
 
     let (sender, _seen) = mpsc::channel(1);
-    let missing = follow(&Settings::new(&brokers()), "no.such.topic", true, sender).await;
+    let missing = tail(
+        &KafkaSettings::new(&brokers()),
+        "no.such.topic",
+        true,
+        sender,
+    )
+    .await;
     assert_eq!(
         missing,
-        Err(FollowError::Missing("no.such.topic".to_owned()))
+        Err(KafkaTailError::Missing("no.such.topic".to_owned()))
     );
 }

@@ -3,7 +3,7 @@ use crate::config::certificate::tests::{
     CLIENT, CLIENT_KEY, ENCRYPTED_KEY, OTHER_KEY, PASSWORD, UNTIL_2027, written,
 };
 
-fn read(toml: &str) -> (Option<Settings>, Problems) {
+fn read(toml: &str) -> (Option<KafkaSettings>, Problems) {
     let mut problems = Problems::default();
     let file: KafkaFile = toml::from_str(toml).expect("it has the section's shape");
     let settings = file.settings("sink.kafka", &mut problems);
@@ -46,13 +46,10 @@ fn every_key_reaches_the_settings() {
     let (settings, problems) = read(&format!(
         r#"
         brokers = "[::1]:9092"
-        client_id = "bridge-1"
         topic = "t.{{event_type}}"
         compression = "zstd"
         linger = "20ms"
         publish_timeout = "30s"
-        max_queued_messages = 500
-        max_queued_bytes = "8MiB"
         create_topics = {{ partitions = 12, replication = 1 }}
         sasl = {{ mechanism = "SCRAM-SHA-512", username = "me", password = {{ file = "{path}" }} }}
         tls = {{ ca_file = "{ca}" }}
@@ -61,7 +58,6 @@ fn every_key_reaches_the_settings() {
     ));
     assert!(problems.is_empty(), "{problems}");
     let settings = settings.expect("no problems");
-    assert_eq!(settings.client_id, "bridge-1");
     let files = settings.tls.as_ref().expect("given").certificates();
     let expiries: Vec<_> = files
         .map(|file| (file.key, file.expiry.as_second()))
@@ -71,10 +67,6 @@ fn every_key_reaches_the_settings() {
     assert_eq!(settings.compression, Compression::Zstd);
     assert_eq!(settings.linger, Duration::from_millis(20));
     assert_eq!(settings.publish_timeout, Duration::from_secs(30));
-    assert_eq!(
-        (settings.max_queued_messages, settings.max_queued_bytes),
-        (500, 8 << 20)
-    );
     let shape = settings.create_topics.expect("given");
     assert_eq!(
         (
@@ -84,8 +76,8 @@ fn every_key_reaches_the_settings() {
         ),
         (12, 1, 1)
     );
-    let Some(Login::Password { password, .. }) = &settings.login else {
-        panic!("{:?}", settings.login);
+    let Some(SaslCredentials::Password { password, .. }) = &settings.sasl else {
+        panic!("{:?}", settings.sasl);
     };
     assert_eq!(password.0, "hunter2");
     let printed = format!("{settings:?}");
@@ -117,14 +109,6 @@ fn every_problem_has_its_key_path() {
         (
             "brokers = 'a:1'\npublish_timeout = '1s'\nlinger = '1s'",
             "publish_timeout",
-        ),
-        (
-            "brokers = 'a:1'\nmax_queued_messages = 0",
-            "max_queued_messages",
-        ),
-        (
-            "brokers = 'a:1'\nmax_queued_bytes = '1KiB'",
-            "max_queued_bytes",
         ),
         (
             "brokers = 'a:1'\ncreate_topics = { partitions = 0 }",

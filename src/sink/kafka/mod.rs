@@ -208,7 +208,7 @@ impl Sink for Kafka {
     fn health(&self) -> SinkHealth {
         SinkHealth {
             connected: self
-                .line
+                .batched
                 .current()
                 .is_some_and(|producer| producer.is_connected()),
             blocked: false,

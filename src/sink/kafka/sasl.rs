@@ -52,7 +52,7 @@ pub enum SaslCredentials {
     /// A name and a password.
     Password {
         /// The mechanism.
-        mechanism: Mechanism,
+        mechanism: SaslMechanism,
         /// The user.
         username: String,
         /// The password.

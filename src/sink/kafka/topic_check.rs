@@ -13,7 +13,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::client_context::KafkaClientContext;
 use super::error_code::{code_of, is_missing};
 use super::settings::{KafkaSettings, TopicShape};
-use crate::sink::{Finding, Severity};
+use crate::sink::Finding;
 
 /// How long the brokers may take to tell the topics' configuration.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(7);
@@ -181,6 +181,7 @@ fn min_insync_replicas(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::Severity;
 
     fn severity(replication: usize, min_insync: Option<usize>) -> Severity {
         let topic = TopicReplicas {

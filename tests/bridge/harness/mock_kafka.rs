@@ -63,11 +63,6 @@ impl MockKafka {
         });
     }
 
-    /// Each answer takes this long.
-    pub fn answers_after(&self, pause: Duration) {
-        self.each(|member| self.cluster.broker_round_trip_time(member, pause));
-    }
-
     /// Answers come again.
     pub fn speaks(&self) {
         self.each(|member| self.cluster.broker_round_trip_time(member, Duration::ZERO));

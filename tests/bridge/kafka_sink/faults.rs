@@ -23,7 +23,7 @@ async fn a_broker_that_is_away_is_unavailable_until_it_is_there() {
     let reserved = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = reserved.local_addr().expect("bound");
     drop(reserved);
-    let mut settings = Settings::new(&address.to_string());
+    let mut settings = KafkaSettings::new(&address.to_string());
     settings.publish_timeout = Duration::from_secs(2);
     let kafka = kafka(settings, &source);
 
@@ -67,7 +67,7 @@ async fn a_broker_that_is_away_is_unavailable_until_it_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_is_bounded_and_ends_what_is_outstanding() {
     let source = unique_source();
-    let kafka = Arc::new(kafka(Settings::new("127.0.0.1:1"), &source));
+    let kafka = Arc::new(kafka(KafkaSettings::new("127.0.0.1:1"), &source));
     let outstanding = {
         let (kafka, message) = (Arc::clone(&kafka), message(&source, "o", 0, 0));
         tokio::spawn(async move { kafka.publish(&message).await })
@@ -95,7 +95,7 @@ async fn closing_is_bounded_and_ends_what_is_outstanding() {
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_topics_are_created_where_that_is_asked_for() {
     let source = unique_source();
-    let mut settings = Settings::new(&brokers());
+    let mut settings = KafkaSettings::new(&brokers());
     settings.create_topics = Some(TopicShape {
         partitions: 5,
         replication: 1,
@@ -159,7 +159,7 @@ async fn only_the_message_that_is_too_large_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_kafka_forbids_is_refused() {
     let source = unique_source();
-    let mut settings = Settings::new(&brokers());
+    let mut settings = KafkaSettings::new(&brokers());
     settings.topic = hookferry::route::Template::parse("..").expect("a template");
     let kafka = kafka(settings, &source);
     // Until the broker has said what is wrong with it, it may seem to be only missing.

@@ -10,7 +10,7 @@ use super::*;
 fn mock(source: &SourceName) -> (MockCluster<'static, DefaultProducerContext>, Kafka) {
     let cluster = MockCluster::new(3).expect("a mock cluster");
     cluster.create_topic(&topic(source), 2, 3).expect("created");
-    let mut settings = Settings::new(&cluster.bootstrap_servers());
+    let mut settings = KafkaSettings::new(&cluster.bootstrap_servers());
     settings.publish_timeout = Duration::from_secs(3);
     let kafka = kafka(settings, source);
     (cluster, kafka)
@@ -70,4 +70,25 @@ async fn a_client_that_stopped_for_good_is_replaced() {
         || async { kafka.health().reconnects > before },
     )
     .await;
+}
+
+/// A full queue says nothing against the cluster: nobody fails, all wait for their turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_wait_for_room_in_the_client() {
+    let source = unique_source();
+    let (cluster, _) = mock(&source);
+    for broker in 1..=3 {
+        let pause = Duration::from_millis(100);
+        let set = cluster.broker_round_trip_time(broker, pause);
+        set.expect("a broker of ours");
+    }
+    let kafka = kafka(KafkaSettings::new(&cluster.bootstrap_servers()), &source);
+    // The queue of the producer holds 20,000.
+    let messages: Vec<Message> = (0..22_000)
+        .map(|number| message(&source, &format!("object{number}"), number, 0))
+        .collect();
+    let publishes = messages.iter().map(|message| kafka.publish(message));
+    for outcome in join_all(publishes).await {
+        outcome.expect("confirmed");
+    }
 }

@@ -1,8 +1,6 @@
 //! What a cluster of several brokers does when one of them is in trouble, and a network that swallows
 //! answers: on librdkafka's cluster in memory, where each is brought about at will.
 
-use std::time::Duration;
-
 use rdkafka::types::RDKafkaRespErr::{
     RD_KAFKA_RESP_ERR_INVALID_RECORD as BAD_RECORD,
     RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP as BAD_TIME,
@@ -87,27 +85,6 @@ async fn a_topic_without_a_leader_holds_back_itself_alone() {
     bridge.counts("events_delivered_total", &KAFKA, 90.0).await;
     bridge.drained().await;
     bridge.metrics().await.assert_balanced("kafka");
-}
-
-/// A client that is full says nothing against its cluster: nobody fails, and nothing pauses.
-#[tokio::test(flavor = "multi_thread")]
-async fn events_wait_for_room_in_the_client() {
-    let setup = Setup::store();
-    let mock = MockKafka::with_topics_of(&setup.source, 1);
-    mock.answers_after(Duration::from_millis(100));
-    let keys = "max_queued_messages = 2\nmax_in_flight = 100\n";
-    let setup = setup.and_kafka(&mock.brokers(), keys);
-    let bridge = setup.start().await;
-    bridge.shows("sink_connected", &KAFKA, 1.0).await;
-    for number in 0..40 {
-        let body = event("sample.uploaded", &format!("object{number}"));
-        bridge.accepted(&setup.source, body).await;
-    }
-    bridge.counts("events_delivered_total", &KAFKA, 40.0).await;
-    let metrics = bridge.metrics().await;
-    let failed = [KAFKA[0], ("result", "unavailable")];
-    assert!(metrics.sum("publish_attempts_total", &failed) < 0.5);
-    assert!(!bridge.log().contains("unavailable"), "{}", bridge.log());
 }
 
 /// A clock that is wrong is not for one message: nothing becomes a dead letter.
