@@ -1,6 +1,8 @@
-//! What the program says to systemd: that it is ready, reloads, stops, and is alive. The protocol is
-//! a datagram of lines to the socket that `NOTIFY_SOCKET` names (sd_notify(3)); where nothing is
-//! named, nothing is said.
+//! Notifications to the service manager, systemd: ready, reloading, stopping, and the watchdog's.
+//!
+//! The states, their form and the watchdog's variables are those of `sd-notify`. The socket is our own:
+//! that crate knows no names of the abstract namespace, which containers are given, and would wait
+//! without a limit for room in systemd's queue.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,96 +11,93 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use sd_notify::NotifyState::{self, Ready, Reloading, Status, Stopping, Watchdog};
 
 /// How long one message may wait for room in systemd's queue.
-const SEND_DEADLINE: Duration = Duration::from_secs(1);
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whoever started the program, if it wants to be told.
+/// The service manager that started the program, if it wants to be told.
 #[derive(Debug)]
 pub struct Systemd {
-    line: Option<Line>,
+    socket: Option<NotifySocket>,
     watchdog: Option<Duration>,
 }
 
 impl Systemd {
-    /// What the environment says: where to send to, and how often a sign of life is expected.
+    /// What the environment says: where to send to, and the watchdog's period.
     #[must_use]
     pub fn from_environment() -> Self {
-        let text = |name| std::env::var(name).ok();
-        let line = std::env::var_os("NOTIFY_SOCKET").and_then(|address| {
-            let line = Line::to(&address);
-            line.inspect_err(|error| {
+        let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|address| {
+            let socket = NotifySocket::to(&address);
+            socket.inspect_err(|error| {
                 tracing::warn!(?address, %error, "NOTIFY_SOCKET: systemd cannot be told anything there");
             })
             .ok()
         });
-        let own = std::process::id();
+        let period = sd_notify::watchdog_enabled();
         Self {
-            watchdog: watchdog(text("WATCHDOG_USEC"), text("WATCHDOG_PID"), own)
-                .filter(|_| line.is_some()),
-            line,
+            watchdog: period.filter(|period| socket.is_some() && !period.is_zero()),
+            socket,
         }
     }
 
-    /// How long systemd waits for a sign of life before it ends the program; none where it does not
-    /// watch.
+    /// How long systemd waits for a watchdog notification before it ends the program; none where it does
+    /// not watch.
     #[must_use]
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// The program does what it is there for.
+    /// The program serves.
     pub fn ready(&self) {
-        self.say("READY=1\nSTATUS=ready");
+        self.notify(&[Ready, Status("ready")]);
     }
 
     /// A reload has begun. The time is for `Type=notify-reload`, which tells by it whether this is
     /// the reload that was asked for.
     pub fn reloading(&self) {
-        let now = clock_gettime(ClockId::Monotonic);
-        let microseconds = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
-        self.say(&format!(
-            "RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=reading the configuration again"
-        ));
+        let now = NotifyState::monotonic_usec_now().expect("Linux has a monotonic clock");
+        self.notify(&[Reloading, now, Status("reading the configuration again")]);
     }
 
     /// The reload is over, well or not. A bad configuration is no state of the program: it goes on
     /// with the old one, and the status says so.
     pub fn reloaded(&self, taken_over: bool) {
-        self.say(if taken_over {
-            "READY=1\nSTATUS=ready, with the new configuration"
+        let status = if taken_over {
+            "ready, with the new configuration"
         } else {
-            "READY=1\nSTATUS=ready; the new configuration has mistakes, the old one stays: see the log"
-        });
+            "ready; the new configuration has mistakes, the old one stays: see the log"
+        };
+        self.notify(&[Ready, Status(status)]);
     }
 
     /// The program stops, because it was told to or because a part of it failed.
     pub fn stopping(&self) {
-        self.say("STOPPING=1\nSTATUS=stopping: answering what is under way");
+        self.notify(&[Stopping, Status("stopping: answering what is under way")]);
     }
 
-    /// A sign of life.
-    pub fn alive(&self) {
-        self.say("WATCHDOG=1");
+    /// Tells the watchdog that the program works.
+    pub fn notify_watchdog(&self) {
+        self.notify(&[Watchdog]);
     }
 
-    fn say(&self, message: &str) {
-        let Some(line) = &self.line else { return };
-        if let Err(error) = line.send(message) {
+    fn notify(&self, states: &[NotifyState<'_>]) {
+        let Some(socket) = &self.socket else { return };
+        let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
+        if let Err(error) = socket.send(&lines.join("\n")) {
             tracing::warn!(%error, "systemd could not be told");
         }
     }
 }
 
-/// The way to systemd.
+/// The datagram socket that `NOTIFY_SOCKET` names (sd_notify(3)).
 #[derive(Debug)]
-struct Line {
+struct NotifySocket {
     socket: UnixDatagram,
     address: SocketAddr,
 }
 
-impl Line {
+impl NotifySocket {
     /// A path, or a name in the abstract namespace where it begins with an `@`.
     fn to(address: &OsStr) -> io::Result<Self> {
         let address = match address.as_bytes() {
@@ -110,7 +109,7 @@ impl Line {
             )),
         }?;
         let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(SEND_DEADLINE))?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
         Ok(Self { socket, address })
     }
 
@@ -121,47 +120,20 @@ impl Line {
     }
 }
 
-/// The period, where it is given and meant for this process.
-fn watchdog(period: Option<String>, process: Option<String>, own: u32) -> Option<Duration> {
-    let meant = process.is_none_or(|process| process.parse() == Ok(own));
-    let microseconds: u64 = period?.parse().ok()?;
-    (meant && microseconds > 0).then(|| Duration::from_micros(microseconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_watchdog_is_for_the_process_that_it_names() {
-        let of = |period: Option<&str>, process: Option<&str>| {
-            watchdog(period.map(str::to_owned), process.map(str::to_owned), 7)
-        };
-        let second = Some(Duration::from_secs(1));
-        assert_eq!(of(Some("1000000"), None), second);
-        assert_eq!(of(Some("1000000"), Some("7")), second);
-        for (period, process) in [
-            (None, Some("7")),
-            (Some("1000000"), Some("8")),
-            (Some("1000000"), Some("")),
-            (Some("0"), None),
-            (Some("-1"), None),
-            (Some("soon"), None),
-        ] {
-            assert_eq!(of(period, process), None, "{period:?} {process:?}");
-        }
-    }
-
-    #[test]
     fn an_address_is_a_path_or_an_abstract_name() {
-        let line = |address: &str| Line::to(OsStr::new(address));
-        let path = line("/run/systemd/notify").expect("a path").address;
+        let socket = |address: &str| NotifySocket::to(OsStr::new(address));
+        let path = socket("/run/systemd/notify").expect("a path").address;
         assert!(path.as_pathname().is_some());
-        let name = line("@one").expect("a name").address;
+        let name = socket("@one").expect("a name").address;
         assert_eq!(name.as_abstract_name(), Some(b"one".as_slice()));
         let long = "/".repeat(200);
         for bad in ["", "notify", "vsock:2:1234", &long] {
-            assert!(line(bad).is_err(), "{bad}");
+            assert!(socket(bad).is_err(), "{bad}");
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn watch(systemd: &Systemd, vitals: &Vitals) -> Infallible {
     loop {
         ticks.tick().await;
         match vitals.check(pause).await {
-            Ok(()) => systemd.alive(),
+            Ok(()) => systemd.notify_watchdog(),
             Err(silent) => {
                 tracing::error!(
                     ?silent,
