@@ -87,14 +87,17 @@ impl Bridge {
     /// # Errors
     /// When the spool cannot be opened or an address cannot be bound.
     pub fn start(mut settings: Settings) -> anyhow::Result<Self> {
+        let limits = listeners::connection_limits(settings.sinks.len())?;
         threads::can_be_made(
-            OWN_THREADS + settings.ingress.workers + THREADS_PER_SINK * settings.sinks.len(),
+            OWN_THREADS + limits.workers + THREADS_PER_SINK * settings.sinks.len(),
         )?;
         let metrics = Arc::new(Metrics::new().context("the metrics cannot be registered")?);
+        metrics
+            .http_max_connections
+            .set(i64::try_from(limits.ingress).unwrap_or(i64::MAX));
         telemetry::count_in(Arc::clone(&metrics));
         let names: Vec<SinkName> = settings.sinks.iter().map(|it| it.name.clone()).collect();
         labels::show(&metrics, &settings, &names);
-        let share = listeners::share(&settings.ingress, names.len(), &metrics)?;
         let (spool, spool_stopped) =
             Spool::open(settings.spool.clone(), &names, Arc::clone(&metrics))?;
         let tracer = Tracer::start(settings.trace.as_ref(), &metrics)?;
@@ -128,12 +131,12 @@ impl Bridge {
                 Arc::clone(&metrics),
             )),
             topics: outlets.topics.clone(),
-            max_connections: share.operators,
-            max_waiting: share.readers,
+            max_connections: limits.admin,
+            max_waiting: limits.waiting_readers,
             served: names,
         };
         Ok(Self {
-            listeners: Listeners::bind(&settings, share, (&handler, &connection_setup), admin)?,
+            listeners: Listeners::bind(&settings, limits, (&handler, &connection_setup), admin)?,
             draining,
             rules,
             connection_setup,

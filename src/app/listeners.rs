@@ -12,10 +12,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::admin::{self, AdminServer};
-use crate::config::{IngressSettings, Settings};
-use crate::descriptors::{self, Share};
+use crate::config::Settings;
+use crate::descriptors::{self, ConnectionLimits, MAX_INGRESS};
 use crate::ingress::{self, BoundServer, ConnectionSetup, IngressServer, WebhookHandler};
-use crate::metrics::Metrics;
 
 /// A listener that serves.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ impl Listeners {
     /// When an address cannot be bound.
     pub fn bind(
         settings: &Settings,
-        share: Share,
+        limits: ConnectionLimits,
         (handler, setup): (&WebhookHandler, &Arc<ArcSwap<ConnectionSetup>>),
         admin_server: AdminServer,
     ) -> anyhow::Result<Self> {
@@ -53,7 +52,7 @@ impl Listeners {
             .metrics
             .map(|listen| {
                 let health = Arc::clone(&admin_server.health);
-                admin::bind_metrics(listen, health, share.scrapers)
+                admin::bind_metrics(listen, health, limits.metrics)
                     .with_context(|| format!("metrics.listen: cannot listen on {listen}"))
             })
             .transpose()?;
@@ -61,7 +60,7 @@ impl Listeners {
         let admin = admin::bind(admin_server)
             .with_context(|| format!("admin.listen: cannot listen on {listen}"))?;
         let listen = settings.ingress.listen;
-        let server = ingress_server(settings, share, setup);
+        let server = ingress_server(settings, limits, setup);
         let ingress = ingress::bind(&server, handler)
             .with_context(|| format!("ingress.listen: cannot listen on {listen}"))?;
         let (mut servers, mut serving) = (JoinSet::new(), Vec::new());
@@ -95,32 +94,25 @@ async fn run(mut server: Server, serves: oneshot::Sender<()>) -> io::Result<()> 
     server.await
 }
 
-/// Who may hold how many connections, within what the system allows.
-pub(super) fn share(
-    ingress: &IngressSettings,
-    sinks: usize,
-    metrics: &Metrics,
-) -> anyhow::Result<Share> {
+/// How many connections each listener may hold, within what the system allows. One worker for each
+/// processor receives: more would only take turns.
+pub(super) fn connection_limits(sinks: usize) -> anyhow::Result<ConnectionLimits> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let limit = descriptors::raise_limit();
-    let wanted = ingress.max_connections;
-    let share = Share::of(limit, (ingress.workers, sinks), wanted)?;
-    if share.senders < wanted {
+    let limits = ConnectionLimits::of(limit, processors, sinks)?;
+    if limits.ingress + limits.workers <= MAX_INGRESS {
         tracing::warn!(
             limit,
-            wanted,
-            given = share.senders,
-            "ingress.max_connections: the limit on open files leaves fewer connections; raise it (`ulimit -n`, or `LimitNOFILE=` in a systemd unit), or ask for fewer"
+            connections = limits.ingress,
+            "the limit on open files leaves the public listener few connections; raise it (`ulimit -n`, or `LimitNOFILE=` in a systemd unit)"
         );
     }
-    metrics
-        .http_max_connections
-        .set(i64::try_from(share.senders).unwrap_or(i64::MAX));
-    Ok(share)
+    Ok(limits)
 }
 
 fn ingress_server(
     settings: &Settings,
-    share: Share,
+    limits: ConnectionLimits,
     setup: &Arc<ArcSwap<ConnectionSetup>>,
 ) -> IngressServer {
     let ingress = &settings.ingress;
@@ -128,8 +120,8 @@ fn ingress_server(
         listen: ingress.listen,
         head_timeout: ingress.head_timeout,
         keep_alive: ingress.keep_alive,
-        max_connections: share.senders,
-        workers: ingress.workers,
+        max_connections: limits.ingress,
+        workers: limits.workers,
         setup: Arc::clone(setup),
         shutdown_timeout: settings.shutdown_timeout,
     }

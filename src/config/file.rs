@@ -83,10 +83,6 @@ pub struct IngressFile {
     /// How long an idle connection is kept, also before its first request. Default: `"75s"`.
     pub keep_alive: Option<Span<100>>,
     /// The most connections at once; fewer where the system's limit on open files leaves less after
-    /// a reserve for the spool, the sinks and the operators. Default: `10000`.
-    pub max_connections: Option<usize>,
-    /// Threads that receive. Default: one per processor.
-    pub workers: Option<usize>,
     /// The most requests answered at once; beyond it they are answered 503. Default: `4096`.
     pub max_in_flight: Option<usize>,
     /// The most memory that the bodies of requests take together, as they arrive; beyond it

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::file::{AdminFile, IngressFile, MetricsFile};
 use super::problem::Problems;
-use super::section::{self, join};
+use super::section;
 use super::settings::{AdminSettings, IngressSettings};
 use super::value::{SecretReference, span};
 use super::{guards, ingress_tls};
@@ -24,19 +24,6 @@ pub(super) fn ingress(mut table: Table, problems: &mut Problems) -> IngressSetti
         None => None,
     };
     let file: IngressFile = section::read("ingress", table, problems);
-    let at_least_one =
-        |key: &str, value: Option<usize>, default: usize, problems: &mut Problems| match value {
-            Some(0) => {
-                problems.add(
-                    join("ingress", key),
-                    "0 would receive nothing",
-                    "give at least 1",
-                );
-                default
-            }
-            value => value.unwrap_or(default),
-        };
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let max_body = file.max_body.map_or(1 << 20, |size| size.0);
     if max_body > 64 << 20 {
         problems.add(
@@ -55,8 +42,6 @@ pub(super) fn ingress(mut table: Table, problems: &mut Problems) -> IngressSetti
         head_timeout: span(file.head_timeout, 5),
         body_timeout: span(file.body_timeout, 10),
         keep_alive: span(file.keep_alive, 75),
-        max_connections: at_least_one("max_connections", file.max_connections, 10_000, problems),
-        workers: at_least_one("workers", file.workers, processors, problems),
         proxy_protocol: file.proxy_protocol.unwrap_or_default(),
         tls,
     }

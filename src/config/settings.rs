@@ -85,10 +85,6 @@ pub struct IngressSettings {
     pub body_timeout: Duration,
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
-    /// The most connections at once.
-    pub max_connections: usize,
-    /// The threads that receive.
-    pub workers: usize,
     /// Proxies whose word about a client's address counts.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether they begin each connection with a PROXY header, and nobody else may connect.

@@ -200,15 +200,15 @@ mod tests {
 
     #[test]
     fn everything_else_is_named_by_its_path() {
-        let old = "acknowledge = \"spooled\"\n[ingress]\nlisten = \"1.2.3.4:5\"\nworkers = 2\n[spool]\npath = \"/a\"\n[sink.k]\nbrokers = \"a\"\n[sink.gone]\ntype = \"store\"";
+        let old = "acknowledge = \"spooled\"\n[ingress]\nlisten = \"1.2.3.4:5\"\nhead_timeout = \"2s\"\n[spool]\npath = \"/a\"\n[sink.k]\nbrokers = \"a\"\n[sink.gone]\ntype = \"store\"";
         let new = "acknowledge = \"delivered\"\n[spool]\nin_memory = true\n[ingress]\nlisten = \"1.2.3.4:6\"\n[admin]\nlisten = \"[::1]:7\"\n[sink.k]\nbrokers = \"b\"\n[sink.k.tls]\nca_file = \"c\"";
         assert_eq!(
             restart_for(old, new),
             [
                 "acknowledge",
                 "admin.listen",
+                "ingress.head_timeout",
                 "ingress.listen",
-                "ingress.workers",
                 "sink.gone",
                 "sink.k.brokers",
                 "sink.k.tls",
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn files_of_tls_are_taken_over_but_not_tls_itself() {
-        let plain = "[ingress]\nworkers = 2";
+        let plain = "[ingress]\nhead_timeout = \"2s\"";
         let [one, other] = ["one", "other"]
             .map(|file| format!("{plain}\n[ingress.tls]\ncertificate_file = \"{file}\""));
         let clients = format!("{other}\nclient_ca_file = \"ca\"");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_default_and_another_unit_are_no_difference() {
-        let spelt_out = "shutdown_timeout = \"10000ms\"\n[ingress]\nkeep_alive = \"1m 15s\"\nmax_connections = 10000\n[admin]\nlisten = \"127.0.0.1:8081\"";
+        let spelt_out = "shutdown_timeout = \"10000ms\"\n[ingress]\nkeep_alive = \"1m 15s\"\n[admin]\nlisten = \"127.0.0.1:8081\"";
         assert_eq!(restart_for("", "[spool]\nin_memory = false"), [""; 0]);
         assert_eq!(restart_for("", spelt_out), [""; 0]);
         assert_eq!(restart_for(spelt_out, ""), [""; 0]);

@@ -114,7 +114,7 @@ impl Setup {
         let setup = Self { folder };
         std::fs::write(setup.path("secret"), format!("{SECRET}\n")).expect("written");
         let text = format!(
-            "ingress.listen = \"127.0.0.1:0\"\ningress.workers = 1\nadmin.listen = \"127.0.0.1:0\"\nlog.format = \"json\"\n\
+            "ingress.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"\nlog.format = \"json\"\n\
              spool.path = \"{spool}\"\n[source.onecodex]\nprovider = \"onecodex\"\nsecrets = [{{ file = \"{secret}\" }}]\n\
              [sink.{name}]\n{sink}\n[[route]]\nsource = \"onecodex\"\nsinks = [\"{name}\"]\n",
             spool = setup.path("spool").display(),

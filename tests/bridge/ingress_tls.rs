@@ -299,17 +299,19 @@ async fn a_slow_handshake_is_cut_off_and_nobody_waits_for_it() {
 async fn handshakes_count_towards_the_most_connections() {
     let authority = Authority::new();
     let (setup, _) = encrypted(&authority.vouches(HERE, DAYS), "");
-    let keys = setup.ingress.clone();
-    let setup = setup.ingress(&format!("max_connections = 2\n{keys}"));
-    let bridge = setup.start().await;
+    // Few files, and so few connections.
+    let through = ["prlimit", "--nofile=64:64"];
+    let bridge = Bridge::start_through(&through, &setup.write()).await;
+    let most = bridge.metrics().await.sum("http_max_connections", &[]);
+    assert!((4.0..40.0).contains(&most), "{most}");
     let mut held = Vec::new();
-    for _ in 0..2 {
+    for _ in (1..=40_u8).take_while(|count| f64::from(*count) <= most) {
         let mut connection = Connection::open(bridge.ingress).await.unwrap();
         connection.send(&hello_of_tls_1_1()[..1]).await.unwrap();
         held.push(connection);
     }
-    bridge.shows("http_connections", &[], 2.0).await;
-    // The third waits in the system's queue until the handshakes have had their time.
+    bridge.shows("http_connections", &[], most).await;
+    // The next waits in the system's queue until the handshakes have had their time.
     let tls = Tls::trusting(&authority.certificate());
     assert_eq!(status(&setup, &tls, &bridge).await, Some(200));
     let metrics = bridge.metrics().await;

@@ -439,7 +439,7 @@ async fn a_pause_ends_with_the_delay_it_was_made_of() {
 async fn a_reload_is_no_fresh_burst() {
     for (limit, table) in [
         ("rate_limit = 10", "provider ="),
-        ("rate_limit_per_address = 10", "workers ="),
+        ("rate_limit_per_address = 10", "[admin]"),
     ] {
         let setup = Setup::store();
         rewrite(&setup, table, &format!("{limit}\n{table}"));
@@ -489,7 +489,7 @@ async fn what_needs_a_restart_is_named_and_shown() {
     bridge.shows("config_restart_required", &[], 0.0).await;
     let text = setup.text();
     let changed = text
-        .replace("workers = 1", "workers = 2")
+        .replace("[admin]", "head_timeout = \"6s\"\n[admin]")
         .replace("/spool\"", "/other\"")
         .replace("/topics\"", "/topics\"\nretention = \"1d\"")
         .replace("publish_timeout = \"2s\"", "publish_timeout = \"3s\"");
@@ -501,7 +501,7 @@ async fn what_needs_a_restart_is_named_and_shown() {
         (
             Some("WARN"),
             Some(
-                "ingress.workers, sink.rabbitmq.publish_timeout, sink.store.retention, spool.path"
+                "ingress.head_timeout, sink.rabbitmq.publish_timeout, sink.store.retention, spool.path"
             )
         )
     );

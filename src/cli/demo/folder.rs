@@ -99,7 +99,6 @@ impl DemoFolder {
 
 [ingress]
 listen = "127.0.0.1:0"
-workers = 1
 
 [admin]
 listen = "127.0.0.1:0"

@@ -51,7 +51,7 @@ fn configured(name: &str, places: &[(&str, &str)]) -> (PathBuf, Setup) {
     let path = |name: &str| setup.path(name).display().to_string();
     let (secret, spool) = (path("secret"), path("spool"));
     let own = [
-        ("\"0.0.0.0:8080\"", "\"127.0.0.1:0\"\nworkers = 1"),
+        ("\"0.0.0.0:8080\"", "\"127.0.0.1:0\""),
         ("\"127.0.0.1:8081\"", "\"127.0.0.1:0\""),
         ("/run/secrets/onecodex", secret.as_str()),
         ("/var/lib/hookferry/spool", spool.as_str()),

@@ -134,7 +134,7 @@ async fn row_20_ten_thousand_idle_connections_hold_nobody_up() {
         "the system allows only {limit} open files"
     );
     // Not one may be cut off before all are there.
-    let setup = Setup::store().ingress("head_timeout = \"60s\"\nmax_connections = 11000\n");
+    let setup = Setup::store().ingress("head_timeout = \"60s\"\n");
     let bystander = Bystander::start(setup).await;
     let mut idle = Vec::with_capacity(IDLE);
     for _ in 0..IDLE {

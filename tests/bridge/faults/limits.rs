@@ -40,7 +40,9 @@ async fn row_28_senders_cannot_take_the_last_file() {
     let setup = Setup::store().ingress("head_timeout = \"30s\"\n");
     let bystander = with_64_files(setup).await;
     let (bridge, source) = (&bystander.bridge, bystander.setup.source.clone());
-    let warning = bridge.said("ingress.max_connections").expect("it is said");
+    let warning = bridge
+        .said("the limit on open files leaves")
+        .expect("it is said");
     assert_eq!(
         (&warning["level"], &warning["limit"]),
         (&"WARN".into(), &64.into())

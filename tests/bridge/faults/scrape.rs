@@ -16,9 +16,7 @@ const SCRAPES: usize = 100;
 async fn scraped_with(idle: usize) -> (Bridge, Verdict, Duration, Duration) {
     let limit = hookferry::descriptors::raise_limit();
     assert!(limit > idle + 1000, "the system allows only {limit} files");
-    let most = idle + 1000;
-    let keys = format!("head_timeout = \"120s\"\nmax_connections = {most}\n");
-    let setup = Setup::store().ingress(&keys);
+    let setup = Setup::store().ingress("head_timeout = \"120s\"\n");
     let bridge = setup.start().await;
     let mut open = Vec::with_capacity(idle);
     for _ in 0..idle {

@@ -155,7 +155,7 @@ impl Setup {
         text.push('\n');
         let _ = write!(
             text,
-            "[ingress]\nlisten = \"{host}:0\"\nworkers = 1\n{}\n[admin]\nlisten = \"{host}:0\"\n{admin}\n[log]\nformat = \"json\"\n",
+            "[ingress]\nlisten = \"{host}:0\"\n{}\n[admin]\nlisten = \"{host}:0\"\n{admin}\n[log]\nformat = \"json\"\n",
             self.ingress
         );
         let place = if self.in_memory {
