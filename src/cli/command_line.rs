@@ -32,7 +32,7 @@ enum Command {
     Send(send::SendCommand),
     Explain(explain::ExplainCommand),
     Tail(tail::TailCommand),
-    Spool(spool::SpoolCommand),
+    Spool(spool::SpoolEventsCommand),
     DeadLetters(dead_letters::DeadLettersCommand),
     Config(print_config::ConfigCommand),
 }

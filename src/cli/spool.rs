@@ -28,7 +28,7 @@ Examples:
   hookferry spool export --config hookferry.toml --output waiting.ndjson
   hookferry spool drop --sink old-kafka --config hookferry.toml   # only what no bridge delivers any more"
 )]
-pub(super) struct SpoolCommand {
+pub(super) struct SpoolEventsCommand {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -88,7 +88,7 @@ struct Listing<'a> {
     events: &'a [PendingEvent],
 }
 
-impl SpoolCommand {
+impl SpoolEventsCommand {
     pub(super) fn run(&self) -> Result<(), CommandError> {
         match &self.verb {
             Verb::List {

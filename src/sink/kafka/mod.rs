@@ -48,7 +48,7 @@ use self::producer::SendError;
 use self::producer_supervisor::ProducerSupervisor;
 use self::settings::Batching;
 use self::topic_creation::TopicCreation;
-use super::{Finding, SinkHealth, Message, Needs, PublishError, Receipt, Renewed, Sink};
+use super::{Finding, Message, Needs, PublishError, Receipt, Renewed, Sink, SinkHealth};
 
 pub use self::client_config::KafkaStartError;
 pub use self::properties::{ClientProperties, PropertyError};
