@@ -72,7 +72,8 @@ pub(super) async fn refuse_body(
     Ok(answered.map_into_boxed_body())
 }
 
-/// A refused one may be anybody's, so it gets no second request on its connection.
+/// The answer to a refused request, whose sender has proven nothing: no second one follows on its
+/// connection.
 fn response(problem: &AdminProblem) -> HttpResponse {
     let mut response = problem.response();
     response

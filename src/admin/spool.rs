@@ -1,8 +1,8 @@
 //! The spool and the dead letters over HTTP, for the commands of the same names: listing, requeueing and
 //! dropping.
 //!
-//! Whoever looks reads the files, in a thread where that may take its time: neither the spool's
-//! thread nor the other pages wait for it.
+//! What is read is read from the files, on a thread that may block: neither the spool's thread nor
+//! other requests wait for it.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;

@@ -10,7 +10,7 @@ use super::file::{ClientCertificates, IngressTlsFile};
 use super::problem::Problems;
 use super::section;
 use crate::ingress::{
-    CertificateChain, ClientVerification, KeyPairError, PemError, PrivateKey, ServerTls,
+    CertificateChain, ClientVerification, KeyPairError, PemError, ServerKey, ServerTls,
 };
 
 const PATH: &str = "ingress.tls";
@@ -99,7 +99,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<IngressTls> 
         .and_then(|file| chain(file, problems));
     let key = required("key_file", file.key_file.as_ref(), problems).and_then(|file| {
         let parsed = pem("key_file", file, problems)?;
-        take("key_file", file, PrivateKey::parse(&parsed), problems)
+        take("key_file", file, ServerKey::parse(&parsed), problems)
     });
     let clients = clients(&file, problems)?;
     let (chain, validity) = chain?;

@@ -32,7 +32,7 @@ enum Phase {
     Head,
     /// The handler has a request.
     Request,
-    /// What had to be said has been said and counted; the rest does not matter.
+    /// The last answer has been given and counted; nothing more is read.
     Done,
 }
 

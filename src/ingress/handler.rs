@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use actix_http::Request;
 use actix_web::dev::{Payload, RequestHead};
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
@@ -16,73 +16,17 @@ use jiff::Timestamp;
 use super::body;
 use super::endpoint::SourceEndpoint;
 use super::in_flight::{InFlight, InFlightPermit};
-use super::path::{self, UNKNOWN_SOURCE};
-use super::peer::Peer;
 use super::problem::{EarlyBody, RequestProblem};
 use super::refusal_log::{RefusalLog, RefusedRequest};
 use super::rules::HandlerRules;
+use super::webhook_request::WebhookRequest;
 use crate::metrics::Metrics;
 use crate::pipeline::{Accepted, Pipeline, Refusal};
 use crate::source::{Claim, Inbound, Rejection, Source, Verified};
-use crate::trace::{TraceContext, Tracer, Work};
-
-/// A request that is being handled.
-struct WebhookRequest<'a> {
-    head: &'a RequestHead,
-    peer: Peer,
-    started: Instant,
-    /// What held when it came.
-    rules: &'a HandlerRules,
-    /// The endpoint that its path names, if there is such a source.
-    endpoint: Option<&'a SourceEndpoint>,
-}
+use crate::trace::{Tracer, Work};
 
 /// Marks a request whose sender was sent `100 Continue`: the rate limits have counted it already.
 struct ContinueSent;
-
-impl<'a> WebhookRequest<'a> {
-    fn of(head: &'a RequestHead, peer: Option<&Peer>, rules: &'a HandlerRules) -> Self {
-        let name = path::source(head.uri.path());
-        Self {
-            head,
-            peer: *peer.expect("every connection has its peer as its data"),
-            started: Instant::now(),
-            rules,
-            endpoint: name.and_then(|name| rules.endpoints.get(name.as_ref())),
-        }
-    }
-
-    /// Whether it is a health check, which delivers nothing.
-    fn is_health_check(&self) -> bool {
-        let is_read = matches!(self.head.method, Method::GET | Method::HEAD);
-        is_read && self.rules.health_path.as_deref() == Some(self.head.uri.path())
-    }
-
-    /// What the head alone decides.
-    fn check(
-        &self,
-        pipeline: &Pipeline,
-    ) -> Result<(&'a SourceEndpoint, Claim<'a>), RequestProblem> {
-        let endpoint = self.endpoint.ok_or(RequestProblem::UnknownSource)?;
-        if self.head.method != Method::POST {
-            return Err(RequestProblem::MethodNotAllowed);
-        }
-        body::check_headers(self.head, self.rules.limits.max_body_bytes)?;
-        pipeline.open()?;
-        let header = endpoint.source().provider.scheme.header;
-        let values = self.head.headers().get_all(header);
-        let claim = endpoint
-            .source()
-            .read_signature(values.map(HeaderValue::as_bytes))?;
-        Ok((endpoint, claim))
-    }
-
-    /// Under which label it is counted.
-    fn label(&self) -> &str {
-        self.endpoint
-            .map_or(UNKNOWN_SOURCE, |endpoint| endpoint.source().name.as_str())
-    }
-}
 
 /// The handler. Cloning it shares all that it has.
 #[derive(Debug, Clone)]
@@ -170,10 +114,10 @@ impl WebhookHandler {
         let mut permit = self.admit(webhook, is_admitted)?;
         let (endpoint, claim) = webhook.check(&self.pipeline)?;
         let body = body::read(head, payload, &mut permit, &rules.limits).await?;
-        let entered = self.tracer.enter(trace(head));
+        let entered = self.tracer.enter(webhook.trace_context());
         let inbound = Inbound {
             body,
-            content_type: content_type(head),
+            content_type: webhook.content_type(),
             trace: entered.context.clone(),
         };
         let verified = self.verify(endpoint, claim, inbound)?;
@@ -316,27 +260,6 @@ impl WebhookHandler {
                 .inc(),
         }
     }
-}
-
-/// The content type, which travels with the event; one that is too long for AMQP's short string, or is
-/// not visible ASCII, does not.
-fn content_type(head: &RequestHead) -> Option<String> {
-    let value = head.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
-    (value.len() <= usize::from(u8::MAX)).then(|| value.to_owned())
-}
-
-/// The trace the request says it belongs to.
-fn trace(head: &RequestHead) -> Option<TraceContext> {
-    let mut parents = head.headers().get_all("traceparent");
-    // Two of them contradict each other.
-    let (parent, None) = (parents.next()?, parents.next()) else {
-        return None;
-    };
-    let states = head.headers().get_all("tracestate");
-    TraceContext::received(
-        parent.to_str().ok(),
-        states.filter_map(|value| value.to_str().ok()),
-    )
 }
 
 /// What was done with a proven delivery, in the words of OpenTelemetry's semantic conventions.

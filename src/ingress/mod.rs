@@ -33,6 +33,7 @@ mod setup_error;
 mod tls;
 mod transport;
 mod upgrade;
+mod webhook_request;
 
 pub use access_control::AccessControl;
 pub use client::{AddressOrigin, Client, ClientAddress};
@@ -48,6 +49,4 @@ pub use proxy_header::read as read_proxy_header;
 pub use refusal_log::RefusalLog;
 pub use rules::{HandlerRules, RequestLimits};
 pub use server::{BoundServer, IngressServer, bind};
-pub use tls::{
-    CertificateChain, ClientVerification, KeyPairError, PemError, PrivateKey, ServerTls,
-};
+pub use tls::{CertificateChain, ClientVerification, KeyPairError, PemError, ServerKey, ServerTls};

@@ -156,7 +156,7 @@ fn take<K: Hash + Eq + Clone>(
 /// It is kept in two generations. When the newer is full, the older is forgotten and the newer takes its
 /// place; whoever comes is moved into the newer. So those are forgotten who have not come for as
 /// long as it took half of the maximum of others to come; they start over with a full bucket, and
-/// nobody else does. Nothing is ever looked through.
+/// nobody else does. Nothing is ever scanned to make room.
 #[derive(Debug)]
 struct BoundedStore<K>(Mutex<Generations<K>>);
 

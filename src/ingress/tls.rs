@@ -21,7 +21,7 @@ pub struct CertificateChain(Vec<CertificateDer<'static>>);
 
 /// The private key of a certificate. It never prints.
 #[derive(Clone)]
-pub struct PrivateKey(Arc<dyn SigningKey>);
+pub struct ServerKey(Arc<dyn SigningKey>);
 
 /// Who vouches for senders.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ impl CertificateChain {
     }
 }
 
-impl PrivateKey {
+impl ServerKey {
     /// The first private key of a PEM file.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl PrivateKey {
     }
 }
 
-impl fmt::Debug for PrivateKey {
+impl fmt::Debug for ServerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
@@ -151,7 +151,7 @@ impl ServerTls {
     /// When the key is not the certificate's.
     pub fn new(
         chain: CertificateChain,
-        key: PrivateKey,
+        key: ServerKey,
         clients: Option<ClientVerification>,
     ) -> Result<Self, KeyPairError> {
         let pair = CertifiedKey::new(chain.0, key.0);
