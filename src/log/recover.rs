@@ -386,7 +386,7 @@ fn read_patiently(
 
 #[cfg(test)]
 mod tests {
-    use super::super::disk::simulated::{Call, Crash, Fault, SimulatedDisk};
+    use super::super::disk::simulated::{Call, Crash, DiskFault, SimulatedDisk};
     use super::super::segment::SpareMaker;
     use super::super::writer::{BatchContent, LogWriter};
     use super::*;
@@ -421,7 +421,7 @@ mod tests {
             let disk = SimulatedDisk::new(seed);
             let mut writer = write_on(&disk, &look(&disk));
             let acknowledged = writer.active_end();
-            disk.fail(1, &[Call::Sync], Fault::Broken);
+            disk.fail(1, &[Call::Sync], DiskFault::Broken);
             writer
                 .append(BatchContent::default())
                 .expect_err("its sync");

@@ -1,7 +1,7 @@
 //! Who sent it: providers and their signature schemes as data, and the one way to make a
 //! [`Verified`] delivery.
 //!
-//! The door has two steps, because the cheap one comes before the body is read:
+//! A delivery is checked in two steps, because the cheap one comes before the body is read:
 //! [`Source::read_signature`] takes the header, [`Claim::verify`] takes the bytes.
 
 mod encoding;

@@ -56,7 +56,7 @@ pub(super) enum MaintenanceResult {
 
 /// What the writer thread is asked to do.
 #[derive(Debug)]
-pub(super) enum SpoolCommand {
+pub(super) enum WriterCommand {
     Append(Box<Append>),
     Maintained(MaintenanceResult),
     Limit(SpoolLimits),

@@ -1,5 +1,5 @@
-//! Dead letters: one file for each event and sink that can never take it. A letter is durable
-//! before the event leaves the log for that sink, and requeueing writes a record before the letter
+//! Dead letters: one file for each event and sink that can never take it. A dead letter is durable
+//! before the event leaves the log for that sink, and requeueing writes a record before the dead letter
 //! goes, so that a crash in between leaves one too many and never one too few.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::log::disk::{Disk, read_exact_at, write_all_at};
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
 
-/// What is said of a letter whose bytes are not what was written.
+/// What is said of a dead letter whose bytes are not what was written.
 pub(super) const DAMAGED: &str = "the dead letter does not check; look at its file, then drop it";
 
 const MAGIC: &[u8; 8] = b"HFletter";
@@ -92,7 +92,7 @@ pub(super) struct DeadLetterFolder {
     known: Mutex<KnownDeadLetters>,
 }
 
-/// The letters there are, with sums that are kept: they are asked for with every batch.
+/// The dead letters there are, with sums that are kept: they are asked for with every batch.
 #[derive(Debug, Default)]
 struct KnownDeadLetters {
     sizes: BTreeMap<DeadLetterName, u64>,
@@ -136,7 +136,7 @@ impl DeadLetterFolder {
         })
     }
 
-    /// Writes a letter and returns once it is durable.
+    /// Writes a dead letter and returns once it is durable.
     ///
     /// # Errors
     /// What the system says. It may be there all the same, and writing it again makes no second one.
@@ -161,7 +161,7 @@ impl DeadLetterFolder {
         Ok(())
     }
 
-    /// Makes sure of a letter that was found: what a start sees need not be on the disk.
+    /// Makes sure of a dead letter that was found: what a start sees need not be on the disk.
     ///
     /// # Errors
     /// When it cannot be read or written.
@@ -273,7 +273,7 @@ impl DeadLetterFile {
     }
 }
 
-/// The letter first, then progress: unless the bug is to do it the other way round.
+/// The dead letter first, then progress: unless the bug is to do it the other way round.
 pub(super) fn progress_comes_first() -> bool {
     seeded::is(Bug::ProgressBeforeLetter)
 }

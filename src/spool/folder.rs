@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use super::accepted_ids::AcceptedIds;
-use super::command::SpoolCommand;
+use super::command::WriterCommand;
 use super::dead_letters::DeadLetterFolder;
 use super::error::SpoolError;
 use super::index::{IdEntry, IdIndex, MemoryIndex, SqliteIndex};
@@ -42,7 +42,7 @@ pub(super) fn open(
     settings: &SpoolSettings,
     names: &[SinkName],
     metrics: Arc<Metrics>,
-    commands: Sender<SpoolCommand>,
+    commands: Sender<WriterCommand>,
 ) -> Result<(SpoolWriter, Maintenance, Option<FolderLock>), SpoolError> {
     let (disk, lock): (Arc<dyn Disk>, _) = match &settings.location {
         SpoolLocation::Folder(path) => {
@@ -66,8 +66,8 @@ pub(super) fn open(
             }
         },
     };
-    let (owner, maintenance) = assemble(parts, settings)?;
-    Ok((owner, maintenance, lock))
+    let (writer, maintenance) = assemble(parts, settings)?;
+    Ok((writer, maintenance, lock))
 }
 
 /// What a spool is made of, on whatever disk.
@@ -76,7 +76,7 @@ pub(super) struct SpoolParts<'a, I: FnOnce(u64) -> Arc<dyn IdIndex>> {
     /// The configured sinks.
     pub names: &'a [SinkName],
     pub metrics: Arc<Metrics>,
-    pub commands: Sender<SpoolCommand>,
+    pub commands: Sender<WriterCommand>,
     pub segment_bytes: u64,
     /// Opens the index of a log whose next sequence is this one.
     pub index: I,
@@ -117,7 +117,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
         shared: Arc::clone(&shared),
         settings: settings.clone(),
         ids: find_ids(&shared, &index, replayed.entries),
-        writer: LogWriter::new(
+        log: LogWriter::new(
             Arc::clone(&disk),
             LogKind::Spool,
             position,
@@ -129,7 +129,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
         kept_bytes: recovered.kept.iter().map(|(_, bytes)| bytes).sum(),
         segment_bytes,
     };
-    let owner = SpoolWriter::new(beginning, Instant::now());
+    let writer = SpoolWriter::new(beginning, Instant::now());
     let maintenance = Maintenance::new(MaintenanceParts {
         shared,
         disk,
@@ -138,7 +138,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
         last_spare: recovered.last_spare,
         kept: recovered.kept,
     });
-    Ok((owner, maintenance))
+    Ok((writer, maintenance))
 }
 
 fn open_dead_letters(disk: &dyn Disk) -> io::Result<DeadLetterFolder> {
@@ -196,7 +196,7 @@ fn find_ids(
     ids
 }
 
-/// Counts what was found, and has letters removed whose place a record has taken. Where there is a
+/// Counts what was found, and has dead letters removed whose place a record has taken. Where there is a
 /// tail, that record may be in it: they are removed once it is written.
 fn count(shared: &SharedSpool, torn: u64, has_tail: bool) {
     shared.metrics.spool_torn_batches_total.inc_by(torn);

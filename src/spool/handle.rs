@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::command::{Append, SpoolCommand};
+use super::command::{Append, WriterCommand};
 use super::dead_letters::DeadLetterName;
 use super::error::{SpoolError, SpoolUnavailable};
 use super::folder;
@@ -35,11 +35,11 @@ const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 /// The handle of the spool; cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct Spool {
-    commands: mpsc::Sender<SpoolCommand>,
+    commands: mpsc::Sender<WriterCommand>,
     shared: Arc<SharedSpool>,
     sinks: Arc<[(SinkIndex, SinkName)]>,
     callers: Option<CallerThread>,
-    /// The owner ends when the last handle is gone.
+    /// The writer thread ends when the last handle is gone.
     _handle: Arc<()>,
 }
 
@@ -72,10 +72,10 @@ impl Spool {
     ) -> Result<(Self, SpoolStopped), SpoolError> {
         let (commands, inbox) = mpsc::channel();
         let opened = folder::open(&settings, sinks, metrics, commands.clone())?;
-        let (owner, maintenance, lock) = opened;
-        let shared = Arc::clone(&owner.shared);
+        let (writer, maintenance, lock) = opened;
+        let shared = Arc::clone(&writer.shared);
         let stopped = CancellationToken::new();
-        let [owner_alive, maintenance_alive] = [(); 2].map(|()| stopped.clone().drop_guard());
+        let [writer_alive, maintenance_alive] = [(); 2].map(|()| stopped.clone().drop_guard());
         let handle = Arc::new(());
         let handles = Arc::downgrade(&handle);
         let maintain = move || {
@@ -87,8 +87,8 @@ impl Spool {
             .spawn(maintain)
             .map_err(SpoolError::Thread)?;
         let write = move || {
-            let _alive = owner_alive;
-            owner.run(&inbox, &handles, || {
+            let _alive = writer_alive;
+            writer.run(&inbox, &handles, || {
                 // A panic of it has been counted.
                 let _ = work.join();
                 drop(lock);
@@ -209,7 +209,7 @@ impl Spool {
             caller,
             requeued,
         };
-        self.send(SpoolCommand::Append(Box::new(append)))?;
+        self.send(WriterCommand::Append(Box::new(append)))?;
         Ok(answer)
     }
 
@@ -338,7 +338,7 @@ impl Spool {
     /// Takes over other limits. What lies in the spool already stays, whatever they are.
     pub fn limit(&self, limits: SpoolLimits) {
         // A spool that has ended takes in nothing any more.
-        let _ = self.send(SpoolCommand::Limit(limits));
+        let _ = self.send(WriterCommand::Limit(limits));
     }
 
     /// What an operator may see. Its methods read the disk: call them where blocking is allowed.
@@ -405,20 +405,20 @@ impl Spool {
     /// When the spool is closed.
     pub async fn probe(&self) -> Result<(), SpoolUnavailable> {
         let (reply, answer) = oneshot::channel();
-        self.send(SpoolCommand::Probe(reply))?;
+        self.send(WriterCommand::Probe(reply))?;
         answer.await.map_err(|_| SpoolUnavailable::Closed)
     }
 
     /// Writes what waits, closes the folder and stops the threads.
     pub async fn close(&self) {
         let (reply, closed) = oneshot::channel();
-        if self.send(SpoolCommand::Close(reply)).is_ok() {
+        if self.send(WriterCommand::Close(reply)).is_ok() {
             // An error means that the thread has ended, which is what is wanted.
             let _ = closed.await;
         }
     }
 
-    fn send(&self, command: SpoolCommand) -> Result<(), SpoolUnavailable> {
+    fn send(&self, command: WriterCommand) -> Result<(), SpoolUnavailable> {
         self.commands
             .send(command)
             .map_err(|_| SpoolUnavailable::Closed)

@@ -67,7 +67,7 @@ pub struct SinkOverview {
     pub sink: SinkName,
     /// Events that wait for it.
     pub pending: u64,
-    /// Dead letters of it.
+    /// Dead dead letters of it.
     pub dead_letters: u64,
     /// Events that waited for it and were lost to damage, ever.
     pub lost: u64,
@@ -111,9 +111,9 @@ pub struct DeadLetter {
     pub reason: String,
     /// What the sink said.
     pub detail: String,
-    /// When it was set aside; none where the letter does not check.
+    /// When it was set aside; none where the dead letter does not check.
     pub set_aside_at: Option<Timestamp>,
-    /// Everything but its body; none where the letter does not check.
+    /// Everything but its body; none where the dead letter does not check.
     pub event: Option<Event>,
     /// The body, where it was asked for.
     #[serde(flatten)]
@@ -182,7 +182,7 @@ impl SpoolView {
             let received_at = records.first().map(|record| record.event().received_at());
             sink.oldest_received_at = received_at;
         }
-        // The owner shows its limits; where none runs, nobody does.
+        // The writer thread shows its limits; where none runs, nobody does.
         let limit = |shown: &IntGauge| u64::try_from(shown.get()).ok().filter(|it| *it > 0);
         Ok(SpoolOverview {
             bytes,
@@ -278,7 +278,7 @@ impl SpoolView {
         Ok(self.described(name, true)?.0)
     }
 
-    /// What a letter says, and the bytes of its record; of one that does not check, that it does not.
+    /// What a dead letter says, and the bytes of its record; of one that does not check, that it does not.
     fn described(
         &self,
         name: &DeadLetterName,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::command::{MaintenanceResult, NoSpare, SpoolCommand};
+use super::command::{MaintenanceResult, NoSpare, WriterCommand};
 use super::dead_letters::{DeadLetterFile, DeadLetterName, progress_comes_first};
 use super::error::SpoolUnavailable;
 use super::index::IdIndex;
@@ -43,11 +43,11 @@ pub(super) struct Maintenance {
     indexed_through: u64,
     /// Whether the log says already that the index cannot be made anew.
     cannot_rebuild: bool,
-    done: Sender<SpoolCommand>,
+    done: Sender<WriterCommand>,
     maker: Option<SpareMaker>,
     /// Whether the log says already that no spare can be made.
     has_said_so: bool,
-    /// Whether the log says already that a requeued letter cannot be removed.
+    /// Whether the log says already that a requeued dead letter cannot be removed.
     cannot_remove: bool,
     /// Whether the log says already that a segment cannot be recycled.
     cannot_recycle: bool,
@@ -62,7 +62,7 @@ pub(super) struct MaintenanceParts {
     pub shared: Arc<SharedSpool>,
     pub disk: Arc<dyn Disk>,
     pub index: Arc<dyn IdIndex>,
-    pub done: Sender<SpoolCommand>,
+    pub done: Sender<WriterCommand>,
     pub last_spare: u64,
     pub kept: Vec<(u64, u64)>,
 }
@@ -100,7 +100,7 @@ impl Maintenance {
                 self.shared.jobs.wait(PAUSE);
             }
         }
-        // What has been asked for and costs nobody a wait is done: letters and their removal.
+        // What has been asked for and costs nobody a wait is done: dead letters and their removal.
         while self.write_dead_letter() || self.remove_dead_letter() {}
     }
 
@@ -120,8 +120,8 @@ impl Maintenance {
     }
 
     fn tell(&self, done: MaintenanceResult) {
-        // The owner may have ended.
-        let _ = self.done.send(SpoolCommand::Maintained(done));
+        // The writer thread may have ended.
+        let _ = self.done.send(WriterCommand::Maintained(done));
     }
 
     /// Cuts the file of a segment that a start left with little in it.
@@ -193,7 +193,7 @@ impl Maintenance {
                 ));
             }
         }
-        // The dispatcher may be gone; the letter is written all the same.
+        // The dispatcher may be gone; the dead letter is written all the same.
         let _ = reply.send(written);
         true
     }
@@ -418,7 +418,7 @@ impl Maintenance {
         true
     }
 
-    /// Reads what still waits in a sparse segment, for the owner to write it anew.
+    /// Reads what still waits in a sparse segment, for the writer thread to write it anew.
     fn read_copies(&mut self) -> bool {
         let Some(segment) = self.shared.jobs.lock().copies.take() else {
             return false;

@@ -170,7 +170,7 @@ impl SharedSpool {
         inner.trim();
     }
 
-    /// An event has been set aside, and its letter is durable. Writing a letter again, after its
+    /// An event has been set aside, and its dead letter is durable. Writing a dead letter again, after its
     /// outcome was in doubt, counts once.
     pub fn set_aside(&self, dead_letter: &NewDeadLetter) {
         let position = dead_letter.record.position();
@@ -191,7 +191,7 @@ impl SharedSpool {
         self.show_dead_letters();
     }
 
-    /// Has the letters removed whose place a record has taken.
+    /// Has the dead letters removed whose place a record has taken.
     pub fn remove_requeued(&self) {
         let requeued = self.lock().state.requeued.clone();
         self.jobs.add(|work| work.removals.extend(requeued));

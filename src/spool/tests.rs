@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use super::command::SpoolCommand;
+use super::command::WriterCommand;
 use super::outcome::AppendResult;
 use super::record::PreparedRecord;
 use super::simulation::events::event_of;
@@ -51,23 +51,23 @@ fn ids_are_forgotten_by_the_window_that_holds_now() {
     let metrics = || Arc::new(Metrics::new().expect("no name twice"));
     let (commands, inbox) = mpsc::channel();
     let open = || folder::open(&settings, &[], metrics(), commands.clone()).expect("it opens");
-    let (mut owner, mut maintenance, lock) = open();
+    let (mut writer, mut maintenance, lock) = open();
     while maintenance.step() {}
-    owner.take_waiting(&inbox);
+    writer.take_waiting(&inbox);
     let verified = 100 * DAY;
-    owner.shared.lock().state.verified = i64::try_from(verified).expect("small");
+    writer.shared.lock().state.verified = i64::try_from(verified).expect("small");
     let began = Instant::now();
     for (minutes, window, forgotten) in [(2, 2, 98), (4, 60, 40), (6, 1, 99), (8, 2, 98)] {
         let window = Duration::from_secs(window * DAY);
-        owner.take(SpoolCommand::Limit(SpoolLimits { window, ..LIMITS }));
-        owner.step(began + Duration::from_secs(minutes * 60));
-        let before = owner.shared.jobs.lock().expire.take();
+        writer.take(WriterCommand::Limit(SpoolLimits { window, ..LIMITS }));
+        writer.step(began + Duration::from_secs(minutes * 60));
+        let before = writer.shared.jobs.lock().expire.take();
         assert_eq!(before, Some(forgotten * 86_400));
     }
-    assert_eq!(owner.shared.remembers_since(), 99 * 86_400);
-    drop((owner, maintenance, lock));
-    let (owner, ..) = open();
-    assert_eq!(owner.shared.remembers_since(), 99 * 86_400);
+    assert_eq!(writer.shared.remembers_since(), 99 * 86_400);
+    drop((writer, maintenance, lock));
+    let (writer, ..) = open();
+    assert_eq!(writer.shared.remembers_since(), 99 * 86_400);
 }
 
 /// Ids that only the index had are gone with it, and the spool says so.

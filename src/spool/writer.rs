@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::accepted_ids::AcceptedIds;
 use super::clock::VerifiedClock;
-use super::command::{Append, MaintenanceResult, NoSpare, SpoolCommand};
+use super::command::{Append, MaintenanceResult, NoSpare, WriterCommand};
 use super::dead_letters::DeadLetterName;
 use super::error::SpoolUnavailable;
 use super::index::IdEntry;
@@ -47,12 +47,12 @@ const PROBE_PAUSE: Duration = Duration::from_millis(10);
 /// How often old ids are looked for.
 const EXPIRE_PAUSE: Duration = Duration::from_secs(60);
 
-/// The owner of the log's writing end.
+/// The writer thread's state: the log's writing end, and what waits for it.
 #[derive(Debug)]
 pub(super) struct SpoolWriter {
     pub(super) shared: Arc<SharedSpool>,
     settings: SpoolSettings,
-    pub(super) writer: LogWriter,
+    pub(super) log: LogWriter,
     ids: AcceptedIds,
     tail: Option<UnprovenTail>,
     queue: VecDeque<Append>,
@@ -80,18 +80,18 @@ pub(super) struct SpoolWriter {
     closing: Option<oneshot::Sender<()>>,
 }
 
-/// What an owner begins with.
+/// What a writer thread begins with.
 #[derive(Debug)]
 pub(super) struct SpoolWriterParts {
     pub shared: Arc<SharedSpool>,
     pub settings: SpoolSettings,
-    pub writer: LogWriter,
+    pub log: LogWriter,
     pub ids: AcceptedIds,
     pub tail: Option<UnprovenTail>,
     /// Whether another batch has to say that the last one was acknowledged.
     pub is_unproven: bool,
     pub dead: Vec<(Arc<SpoolSegment>, bool)>,
-    /// Bytes of files that are neither segments nor spares nor letters.
+    /// Bytes of files that are neither segments nor spares nor dead letters.
     pub kept_bytes: u64,
     pub segment_bytes: u64,
 }
@@ -101,7 +101,7 @@ impl SpoolWriter {
         let SpoolWriterParts {
             shared,
             settings,
-            writer,
+            log,
             ids,
             tail,
             is_unproven,
@@ -110,10 +110,10 @@ impl SpoolWriter {
             segment_bytes,
         } = beginning;
         let verified = shared.lock().state.verified;
-        let mut owner = Self {
+        let mut writer = Self {
             disk_space: DiskSpace::new(&settings, kept_bytes, segment_bytes),
             shared,
-            writer,
+            log,
             ids,
             tail,
             queue: VecDeque::new(),
@@ -133,18 +133,18 @@ impl SpoolWriter {
             closing: None,
             settings,
         };
-        owner.ids.seal();
-        owner.shared.flags.writable.store(true, Ordering::Relaxed);
-        owner.limit(owner.settings.limits);
-        owner.want_files();
-        owner.show();
-        owner
+        writer.ids.seal();
+        writer.shared.flags.writable.store(true, Ordering::Relaxed);
+        writer.limit(writer.settings.limits);
+        writer.want_files();
+        writer.show();
+        writer
     }
 
     /// Runs until it is told to close or every handle is gone.
     pub fn run(
         mut self,
-        inbox: &Receiver<SpoolCommand>,
+        inbox: &Receiver<WriterCommand>,
         handles: &Weak<()>,
         release: impl FnOnce(),
     ) {
@@ -163,7 +163,7 @@ impl SpoolWriter {
         }
         self.finish(Instant::now());
         let closing = self.closing.take();
-        // The folder is free for another owner before anybody hears of it.
+        // The folder is free for another process before anybody hears of it.
         drop(self);
         release();
         if let Some(reply) = closing {
@@ -184,7 +184,7 @@ impl SpoolWriter {
     }
 
     /// Takes all commands that wait, up to one group.
-    pub fn take_waiting(&mut self, inbox: &Receiver<SpoolCommand>) {
+    pub fn take_waiting(&mut self, inbox: &Receiver<WriterCommand>) {
         while self.queue.len() < plan::GROUP_EVENTS
             && self.closing.is_none()
             && let Ok(command) = inbox.try_recv()
@@ -194,13 +194,13 @@ impl SpoolWriter {
     }
 
     /// Sorts one command in.
-    pub fn take(&mut self, command: SpoolCommand) {
+    pub fn take(&mut self, command: WriterCommand) {
         match command {
-            SpoolCommand::Append(append) => self.queue.push_back(*append),
-            SpoolCommand::Maintained(done) => self.take_done(done),
-            SpoolCommand::Limit(limits) => self.limit(limits),
-            SpoolCommand::Probe(reply) => self.probes.push(reply),
-            SpoolCommand::Close(reply) => self.closing = Some(reply),
+            WriterCommand::Append(append) => self.queue.push_back(*append),
+            WriterCommand::Maintained(done) => self.take_done(done),
+            WriterCommand::Limit(limits) => self.limit(limits),
+            WriterCommand::Probe(reply) => self.probes.push(reply),
+            WriterCommand::Close(reply) => self.closing = Some(reply),
         }
     }
 
@@ -219,7 +219,7 @@ impl SpoolWriter {
         self.try_spare_again(now);
         if seeded::is(Bug::RecycleBeforeProgress) {
             let shared = Arc::clone(&self.shared);
-            let active = self.writer.active().map_or(0, |(number, _)| number);
+            let active = self.log.active().map_or(0, |(number, _)| number);
             self.recycle(&mut shared.lock(), 0, None, active);
         }
         if self.tail.is_some() && self.may_try(now) {
@@ -304,7 +304,7 @@ impl SpoolWriter {
             return;
         }
         self.want_copies();
-        if self.writer.active().is_none() || self.is_snapshot_wanted() {
+        if self.log.active().is_none() || self.is_snapshot_wanted() {
             self.write_without_records(now);
         }
     }
@@ -312,7 +312,7 @@ impl SpoolWriter {
     fn write_without_records(&mut self, now: Instant) {
         match self
             .disk_space
-            .for_progress(&self.writer, self.items_bytes(0).0)
+            .for_progress(&self.log, self.items_bytes(0).0)
         {
             // What came of it, the next look at the disk will show.
             Ok(()) => drop(self.write_empty(now)),
@@ -329,7 +329,7 @@ impl SpoolWriter {
         let bytes = planned.payload_bytes();
         match self
             .disk_space
-            .for_events(&self.writer, &bytes, self.items_bytes(bytes.len()))
+            .for_events(&self.log, &bytes, self.items_bytes(bytes.len()))
         {
             Ok(()) => {}
             Err(wanted) => {
@@ -394,7 +394,7 @@ impl SpoolWriter {
     ) -> Result<Placed, SpoolUnavailable> {
         let started = Instant::now();
         let (unwritten, done) = self.take_news();
-        let predecessor = self.writer.last_end().map(|end| end.segment);
+        let predecessor = self.log.last_end().map(|end| end.segment);
         let payloads = || {
             let copies = copies.iter().map(|(_, parts)| *parts);
             let all = records.iter().copied().chain(copies);
@@ -408,7 +408,7 @@ impl SpoolWriter {
                 copies,
                 records,
             };
-            Ok((self.writer.append(content)?, is_snapshot))
+            Ok((self.log.append(content)?, is_snapshot))
         });
         match result {
             Ok((placed, is_snapshot)) => {
@@ -439,7 +439,7 @@ impl SpoolWriter {
         let mut small = unwritten.items();
         small.extend(extra);
         small.push(previous);
-        let alignment = self.writer.alignment();
+        let alignment = self.log.alignment();
         let length = |items: &[u8]| {
             crate::log::format::BatchBuffer::length_of(items.len(), payloads(), alignment)
         };
@@ -448,8 +448,8 @@ impl SpoolWriter {
             .iter()
             .for_each(|item| items::encode(item, &mut self.items));
         // Where the first batch of a segment has failed, the next one is its first.
-        let is_first = self.writer.active_end().is_none();
-        let fits = self.writer.fits(length(&self.items));
+        let is_first = self.log.active_end().is_none();
+        let fits = self.log.fits(length(&self.items));
         if fits && !is_first && !self.is_snapshot_wanted() {
             return Ok(false);
         }
@@ -462,8 +462,8 @@ impl SpoolWriter {
             .iter()
             .for_each(|item| items::encode(item, &mut self.items));
         let bytes = length(&self.items);
-        if !self.writer.fits(bytes) {
-            self.writer.roll(bytes)?;
+        if !self.log.fits(bytes) {
+            self.log.roll(bytes)?;
         }
         Ok(true)
     }
@@ -482,7 +482,7 @@ impl SpoolWriter {
     }
 
     fn snapshot(&self, predecessor: Option<u64>) -> items::Snapshot {
-        let (inner, batch) = (self.shared.lock(), self.writer.next_batch());
+        let (inner, batch) = (self.shared.lock(), self.log.next_batch());
         inner.state.snapshot(|number, segment| {
             is_done_with(segment, batch) && self.is_free(number, segment, predecessor)
         })
@@ -497,18 +497,18 @@ impl SpoolWriter {
     /// A batch is durable: what it says counts.
     fn written(&mut self, placed: Placed, is_snapshot: bool, done: &[u64], before: Option<u64>) {
         self.recovered_from_failure();
-        let batch = self.writer.next_batch() - 1;
+        let batch = self.log.next_batch() - 1;
         let shared = Arc::clone(&self.shared);
         let mut inner = shared.lock();
         if !inner.state.segments.contains_key(&placed.segment) {
             self.ids.seal();
-            if let Some(file) = self.writer.active_file() {
+            if let Some(file) = self.log.active_file() {
                 let (number, file) = (file.number, Arc::new(SpoolSegment::new(file)));
                 inner.state.add_segment(number, SegmentState::new(file));
             }
         }
         if let Some(segment) = inner.state.segments.get_mut(&placed.segment) {
-            segment.end = self.writer.active_end().map_or(segment.end, |end| end.end);
+            segment.end = self.log.active_end().map_or(segment.end, |end| end.end);
         }
         for number in done {
             if let Some(segment) = inner.state.segments.get_mut(number) {
@@ -549,12 +549,12 @@ impl SpoolWriter {
             if let Some(segment) = inner.state.remove_segment(number) {
                 let going = (segment.file, segment.is_damaged);
                 self.disk_space
-                    .recycle(&self.shared, going, self.writer.spares().len());
+                    .recycle(&self.shared, going, self.log.spares().len());
             }
         }
         for dead in std::mem::take(&mut self.dead) {
             self.disk_space
-                .recycle(&self.shared, dead, self.writer.spares().len());
+                .recycle(&self.shared, dead, self.log.spares().len());
         }
     }
 
@@ -601,7 +601,7 @@ impl SpoolWriter {
         if self.tail.is_none() && (has_news || self.is_unproven) {
             let fits = self
                 .disk_space
-                .for_progress(&self.writer, self.items_bytes(0).0);
+                .for_progress(&self.log, self.items_bytes(0).0);
             if fits.is_err() || self.write_empty(now).is_err() {
                 tracing::warn!(
                     "the last progress was not written; its events are published again after the next start"

@@ -139,7 +139,7 @@ impl Call {
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum DiskFault {
     /// `EIO`.
     Broken,
     /// `ENOSPC`; drawn at random only for calls that change something.
@@ -152,7 +152,7 @@ pub(crate) enum Fault {
     Short,
 }
 
-impl Fault {
+impl DiskFault {
     fn error(self) -> Option<io::Error> {
         let number = match self {
             Self::Broken => Errno::IO,
@@ -194,17 +194,17 @@ impl Default for Faults {
 }
 
 impl Faults {
-    fn draw(&self, call: Call, random: &mut Random) -> Option<Fault> {
+    fn draw(&self, call: Call, random: &mut Random) -> Option<DiskFault> {
         if !self.calls.contains(&call) {
             return None;
         }
         let write = call == Call::Write;
         let kinds = [
-            (self.broken, Fault::Broken, true),
-            (self.no_space, Fault::NoSpace, call.changes()),
-            (self.quota, Fault::Quota, call.changes()),
-            (self.too_large, Fault::TooLarge, write),
-            (self.short, Fault::Short, write),
+            (self.broken, DiskFault::Broken, true),
+            (self.no_space, DiskFault::NoSpace, call.changes()),
+            (self.quota, DiskFault::Quota, call.changes()),
+            (self.too_large, DiskFault::TooLarge, write),
+            (self.short, DiskFault::Short, write),
         ];
         let drawn = kinds
             .into_iter()
@@ -532,7 +532,7 @@ struct Plan {
     /// How many of the calls are still to come, itself included.
     left: u64,
     calls: Vec<Call>,
-    fault: Fault,
+    fault: DiskFault,
 }
 
 /// The whole disk.
@@ -570,7 +570,7 @@ impl State {
     }
 
     /// Counts a call, notes it for the trace, and decides what goes wrong with it.
-    fn admit(&mut self, call: Call, what: &str) -> io::Result<Option<Fault>> {
+    fn admit(&mut self, call: Call, what: &str) -> io::Result<Option<DiskFault>> {
         self.changes += u64::from(call.changes());
         let crash = call.changes() && self.crash_at == Some(self.changes);
         let fault = if crash { None } else { self.fault(call) };
@@ -587,7 +587,7 @@ impl State {
             self.crashed = true;
             return Err(SimulatedCrash.into());
         }
-        fault.and_then(Fault::error).map_or(Ok(fault), Err)
+        fault.and_then(DiskFault::error).map_or(Ok(fault), Err)
     }
 
     /// Admits a call that nothing can happen to but failing.
@@ -612,7 +612,7 @@ impl State {
         Err(error)
     }
 
-    fn fault(&mut self, call: Call) -> Option<Fault> {
+    fn fault(&mut self, call: Call) -> Option<DiskFault> {
         let mut planned = None;
         self.plans.retain_mut(|plan| {
             plan.left -= u64::from(plan.calls.contains(&call));
@@ -653,7 +653,7 @@ impl State {
         let fitting = self.fitting(length, data.len(), offset);
         let count = match admitted {
             // One byte cannot be cut any shorter.
-            Ok(Some(Fault::Short)) if fitting > 1 => 1 + self.random.index(fitting - 1),
+            Ok(Some(DiskFault::Short)) if fitting > 1 => 1 + self.random.index(fitting - 1),
             Ok(_) => fitting,
             Err(_) => self.random.index(fitting + 1),
         };
@@ -774,7 +774,7 @@ impl SimulatedDisk {
     }
 
     /// Lets the `nth` from now of these calls go wrong, 1 being the next.
-    pub(crate) fn fail(&self, nth: u64, calls: &[Call], fault: Fault) {
+    pub(crate) fn fail(&self, nth: u64, calls: &[Call], fault: DiskFault) {
         assert!(nth > 0, "the next call is the first");
         self.state().plans.push(Plan {
             left: nth,
@@ -1281,7 +1281,7 @@ mod tests {
             file.sync()?;
             disk.sync_folder()?;
             write_all_at(&*file, b"b", 0)?;
-            disk.fail(1, &[Call::Sync], Fault::Broken);
+            disk.fail(1, &[Call::Sync], DiskFault::Broken);
             assert_eq!(code(file.sync()), Some(5));
             assert_eq!(bytes(disk, "one")?, b"b");
             file.sync()?;
@@ -1407,7 +1407,7 @@ mod tests {
             disk.sync_folder()?;
             disk.rename("one", "two")?;
             if failing {
-                disk.fail(1, &[Call::SyncFolder], Fault::Broken);
+                disk.fail(1, &[Call::SyncFolder], DiskFault::Broken);
                 assert_eq!(code(disk.sync_folder()), Some(5));
             }
             disk.sync_folder()
@@ -1455,10 +1455,10 @@ mod tests {
     #[test]
     fn a_planned_call_fails_with_its_error() -> io::Result<()> {
         let errors = [
-            (Fault::Broken, 5, false),
-            (Fault::TooLarge, 27, true),
-            (Fault::NoSpace, 28, true),
-            (Fault::Quota, 122, true),
+            (DiskFault::Broken, 5, false),
+            (DiskFault::TooLarge, 27, true),
+            (DiskFault::NoSpace, 28, true),
+            (DiskFault::Quota, 122, true),
         ];
         for (fault, number, full) in errors {
             let disk = SimulatedDisk::new(1);
@@ -1495,7 +1495,7 @@ mod tests {
             (Call::Sync, &|| code(file.sync())),
         ];
         for (call, make) in calls {
-            disk.fail(1, &[call], Fault::Broken);
+            disk.fail(1, &[call], DiskFault::Broken);
             assert_eq!(make(), Some(5), "{call:?}");
         }
         assert_eq!(names(&disk)?, "one=1");
@@ -1506,7 +1506,7 @@ mod tests {
     fn writes_may_be_short() -> io::Result<()> {
         let lengths = seen(|disk| {
             let file = disk.create("one")?;
-            disk.fail(1, &[Call::Write], Fault::Short);
+            disk.fail(1, &[Call::Write], DiskFault::Short);
             let count = file.write_at(b"abcd", 0)?;
             assert_eq!(bytes(&disk, "one")?, b"abcd"[..count]);
             Ok(count)
@@ -1641,7 +1641,7 @@ mod tests {
     fn the_trace_tells_the_last_calls() -> io::Result<()> {
         let disk = SimulatedDisk::new(1);
         let file = disk.subfolder("letters")?.create("one")?;
-        disk.fail(1, &[Call::Sync], Fault::Broken);
+        disk.fail(1, &[Call::Sync], DiskFault::Broken);
         disk.set_capacity(3);
         file.write_at(b"event", 0)?;
         assert_eq!(code(file.sync()), Some(5));

@@ -1,5 +1,5 @@
 //! What the store holds: its topics, and the segments with their messages. In memory, and shared:
-//! the owner thread changes it with every batch, and readers look here first.
+//! the writer thread changes it with every batch, and readers look here first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -25,7 +25,7 @@ use crate::sink::{
     Finding, Message, Needs, PublishError, Receipt, RefusalReason, Severity, Sink, SinkHealth,
 };
 
-/// Messages that may wait for the owner thread: two groups, so that one gathers while one is written.
+/// Messages that may wait for the writer thread: two groups, so that one gathers while one is written.
 const MAX_WAITING: usize = 1024;
 
 /// The longest a message waits for its batch.
@@ -67,7 +67,7 @@ impl Store {
         let limits = StoreLimits::new(settings.retention, settings.max_size_bytes);
         let opened = StoreLog::open(Arc::new(disk), limits);
         let (log, shared) = opened.map_err(|cause| StoreError::log(path, cause))?;
-        let owner = StoreWriter {
+        let writer = StoreWriter {
             path: path.clone(),
             lock,
             clock,
@@ -82,7 +82,7 @@ impl Store {
             .map_err(StoreError::Thread)?;
         let thread = thread::Builder::new()
             .name("store".into())
-            .spawn(move || owner.run(queue, &runtime))
+            .spawn(move || writer.run(queue, &runtime))
             .map_err(StoreError::Thread)?;
         Ok(Self {
             settings,

@@ -1,4 +1,4 @@
-//! What the owner thread and the readers share: the catalog, what readers have learnt of older
+//! What the writer thread and the readers share: the catalog, what readers have learnt of older
 //! segments, and whether the disk takes what is written.
 
 use std::io;
@@ -24,7 +24,7 @@ pub(super) struct NextMessages {
     pub last: u64,
 }
 
-/// The state that the owner writes and the others read.
+/// The state that the writer thread changes and the others read.
 #[derive(Debug)]
 pub(super) struct SharedStore {
     catalog: RwLock<Catalog>,
@@ -59,7 +59,7 @@ impl SharedStore {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To change it, for the owner alone.
+    /// To change it, for the writer thread alone.
     pub fn change(&self) -> RwLockWriteGuard<'_, Catalog> {
         self.catalog.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,7 +13,7 @@ use super::store_log::{StoreLimits, StoreLog};
 use super::stored_message::StoredMessage;
 use super::topic_log::entries;
 use crate::log::disk::Disk;
-use crate::log::disk::simulated::{Call, Crash, Fault, Faults, Random, SimulatedDisk};
+use crate::log::disk::simulated::{Call, Crash, DiskFault, Faults, Random, SimulatedDisk};
 use crate::log::segment::LogFileName;
 use crate::seeded::{self, Bug};
 
@@ -214,9 +214,9 @@ fn run(seed: u64) {
                     Call::Create,
                 ];
                 let fault = if random.chance(0.5) {
-                    Fault::Broken
+                    DiskFault::Broken
                 } else {
-                    Fault::NoSpace
+                    DiskFault::NoSpace
                 };
                 disk.fail(1 + random.below(8), &calls, fault);
             }

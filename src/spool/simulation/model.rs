@@ -26,7 +26,7 @@ pub(super) struct ModelRecord {
     pub waits: Names,
     /// MaintenanceResult with it, but a crash may undo that.
     pub doubtful: Names,
-    /// Set aside for these by a letter that is there.
+    /// Set aside for these by a dead letter that is there.
     pub dead_lettered: Names,
     /// Set aside for these at some time.
     pub was_dead_lettered: Names,
@@ -68,7 +68,7 @@ pub(super) struct SpoolAtStart {
     pub dead_letters: BTreeSet<(u64, usize)>,
     pub lost: Vec<Range<u64>>,
     pub lost_totals: [u64; NAMES.len()],
-    /// A letter that cannot be made sure of leaves its event waiting.
+    /// A dead letter that cannot be made sure of leaves its event waiting.
     pub may_doubt_letters: bool,
 }
 
@@ -141,12 +141,12 @@ impl Model {
         }
     }
 
-    /// Nobody will hear whether this letter was requeued.
+    /// Nobody will hear whether this dead letter was requeued.
     pub fn doubt_requeue(&mut self, letter: (u64, usize)) {
         self.requeued.push(letter);
     }
 
-    /// A letter was requeued: its event waits again under another sequence.
+    /// A dead letter was requeued: its event waits again under another sequence.
     pub fn requeue(&mut self, (sequence, place): (u64, usize)) {
         if let Some(row) = self.rows.get_mut(&sequence) {
             row.dead_lettered &= !(1 << place);
@@ -243,7 +243,7 @@ impl Model {
         }
     }
 
-    /// A letter is there in the place of a record.
+    /// A dead letter is there in the place of a record.
     pub fn dead_letter(&mut self, sequence: u64, place: usize) {
         if let Some(row) = self.rows.get_mut(&sequence) {
             row.set_aside(1 << place);
@@ -283,7 +283,7 @@ impl Model {
             .map(|(sequence, _)| *sequence)
     }
 
-    /// The records that a start has found are written anew, and wait for these sinks now. A letter
+    /// The records that a start has found are written anew, and wait for these sinks now. A dead letter
     /// that is there goes on standing for its record.
     pub fn carried(
         &mut self,
@@ -343,7 +343,7 @@ impl Model {
             for place in places(now & !row.waits) {
                 let (bit, has_letter) =
                     (1 << place, start.dead_letters.contains(&(*sequence, place)));
-                // A letter is written again by a start, and a crash in it may leave none; then its
+                // A dead letter is written again by a start, and a crash in it may leave none; then its
                 // event waits again.
                 let may_have_letter = start.may_doubt_letters || row.in_tail;
                 let is_doubtful = row.doubtful & bit != 0 && (!has_letter || may_have_letter);
@@ -392,7 +392,10 @@ impl Model {
         for (sequence, row) in &self.rows {
             for place in places(row.dead_lettered) {
                 check(start.dead_letters.contains(&(*sequence, place)), || {
-                    format!("the letter {sequence}-{} is gone: {row:?}", NAMES[place])
+                    format!(
+                        "the dead letter {sequence}-{} is gone: {row:?}",
+                        NAMES[place]
+                    )
                 })?;
             }
         }
@@ -423,7 +426,7 @@ impl Model {
 }
 
 impl ModelRecord {
-    /// There are letters in its place; the log is still to be told.
+    /// There are dead letters in its place; the log is still to be told.
     fn set_aside(&mut self, names: Names) {
         self.waits &= !names;
         self.doubtful |= names;

@@ -20,7 +20,7 @@ use crate::log::disk::simulated::{Crash, Faults, Random, SimulatedDisk};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::sink::{Receipt, RefusalReason};
-use crate::spool::command::{MaintenanceResult, SpoolCommand};
+use crate::spool::command::{MaintenanceResult, WriterCommand};
 use crate::spool::error::SpoolUnavailable;
 use crate::spool::folder::{SpoolParts, assemble};
 use crate::spool::index::{IdIndex, MemoryIndex};
@@ -39,7 +39,7 @@ mod sending;
 
 const STEPS: usize = 80;
 /// So many steps without anything new and everything is done.
-const QUIET: usize = 400;
+const IDLE_STEPS: usize = 400;
 /// Reads of a dispatcher.
 const READ_RECORDS: usize = 10;
 const READ_BYTES: usize = 20_000;
@@ -54,14 +54,14 @@ struct Attempt {
     answer: oneshot::Receiver<AppendResult>,
 }
 
-/// A letter that was requeued.
+/// A dead letter that was requeued.
 struct Requeue {
     letter: (u64, usize),
     key: EventKey,
     answer: oneshot::Receiver<AppendResult>,
 }
 
-/// A letter that is to be written.
+/// A dead letter that is to be written.
 struct Writing {
     record: Arc<SpoolRecord>,
     place: usize,
@@ -70,10 +70,10 @@ struct Writing {
 
 /// A spool that runs.
 struct Running {
-    owner: SpoolWriter,
+    writer: SpoolWriter,
     maintenance: Maintenance,
-    commands: Sender<SpoolCommand>,
-    inbox: Receiver<SpoolCommand>,
+    commands: Sender<WriterCommand>,
+    inbox: Receiver<WriterCommand>,
     shared: Arc<SharedSpool>,
     /// The numbers of the sinks.
     numbers: [Option<SinkIndex>; NAMES.len()],
@@ -254,8 +254,8 @@ impl World {
             index: |_| -> Arc<dyn IdIndex> { index },
         };
         let assembled = assemble(parts, &self.settings);
-        let (owner, maintenance) = assembled.map_err(|error| error.to_string())?;
-        let shared = Arc::clone(&owner.shared);
+        let (writer, maintenance) = assembled.map_err(|error| error.to_string())?;
+        let shared = Arc::clone(&writer.shared);
         let mut numbers = [None; NAMES.len()];
         for sink in &shared.lock().state.sinks {
             if let Some(place) = place_of(&sink.name) {
@@ -263,7 +263,7 @@ impl World {
             }
         }
         Ok(Running {
-            owner,
+            writer,
             maintenance,
             commands,
             inbox,
@@ -321,7 +321,7 @@ impl World {
         let sequences: Vec<u64> = running.waiting().into_keys().collect();
         let read = running.shared.read(&sequences, usize::MAX);
         let has_rescued = !running.shared.lock().rescued.is_empty();
-        let tail = running.owner.unproven();
+        let tail = running.writer.unproven();
         for name in running.shared.dead_letters.names_after(None, usize::MAX) {
             let place = place_of(&name.sink);
             start
@@ -360,7 +360,7 @@ impl World {
         }
     }
 
-    /// The owner's thread comes round once.
+    /// The writer thread does one step.
     fn turn(&mut self) {
         let Some(running) = &mut self.running else {
             return;
@@ -368,15 +368,15 @@ impl World {
         let mut seen = self.seen;
         while let Ok(command) = running.inbox.try_recv() {
             note_command(&command, &mut seen);
-            running.owner.take(command);
+            running.writer.take(command);
         }
-        let before = running.owner.writer.active_end();
-        let is_snapshot_wanted = running.owner.wants_snapshot();
-        running.owner.step(self.now);
+        let before = running.writer.log.active_end();
+        let is_snapshot_wanted = running.writer.wants_snapshot();
+        running.writer.step(self.now);
         if self.disk.crashed() {
             return;
         }
-        let end = running.owner.writer.active_end();
+        let end = running.writer.log.active_end();
         let has_written = end.is_some() && end != before;
         if has_written {
             if before.is_some_and(|before| end.is_some_and(|end| end.segment != before.segment)) {
@@ -407,7 +407,7 @@ impl World {
     fn take_tail(&mut self) {
         let Some(running) = &self.running else { return };
         let has_tail = self.model.rows.values().any(|row| row.in_tail);
-        if !has_tail || !running.owner.has_no_tail() {
+        if !has_tail || !running.writer.has_no_tail() {
             return;
         }
         let dead_letters = running.shared.dead_letters.names_after(None, usize::MAX);
@@ -607,7 +607,7 @@ impl World {
 
     /// Runs until nothing is left to be done.
     fn run_dry(&mut self) {
-        for _ in 0..QUIET {
+        for _ in 0..IDLE_STEPS {
             self.now += Duration::from_millis(400);
             self.turn();
             self.maintain();
@@ -619,7 +619,7 @@ impl World {
             }
             self.requeue();
             let is_idle = self.running.as_ref().is_some_and(|running| {
-                running.owner.is_proven()
+                running.writer.is_proven()
                     && running.shared.dead_letters.len() == 0
                     && running.shared.lock().state.pending_events() == 0
             });
@@ -692,17 +692,19 @@ fn found(
     Ok(all)
 }
 
-fn note_command(command: &SpoolCommand, seen: &mut HappeningSet) {
+fn note_command(command: &WriterCommand, seen: &mut HappeningSet) {
     match command {
-        SpoolCommand::Maintained(MaintenanceResult::Recycled(_)) => {
+        WriterCommand::Maintained(MaintenanceResult::Recycled(_)) => {
             seen.note(Happening::SegmentRecycled)
         }
-        SpoolCommand::Maintained(MaintenanceResult::Removed(_)) => {
+        WriterCommand::Maintained(MaintenanceResult::Removed(_)) => {
             seen.note(Happening::SegmentRemoved)
         }
-        SpoolCommand::Maintained(MaintenanceResult::Kept(_)) => seen.note(Happening::SegmentKept),
-        SpoolCommand::Maintained(MaintenanceResult::Indexed(_)) => seen.note(Happening::IdsEntered),
-        SpoolCommand::Maintained(MaintenanceResult::NotIndexed) => {
+        WriterCommand::Maintained(MaintenanceResult::Kept(_)) => seen.note(Happening::SegmentKept),
+        WriterCommand::Maintained(MaintenanceResult::Indexed(_)) => {
+            seen.note(Happening::IdsEntered)
+        }
+        WriterCommand::Maintained(MaintenanceResult::NotIndexed) => {
             seen.note(Happening::IdsNotEntered)
         }
         _ => {}

@@ -21,7 +21,7 @@ impl SpoolWriter {
             return;
         }
         let is_pressing = self.file_bytes() > self.disk_space.max_bytes() / PRESSING_PART;
-        let active = self.writer.active().map(|(number, _)| number);
+        let active = self.log.active().map(|(number, _)| number);
         let inner = self.shared.lock();
         let rescued = inner.rescued.keys().next();
         let rescued = rescued.and_then(|sequence| inner.state.locate(*sequence));
@@ -47,9 +47,9 @@ impl SpoolWriter {
         }
         let copies = std::mem::take(&mut self.copies);
         let payloads = copies.iter().map(|(_, payload)| payload.len());
-        let alignment = self.writer.alignment();
+        let alignment = self.log.alignment();
         let bytes = BatchBuffer::length_of(LEFT_FOR_PROGRESS, payloads, alignment);
-        if !self.writer.fits(bytes) && self.writer.spares().len() < 2 {
+        if !self.log.fits(bytes) && self.log.spares().len() < 2 {
             return;
         }
         let parts: Vec<[&[u8]; 1]> = copies.iter().map(|(_, payload)| [&payload[..]]).collect();

@@ -204,7 +204,7 @@ impl SpoolWriter {
         if is_under_way() {
             return false;
         }
-        let last = self.writer.last_end().map(|end| end.segment);
+        let last = self.log.last_end().map(|end| end.segment);
         let inner = self.shared.lock();
         let segments = inner.state.segments.iter();
         let free = segments.filter(|(number, segment)| self.is_free(**number, segment, last));
@@ -218,7 +218,7 @@ impl SpoolWriter {
 
     /// Asks for the files that are made ahead, and for the work that frees others.
     pub(super) fn want_files(&mut self) {
-        if self.writer.spares().len() < SPARES_AHEAD {
+        if self.log.spares().len() < SPARES_AHEAD {
             self.want(self.disk_space.length);
         }
         self.want_index();
@@ -314,7 +314,7 @@ impl SpoolWriter {
 
     fn take_spare(&mut self, spare: Spare) {
         self.disk_space.is_free();
-        self.writer.add_spare(spare);
+        self.log.add_spare(spare);
         self.want_files();
     }
 
@@ -337,7 +337,7 @@ impl SpoolWriter {
 
     fn not_indexed(&mut self) {
         self.ids.not_indexed();
-        if self.disk_space.is_stuck() && self.writer.spares().is_empty() {
+        if self.disk_space.is_stuck() && self.log.spares().is_empty() {
             let forgotten = self.ids.forget_oldest();
             tracing::warn!(
                 ids = forgotten,
@@ -356,15 +356,15 @@ impl SpoolWriter {
             .values()
             .map(|segment| segment.file.length())
             .sum();
-        let active = self.writer.active().map_or(0, |(number, _)| number);
+        let active = self.log.active().map_or(0, |(number, _)| number);
         let is_counted = inner.state.segments.contains_key(&active);
         drop(inner);
         let active = if is_counted {
             0
         } else {
-            self.writer.active_bytes()
+            self.log.active_bytes()
         };
-        let spares: u64 = self.writer.spares().iter().map(|spare| spare.length).sum();
+        let spares: u64 = self.log.spares().iter().map(|spare| spare.length).sum();
         let dead: u64 = self.dead.iter().map(|(segment, _)| segment.length()).sum();
         let others = self.disk_space.kept_bytes
             + self.disk_space.recycling_bytes
@@ -379,7 +379,7 @@ impl SpoolWriter {
         let small = (HEAD_BYTES, || HEAD_BYTES);
         let takes_events = self
             .disk_space
-            .for_events(&self.writer, &[HEAD_BYTES], small)
+            .for_events(&self.log, &[HEAD_BYTES], small)
             .is_ok();
         let stuck = self.disk_space.stuck.filter(|_| !takes_events);
         let stuck = self.disk_space.failed_with.or(stuck);

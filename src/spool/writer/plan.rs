@@ -51,7 +51,7 @@ impl PlannedBatch {
         })
     }
 
-    /// Where a letter is requeued a second time, the first record takes its place.
+    /// Where a dead letter is requeued a second time, the first record takes its place.
     fn requeue_of(&self, append: &Append) -> Option<AppendPlan> {
         let letter = append.requeued.as_ref()?;
         self.0.iter().find_map(|(earlier, plan)| match plan {
@@ -118,7 +118,7 @@ impl SpoolWriter {
         let mut planned = PlannedBatch::default();
         let mut known_here = KnownIds::default();
         let (mut events, mut bytes) = (inner.state.pending_events() + shared.dead_letters.len(), 0);
-        let mut sequence = self.writer.next_sequence();
+        let mut sequence = self.log.next_sequence();
         let most = usize::try_from(self.disk_space.segment_bytes() / PART_OF_SEGMENT)
             .unwrap_or(GROUP_BYTES)
             .min(GROUP_BYTES);
@@ -169,7 +169,7 @@ impl SpoolWriter {
             is_different,
         };
         if let Some(letter) = &append.requeued {
-            // What the unproven tail says of a letter may be in the cache alone.
+            // What the unproven tail says of a dead letter may be in the cache alone.
             let is_done = self.tail.is_none() && inner.state.requeued.contains(letter);
             return if is_done {
                 AppendPlan::Duplicate { original: 0 }

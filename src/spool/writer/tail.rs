@@ -60,9 +60,9 @@ impl SpoolWriter {
                 .map(|(sequence, payload)| (*sequence, &payload[..]));
             let records: Vec<(u64, &[u8])> = parts.collect();
             if seeded::is(Bug::EndBeforeCopies) {
-                self.writer.append_tail(&self.items, &[])?;
+                self.log.append_tail(&self.items, &[])?;
             }
-            self.writer.append_tail(&self.items, &records)
+            self.log.append_tail(&self.items, &records)
         });
         match result {
             Ok(placed) => {
@@ -81,7 +81,7 @@ impl SpoolWriter {
         items::encode(&Item::Snapshot(self.snapshot(None)), &mut self.items);
         items::encode(&Item::Sinks(tail.sinks.clone()), &mut self.items);
         let payloads = tail.records.iter().map(|(_, payload)| payload.len());
-        let alignment = self.writer.alignment();
+        let alignment = self.log.alignment();
         let bytes = BatchBuffer::length_of(self.items.len(), payloads, alignment);
         let needed = (BLOCK_BYTES + bytes) as u64;
         if self
@@ -96,7 +96,7 @@ impl SpoolWriter {
                     .next_multiple_of(BLOCK_BYTES as u64),
             );
         }
-        self.writer.roll(bytes)
+        self.log.roll(bytes)
     }
 }
 

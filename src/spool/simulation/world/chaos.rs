@@ -16,7 +16,7 @@ use crate::log::format::{
     BLOCK_BYTES, BatchHead, Frame, HEAD_BYTES, RECORD_ALIGNMENT, framed_length,
 };
 use crate::log::segment::segment_name;
-use crate::spool::command::SpoolCommand;
+use crate::spool::command::WriterCommand;
 
 impl World {
     pub(super) fn step(&mut self) {
@@ -167,10 +167,10 @@ impl World {
             return;
         };
         let (reply, _) = oneshot::channel();
-        let _ = running.commands.send(SpoolCommand::Close(reply));
+        let _ = running.commands.send(WriterCommand::Close(reply));
         drop(running.commands);
         running
-            .owner
+            .writer
             .run(&running.inbox, &std::sync::Weak::new(), || {});
         running.maintenance.run();
         self.seen.note(Happening::Stopped);
@@ -266,7 +266,7 @@ impl World {
             self.turn();
             self.maintain();
             let is_settled = self.running.as_ref().is_some_and(|running| {
-                running.owner.is_proven() && running.shared.lock().state.unwritten.is_empty()
+                running.writer.is_proven() && running.shared.lock().state.unwritten.is_empty()
             });
             if is_settled && self.dead_letters.is_empty() {
                 return !self.disk.crashed();

@@ -7,9 +7,9 @@ use super::super::fault_plan::FaultPlan;
 use super::super::happenings::Happening;
 use super::super::model::Names;
 use super::{Attempt, Requeue, Running, World, place_of};
-use crate::log::disk::simulated::{Call, Fault};
+use crate::log::disk::simulated::{Call, DiskFault};
 use crate::route::Lane;
-use crate::spool::command::{Append, SpoolCommand};
+use crate::spool::command::{Append, WriterCommand};
 use crate::spool::dead_letters::DeadLetterName;
 use crate::spool::error::SpoolUnavailable;
 use crate::spool::outcome::{AppendResult, Appended, Milestone};
@@ -24,7 +24,7 @@ const COPIES: usize = 3;
 struct Answered {
     key: EventKey,
     names: Names,
-    /// The letter whose place the record takes.
+    /// The dead letter whose place the record takes.
     letter: Option<(u64, usize)>,
 }
 
@@ -69,7 +69,7 @@ impl World {
         are_apart && copies.len() < COPIES
     }
 
-    /// An operator requeues any letter.
+    /// An operator requeues any dead letter.
     pub(super) fn requeue(&mut self) {
         let Some(running) = &mut self.running else {
             return;
@@ -92,7 +92,7 @@ impl World {
         let (Some(sink), Some(key)) = (running.numbers[place], key_of(&letter.record)) else {
             return;
         };
-        Self::tell(|| format!("the letter {name} of {key:?} is requeued"));
+        Self::tell(|| format!("the dead letter {name} of {key:?} is requeued"));
         self.model.offer(key, 1 << place);
         let letter_of = (name.sequence, place);
         let prepared = PreparedRecord::again(&letter.record, sink);
@@ -113,7 +113,7 @@ impl World {
         for mut requeue in std::mem::take(&mut self.requeues) {
             match requeue.answer.try_recv() {
                 Err(TryRecvError::Empty) => self.requeues.push(requeue),
-                // A record has taken its place before, and the letter is about to go.
+                // A record has taken its place before, and the dead letter is about to go.
                 Ok(Ok(Appended::Duplicate)) => {}
                 Ok(Ok(_)) => answered.push(Answered {
                     key: requeue.key,
@@ -270,7 +270,7 @@ fn append(
         caller: AppendCaller { reply, among: None },
         requeued,
     };
-    running.owner.take(SpoolCommand::Append(Box::new(append)));
+    running.writer.take(WriterCommand::Append(Box::new(append)));
     answer
 }
 
@@ -289,8 +289,8 @@ fn copies_in_one_group_that_is_not_written_are_all_refused() {
         append(running, prepared, Milestone::Spooled, None)
     };
     let answers = [send(), send(), send()];
-    world.disk.fail(1, &[Call::Sync], Fault::Broken);
-    running.owner.step(world.now);
+    world.disk.fail(1, &[Call::Sync], DiskFault::Broken);
+    running.writer.step(world.now);
     for mut answer in answers {
         let answer = answer.try_recv().expect("an answer");
         assert!(answer.is_err(), "{answer:?}");
