@@ -1,4 +1,4 @@
-//! The word that the program is stopping, and the deadline it has given itself.
+//! Shutdown: whether the program is draining, and takes no new delivery.
 
 use tokio_util::sync::CancellationToken;
 

@@ -1,6 +1,6 @@
-//! What happened: an authentic delivery, read for its id and its type, its bytes untouched.
+//! Events: an authentic delivery, read for its id and its type, its bytes untouched.
 //!
-//! [`Event::read`] takes a [`Verified`] delivery and cannot fail: what it
+//! [`Event::read`] takes a [`Verified`](crate::source::Verified) delivery and cannot fail: what it
 //! cannot understand becomes a quarantined event with the reason, because an authentic delivery is
 //! never dropped.
 

@@ -1,4 +1,4 @@
-//! What must stay in order.
+//! The ordering key: the object whose events must stay in order.
 
 use super::id::EventId;
 use crate::name::{ObjectId, SourceName};

@@ -1,4 +1,4 @@
-//! One process at a time has a folder. The lock is the kernel's and dies with the process, so that
+//! The lock of a folder: one process at a time has it. It is the kernel's and dies with the process, so that
 //! nothing needs tidying after a crash.
 
 use std::fs::{File, TryLockError};

@@ -1,5 +1,5 @@
-//! What a start reads: which files there are, where the log ends, and the batches since the newest
-//! whole snapshot. However large the log is, that is one segment, or two after damage.
+//! Recovery of a log: which files there are, where it ends, and the batches since the newest whole
+//! snapshot. However large the log is, that is one segment, or two after damage.
 //!
 //! Nothing is written here. The last batch may be in the cache of the system and not on the disk,
 //! so where there is no evidence that it was acknowledged, its records are handed over apart, to be

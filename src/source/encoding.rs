@@ -1,4 +1,4 @@
-//! How a key that is no text is written as one.
+//! The encodings of a secret whose key is no text: base64 and hex.
 
 use base64::Engine as _;
 use base64::alphabet;

@@ -1,4 +1,4 @@
-//! Who sent it: providers and their signature schemes as data, and the one way to make a
+//! Sources of webhooks: providers and their signature schemes as data, and the one way to make a
 //! [`Verified`] delivery.
 //!
 //! A delivery is checked in two steps, because the cheap one comes before the body is read:

@@ -1,4 +1,4 @@
-//! The time by which ids are forgotten: the latest at which an event was verified, and never faster
+//! The clock by which ids are forgotten: the latest time at which an event was verified, and never faster
 //! than the monotonic clock. A wall clock that jumps ahead and back forgets nothing.
 //!
 //! What passes while no bridge runs does not count, so ids are kept a little longer than the window.

@@ -1,5 +1,5 @@
-//! Every event that comes in or goes out is counted here, under one lock with the gauges, so that
-//! one scrape adds up.
+//! The spool's counters: every event that comes in or goes out is counted here, under one lock with
+//! the gauges, so that one scrape adds up.
 //!
 //! `expected` is what the counters say must wait; what does wait is counted by the state itself. The
 //! difference is `events_unaccounted`.

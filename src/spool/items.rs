@@ -1,5 +1,5 @@
-//! What a batch says besides its records: progress, losses, and snapshots of the whole state. Each
-//! item is its kind and its fields; numbers are coded as in [`crate::log::codec`].
+//! The items of a batch, which it has besides its records: progress, losses, and snapshots of the
+//! whole state. Each item is its kind and its fields; numbers are coded as in [`crate::log::codec`].
 
 use std::ops::Range;
 

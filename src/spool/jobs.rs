@@ -1,4 +1,4 @@
-//! What waits for the maintenance thread: everything that an answer must not wait for.
+//! The maintenance thread's queue of jobs: everything that an answer must not wait for.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The thread for everything that no answer waits for: spares, dead letters, the index of ids,
+//! The maintenance thread, for all that no answer waits for: spares, dead letters, the index of ids,
 //! recycling, and copies of what still waits in sparse segments. Each [`Maintenance::step`] is one
 //! piece of work, bounded in bytes.
 

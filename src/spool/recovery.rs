@@ -1,5 +1,5 @@
-//! Opening: what the log's last batches add up to. Reading alone; the first thing that is written
-//! is the first batch of a fresh segment, by the writer thread.
+//! Recovery of the spool's state from the log's last batches. It only reads; the first thing that is
+//! written is the first batch of a fresh segment, by the writer thread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What the log adds up to: which sequences wait for which sink, and where they lie. A start makes
+//! The spool's state: which sequences wait for which sink, and where they lie. A start makes
 //! it from a snapshot and the batches behind it; a running spool changes it as it goes, and writes
 //! the changes with the next batch.
 

@@ -1,4 +1,5 @@
-//! Those who wait until every configured sink is done with an event.
+//! Callers that wait for delivery: each is answered once every configured sink is done with its
+//! event.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The thread that writes: it takes whatever waits, writes it as one batch, syncs, and only then
+//! The spool's writer thread: it takes whatever waits, writes it as one batch, syncs, and only then
 //! answers. It is a state machine whose [`SpoolWriter::step`] does what can be done now, so that a test
 //! can put any order of events, failures and crashes between two steps.
 

@@ -1,4 +1,4 @@
-//! What a start finds in the folder. The newest segment is read whole, and its first batch says what
+//! Recovery of the store from its folder. The newest segment is read whole, and its first batch says what
 //! the segments before it hold. Only where that is damaged is the one before read as well.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! The writing side: batches into segments, and everything that keeps them within bounds. Only the
-//! writer thread has a [`StoreLog`].
+//! The store's log as it is written: batches into segments, and all that keeps them within bounds.
+//! Only the writer thread has a [`StoreLog`].
 //!
 //! Retention takes whole segments, the oldest first, so a segment ends by age as well, after an
 //! eighth of the retention. A program's life begins with a fresh segment. The file of the one before

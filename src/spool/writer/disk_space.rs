@@ -1,5 +1,5 @@
-//! The files there are and may be: whether a batch has a place to go, and what is wanted where it
-//! has none. New events are taken only while a spare is ready besides what they need, so that
+//! Disk space: the files there are and may be, whether a batch has a place to go, and what is wanted
+//! where it has none. New events are taken only while a spare is ready besides what they need, so that
 //! progress always has somewhere to go and a full disk is emptied by delivering.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What is to become of the events of one group, decided before anything is written, and the answers
-//! once it is.
+//! The plan of one group of events: which are new, duplicates or refused is decided before anything
+//! is written, and answered once it is.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
