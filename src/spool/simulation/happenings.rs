@@ -1,4 +1,5 @@
-//! Coverage of the simulation, by what has happened in its runs: a simulation in which nothing is ever copied says nothing of copies.
+//! Coverage of the simulation: what has happened in its runs. One in which nothing is ever copied says
+//! nothing of copies.
 
 use super::fault_plan::FaultPlan;
 
