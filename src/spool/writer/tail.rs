@@ -84,12 +84,7 @@ impl SpoolWriter {
         let alignment = self.log.alignment();
         let bytes = BatchBuffer::length_of(self.items.len(), payloads, alignment);
         let needed = (BLOCK_BYTES + bytes) as u64;
-        if self
-            .writer
-            .spares()
-            .iter()
-            .all(|spare| spare.length < needed)
-        {
+        if self.log.spares().iter().all(|spare| spare.length < needed) {
             self.want(
                 needed
                     .max(self.disk_space.segment_bytes())
