@@ -84,6 +84,33 @@ fn any_forwarding_header_names_nobody_that_no_proxy_has_seen() {
     run("forwarded", callers::forwarded, 20_000);
 }
 
+/// A dependency that is missing there is found by nobody who does not fuzz: `cargo metadata` in
+/// `fuzz/` writes it down.
+#[test]
+fn the_lock_file_of_the_fuzzers_knows_every_dependency() {
+    let read = |path: &str| -> toml::Table {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let text = std::fs::read_to_string(path).expect("it is there");
+        text.parse().expect("TOML")
+    };
+    let (manifest, lock) = (read("Cargo.toml"), read("fuzz/Cargo.lock"));
+    let packages = lock["package"].as_array().expect("packages");
+    let own = packages
+        .iter()
+        .find(|package| package["name"].as_str() == Some("hookferry"))
+        .expect("the program is one");
+    let known = own["dependencies"].as_array().expect("it has some");
+    let known = known.iter().filter_map(|of| of.as_str()?.split(' ').next());
+    let known: Vec<&str> = known.collect();
+    let wanted = manifest["dependencies"].as_table().expect("it has some");
+    let missing: Vec<&String> = wanted
+        .iter()
+        .filter(|(name, of)| of.get("optional").is_none() && !known.contains(&name.as_str()))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// Each target is there for cargo-fuzz too.
 #[test]
 fn cargo_fuzz_has_the_same_targets() {
