@@ -1,5 +1,8 @@
 //! The shape of the code: who may import whom, who may make a proof, and nothing left to do.
 
+mod circles;
+mod names;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +73,12 @@ impl File {
     fn module(&self) -> &str {
         let first = self.path.split('/').next().unwrap();
         first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// The folder, without a slash at its end, and the name without `.rs`.
+    fn place(&self) -> (&str, &str) {
+        let (folder, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        (folder, name.strip_suffix(".rs").unwrap_or(name))
     }
 
     /// The lines that are code and belong to the program, not to its unit tests.
