@@ -197,7 +197,7 @@ impl Bridge {
     pub fn vitals(&self) -> Vitals {
         Vitals {
             spool: self.spool.clone(),
-            dispatchers: self.outlets.pulses.clone(),
+            dispatchers: self.outlets.probes.clone(),
         }
     }
 

@@ -61,7 +61,7 @@ pub enum Bug {
     /// P4: makes an event's id of randomness.
     MakeRandomIds,
     /// P5: lets several events of one object be on their way at once.
-    BypassGate,
+    BypassKeyOrder,
     /// P6: blames the sender for what the bridge cannot do.
     BlameSender,
     /// P7: delivers without counting it.

@@ -14,7 +14,7 @@ use crate::config::{Settings, SinkKind, SinkSettings, SourceSettings};
 use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
-use crate::pipeline::{Dispatcher, Pace, Pulse, Served};
+use crate::pipeline::{Dispatcher, DispatcherSettings, HealthProbe, ServedSink};
 use crate::sink::kafka::Kafka;
 use crate::sink::rabbitmq::RabbitMq;
 use crate::sink::store::{Store, TopicLog};
@@ -32,9 +32,9 @@ pub(super) struct Outlets {
     pub topics: Option<TopicLog>,
     pub dispatchers: JoinSet<anyhow::Result<()>>,
     /// Ask the dispatchers whether they turn.
-    pub pulses: Vec<(SinkName, Pulse)>,
+    pub probes: Vec<(SinkName, HealthProbe)>,
     /// How hard each is driven.
-    paces: Vec<(SinkName, watch::Sender<Pace>)>,
+    paces: Vec<(SinkName, watch::Sender<DispatcherSettings>)>,
     /// Tells the dispatchers to end.
     pub stop: CancellationToken,
 }
@@ -51,7 +51,7 @@ impl Outlets {
             renewals: Vec::new(),
             topics: None,
             dispatchers: JoinSet::new(),
-            pulses: Vec::new(),
+            probes: Vec::new(),
             paces: Vec::new(),
             stop: CancellationToken::new(),
         };
@@ -60,7 +60,7 @@ impl Outlets {
                 open(kind, needs).with_context(|| format!("sink {name}"))?;
             outlets.topics = outlets.topics.or(topics);
             outlets.renewals.push((name.clone(), renewal));
-            let served = Served {
+            let served = ServedSink {
                 name: name.clone(),
                 index: index(spool, &name)?,
                 sink: Arc::clone(&sink),
@@ -69,7 +69,7 @@ impl Outlets {
             let (pace, wanted) = watch::channel(pace);
             outlets.paces.push((name.clone(), pace));
             let dispatcher = Dispatcher::new(served, spool.clone(), wanted, metrics);
-            outlets.pulses.push((name.clone(), dispatcher.pulse()));
+            outlets.probes.push((name.clone(), dispatcher.probe()));
             let (stop, of) = (outlets.stop.clone(), name.clone());
             let run = async move {
                 dispatcher
@@ -84,7 +84,7 @@ impl Outlets {
     }
 
     /// Drives the sink of this name at another pace, if it is one.
-    pub fn drive(&self, name: &SinkName, pace: Pace) {
+    pub fn drive(&self, name: &SinkName, pace: DispatcherSettings) {
         let of = |(known, _): &&(SinkName, _)| known == name;
         if let Some((_, wanted)) = self.paces.iter().find(of) {
             wanted.send_if_modified(|wanted| std::mem::replace(wanted, pace) != pace);

@@ -21,7 +21,7 @@ use crate::ingress::{
 };
 use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName, SourceName};
-use crate::pipeline::{Pace, Terms};
+use crate::pipeline::{DispatcherSettings, Terms};
 use crate::route::{Route, Router};
 use crate::sink::{Needs, rabbitmq};
 use crate::spool::{Spool, SpoolLimits};
@@ -34,7 +34,7 @@ struct Next {
     connection_setup: ConnectionSetup,
     access: AccessRules,
     limits: SpoolLimits,
-    paces: Vec<(SinkName, Pace)>,
+    paces: Vec<(SinkName, DispatcherSettings)>,
     filter: Filter,
     sinks: Vec<SinkSettings>,
     restart_for: Vec<String>,

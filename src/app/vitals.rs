@@ -8,14 +8,14 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::name::SinkName;
-use crate::pipeline::Pulse;
+use crate::pipeline::HealthProbe;
 use crate::spool::Spool;
 
 /// The parts to be asked.
 #[derive(Debug)]
 pub struct Vitals {
     pub(super) spool: Spool,
-    pub(super) dispatchers: Vec<(SinkName, Pulse)>,
+    pub(super) dispatchers: Vec<(SinkName, HealthProbe)>,
 }
 
 impl Vitals {
@@ -42,9 +42,9 @@ impl Vitals {
         let spool = self.spool.clone();
         let spool = async move { spool.probe().await.is_ok() }.boxed();
         let mut questions = vec![("the spool's thread".to_owned(), spool)];
-        for (name, pulse) in &self.dispatchers {
-            let pulse = pulse.clone();
-            let dispatcher = async move { pulse.beat().await.is_ok() }.boxed();
+        for (name, probe) in &self.dispatchers {
+            let probe = probe.clone();
+            let dispatcher = async move { probe.probe().await.is_ok() }.boxed();
             questions.push((format!("the dispatcher of sink {name}"), dispatcher));
         }
         questions

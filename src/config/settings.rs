@@ -13,7 +13,7 @@ use super::written::Written;
 use crate::admin::AccessRules;
 use crate::ingress::{AddressOrigin, IpNet};
 use crate::name::{EventType, SinkName, SourceName};
-use crate::pipeline::Pace;
+use crate::pipeline::DispatcherSettings;
 use crate::sink::kafka::KafkaSettings;
 use crate::sink::store::StoreSettings;
 use crate::sink::{BrokerTls, rabbitmq};
@@ -147,7 +147,7 @@ pub struct SinkSettings {
     /// Its name.
     pub name: SinkName,
     /// How hard it is driven.
-    pub pace: Pace,
+    pub pace: DispatcherSettings,
     /// What it is.
     pub kind: SinkKind,
 }

@@ -13,7 +13,7 @@ use super::settings::{SinkKind, SinkSettings};
 use super::store::StoreFile;
 use super::value::span;
 use crate::name::SinkName;
-use crate::pipeline::{Pace, Schedule};
+use crate::pipeline::{DispatcherSettings, RetrySchedule};
 
 /// Reads one sink; none where something is wrong with it.
 pub(super) fn sink(name: &str, mut table: Table, problems: &mut Problems) -> Option<SinkSettings> {
@@ -55,7 +55,7 @@ pub(super) fn sink(name: &str, mut table: Table, problems: &mut Problems) -> Opt
     })
 }
 
-fn pace(path: &str, file: &SinkFile, problems: &mut Problems) -> Pace {
+fn pace(path: &str, file: &SinkFile, problems: &mut Problems) -> DispatcherSettings {
     let max_in_flight = file.max_in_flight.unwrap_or(1024);
     if !(1..=100_000).contains(&max_in_flight) {
         problems.add(
@@ -64,7 +64,7 @@ fn pace(path: &str, file: &SinkFile, problems: &mut Problems) -> Pace {
             "give 1 to 100000",
         );
     }
-    let schedule = Schedule {
+    let schedule = RetrySchedule {
         first: file
             .retry_delay
             .map_or(Duration::from_millis(100), |span| span.0),
@@ -77,7 +77,7 @@ fn pace(path: &str, file: &SinkFile, problems: &mut Problems) -> Pace {
             "leave both out for 100ms and 10s",
         );
     }
-    Pace {
+    DispatcherSettings {
         max_in_flight,
         schedule,
     }

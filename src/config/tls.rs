@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::certificate::{self, Certificates};
 use super::problem::Problems;
 use super::section::join;
-use crate::sink::{BrokerTls, CertificateFile, ClientIdentity, PrivateKey};
+use crate::sink::{BrokerTls, CertificateFile, ClientIdentity, ClientPrivateKey};
 
 /// The file of the client's private key, by its key.
 pub(super) const KEY_FILE: &str = "client_key_file";
@@ -51,7 +51,7 @@ impl Files<'_> {
             .zip(key)
             .map(|(certificate, pem)| ClientIdentity {
                 certificate,
-                key: PrivateKey {
+                key: ClientPrivateKey {
                     pem,
                     password: self.key_password.cloned(),
                 },

@@ -1,10 +1,10 @@
-//! The way in: a verified delivery becomes an accepted event, or is refused so that the sender
-//! tries again.
+//! Accepting: a verified delivery becomes an accepted event in the spool, or is refused so that the
+//! sender tries again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::logged::LoggedObjects;
+use super::logged_objects::LoggedObjects;
 use crate::event::{Content, Event, EventId, OrderingKey};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
@@ -19,12 +19,12 @@ use crate::spool::{Appended, Milestone, Spool, SpoolUnavailable};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
     id: EventId,
-    status: Status,
+    status: AcceptStatus,
 }
 
 /// How an event was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum AcceptStatus {
     /// It is new.
     Accepted,
     /// It had been accepted before.
@@ -33,7 +33,7 @@ pub enum Status {
     Quarantined,
 }
 
-impl Status {
+impl AcceptStatus {
     /// The value of `status` in the answer.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -54,7 +54,7 @@ impl Accepted {
 
     /// How it was accepted.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> AcceptStatus {
         self.status
     }
 }
@@ -114,12 +114,12 @@ pub struct Terms {
     pub deadline: Duration,
 }
 
-/// The way in.
+/// Accepts verified deliveries into the spool.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    /// Where they lie until they are there.
+    /// Keeps the events until every sink has them.
     pub spool: Spool,
-    /// When they are answered.
+    /// How durable an event must be before it is answered.
     pub milestone: Milestone,
     /// Whether a dead letter outlives the program, as a file does.
     pub keeps_dead_letters: bool,
@@ -128,14 +128,14 @@ pub struct Pipeline {
     pub grace: Duration,
     /// Whether new events are still taken.
     pub draining: Draining,
-    /// Where they are counted.
+    /// Counts them.
     pub metrics: Arc<Metrics>,
     /// The objects of which an event came again with another body.
     pub logged: LoggedObjects,
 }
 
 impl Pipeline {
-    /// The way in for the requests of one thread; what is returned with it runs there, and tells them
+    /// The pipeline for the requests of one thread; what is returned with it runs there, and tells them
     /// of their milestones: see [`Spool::for_this_thread`].
     pub fn for_this_thread(&self) -> (Self, impl Future<Output = ()> + 'static) {
         let (spool, answering) = self.spool.for_this_thread();
@@ -185,7 +185,7 @@ impl Pipeline {
         let (source, object) = (event.source().clone(), event.ordering_key());
         let quarantined = matches!(event.content(), Content::Quarantined(_));
         if quarantined && seeded::is(Bug::DropQuarantined) {
-            let status = Status::Quarantined;
+            let status = AcceptStatus::Quarantined;
             return Ok(Accepted { id, status });
         }
         let append = self.spool.append(terms.router.route(event), self.milestone);
@@ -195,9 +195,9 @@ impl Pipeline {
             () = self.stopping() => return Err(Refusal::Draining),
         };
         let new = if quarantined {
-            Status::Quarantined
+            AcceptStatus::Quarantined
         } else {
-            Status::Accepted
+            AcceptStatus::Accepted
         };
         let status = match appended {
             Appended::Accepted => new,
@@ -208,10 +208,10 @@ impl Pipeline {
             }
             Appended::Duplicate => {
                 self.came_again(&source, "same");
-                Status::Duplicate
+                AcceptStatus::Duplicate
             }
             Appended::DeadLettered if !self.keeps_dead_letters => return Err(Refusal::NotKept),
-            Appended::DeadLettered => Status::Quarantined,
+            Appended::DeadLettered => AcceptStatus::Quarantined,
         };
         Ok(Accepted { id, status })
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 /// The first and the longest delay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Schedule {
+pub struct RetrySchedule {
     /// After the first failure.
     pub first: Duration,
     /// After many.
     pub longest: Duration,
 }
 
-impl Schedule {
+impl RetrySchedule {
     /// The delay after `failures` failures in a row: between half and all of `first * 2^(failures-1)`,
     /// where `random` in 0..=1 chooses.
     #[must_use]
@@ -26,14 +26,14 @@ impl Schedule {
 /// Failures in a row, and the delay they call for.
 #[derive(Debug, Clone)]
 pub struct Backoff {
-    schedule: Schedule,
+    schedule: RetrySchedule,
     failures: u32,
 }
 
 impl Backoff {
     /// No failure yet.
     #[must_use]
-    pub fn new(schedule: Schedule) -> Self {
+    pub fn new(schedule: RetrySchedule) -> Self {
         Self {
             schedule,
             failures: 0,
@@ -41,7 +41,7 @@ impl Backoff {
     }
 
     /// Follows another schedule from the next failure on.
-    pub fn follow(&mut self, schedule: Schedule) {
+    pub fn follow(&mut self, schedule: RetrySchedule) {
         self.schedule = schedule;
     }
 
@@ -61,7 +61,7 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const SCHEDULE: Schedule = Schedule {
+    const SCHEDULE: RetrySchedule = RetrySchedule {
         first: Duration::from_millis(100),
         longest: Duration::from_secs(10),
     };

@@ -1,10 +1,12 @@
 //! The dispatcher: one per sink. It reads the spool in order, publishes many events at once but one
-//! per object, and reacts to what the sink says by the name of the error: pause, park, set aside.
+//! per ordering key, and reacts to what the sink says by the name of the error: back off, hold back,
+//! dead-letter.
 //!
-//! An event is read (`reading`), waits for the turn of its object (`gate`), is ready, is published
-//! (`publishing`, within a `window`), and then settled, buried as a dead letter, or parked (`parked`)
-//! until the sink has a place for it. Memory is bounded in bytes: what is read, ready, published and
-//! buried has [`MOST_HELD_BYTES`], the gate has its own, and what is parked has no bodies.
+//! An event is read (`read_ahead`), waits for the turn of its key (`key_order`), is ready, is published
+//! (`in_flight`, within an `in_flight_window`), and then settled, made a dead letter, or held back
+//! (`held_back`) until the sink takes events of its address. Memory is bounded in bytes: what is read,
+//! ready, in flight and on its way to the dead letters has [`MOST_HELD_BYTES`], what waits for its turn
+//! has a bound of its own, and what is held back has no bodies.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,15 +18,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::{Backoff, Schedule};
-use super::gate::{Gate, Turn};
-use super::instruments::{Instruments, Outcome, Standing};
-use super::parked::Parked;
-use super::publishing::{Attempt, Publishing, bytes};
-use super::pulse::{Asked, Pulse};
-use super::reading::{Read, Reading};
-use super::reference::{Object, Objects, Reference, received_ms};
-use super::window::Window;
+use super::backoff::{Backoff, RetrySchedule};
+use super::dispatcher_metrics::{DispatcherMetrics, DispatcherState, PublishOutcome};
+use super::event_ref::{EventRef, KeyHash, KeyHasher, received_ms};
+use super::health_probe::{HealthProbe, ProbeResponder};
+use super::held_back::HeldBack;
+use super::in_flight::{PublishAttempt, PublishesInFlight, bytes};
+use super::in_flight_window::InFlightWindow;
+use super::key_order::{KeyOrder, Turn};
+use super::read_ahead::{ReadAhead, SpoolRead};
 use crate::event::SinkIndex;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
@@ -41,7 +43,7 @@ const STEP_ATTEMPTS: usize = 512;
 
 /// The sink a dispatcher serves.
 #[derive(Debug)]
-pub struct Served {
+pub struct ServedSink {
     /// Its name.
     pub name: SinkName,
     /// Its number in the spool.
@@ -52,40 +54,40 @@ pub struct Served {
     pub tracer: Tracer,
 }
 
-/// How hard a dispatcher drives its sink.
+/// How much a dispatcher publishes at once, and how it backs off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct DispatcherSettings {
     /// The most publishes outstanding.
     pub max_in_flight: usize,
     /// The delays after failures.
-    pub schedule: Schedule,
+    pub schedule: RetrySchedule,
 }
 
 /// A dead letter on its way into the file.
-type Burying = BoxFuture<'static, (Arc<SpoolRecord>, Result<(), SpoolUnavailable>)>;
+type DeadLettering = BoxFuture<'static, (Arc<SpoolRecord>, Result<(), SpoolUnavailable>)>;
 
 /// The dispatcher of one sink.
 pub struct Dispatcher {
     name: SinkName,
     index: SinkIndex,
     spool: Spool,
-    pace: Pace,
-    /// The pace that is wanted, which may change.
-    wanted: watch::Receiver<Pace>,
-    instruments: Instruments,
-    pulse: Pulse,
-    asked: Asked,
+    settings: DispatcherSettings,
+    /// The settings that are wanted, which may change.
+    wanted: watch::Receiver<DispatcherSettings>,
+    metrics: DispatcherMetrics,
+    probe: HealthProbe,
+    probe_responder: ProbeResponder,
     tracer: Tracer,
-    reading: Reading,
-    objects: Objects,
-    gate: Gate<Arc<SpoolRecord>>,
+    read_ahead: ReadAhead,
+    objects: KeyHasher,
+    key_order: KeyOrder<Arc<SpoolRecord>>,
     /// Events whose turn has come, in order.
     ready: VecDeque<Arc<SpoolRecord>>,
-    publishing: Publishing,
-    window: Window,
-    burying: FuturesUnordered<Burying>,
-    parked: Parked,
-    /// The events that have the turn of their object and are not parked, with when they were
+    publishing: PublishesInFlight,
+    window: InFlightWindow,
+    dead_lettering: FuturesUnordered<DeadLettering>,
+    held_back: HeldBack,
+    /// The events that have the turn of their object and are not held back, with when they were
     /// received, in Unix milliseconds.
     turns: BTreeMap<u64, u64>,
     /// The bytes of their records.
@@ -98,53 +100,53 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher for one sink, at the wanted pace whatever becomes of it.
+    /// A dispatcher for one sink, with the wanted settings whatever becomes of them.
     #[must_use]
     pub fn new(
-        served: Served,
+        served: ServedSink,
         spool: Spool,
-        mut wanted: watch::Receiver<Pace>,
+        mut wanted: watch::Receiver<DispatcherSettings>,
         metrics: &Metrics,
     ) -> Self {
-        let (pulse, asked) = Pulse::new();
-        let pace = *wanted.borrow_and_update();
-        let Served {
+        let (probe, probe_responder) = HealthProbe::new();
+        let settings = *wanted.borrow_and_update();
+        let ServedSink {
             name,
             index,
             sink,
             tracer,
         } = served;
         Self {
-            instruments: Instruments::of(metrics, &name),
-            reading: Reading::of(spool.clone(), index, name.clone(), pace.schedule),
+            metrics: DispatcherMetrics::of(metrics, &name),
+            read_ahead: ReadAhead::of(spool.clone(), index, name.clone(), settings.schedule),
             name,
             index,
             spool,
-            pace,
+            settings,
             wanted,
-            pulse,
-            asked,
+            probe,
+            probe_responder,
             tracer,
-            objects: Objects::default(),
-            gate: Gate::default(),
+            objects: KeyHasher::default(),
+            key_order: KeyOrder::default(),
             ready: VecDeque::new(),
             recoveries: sink.recoveries(),
-            publishing: Publishing::to(sink),
-            window: Window::of(pace.max_in_flight),
-            burying: FuturesUnordered::new(),
-            parked: Parked::new(pace.schedule),
+            publishing: PublishesInFlight::to(sink),
+            window: InFlightWindow::of(settings.max_in_flight),
+            dead_lettering: FuturesUnordered::new(),
+            held_back: HeldBack::new(settings.schedule),
             turns: BTreeMap::new(),
             held_bytes: 0,
-            backoff: Backoff::new(pace.schedule),
+            backoff: Backoff::new(settings.schedule),
             paused_at: None,
             paused_until: None,
         }
     }
 
-    /// Asks this dispatcher whether it turns.
+    /// A health probe of this dispatcher.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub fn probe(&self) -> HealthProbe {
+        self.probe.clone()
     }
 
     /// Runs until `stop`, then lets the publishes on their way end. Whoever awaits this sets the
@@ -164,8 +166,8 @@ impl Dispatcher {
             let attempts = self.publishing.ended(STEP_ATTEMPTS).await;
             self.ended(attempts);
         }
-        while let Some((record, result)) = self.burying.next().await {
-            self.buried(&record, result)?;
+        while let Some((record, result)) = self.dead_lettering.next().await {
+            self.dead_lettered(&record, result)?;
         }
         Ok(())
     }
@@ -182,35 +184,35 @@ impl Dispatcher {
         tokio::select! {
             biased;
             // First, or a dispatcher that is busy without a pause would be taken for one that is stuck.
-            () = self.asked.answer() => {}
-            Ok(()) = self.wanted.changed() => self.change_pace(),
+            () = self.probe_responder.answer() => {}
+            Ok(()) = self.wanted.changed() => self.change_settings(),
             // There is nothing more to wait for.
             Ok(()) = self.recoveries.changed(), if self.paused_until.is_some() => self.paused_until = None,
             attempts = self.publishing.ended(STEP_ATTEMPTS), if !self.publishing.is_empty() => self.ended(attempts),
-            Some((record, result)) = self.burying.next(), if !self.burying.is_empty() => self.buried(&record, result)?,
-            read = self.reading.next() => self.take_in(read?),
+            Some((record, result)) = self.dead_lettering.next(), if !self.dead_lettering.is_empty() => self.dead_lettered(&record, result)?,
+            read = self.read_ahead.next() => self.take_in(read?),
             () = tokio::time::sleep_until(wake.into()) => {}
         }
         Ok(())
     }
 
-    /// Goes on at the wanted pace; a pause that has begun is no longer than the new longest.
-    fn change_pace(&mut self) {
+    /// Goes on with the wanted settings; a pause that has begun is no longer than the new longest.
+    fn change_settings(&mut self) {
         let now = Instant::now();
-        self.pace = *self.wanted.borrow_and_update();
-        let latest = now + self.pace.schedule.longest;
+        self.settings = *self.wanted.borrow_and_update();
+        let latest = now + self.settings.schedule.longest;
         self.paused_until = self.paused_until.map(|until| until.min(latest));
-        self.window.limit(self.pace.max_in_flight);
-        self.backoff.follow(self.pace.schedule);
-        self.parked.follow(self.pace.schedule, now);
-        self.reading.follow(self.pace.schedule, now);
+        self.window.limit(self.settings.max_in_flight);
+        self.backoff.follow(self.settings.schedule);
+        self.held_back.follow(self.settings.schedule, now);
+        self.read_ahead.follow(self.settings.schedule, now);
     }
 
     /// When to look again although nothing has happened.
     fn next_wake(&self, now: Instant) -> Instant {
-        let takes_parked = self.may_read() && self.reading.takes() > 0;
-        let parked = self.parked.next_at().filter(|_| takes_parked);
-        let due = [self.paused_until, parked, self.reading.next_at(now)];
+        let takes_held_back = self.may_read() && self.read_ahead.takes() > 0;
+        let held_back = self.held_back.next_at().filter(|_| takes_held_back);
+        let due = [self.paused_until, held_back, self.read_ahead.next_at(now)];
         let next = due.into_iter().flatten().min();
         next.unwrap_or_else(|| now + Duration::from_secs(60))
     }
@@ -245,13 +247,13 @@ impl Dispatcher {
         }
     }
 
-    /// Whether there is hope for this event; if not, it is parked.
+    /// Whether there is hope for this event; if not, it is held back.
     fn is_admitted(&mut self, record: &SpoolRecord, now: Instant) -> bool {
-        if self.parked.is_empty() || self.parked.is_tried(record.position().sequence) {
+        if self.held_back.is_empty() || self.held_back.is_tried(record.position().sequence) {
             return true;
         }
         let (address, event) = (self.publishing.address(record), self.objects.refer(record));
-        let is_admitted = self.parked.admits(&address, event, now);
+        let is_admitted = self.held_back.admits(&address, event, now);
         if !is_admitted {
             self.put_away(event, record);
         }
@@ -263,40 +265,41 @@ impl Dispatcher {
     fn may_read(&self) -> bool {
         let at_hand = !self.ready.is_empty() || !self.publishing.is_empty();
         let is_paused = self.paused_at.is_some() && (self.paused_until.is_some() || at_hand);
-        !is_paused && self.ready.len() + self.burying.len() < self.pace.max_in_flight
+        !is_paused && self.ready.len() + self.dead_lettering.len() < self.settings.max_in_flight
     }
 
-    /// Asks the spool for more: for new events, and for parked ones that are to be tried.
+    /// Asks the spool for more: for new events, and for held back ones that are to be tried.
     fn read_on(&mut self, now: Instant) {
         if !self.may_read() {
             return;
         }
-        for event in self.parked.let_go(now, self.reading.takes()) {
+        for event in self.held_back.let_go(now, self.read_ahead.takes()) {
             self.read_again(event);
         }
         let bytes = MOST_HELD_BYTES.saturating_sub(self.held_bytes);
-        self.reading.go_on(now, bytes, self.pace.max_in_flight);
+        self.read_ahead
+            .go_on(now, bytes, self.settings.max_in_flight);
     }
 
-    fn read_again(&mut self, event: Reference) {
+    fn read_again(&mut self, event: EventRef) {
         self.turns.insert(event.sequence, event.received_ms);
-        self.reading.again(event);
+        self.read_ahead.reread(event);
     }
 
     /// New events wait for their turns, and those that were read again have theirs. An event that the
     /// spool has let go of meanwhile gives its turn up.
-    fn take_in(&mut self, read: Read) {
+    fn take_in(&mut self, read: SpoolRead) {
         match read {
-            Read::New(records) => records.into_iter().for_each(|record| self.enter(record)),
-            Read::Again { records, gone } => {
+            SpoolRead::New(records) => records.into_iter().for_each(|record| self.enter(record)),
+            SpoolRead::Reread { records, gone } => {
                 records.into_iter().for_each(|record| self.hold(record));
                 let now = Instant::now();
                 for event in gone {
-                    self.parked.out_of_the_way(event.sequence, now);
+                    self.held_back.out_of_the_way(event.sequence, now);
                     self.pass_on(event.sequence, event.object);
                 }
             }
-            Read::Nothing => {}
+            SpoolRead::Nothing => {}
         }
     }
 
@@ -304,7 +307,7 @@ impl Dispatcher {
         seeded::panic_over(Bug::PanicInDispatcher, record.event().body());
         seeded::hang_over(Bug::HangInDispatcher, record.event().body());
         let (event, bytes) = (self.objects.refer(&record), record.position().bytes);
-        if let Some(record) = self.gate.enter(event, bytes, record) {
+        if let Some(record) = self.key_order.enter(event, bytes, record) {
             self.hold(record);
         }
     }
@@ -324,23 +327,23 @@ impl Dispatcher {
         self.pass_on(record.position().sequence, object);
     }
 
-    fn pass_on(&mut self, sequence: u64, object: Object) {
+    fn pass_on(&mut self, sequence: u64, object: KeyHash) {
         self.turns.remove(&sequence);
-        match self.gate.leave(object) {
+        match self.key_order.leave(object) {
             Some(Turn::Held(next)) => self.hold(next),
             Some(Turn::OnDisk(next)) => self.read_again(next),
             None => {}
         }
     }
 
-    /// The event is parked: it keeps the turn of its object, and nothing of it stays in memory.
-    fn put_away(&mut self, event: Reference, record: &SpoolRecord) {
+    /// The event is held back: it keeps the turn of its object, and nothing of it stays in memory.
+    fn put_away(&mut self, event: EventRef, record: &SpoolRecord) {
         self.held_bytes -= bytes(record);
         self.turns.remove(&event.sequence);
-        self.gate.park(event.object);
+        self.key_order.hold_back(event.object);
     }
 
-    fn ended(&mut self, attempts: Vec<Attempt>) {
+    fn ended(&mut self, attempts: Vec<PublishAttempt>) {
         let now = Instant::now();
         let outstanding = attempts.len() + self.publishing.len();
         let verdicts = attempts
@@ -352,7 +355,7 @@ impl Dispatcher {
             self.window.worked(verdicts, outstanding);
         }
         let mut settlements = Vec::with_capacity(verdicts);
-        for Attempt {
+        for PublishAttempt {
             record,
             result,
             started,
@@ -369,8 +372,10 @@ impl Dispatcher {
                     self.ready.push_back(record);
                     self.pause(started, outstanding, &cause);
                 }
-                Err(PublishError::Unroutable(cause)) => self.park(&record, &cause, now),
-                Err(PublishError::Refused { reason, detail }) => self.bury(record, reason, detail),
+                Err(PublishError::Unroutable(cause)) => self.hold_back(&record, &cause, now),
+                Err(PublishError::Refused { reason, detail }) => {
+                    self.dead_letter(record, reason, detail)
+                }
             }
         }
         if !settlements.is_empty() {
@@ -379,8 +384,8 @@ impl Dispatcher {
     }
 
     fn delivered(&mut self, record: &SpoolRecord, now: Instant) {
-        self.instruments.delivered(record.event());
-        if let Some(address) = self.parked.arrived(record.position().sequence, now) {
+        self.metrics.delivered(record.event());
+        if let Some(address) = self.held_back.arrived(record.position().sequence, now) {
             tracing::info!(sink = %self.name, %address, "the sink has a place again for the events that waited for one");
         }
         self.done(record);
@@ -411,15 +416,15 @@ impl Dispatcher {
     }
 
     /// The sink has no place for this event yet: its object and its address wait, the others go on.
-    fn park(&mut self, record: &SpoolRecord, cause: &str, now: Instant) {
+    fn hold_back(&mut self, record: &SpoolRecord, cause: &str, now: Instant) {
         let (address, event) = (self.publishing.address(record), self.objects.refer(record));
-        if self.parked.came_back(&address, event, now) {
+        if self.held_back.came_back(&address, event, now) {
             tracing::warn!(sink = %self.name, address, cause, event_type = record.label(), "the sink has no place for an event; the events of its address are kept, and now and then one of them is tried");
         }
         self.put_away(event, record);
     }
 
-    fn bury(&mut self, record: Arc<SpoolRecord>, reason: RefusalReason, detail: String) {
+    fn dead_letter(&mut self, record: Arc<SpoolRecord>, reason: RefusalReason, detail: String) {
         tracing::warn!(sink = %self.name, id = %record.event().id(), %reason, detail, "the sink refuses an event; it becomes a dead letter");
         let spool = self.spool.clone();
         let burial = NewDeadLetter {
@@ -428,12 +433,12 @@ impl Dispatcher {
             reason,
             detail,
         };
-        self.burying
+        self.dead_lettering
             .push(async move { (record, spool.set_aside(burial).await) }.boxed());
     }
 
     /// A dead letter that could not be written leaves the event where it was: it is tried again.
-    fn buried(
+    fn dead_lettered(
         &mut self,
         record: &SpoolRecord,
         result: Result<(), SpoolUnavailable>,
@@ -442,7 +447,7 @@ impl Dispatcher {
         match result {
             Ok(()) => {
                 let sequence = record.position().sequence;
-                if self.parked.letter_arrived(sequence, now) {
+                if self.held_back.letter_arrived(sequence, now) {
                     tracing::info!(sink = %self.name, "dead letters can be written again");
                 }
                 self.done(record);
@@ -450,7 +455,7 @@ impl Dispatcher {
             Err(SpoolUnavailable::Closed) => return Err(SpoolUnavailable::Closed),
             Err(error) => {
                 let event = self.objects.refer(record);
-                if self.parked.letter_came_back(event, now) {
+                if self.held_back.letter_came_back(event, now) {
                     tracing::warn!(sink = %self.name, %error, "a dead letter cannot be written; its event is kept and tried again");
                 }
                 self.put_away(event, record);
@@ -460,8 +465,8 @@ impl Dispatcher {
     }
 
     fn count<T>(&self, record: &SpoolRecord, result: &Result<T, PublishError>, started: Instant) {
-        let outcome = Outcome::of(result);
-        self.instruments.attempted(outcome, started.elapsed());
+        let outcome = PublishOutcome::of(result);
+        self.metrics.attempted(outcome, started.elapsed());
         self.tracer
             .published(record.event().traceparent(), || Work {
                 name: format!("publish {}", self.name),
@@ -480,10 +485,10 @@ impl Dispatcher {
     fn show(&self) {
         let at_hand = self.turns.first_key_value();
         let at_hand = at_hand.map(|(sequence, received_ms)| (*sequence, *received_ms));
-        let oldest = at_hand.into_iter().chain(self.parked.oldest()).min();
-        self.instruments.show(Standing {
+        let oldest = at_hand.into_iter().chain(self.held_back.oldest()).min();
+        self.metrics.show(DispatcherState {
             in_flight: self.publishing.len(),
-            unroutable: self.parked.len(),
+            unroutable: self.held_back.len(),
             is_paused: self.paused_at.is_some(),
             oldest_ms: oldest.map(|(_, received_ms)| received_ms),
         });

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use message::{Attribute, Message, Receipt};
-pub use tls::{BrokerTls, CertificateFile, ClientIdentity, PrivateKey};
+pub use tls::{BrokerTls, CertificateFile, ClientIdentity, ClientPrivateKey};
 
 /// Why a message was not confirmed, named by what the dispatcher does about it. The text says what
 /// the broker said, for the operator.

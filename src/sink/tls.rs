@@ -50,19 +50,19 @@ pub struct ClientIdentity {
     /// The chain.
     pub certificate: CertificateFile,
     /// The key.
-    pub key: PrivateKey,
+    pub key: ClientPrivateKey,
 }
 
 /// A private key. It never prints.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PrivateKey {
+pub struct ClientPrivateKey {
     /// The file's text, PEM.
     pub pem: String,
     /// The password it is encrypted with.
     pub password: Option<String>,
 }
 
-impl PrivateKey {
+impl ClientPrivateKey {
     /// Whether it is of no use without a password (RFC 7468, section 11, and the older form of
     /// OpenSSL).
     #[must_use]
@@ -73,7 +73,7 @@ impl PrivateKey {
     }
 }
 
-impl fmt::Debug for PrivateKey {
+impl fmt::Debug for ClientPrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }

@@ -26,7 +26,7 @@ pub(super) enum BatchOutcome {
 
 /// What the broker minds about a message that closed the channel alone.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum ChannelFault {
     /// Its exchange, and so every message to it, for this reason.
     Exchange(String),
     /// The message.
@@ -132,10 +132,10 @@ fn is_soft(error: &AMQPError) -> bool {
 }
 
 /// What is at fault where a message closed the channel alone.
-pub(super) fn fault(error: &AMQPError) -> Fault {
+pub(super) fn fault(error: &AMQPError) -> ChannelFault {
     let detail = error.get_message().to_string();
     if concerns_exchange(error) {
-        return Fault::Exchange(detail);
+        return ChannelFault::Exchange(detail);
     }
     let reason = match error.kind() {
         AMQPErrorKind::Soft(AMQPSoftError::CONTENTTOOLARGE) => RefusalReason::TooLarge,
@@ -143,9 +143,9 @@ pub(super) fn fault(error: &AMQPError) -> Fault {
             RefusalReason::TooLarge
         }
         AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => RefusalReason::Rejected,
-        _ => return Fault::Message(PublishError::Unroutable(detail)),
+        _ => return ChannelFault::Message(PublishError::Unroutable(detail)),
     };
-    Fault::Message(PublishError::Refused { reason, detail })
+    ChannelFault::Message(PublishError::Refused { reason, detail })
 }
 
 /// Whether the broker minds the exchange, and not a message or its routing key.
@@ -164,7 +164,7 @@ fn concerns_exchange(error: &AMQPError) -> bool {
 mod tests {
     use super::*;
 
-    fn fault_of(code: u16, text: &str) -> Fault {
+    fn fault_of(code: u16, text: &str) -> ChannelFault {
         fault(&AMQPError::from_id(code, text.into()).expect("one of AMQP's numbers"))
     }
 
@@ -177,13 +177,16 @@ mod tests {
                 "ACCESS_REFUSED - write access to exchange 'x' in vhost '/' refused for user 'u'",
             ),
         ] {
-            assert_eq!(fault_of(code, text), Fault::Exchange(text.to_owned()));
+            assert_eq!(
+                fault_of(code, text),
+                ChannelFault::Exchange(text.to_owned())
+            );
         }
         let topic =
             "ACCESS_REFUSED - write access to topic 'k' in exchange 'x' in vhost '/' refused";
         assert_eq!(
             fault_of(403, topic),
-            Fault::Message(PublishError::Unroutable(topic.to_owned()))
+            ChannelFault::Message(PublishError::Unroutable(topic.to_owned()))
         );
         for (code, text, reason) in [
             (
@@ -200,7 +203,7 @@ mod tests {
         ] {
             let detail = text.to_owned();
             let refused = PublishError::Refused { reason, detail };
-            assert_eq!(fault_of(code, text), Fault::Message(refused));
+            assert_eq!(fault_of(code, text), ChannelFault::Message(refused));
         }
     }
 }

@@ -22,7 +22,7 @@ use lapin::{Channel, Confirmation};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::confirms::{BatchOutcome, Fault, fault, judge};
+use super::confirms::{BatchOutcome, ChannelFault, fault, judge};
 use super::connection::{Connection, ConnectionError, within};
 use super::properties::properties;
 use super::publish_queue::{PendingPublish, PublishQueue};
@@ -216,11 +216,11 @@ impl Publisher {
         error: &AMQPError,
     ) -> Vec<PendingPublish> {
         let reason = match fault(error) {
-            Fault::Message(refusal) => {
+            ChannelFault::Message(refusal) => {
                 publish.settle(Err(refusal));
                 return others.collect();
             }
-            Fault::Exchange(reason) => reason,
+            ChannelFault::Exchange(reason) => reason,
         };
         let exchange = publish.exchange.clone();
         if self.shared.exchanges.note_refusal(&exchange, &reason) {

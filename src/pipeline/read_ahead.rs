@@ -1,4 +1,4 @@
-//! Reading the spool for one sink: what is new, in order, and what is known and must be read again,
+//! Read-ahead of the spool for one sink: new events in order, and known ones that must be read again,
 //! both in slices of bounded bytes. What cannot be read now is tried again after a pause; nothing is
 //! read past it.
 
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::again::Again;
-use super::backoff::{Backoff, Schedule};
-use super::reference::Reference;
+use super::backoff::{Backoff, RetrySchedule};
+use super::event_ref::EventRef;
+use super::reread_queue::RereadQueue;
 use crate::event::SinkIndex;
 use crate::name::SinkName;
 use crate::spool::{LoadedRecords, Spool, SpoolRecord, SpoolUnavailable};
@@ -27,15 +27,15 @@ const MANY: usize = 16;
 
 /// What was read.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(super) enum SpoolRead {
     /// The next events, in order.
     New(Vec<Arc<SpoolRecord>>),
     /// Events that were known.
-    Again {
+    Reread {
         /// Their records.
         records: Vec<Arc<SpoolRecord>>,
         /// Those that wait for the sink no more.
-        gone: Vec<Reference>,
+        gone: Vec<EventRef>,
     },
     /// Nothing, for now.
     Nothing,
@@ -45,20 +45,20 @@ type Fetching = BoxFuture<'static, Result<Vec<Arc<SpoolRecord>>, SpoolUnavailabl
 
 /// What was asked for, and the answer to come.
 struct Loading {
-    asked: Vec<Reference>,
+    asked: Vec<EventRef>,
     /// Whether it could not be read before.
     is_retry: bool,
     answer: BoxFuture<'static, Result<LoadedRecords, SpoolUnavailable>>,
 }
 
 /// What ended.
-enum Ended {
+enum Answered {
     Fetch(Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable>),
     Load(Result<LoadedRecords, SpoolUnavailable>),
 }
 
-/// One sink's reader.
-pub(super) struct Reading {
+/// Reads the spool for one sink.
+pub(super) struct ReadAhead {
     name: SinkName,
     sink: SinkIndex,
     spool: Spool,
@@ -70,16 +70,16 @@ pub(super) struct Reading {
     /// When new events are asked for again, at the earliest.
     fetch_at: Instant,
     fetch_retry: Retry,
-    again: Again,
+    reread: RereadQueue,
     loading: Option<Loading>,
     load_retry: Retry,
     /// Whose turn it is where there is room for one slice only.
     load_next: bool,
 }
 
-impl Reading {
+impl ReadAhead {
     /// From the beginning, with these pauses after failures.
-    pub fn of(spool: Spool, sink: SinkIndex, name: SinkName, schedule: Schedule) -> Self {
+    pub fn of(spool: Spool, sink: SinkIndex, name: SinkName, schedule: RetrySchedule) -> Self {
         Self {
             name,
             sink,
@@ -89,7 +89,7 @@ impl Reading {
             asked: 0,
             fetch_at: Instant::now(),
             fetch_retry: Retry::new(schedule),
-            again: Again::default(),
+            reread: RereadQueue::default(),
             loading: None,
             load_retry: Retry::new(schedule),
             load_next: true,
@@ -97,19 +97,19 @@ impl Reading {
     }
 
     /// Follows another schedule; a pause that has begun is no longer than the new longest.
-    pub fn follow(&mut self, schedule: Schedule, now: Instant) {
+    pub fn follow(&mut self, schedule: RetrySchedule, now: Instant) {
         self.fetch_retry.follow(schedule, now);
         self.load_retry.follow(schedule, now);
     }
 
     /// An event is to be read again.
-    pub fn again(&mut self, event: Reference) {
-        self.again.push(event);
+    pub fn reread(&mut self, event: EventRef) {
+        self.reread.push(event);
     }
 
     /// How many more events may be named to be read again without need.
     pub fn takes(&self) -> usize {
-        self.again.takes()
+        self.reread.takes()
     }
 
     /// Asks the spool for what there is room for: slices within `bytes`, each of `events` at most.
@@ -119,7 +119,7 @@ impl Reading {
         while bytes >= SLICE_BYTES {
             bytes -= SLICE_BYTES;
             let retry = self.load_retry.is_due(now);
-            let may_load = self.loading.is_none() && self.again.has_next(retry);
+            let may_load = self.loading.is_none() && self.reread.has_next(retry);
             let may_fetch = self.fetching.is_none() && self.fetch_retry.is_due(now);
             match (may_load, may_fetch) {
                 (true, true) if self.load_next => self.load(retry),
@@ -141,16 +141,16 @@ impl Reading {
     ///
     /// # Errors
     /// When the spool is closed.
-    pub async fn next(&mut self) -> Result<Read, SpoolUnavailable> {
+    pub async fn next(&mut self) -> Result<SpoolRead, SpoolUnavailable> {
         let ended = tokio::select! {
             biased;
-            loaded = answer(self.loading.as_mut().map(|loading| &mut loading.answer)) => Ended::Load(loaded),
-            fetched = answer(self.fetching.as_mut()) => Ended::Fetch(fetched),
+            loaded = answer(self.loading.as_mut().map(|loading| &mut loading.answer)) => Answered::Load(loaded),
+            fetched = answer(self.fetching.as_mut()) => Answered::Fetch(fetched),
         };
         let was_well = self.is_well();
         let read = match ended {
-            Ended::Fetch(fetched) => self.fetched(fetched),
-            Ended::Load(loaded) => self.loaded(loaded),
+            Answered::Fetch(fetched) => self.fetched(fetched),
+            Answered::Load(loaded) => self.loaded(loaded),
         };
         match read {
             Ok(read) => {
@@ -164,13 +164,13 @@ impl Reading {
                 if was_well && !self.is_well() {
                     tracing::error!(sink = %self.name, %error, "waiting events cannot be read; they stay, and it is tried again");
                 }
-                Ok(Read::Nothing)
+                Ok(SpoolRead::Nothing)
             }
         }
     }
 
     fn is_well(&self) -> bool {
-        self.fetch_retry.at.is_none() && !self.again.has_unreadable()
+        self.fetch_retry.at.is_none() && !self.reread.has_unreadable()
     }
 
     fn fetch(&mut self, events: usize) {
@@ -188,7 +188,7 @@ impl Reading {
     fn fetched(
         &mut self,
         fetched: Result<Vec<Arc<SpoolRecord>>, SpoolUnavailable>,
-    ) -> Result<Read, SpoolUnavailable> {
+    ) -> Result<SpoolRead, SpoolUnavailable> {
         self.fetching = None;
         match fetched {
             Ok(records) => {
@@ -198,7 +198,7 @@ impl Reading {
                 }
                 let sequences = records.iter().map(|record| record.position().sequence);
                 self.through = sequences.fold(self.through, u64::max);
-                Ok(Read::New(records))
+                Ok(SpoolRead::New(records))
             }
             Err(error) => {
                 self.fetch_retry.failed(Instant::now());
@@ -209,8 +209,8 @@ impl Reading {
 
     fn load(&mut self, retry: bool) {
         self.load_next = false;
-        let is_retry = retry && self.again.has_unreadable();
-        let asked = self.again.ask(is_retry);
+        let is_retry = retry && self.reread.has_unreadable();
+        let asked = self.reread.ask(is_retry);
         let sequences = asked.iter().map(|event| event.sequence).collect();
         let (spool, sink) = (self.spool.clone(), self.sink);
         let answer = async move { spool.load(sink, sequences, SLICE_BYTES).await }.boxed();
@@ -224,32 +224,32 @@ impl Reading {
     fn loaded(
         &mut self,
         loaded: Result<LoadedRecords, SpoolUnavailable>,
-    ) -> Result<Read, SpoolUnavailable> {
+    ) -> Result<SpoolRead, SpoolUnavailable> {
         let Some(Loading {
             asked, is_retry, ..
         }) = self.loading.take()
         else {
-            return Ok(Read::Nothing);
+            return Ok(SpoolRead::Nothing);
         };
         match loaded {
             // An answer without anything would be asked for again for ever.
             Ok(LoadedRecords { records, gone }) if !(records.is_empty() && gone.is_empty()) => {
                 let sequences = records.iter().map(|record| record.position().sequence);
                 let read: Vec<u64> = sequences.collect();
-                let gone = self.again.answered(asked, &read, &gone);
+                let gone = self.reread.answered(asked, &read, &gone);
                 if is_retry {
                     self.load_retry.worked();
-                    self.again.forgive();
+                    self.reread.retry_unreadable();
                 }
-                Ok(Read::Again { records, gone })
+                Ok(SpoolRead::Reread { records, gone })
             }
             Ok(_) => Err(self.load_failed(asked, SpoolUnavailable::Unreadable)),
             Err(error) => Err(self.load_failed(asked, error)),
         }
     }
 
-    fn load_failed(&mut self, asked: Vec<Reference>, error: SpoolUnavailable) -> SpoolUnavailable {
-        if self.again.failed(asked) {
+    fn load_failed(&mut self, asked: Vec<EventRef>, error: SpoolUnavailable) -> SpoolUnavailable {
+        if self.reread.failed(asked) {
             self.load_retry.failed(Instant::now());
         }
         error
@@ -273,14 +273,14 @@ struct Retry {
 }
 
 impl Retry {
-    fn new(schedule: Schedule) -> Self {
+    fn new(schedule: RetrySchedule) -> Self {
         Self {
             backoff: Backoff::new(schedule),
             at: None,
         }
     }
 
-    fn follow(&mut self, schedule: Schedule, now: Instant) {
+    fn follow(&mut self, schedule: RetrySchedule, now: Instant) {
         self.backoff.follow(schedule);
         self.at = self.at.map(|at| at.min(now + schedule.longest));
     }

@@ -1,5 +1,5 @@
-//! A place: one address from which events came back, with those that wait for it, and the rule for
-//! when the next of them is tried.
+//! The queue of one address whose events came back unroutable: those that wait for it, and the rule
+//! for when the next of them is tried.
 //!
 //! After each pause one event, a probe, finds out; the pauses grow while probes come back. What
 //! arrives earns credit for others to be tried at once, and what comes back uses it up. So where
@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Instant;
 
-use super::backoff::{Backoff, Schedule};
-use super::reference::{Object, Reference};
+use super::backoff::{Backoff, RetrySchedule};
+use super::event_ref::{EventRef, KeyHash};
 
-/// How many may be tried for each that arrives. Where fewer than one in so many has a place, the
+/// How many may be tried for each that arrives. Where fewer than one in so many does, the
 /// tries would cost more than they bring.
 const CREDIT_EACH: usize = 8;
 
@@ -26,7 +26,7 @@ const MOST_PROBES: usize = 64;
 
 /// Why an event is let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum RetryReason {
     /// Others have arrived.
     Credit,
     /// To find out whether it arrives; whether it came back before.
@@ -38,21 +38,21 @@ pub(super) enum Way {
 
 /// What is kept of an event that waits; its sequence is the key.
 #[derive(Debug, Clone, Copy)]
-struct Kept {
-    object: Object,
+struct HeldEvent {
+    object: KeyHash,
     received_ms: u64,
 }
 
 /// Events by their sequences, oldest first.
-type Line = BTreeMap<u64, Kept>;
+type HeldEvents = BTreeMap<u64, HeldEvent>;
 
 /// An address from which events came back.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct AddressQueue {
     /// Events that have not been tried.
-    untried: Line,
+    untried: HeldEvents,
     /// Events that came back.
-    tried: Line,
+    tried: HeldEvents,
     /// The last of those that was tried again; the next is the one behind it, round and round.
     cursor: u64,
     /// So many of those may be tried on credit, because one of them has arrived.
@@ -64,21 +64,21 @@ pub(super) struct Place {
     /// Probes without a verdict.
     probes: usize,
     /// Whether the next probe is one that came back before: in turns, for either kind may be the one
-    /// that has a place.
+    /// that arrives.
     probe_again: bool,
     probe_at: Instant,
     backoff: Backoff,
-    /// What [`Place::next_at`] said last, noted by whoever keeps the places.
+    /// What [`AddressQueue::next_at`] said last, noted by whoever keeps the queues.
     pub noted: Option<Instant>,
 }
 
-impl Place {
+impl AddressQueue {
     /// A blocked one, whose first probe is due after the first pause.
-    pub fn new(schedule: Schedule, now: Instant) -> Self {
+    pub fn new(schedule: RetrySchedule, now: Instant) -> Self {
         let mut backoff = Backoff::new(schedule);
         Self {
-            untried: Line::new(),
-            tried: Line::new(),
+            untried: HeldEvents::new(),
+            tried: HeldEvents::new(),
             cursor: 0,
             retries: 0,
             credit: 0,
@@ -92,7 +92,7 @@ impl Place {
     }
 
     /// Follows another schedule; a pause that has begun is no longer than the new longest.
-    pub fn follow(&mut self, schedule: Schedule, now: Instant) {
+    pub fn follow(&mut self, schedule: RetrySchedule, now: Instant) {
         self.backoff.follow(schedule);
         self.probe_at = self.probe_at.min(now + schedule.longest);
     }
@@ -105,15 +105,15 @@ impl Place {
     }
 
     /// Keeps an event that has not been tried.
-    pub fn keep(&mut self, event: Reference) {
-        self.untried.insert(event.sequence, Kept::of(event));
+    pub fn keep(&mut self, event: EventRef) {
+        self.untried.insert(event.sequence, HeldEvent::of(event));
     }
 
-    /// An event came back. `way` says how it was let go, if this place did that.
-    pub fn came_back(&mut self, event: Reference, way: Option<Way>, now: Instant) {
-        self.tried.insert(event.sequence, Kept::of(event));
+    /// An event came back. `way` says how it was let go, if this queue did that.
+    pub fn came_back(&mut self, event: EventRef, way: Option<RetryReason>, now: Instant) {
+        self.tried.insert(event.sequence, HeldEvent::of(event));
         self.ended(way);
-        if let Some(Way::Probe { .. }) = way {
+        if let Some(RetryReason::Probe { .. }) = way {
             if self.probes == 0 {
                 self.probe_at = now + self.backoff.failed();
             }
@@ -128,11 +128,11 @@ impl Place {
         }
     }
 
-    /// An event that this place let go has arrived.
-    pub fn arrived(&mut self, way: Way, now: Instant) {
+    /// An event that this queue let go has arrived.
+    pub fn arrived(&mut self, way: RetryReason, now: Instant) {
         self.ended(Some(way));
         self.credit = (self.credit + CREDIT_EACH).min(MOST_CREDIT);
-        if let Way::Probe { again } = way {
+        if let RetryReason::Probe { again } = way {
             self.backoff.worked();
             self.probe_at = now;
             if again {
@@ -141,14 +141,14 @@ impl Place {
         }
     }
 
-    /// An event that this place let go is out of the way, for no reason of the address.
-    pub fn ended(&mut self, way: Option<Way>) {
+    /// An event that this queue let go is out of the way, for no reason of the address.
+    pub fn ended(&mut self, way: Option<RetryReason>) {
         let way = match way {
-            Some(Way::Credit) => &mut self.on_credit,
-            Some(Way::Probe { .. }) => &mut self.probes,
+            Some(RetryReason::Credit) => &mut self.on_credit,
+            Some(RetryReason::Probe { .. }) => &mut self.probes,
             None => return,
         };
-        // None may be left: a place that is blocked anew knows nothing of what it let go before.
+        // None may be left: a queue that is blocked anew knows nothing of what it let go before.
         *way = way.saturating_sub(1);
     }
 
@@ -161,7 +161,7 @@ impl Place {
     }
 
     /// Lets go what may be by now, at most so many, with why.
-    pub fn let_go(&mut self, now: Instant, most: usize) -> Vec<(Reference, Way)> {
+    pub fn let_go(&mut self, now: Instant, most: usize) -> Vec<(EventRef, RetryReason)> {
         let mut gone = Vec::new();
         if self.probes == 0 && self.probe_at <= now {
             let probes = if self.credit > 0 { MOST_PROBES } else { 1 };
@@ -176,7 +176,7 @@ impl Place {
             && let Some(event) = self.next_on_credit()
         {
             self.on_credit += 1;
-            gone.push((event, Way::Credit));
+            gone.push((event, RetryReason::Credit));
         }
         gone
     }
@@ -191,7 +191,7 @@ impl Place {
 
     /// The sequence of the oldest event here, and when that was received, in Unix milliseconds.
     pub fn oldest(&self) -> Option<(u64, u64)> {
-        let first = |line: &Line| {
+        let first = |line: &HeldEvents| {
             let (sequence, kept) = line.first_key_value()?;
             Some((*sequence, kept.received_ms))
         };
@@ -209,7 +209,7 @@ impl Place {
         !self.tried.is_empty() || (self.credit == 0 && !self.untried.is_empty())
     }
 
-    fn next_on_credit(&mut self) -> Option<Reference> {
+    fn next_on_credit(&mut self) -> Option<EventRef> {
         if !self.has_on_credit() {
             return None;
         }
@@ -220,18 +220,18 @@ impl Place {
         self.next_tried()
     }
 
-    fn next_probe(&mut self) -> Option<(Reference, Way)> {
+    fn next_probe(&mut self) -> Option<(EventRef, RetryReason)> {
         let probe_new = self.credit == 0 && (self.tried.is_empty() || !self.probe_again);
         if probe_new && let Some((sequence, kept)) = self.untried.pop_first() {
             self.probe_again = true;
-            return Some((kept.refer(sequence), Way::Probe { again: false }));
+            return Some((kept.refer(sequence), RetryReason::Probe { again: false }));
         }
         self.probe_again = false;
         let event = self.next_tried()?;
-        Some((event, Way::Probe { again: true }))
+        Some((event, RetryReason::Probe { again: true }))
     }
 
-    fn next_tried(&mut self) -> Option<Reference> {
+    fn next_tried(&mut self) -> Option<EventRef> {
         let behind = (Bound::Excluded(self.cursor), Bound::Unbounded);
         let mut next = self.tried.range(behind).chain(self.tried.iter());
         let sequence = *next.next()?.0;
@@ -241,16 +241,16 @@ impl Place {
     }
 }
 
-impl Kept {
-    fn of(event: Reference) -> Self {
+impl HeldEvent {
+    fn of(event: EventRef) -> Self {
         Self {
             object: event.object,
             received_ms: event.received_ms,
         }
     }
 
-    fn refer(self, sequence: u64) -> Reference {
-        Reference {
+    fn refer(self, sequence: u64) -> EventRef {
+        EventRef {
             sequence,
             object: self.object,
             received_ms: self.received_ms,

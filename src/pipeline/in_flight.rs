@@ -1,4 +1,4 @@
-//! The publishes on their way: one future per event, no task.
+//! The publishes in flight: one future per event, no task.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,13 +16,13 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// A publish that has ended.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(super) struct PublishAttempt {
     pub record: Arc<SpoolRecord>,
     pub result: Result<Receipt, PublishError>,
     pub started: Instant,
 }
 
-impl Attempt {
+impl PublishAttempt {
     /// Whether the sink has said what it thinks of the message, whatever that is.
     pub fn is_verdict(&self) -> bool {
         !matches!(self.result, Err(PublishError::Unavailable(_)))
@@ -31,13 +31,13 @@ impl Attempt {
 
 /// The publishes outstanding at one sink.
 #[derive(Debug)]
-pub(super) struct Publishing {
+pub(super) struct PublishesInFlight {
     sink: Arc<dyn Sink>,
-    outstanding: FuturesUnordered<BoxFuture<'static, Attempt>>,
+    outstanding: FuturesUnordered<BoxFuture<'static, PublishAttempt>>,
     bytes: usize,
 }
 
-impl Publishing {
+impl PublishesInFlight {
     pub fn to(sink: Arc<dyn Sink>) -> Self {
         Self {
             sink,
@@ -64,7 +64,7 @@ impl Publishing {
             let started = Instant::now();
             let message = record.message();
             let result = sink.publish(&message).await;
-            Attempt {
+            PublishAttempt {
                 record,
                 result,
                 started,
@@ -82,7 +82,7 @@ impl Publishing {
     }
 
     /// Waits for one to end, and takes those that have ended with it, up to `most`.
-    pub async fn ended(&mut self, most: usize) -> Vec<Attempt> {
+    pub async fn ended(&mut self, most: usize) -> Vec<PublishAttempt> {
         let Some(first) = self.outstanding.next().await else {
             return Vec::new();
         };

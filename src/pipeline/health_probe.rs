@@ -1,25 +1,25 @@
-//! A question that only a loop which turns can answer.
+//! A health probe of a loop: a question that only a loop which still turns can answer.
 
 use tokio::sync::{mpsc, oneshot};
 
 /// Asks a loop whether it turns.
 #[derive(Debug, Clone)]
-pub struct Pulse(mpsc::Sender<oneshot::Sender<()>>);
+pub struct HealthProbe(mpsc::Sender<oneshot::Sender<()>>);
 
 /// The loop's end of it.
 #[derive(Debug)]
-pub(super) struct Asked(mpsc::Receiver<oneshot::Sender<()>>);
+pub(super) struct ProbeResponder(mpsc::Receiver<oneshot::Sender<()>>);
 
 /// The loop has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("it has ended")]
-pub struct Ended;
+pub struct LoopEnded;
 
-impl Pulse {
+impl HealthProbe {
     /// A question, and the end that answers it.
-    pub(super) fn new() -> (Self, Asked) {
+    pub(super) fn new() -> (Self, ProbeResponder) {
         let (sender, receiver) = mpsc::channel(1);
-        (Self(sender), Asked(receiver))
+        (Self(sender), ProbeResponder(receiver))
     }
 
     /// Returns once the loop has come round, and not at all where it is stuck: whoever asks sets
@@ -27,14 +27,14 @@ impl Pulse {
     ///
     /// # Errors
     /// When the loop has ended.
-    pub async fn beat(&self) -> Result<(), Ended> {
+    pub async fn probe(&self) -> Result<(), LoopEnded> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(reply).await.map_err(|_| Ended)?;
-        answer.await.map_err(|_| Ended)
+        self.0.send(reply).await.map_err(|_| LoopEnded)?;
+        answer.await.map_err(|_| LoopEnded)
     }
 }
 
-impl Asked {
+impl ProbeResponder {
     /// Waits for the question and answers it.
     pub async fn answer(&mut self) {
         match self.0.recv().await {
@@ -52,10 +52,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_a_loop_that_turns_has_a_pulse() {
-        let (pulse, mut asked) = Pulse::new();
+    async fn only_a_loop_that_turns_has_a_probe() {
+        let (probe, mut asked) = HealthProbe::new();
         assert!(
-            pulse.beat().now_or_never().is_none(),
+            probe.probe().now_or_never().is_none(),
             "nobody has come round"
         );
         // The question that nobody waits for any more is answered all the same.
@@ -65,10 +65,10 @@ mod tests {
             }
         };
         tokio::select! {
-            beat = pulse.beat() => beat.expect("it turns"),
+            probe = probe.probe() => probe.expect("it turns"),
             never = turn => never,
         }
         drop(asked);
-        assert!(pulse.beat().await.is_err(), "it has ended");
+        assert!(probe.probe().await.is_err(), "it has ended");
     }
 }

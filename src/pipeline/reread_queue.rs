@@ -1,26 +1,25 @@
-//! The events that are known and must be read again, and which of them to ask for next: many at once
-//! while reading works, and one by one where it fails, so that one that cannot be read holds up no
-//! other.
+//! The queue of events that must be read from the spool again: many are asked for at once while
+//! reading works, and one by one where it fails, so that one that cannot be read holds up no other.
 
 use std::collections::{HashSet, VecDeque};
 
-use super::reference::Reference;
+use super::event_ref::EventRef;
 
 /// The most that are asked for at once.
 const MOST_ASKED: usize = 256;
 
 /// The events to be read again.
 #[derive(Debug)]
-pub(super) struct Again {
+pub(super) struct RereadQueue {
     /// In the order their turns came.
-    waiting: VecDeque<Reference>,
+    waiting: VecDeque<EventRef>,
     /// Those that could not be read.
-    unreadable: VecDeque<Reference>,
+    unreadable: VecDeque<EventRef>,
     /// How many to ask for.
     ask: usize,
 }
 
-impl Default for Again {
+impl Default for RereadQueue {
     fn default() -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -30,9 +29,9 @@ impl Default for Again {
     }
 }
 
-impl Again {
+impl RereadQueue {
     /// One more.
-    pub fn push(&mut self, event: Reference) {
+    pub fn push(&mut self, event: EventRef) {
         self.waiting.push_back(event);
     }
 
@@ -52,7 +51,7 @@ impl Again {
     }
 
     /// Takes those to ask for now. They come back with what it led to.
-    pub fn ask(&mut self, with_unreadable: bool) -> Vec<Reference> {
+    pub fn ask(&mut self, with_unreadable: bool) -> Vec<EventRef> {
         if with_unreadable && let Some(event) = self.unreadable.pop_front() {
             return vec![event];
         }
@@ -62,12 +61,7 @@ impl Again {
 
     /// Some were read and some are gone, by their sequences: what was asked for besides is next. The
     /// references of those that are gone.
-    pub fn answered(
-        &mut self,
-        asked: Vec<Reference>,
-        read: &[u64],
-        gone: &[u64],
-    ) -> Vec<Reference> {
+    pub fn answered(&mut self, asked: Vec<EventRef>, read: &[u64], gone: &[u64]) -> Vec<EventRef> {
         self.ask = (self.ask * 2).min(MOST_ASKED);
         let read: HashSet<&u64> = read.iter().collect();
         let gone: HashSet<&u64> = gone.iter().collect();
@@ -83,15 +77,15 @@ impl Again {
     }
 
     /// What could not be read can be, as far as one knows: it waits like the others.
-    pub fn forgive(&mut self) {
+    pub fn retry_unreadable(&mut self) {
         self.waiting.append(&mut self.unreadable);
     }
 
     /// They could not be read: one of them at least, and so they are asked for one by one. Whether it
     /// was one alone, which is set apart.
-    pub fn failed(&mut self, asked: Vec<Reference>) -> bool {
+    pub fn failed(&mut self, asked: Vec<EventRef>) -> bool {
         self.ask = 1;
-        match <[Reference; 1]>::try_from(asked) {
+        match <[EventRef; 1]>::try_from(asked) {
             Ok([event]) => {
                 self.unreadable.push_back(event);
                 true
@@ -110,15 +104,15 @@ impl Again {
 mod tests {
     use super::*;
 
-    fn all(sequences: std::ops::Range<u64>) -> Again {
-        let mut again = Again::default();
+    fn all(sequences: std::ops::Range<u64>) -> RereadQueue {
+        let mut again = RereadQueue::default();
         for sequence in sequences {
-            again.push(Reference::of(sequence, sequence));
+            again.push(EventRef::of(sequence, sequence));
         }
         again
     }
 
-    fn sequences(events: &[Reference]) -> Vec<u64> {
+    fn sequences(events: &[EventRef]) -> Vec<u64> {
         events.iter().map(|event| event.sequence).collect()
     }
 
@@ -153,7 +147,7 @@ mod tests {
         let alone = again.ask(true);
         assert_eq!(sequences(&alone), [BAD], "after the pause");
         assert!(again.failed(alone) && again.has_unreadable());
-        again.forgive();
+        again.retry_unreadable();
         assert!(!again.has_unreadable());
         assert_eq!(sequences(&again.ask(false)), [BAD]);
     }

@@ -1,40 +1,40 @@
-//! A reference: an event of which no more is kept than where it lies in the spool, whose turn it is,
-//! and since when it waits.
+//! A reference to an event: no more than its sequence in the spool, its ordering key as a number, and
+//! since when it waits.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 use crate::event::Event;
 use crate::spool::SpoolRecord;
 
-/// An object by a number instead of by its key: a million of them must fit into memory. Two objects
-/// that share a number would only wait for each other.
+/// The hash of an ordering key: a million of them must fit into memory. Two objects that share one
+/// would only wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Object(u64);
+pub(super) struct KeyHash(u64);
 
 /// An event by where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reference {
+pub(super) struct EventRef {
     /// Its sequence in the spool.
     pub sequence: u64,
     /// The object it is of.
-    pub object: Object,
+    pub object: KeyHash,
     /// When it was received, in Unix milliseconds.
     pub received_ms: u64,
 }
 
-/// Gives objects their numbers, other ones in each process: nobody can choose keys that share one.
+/// Hashes ordering keys, in each process otherwise: nobody can choose keys that share a hash.
 #[derive(Debug, Default)]
-pub(super) struct Objects(RandomState);
+pub(super) struct KeyHasher(RandomState);
 
-impl Objects {
+impl KeyHasher {
     /// The number of the event's object.
-    pub fn of(&self, event: &Event) -> Object {
-        Object(self.0.hash_one(event.ordering_key()))
+    pub fn of(&self, event: &Event) -> KeyHash {
+        KeyHash(self.0.hash_one(event.ordering_key()))
     }
 
     /// The reference to a record.
-    pub fn refer(&self, record: &SpoolRecord) -> Reference {
-        Reference {
+    pub fn refer(&self, record: &SpoolRecord) -> EventRef {
+        EventRef {
             sequence: record.position().sequence,
             object: self.of(record.event()),
             received_ms: received_ms(record.event()),
@@ -48,12 +48,12 @@ pub(super) fn received_ms(event: &Event) -> u64 {
 }
 
 #[cfg(test)]
-impl Reference {
+impl EventRef {
     /// One for a test.
     pub fn of(sequence: u64, object: u64) -> Self {
         Self {
             sequence,
-            object: Object(object),
+            object: KeyHash(object),
             received_ms: sequence * 1000,
         }
     }

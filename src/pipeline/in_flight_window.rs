@@ -1,4 +1,4 @@
-//! How many publishes may be outstanding: as many as configured while the sink keeps up, one after
+//! The in-flight window: how many publishes may be outstanding. As many as configured while the sink keeps up, one after
 //! it did not, and then more and more for as long as it does. Without this, a sink that is only slow
 //! would never get anywhere: what it cannot confirm within its deadline is in doubt and goes out
 //! again, and the same number of publishes would miss the same deadline each time. The rule is the
@@ -6,7 +6,7 @@
 
 /// The publishes that may be outstanding.
 #[derive(Debug, Clone)]
-pub(super) struct Window {
+pub(super) struct InFlightWindow {
     most: usize,
     open: usize,
     /// Up to here the window doubles whenever it is used up; beyond it, it grows by one.
@@ -15,7 +15,7 @@ pub(super) struct Window {
     spare: usize,
 }
 
-impl Window {
+impl InFlightWindow {
     /// Fully open.
     pub fn of(most: usize) -> Self {
         Self {
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn another_limit_is_kept_and_what_was_learnt_is_not_forgotten() {
-        let mut window = Window::of(8);
+        let mut window = InFlightWindow::of(8);
         window.limit(20);
         assert_eq!(window.open(), 20);
         window.failed(20);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     /// A sink that confirms `pace` publishes within its deadline, or none: how many rounds fail.
-    fn failures(window: &mut Window, pace: usize, rounds: usize) -> usize {
+    fn failures(window: &mut InFlightWindow, pace: usize, rounds: usize) -> usize {
         let mut failed = 0;
         for _ in 0..rounds {
             let outstanding = window.open();
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_slow_sink_is_soon_given_what_it_can_take() {
-        let mut window = Window::of(1024);
+        let mut window = InFlightWindow::of(1024);
         failures(&mut window, 100, 50);
         let failed = failures(&mut window, 100, 1000);
         assert!(failed < 20, "{failed} of 1000");
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_sink_that_was_away_is_soon_given_everything_again() {
-        let mut window = Window::of(1024);
+        let mut window = InFlightWindow::of(1024);
         window.failed(1024);
         for _ in 0..100 {
             window.failed(1);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_not_used_does_not_grow() {
-        let mut window = Window::of(1024);
+        let mut window = InFlightWindow::of(1024);
         window.failed(1024);
         for _ in 0..100 {
             window.worked(3, 3);

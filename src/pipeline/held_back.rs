@@ -1,49 +1,49 @@
-//! Parked events: the sink has no place for them, so they wait by their addresses, without their
-//! bodies, and nobody publishes hopelessly.
+//! Events held back: they came back unroutable, so they wait in a retry queue per address, without
+//! their bodies, and are not published in vain.
 //!
-//! The first event that comes back blocks its address: later ones for it are parked before they are
-//! published. Each [`Place`] says when the next of its events is tried. Every event here has the turn
-//! of its object; others of that object are behind it in the gate. All times are arguments.
+//! The first event that comes back blocks its address: later ones for it are held back before they
+//! are published. Each [`AddressQueue`] says when the next of its events is tried. Of an ordering key
+//! one event at most is here; others wait behind it (`key_order`). All times are arguments.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::backoff::Schedule;
-use super::place::{Place, Way};
-use super::reference::Reference;
+use super::address_queue::{AddressQueue, RetryReason};
+use super::backoff::RetrySchedule;
+use super::event_ref::EventRef;
 
 /// The address of refused events whose dead letters find no room: they wait in the same way. No
 /// sink has an address of this name.
 const LETTERS: &str = "dead letters";
 
-/// The parked events.
+/// The events held back.
 #[derive(Debug)]
-pub(super) struct Parked {
-    schedule: Schedule,
-    places: HashMap<Arc<str>, Place>,
-    /// When each place has something to let go, as noted in it.
+pub(super) struct HeldBack {
+    schedule: RetrySchedule,
+    queues: HashMap<Arc<str>, AddressQueue>,
+    /// When each queue has something to let go, as noted in it.
     turns: BTreeSet<(Instant, Arc<str>)>,
     /// Events that were let go, until it is known what became of them.
     tries: HashMap<u64, Try>,
-    /// Parked events, and those of them that were let go.
+    /// HeldBack events, and those of them that were let go.
     events: usize,
 }
 
-/// An event on its way to a place.
+/// An event on its way to an address.
 #[derive(Debug)]
 struct Try {
     address: Arc<str>,
-    way: Way,
-    was_parked: bool,
+    way: RetryReason,
+    was_held_back: bool,
 }
 
-impl Parked {
+impl HeldBack {
     /// Nothing yet, with these pauses between probes.
-    pub fn new(schedule: Schedule) -> Self {
+    pub fn new(schedule: RetrySchedule) -> Self {
         Self {
             schedule,
-            places: HashMap::new(),
+            queues: HashMap::new(),
             turns: BTreeSet::new(),
             tries: HashMap::new(),
             events: 0,
@@ -51,12 +51,12 @@ impl Parked {
     }
 
     /// Follows another schedule; pauses that have begun are no longer than the new longest.
-    pub fn follow(&mut self, schedule: Schedule, now: Instant) {
+    pub fn follow(&mut self, schedule: RetrySchedule, now: Instant) {
         self.schedule = schedule;
-        let addresses: Vec<Arc<str>> = self.places.keys().cloned().collect();
+        let addresses: Vec<Arc<str>> = self.queues.keys().cloned().collect();
         for address in addresses {
-            if let Some(place) = self.places.get_mut(&address) {
-                place.follow(schedule, now);
+            if let Some(queue) = self.queues.get_mut(&address) {
+                queue.follow(schedule, now);
             }
             self.set_turn(&address, now);
         }
@@ -64,10 +64,10 @@ impl Parked {
 
     /// Whether no address is blocked.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.queues.is_empty()
     }
 
-    /// How many events are parked, or on their way to find out whether they still must be.
+    /// How many events are held back, or on their way to find out whether they still must be.
     pub fn len(&self) -> usize {
         self.events
     }
@@ -77,40 +77,40 @@ impl Parked {
         self.tries.contains_key(&sequence)
     }
 
-    /// Whether an event for this address may be published now; if not, it is parked.
-    pub fn admits(&mut self, address: &str, event: Reference, now: Instant) -> bool {
-        let Some((address, place)) = self.place(address) else {
+    /// Whether an event for this address may be published now; if not, it is held back.
+    pub fn admits(&mut self, address: &str, event: EventRef, now: Instant) -> bool {
+        let Some((address, queue)) = self.queue(address) else {
             return true;
         };
-        if place.admit() {
-            self.note_try(event.sequence, address, Way::Credit, false);
+        if queue.admit() {
+            self.note_try(event.sequence, address, RetryReason::Credit, false);
             return true;
         }
-        place.keep(event);
+        queue.keep(event);
         self.events += 1;
         self.set_turn(&address, now);
         false
     }
 
-    /// The sink has no place for this event at this address: it is parked. Whether that is news of
+    /// The sink has no place for this event at this address: it is held back. Whether that is news of
     /// the address.
-    pub fn came_back(&mut self, address: &str, event: Reference, now: Instant) -> bool {
+    pub fn came_back(&mut self, address: &str, event: EventRef, now: Instant) -> bool {
         let way = self.end_try_of(address, event.sequence, now);
-        let is_news = !self.places.contains_key(address);
+        let is_news = !self.queues.contains_key(address);
         if is_news {
-            let place = Place::new(self.schedule, now);
-            self.places.insert(address.into(), place);
+            let queue = AddressQueue::new(self.schedule, now);
+            self.queues.insert(address.into(), queue);
         }
-        if let Some((address, place)) = self.place(address) {
-            place.came_back(event, way, now);
+        if let Some((address, queue)) = self.queue(address) {
+            queue.came_back(event, way, now);
             self.events += 1;
             self.set_turn(&address, now);
         }
         is_news
     }
 
-    /// The dead letter of this event finds no room: it is parked. Whether it is the first.
-    pub fn letter_came_back(&mut self, event: Reference, now: Instant) -> bool {
+    /// The dead letter of this event finds no room: it is held back. Whether it is the first.
+    pub fn letter_came_back(&mut self, event: EventRef, now: Instant) -> bool {
         self.came_back(LETTERS, event, now)
     }
 
@@ -118,7 +118,7 @@ impl Parked {
     /// waited.
     pub fn arrived(&mut self, sequence: u64, now: Instant) -> Option<Arc<str>> {
         let Try { address, way, .. } = self.end_try(sequence)?;
-        self.places.get_mut(&address)?.arrived(way, now);
+        self.queues.get_mut(&address)?.arrived(way, now);
         self.set_turn(&address, now);
         self.close(&address).then_some(address)
     }
@@ -139,8 +139,8 @@ impl Parked {
         let Some(Try { address, way, .. }) = self.end_try(sequence) else {
             return;
         };
-        if let Some(place) = self.places.get_mut(&address) {
-            place.ended(Some(way));
+        if let Some(queue) = self.queues.get_mut(&address) {
+            queue.ended(Some(way));
             self.set_turn(&address, now);
             self.close(&address);
         }
@@ -152,17 +152,17 @@ impl Parked {
     }
 
     /// Lets go events whose time has come, at most so many: they are to be read and published.
-    pub fn let_go(&mut self, now: Instant, most: usize) -> Vec<Reference> {
+    pub fn let_go(&mut self, now: Instant, most: usize) -> Vec<EventRef> {
         let mut gone = Vec::new();
         while gone.len() < most
             && let Some((at, address)) = self.turns.first()
             && *at <= now
         {
             let address = Arc::clone(address);
-            let Some(place) = self.places.get_mut(&address) else {
+            let Some(queue) = self.queues.get_mut(&address) else {
                 break;
             };
-            for (event, way) in place.let_go(now, most - gone.len()) {
+            for (event, way) in queue.let_go(now, most - gone.len()) {
                 self.note_try(event.sequence, Arc::clone(&address), way, true);
                 gone.push(event);
             }
@@ -171,22 +171,28 @@ impl Parked {
         gone
     }
 
-    /// The sequence of the oldest parked event, and when that was received, in Unix milliseconds.
+    /// The sequence of the oldest event held back, and when that was received, in Unix milliseconds.
     pub fn oldest(&self) -> Option<(u64, u64)> {
-        self.places.values().filter_map(Place::oldest).min()
+        self.queues.values().filter_map(AddressQueue::oldest).min()
     }
 
-    fn place(&mut self, address: &str) -> Option<(Arc<str>, &mut Place)> {
-        let address = Arc::clone(self.places.get_key_value(address)?.0);
-        let place = self.places.get_mut(&address)?;
-        Some((address, place))
+    fn queue(&mut self, address: &str) -> Option<(Arc<str>, &mut AddressQueue)> {
+        let address = Arc::clone(self.queues.get_key_value(address)?.0);
+        let queue = self.queues.get_mut(&address)?;
+        Some((address, queue))
     }
 
-    fn note_try(&mut self, sequence: u64, address: Arc<str>, way: Way, was_parked: bool) {
+    fn note_try(
+        &mut self,
+        sequence: u64,
+        address: Arc<str>,
+        way: RetryReason,
+        was_held_back: bool,
+    ) {
         let tried = Try {
             address,
             way,
-            was_parked,
+            was_held_back,
         };
         self.tries.insert(sequence, tried);
     }
@@ -196,13 +202,13 @@ impl Parked {
             return None;
         }
         let tried = self.tries.remove(&sequence)?;
-        self.events -= usize::from(tried.was_parked);
+        self.events -= usize::from(tried.was_held_back);
         Some(tried)
     }
 
-    /// How the event was let go by the place of this address. It may have been by another: that one
+    /// How the event was let go by the queue of this address. It may have been by another: that one
     /// then learns nothing from it.
-    fn end_try_of(&mut self, address: &str, sequence: u64, now: Instant) -> Option<Way> {
+    fn end_try_of(&mut self, address: &str, sequence: u64, now: Instant) -> Option<RetryReason> {
         if &*self.tries.get(&sequence)?.address == address {
             return self.end_try(sequence).map(|tried| tried.way);
         }
@@ -210,13 +216,13 @@ impl Parked {
         None
     }
 
-    /// Notes when the place has something to let go.
+    /// Notes when the queue has something to let go.
     fn set_turn(&mut self, address: &Arc<str>, now: Instant) {
-        let Some(place) = self.places.get_mut(address) else {
+        let Some(queue) = self.queues.get_mut(address) else {
             return;
         };
-        let next = place.next_at(now);
-        let noted = std::mem::replace(&mut place.noted, next);
+        let next = queue.next_at(now);
+        let noted = std::mem::replace(&mut queue.noted, next);
         if next == noted {
             return;
         }
@@ -228,11 +234,11 @@ impl Parked {
         }
     }
 
-    /// Forgets the place if it is over; whether it is. Such a place has nothing to let go.
+    /// Forgets the queue if it is over; whether it is. Such a queue has nothing to let go.
     fn close(&mut self, address: &Arc<str>) -> bool {
-        let is_over = self.places.get(address).is_some_and(Place::is_over);
+        let is_over = self.queues.get(address).is_some_and(AddressQueue::is_over);
         if is_over {
-            self.places.remove(address);
+            self.queues.remove(address);
         }
         is_over
     }
@@ -245,7 +251,7 @@ mod tests {
 
     use super::*;
 
-    const SCHEDULE: Schedule = Schedule {
+    const SCHEDULE: RetrySchedule = RetrySchedule {
         first: Duration::from_millis(100),
         longest: Duration::from_secs(10),
     };
@@ -255,7 +261,7 @@ mod tests {
 
     /// A sink with a place for some objects of each address, and a dispatcher before it.
     struct Scene {
-        parked: Parked,
+        held_back: HeldBack,
         now: Instant,
         has_place: fn(&str, u64) -> bool,
         /// What was published, in order, with whether it arrived.
@@ -269,7 +275,7 @@ mod tests {
     impl Scene {
         fn new(has_place: fn(&str, u64) -> bool) -> Self {
             Self {
-                parked: Parked::new(SCHEDULE),
+                held_back: HeldBack::new(SCHEDULE),
                 now: Instant::now(),
                 has_place,
                 published: Vec::new(),
@@ -288,7 +294,7 @@ mod tests {
         /// more may be at this moment.
         fn settle(&mut self) {
             loop {
-                for event in self.parked.let_go(self.now, IN_FLIGHT) {
+                for event in self.held_back.let_go(self.now, IN_FLIGHT) {
                     let address = self.addresses[&event.sequence];
                     self.ready.push((address, event.sequence));
                 }
@@ -306,8 +312,10 @@ mod tests {
         fn publish(&mut self, ready: &mut impl Iterator<Item = (&'static str, u64)>) {
             let mut batch = Vec::new();
             for (address, sequence) in ready {
-                let event = Reference::of(sequence, sequence);
-                if self.parked.is_tried(sequence) || self.parked.admits(address, event, self.now) {
+                let event = EventRef::of(sequence, sequence);
+                if self.held_back.is_tried(sequence)
+                    || self.held_back.admits(address, event, self.now)
+                {
                     batch.push((address, sequence));
                 }
                 if batch.len() == IN_FLIGHT {
@@ -318,12 +326,12 @@ mod tests {
                 let arrives = (self.has_place)(address, sequence);
                 self.published.push((sequence, arrives));
                 if arrives {
-                    let open = self.parked.arrived(sequence, self.now);
+                    let open = self.held_back.arrived(sequence, self.now);
                     self.news
                         .extend(open.map(|address| format!("open {address}")));
-                } else if self.parked.came_back(
+                } else if self.held_back.came_back(
                     address,
-                    Reference::of(sequence, sequence),
+                    EventRef::of(sequence, sequence),
                     self.now,
                 ) {
                     self.news.push(format!("blocked {address}"));
@@ -333,7 +341,7 @@ mod tests {
 
         /// The next pause is over.
         fn wait(&mut self) -> Duration {
-            let next = self.parked.next_at().expect("something waits");
+            let next = self.held_back.next_at().expect("something waits");
             let pause = next.saturating_duration_since(self.now);
             self.now = self.now.max(next);
             pause
@@ -368,8 +376,8 @@ mod tests {
         scene.settle();
         assert_eq!(scene.arrived().len(), 75_000);
         assert!(scene.came_back() <= IN_FLIGHT, "{}", scene.came_back());
-        assert_eq!(scene.parked.len(), 75_000);
-        assert_eq!(scene.parked.oldest(), Some((0, 0)));
+        assert_eq!(scene.held_back.len(), 75_000);
+        assert_eq!(scene.held_back.oldest(), Some((0, 0)));
         let before = scene.came_back();
         let pauses: Vec<Duration> = (0..30)
             .map(|_| {
@@ -389,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn once_there_is_a_place_the_parked_follow_oldest_first() {
+    fn once_there_is_a_place_those_held_back_follow_oldest_first() {
         let mut scene = Scene::new(|_, _| false);
         for sequence in 0..10_000 {
             scene.send("a", sequence);
@@ -402,8 +410,8 @@ mod tests {
         scene.has_place = |_, _| true;
         scene.wait();
         scene.settle();
-        assert_eq!(scene.parked.len(), 0);
-        assert!(scene.parked.is_empty() && scene.parked.turns.is_empty());
+        assert_eq!(scene.held_back.len(), 0);
+        assert!(scene.held_back.is_empty() && scene.held_back.turns.is_empty());
         let arrived = scene.arrived();
         let untried = arrived
             .iter()
@@ -429,7 +437,7 @@ mod tests {
             scene.settle();
         }
         assert_eq!(scene.arrived().len(), 500);
-        assert_eq!(scene.parked.len(), 500);
+        assert_eq!(scene.held_back.len(), 500);
         // A new one that has a place is not held up at all.
         scene.send("mixed", 1000);
         scene.settle();
@@ -453,11 +461,11 @@ mod tests {
             scene.arrived().contains(&777),
             "found among those that have none"
         );
-        assert_eq!(scene.parked.len(), 499);
+        assert_eq!(scene.held_back.len(), 499);
         scene.has_place = |_, _| true;
         scene.wait();
         scene.settle();
-        assert!(scene.parked.is_empty());
+        assert!(scene.held_back.is_empty());
         assert_eq!(scene.news, ["blocked mixed", "open mixed"]);
     }
 
@@ -486,57 +494,61 @@ mod tests {
     #[test]
     fn what_is_gone_or_refused_says_nothing_of_its_address_and_stops_nothing() {
         let now = Instant::now();
-        let mut parked = Parked::new(SCHEDULE);
+        let mut held_back = HeldBack::new(SCHEDULE);
         for sequence in 0..3 {
-            parked.came_back("a", Reference::of(sequence, sequence), now);
+            held_back.came_back("a", EventRef::of(sequence, sequence), now);
         }
         let later = now + SCHEDULE.longest;
-        let probe = |parked: &mut Parked| {
-            let probes = parked.let_go(later, 10);
+        let probe = |held_back: &mut HeldBack| {
+            let probes = held_back.let_go(later, 10);
             assert_eq!(probes.len(), 1);
-            assert_eq!(parked.let_go(later, 10), [], "one at a time");
+            assert_eq!(held_back.let_go(later, 10), [], "one at a time");
             probes[0]
         };
         for left in [2, 1] {
-            let event = probe(&mut parked);
-            assert!(parked.is_tried(event.sequence));
-            parked.out_of_the_way(event.sequence, later);
-            assert_eq!(parked.len(), left, "and the next one is tried at once");
+            let event = probe(&mut held_back);
+            assert!(held_back.is_tried(event.sequence));
+            held_back.out_of_the_way(event.sequence, later);
+            assert_eq!(held_back.len(), left, "and the next one is tried at once");
         }
-        let event = probe(&mut parked);
-        assert!(parked.came_back("b", event, later), "another template");
-        assert_eq!((parked.len(), parked.places.len()), (1, 1));
-        assert!(!parked.came_back("b", Reference::of(9, 9), later));
-        parked.out_of_the_way(1000, later);
-        assert_eq!(parked.arrived(1000, later), None, "never parked");
+        let event = probe(&mut held_back);
+        assert!(held_back.came_back("b", event, later), "another template");
+        assert_eq!((held_back.len(), held_back.queues.len()), (1, 1));
+        assert!(!held_back.came_back("b", EventRef::of(9, 9), later));
+        held_back.out_of_the_way(1000, later);
+        assert_eq!(held_back.arrived(1000, later), None, "never held back");
     }
 
     #[test]
     fn a_letter_that_finds_no_room_waits_with_its_event() {
         let now = Instant::now();
-        let mut parked = Parked::new(SCHEDULE);
-        let [first, second] = [Reference::of(1, 1), Reference::of(2, 2)];
-        assert!(parked.letter_came_back(first, now));
-        assert!(!parked.letter_came_back(second, now));
+        let mut held_back = HeldBack::new(SCHEDULE);
+        let [first, second] = [EventRef::of(1, 1), EventRef::of(2, 2)];
+        assert!(held_back.letter_came_back(first, now));
+        assert!(!held_back.letter_came_back(second, now));
         let later = now + SCHEDULE.longest;
-        assert_eq!(parked.let_go(later, 10), [first]);
-        assert!(!parked.letter_arrived(first.sequence, later));
-        assert_eq!(parked.let_go(later, 10), [second], "there is room");
-        assert!(parked.letter_arrived(second.sequence, later));
-        assert!(!parked.letter_arrived(3, later), "was never in the way");
-        assert!(parked.is_empty());
+        assert_eq!(held_back.let_go(later, 10), [first]);
+        assert!(!held_back.letter_arrived(first.sequence, later));
+        assert_eq!(held_back.let_go(later, 10), [second], "there is room");
+        assert!(held_back.letter_arrived(second.sequence, later));
+        assert!(!held_back.letter_arrived(3, later), "was never in the way");
+        assert!(held_back.is_empty());
     }
 
     #[test]
     fn a_pause_that_has_begun_is_no_longer_than_the_new_longest() {
         let now = Instant::now();
-        let mut parked = Parked::new(SCHEDULE);
-        parked.came_back("a", Reference::of(1, 1), now);
-        let soon = Schedule {
+        let mut held_back = HeldBack::new(SCHEDULE);
+        held_back.came_back("a", EventRef::of(1, 1), now);
+        let soon = RetrySchedule {
             first: Duration::from_millis(1),
             longest: Duration::from_millis(1),
         };
-        parked.follow(soon, now);
-        assert!(parked.next_at().is_some_and(|at| at <= now + soon.longest));
+        held_back.follow(soon, now);
+        assert!(
+            held_back
+                .next_at()
+                .is_some_and(|at| at <= now + soon.longest)
+        );
     }
 }

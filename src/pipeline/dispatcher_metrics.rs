@@ -1,4 +1,4 @@
-//! What a dispatcher shows of its sink: the series of its own, looked up once and not for each event.
+//! The metrics of one dispatcher: its series, looked up once and not for each event.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::sink::PublishError;
 
 /// How a publish ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum PublishOutcome {
     Confirmed,
     Unavailable,
     Unroutable,
     Refused,
 }
 
-impl Outcome {
+impl PublishOutcome {
     const ALL: [Self; 4] = [
         Self::Confirmed,
         Self::Unavailable,
@@ -50,8 +50,8 @@ impl Outcome {
 
 /// The series of one sink.
 #[derive(Debug)]
-pub(super) struct Instruments {
-    attempts: [IntCounter; Outcome::ALL.len()],
+pub(super) struct DispatcherMetrics {
+    attempts: [IntCounter; PublishOutcome::ALL.len()],
     confirm_seconds: Histogram,
     delivery_seconds: Histogram,
     lag_seconds: Histogram,
@@ -64,7 +64,7 @@ pub(super) struct Instruments {
 
 /// How a dispatcher stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct DispatcherState {
     /// Publishes outstanding.
     pub in_flight: usize,
     /// Events that the sink has no place for, those included that are on their way to find out
@@ -76,14 +76,14 @@ pub(super) struct Standing {
     pub oldest_ms: Option<u64>,
 }
 
-impl Instruments {
+impl DispatcherMetrics {
     /// The series of that sink.
     pub fn of(metrics: &Metrics, sink: &SinkName) -> Self {
         let sink = sink.as_str();
         let attempts = &metrics.publish_attempts_total;
         let label = &[sink];
         Self {
-            attempts: Outcome::ALL
+            attempts: PublishOutcome::ALL
                 .map(|outcome| attempts.with_label_values(&[sink, outcome.as_str()])),
             confirm_seconds: metrics
                 .publish_confirm_duration_seconds
@@ -105,7 +105,7 @@ impl Instruments {
     }
 
     /// A publish has ended.
-    pub fn attempted(&self, outcome: Outcome, took: Duration) {
+    pub fn attempted(&self, outcome: PublishOutcome, took: Duration) {
         self.attempts[outcome as usize].inc();
         self.confirm_seconds.observe(took.as_secs_f64());
     }
@@ -123,7 +123,7 @@ impl Instruments {
     }
 
     /// Shows how the dispatcher stands.
-    pub fn show(&self, standing: Standing) {
+    pub fn show(&self, standing: DispatcherState) {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.in_flight.set(gauge(standing.in_flight));
         self.unroutable.set(gauge(standing.unroutable));
@@ -159,13 +159,13 @@ mod tests {
     fn each_outcome_is_counted_as_itself() {
         let metrics = Metrics::new().expect("no name twice");
         let sink = SinkName::parse("out").expect("a slug");
-        let instruments = Instruments::of(&metrics, &sink);
-        for (times, outcome) in Outcome::ALL.into_iter().enumerate() {
+        let instruments = DispatcherMetrics::of(&metrics, &sink);
+        for (times, outcome) in PublishOutcome::ALL.into_iter().enumerate() {
             for _ in 0..times {
                 instruments.attempted(outcome, Duration::ZERO);
             }
         }
-        for (times, outcome) in (0_u64..).zip(Outcome::ALL) {
+        for (times, outcome) in (0_u64..).zip(PublishOutcome::ALL) {
             let series = metrics
                 .publish_attempts_total
                 .with_label_values(&["out", outcome.as_str()]);
