@@ -9,9 +9,9 @@ mod certificates;
 mod connection_setup;
 mod labels;
 mod listeners;
-mod outlets;
+mod liveness;
 mod reload;
-mod vitals;
+mod running_sinks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +22,8 @@ use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 
 use crate::admin::{AccessRules, AdminServer, HealthState};
-use crate::config::{Settings, Written};
+use crate::config::{KeyHashes, Settings};
+use crate::descriptors::ConnectionLimits;
 use crate::ingress::{ConnectionSetup, HandlerRules, InFlight, WebhookHandler};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
@@ -34,13 +35,13 @@ use crate::telemetry;
 use crate::threads;
 use crate::trace::Tracer;
 use listeners::Listeners;
-use outlets::Outlets;
-pub use outlets::{needs, open_sink};
+pub use liveness::Liveness;
 pub use reload::Reloaded;
-pub use vitals::Vitals;
+use running_sinks::RunningSinks;
+pub use running_sinks::{needs, open_sink};
 
 /// How long the last spans may take to the collector, once everything else has stopped.
-const SPANS: Duration = Duration::from_secs(1);
+const TRACE_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the listener goes on after the stop was asked for, at most, answering 503.
 ///
@@ -49,7 +50,7 @@ const SPANS: Duration = Duration::from_secs(1);
 const LAME_DUCK: Duration = Duration::from_millis(500);
 
 /// How long the operators' listener may take to end, in which nothing is kept.
-const LAST_PAGE: Duration = Duration::from_secs(1);
+const ADMIN_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Threads of the spool, of the listeners, and those that wait for a disk.
 const OWN_THREADS: usize = 10;
@@ -68,12 +69,12 @@ pub struct Bridge {
     /// Who may ask the operators' listener.
     access: Arc<ArcSwap<AccessRules>>,
     metrics: Arc<Metrics>,
-    outlets: Outlets,
+    sinks: RunningSinks,
     spool: Spool,
     spool_stopped: SpoolStopped,
     tracer: Tracer,
     /// What the settings were read from: the rest of it stays as it is until the next start.
-    started_as: Written,
+    started_as: KeyHashes,
     /// What the sinks were opened for.
     started_for: Needs,
     /// The folders of the spool and of the store, which it holds.
@@ -102,53 +103,40 @@ impl Bridge {
             Spool::open(settings.spool.clone(), &names, Arc::clone(&metrics))?;
         let tracer = Tracer::start(settings.trace.as_ref(), &metrics)?;
         let draining = Draining::default();
-        let pipeline = pipeline(&settings, &spool, &draining, &metrics);
         let folders = settings.folders();
+        let started_for = needs(&settings);
         let sinks = std::mem::take(&mut settings.sinks);
-        let outlets = Outlets::open(sinks, &needs(&settings), &spool, (&tracer, &metrics))?;
-        let rules = reload::rules(&settings, &spool, None, &metrics)?;
-        let rules = Arc::new(ArcSwap::from_pointee(rules));
+        let sinks = RunningSinks::open(sinks, &started_for, &spool, (&tracer, &metrics))?;
         let handler = WebhookHandler {
-            rules: Arc::clone(&rules),
+            rules: Arc::new(ArcSwap::from_pointee(reload::rules(
+                &settings, &spool, None, &metrics,
+            )?)),
             in_flight: Arc::new(InFlight::shown_by(
                 metrics.http_requests_in_flight.clone(),
                 metrics.http_body_bytes_in_flight.clone(),
             )),
-            pipeline: pipeline.clone(),
+            pipeline: pipeline(&settings, &spool, &draining, &metrics),
             tracer: tracer.clone(),
             refusals: Arc::default(),
             metrics: Arc::clone(&metrics),
         };
         let connection_setup = connection_setup::first(&settings.ingress);
         let connection_setup = Arc::new(ArcSwap::from_pointee(connection_setup));
-        let access = Arc::new(ArcSwap::from_pointee(settings.admin.rules.clone()));
-        let admin = AdminServer {
-            listen: settings.admin.listen,
-            rules: Arc::clone(&access),
-            health: Arc::new(HealthState::new(
-                pipeline,
-                outlets.sinks.clone(),
-                Arc::clone(&metrics),
-            )),
-            topics: outlets.topics.clone(),
-            max_connections: limits.admin,
-            max_waiting: limits.waiting_readers,
-            served: names,
-        };
+        let admin = admin(&settings, &sinks, &handler.pipeline, (&limits, &metrics));
         Ok(Self {
+            rules: Arc::clone(&handler.rules),
+            access: Arc::clone(&admin.rules),
             listeners: Listeners::bind(&settings, limits, (&handler, &connection_setup), admin)?,
             draining,
-            rules,
             connection_setup,
-            access,
             metrics,
-            outlets,
+            sinks,
             spool,
             spool_stopped,
             tracer,
-            started_for: needs(&settings),
+            started_for,
             folders,
-            started_as: settings.written,
+            started_as: settings.key_hashes,
             shutdown_timeout: settings.shutdown_timeout,
         })
     }
@@ -192,22 +180,22 @@ impl Bridge {
         &self.folders
     }
 
-    /// The parts that show whether the bridge works.
+    /// The parts whose answers show that the bridge works.
     #[must_use]
-    pub fn vitals(&self) -> Vitals {
-        Vitals {
+    pub fn liveness(&self) -> Liveness {
+        Liveness {
             spool: self.spool.clone(),
-            dispatchers: self.outlets.probes.clone(),
+            dispatchers: self.sinks.probes.clone(),
         }
     }
 
     /// Waits for a part that ends although nobody stopped it.
     pub async fn failed(&mut self) -> anyhow::Error {
         tokio::select! {
-            Some(ended) = self.outlets.dispatchers.join_next() => unexpected(ended),
+            Some(ended) = self.sinks.dispatchers.join_next() => unexpected(ended),
             Some(ended) = self.listeners.servers.join_next() => unexpected(ended),
             _ = &mut self.spool_stopped => anyhow!("the spool's thread has ended"),
-            name = outlets::ended(&self.outlets.sinks) => anyhow!("a task of sink {name} has ended"),
+            name = running_sinks::ended(&self.sinks.open) => anyhow!("a task of sink {name} has ended"),
         }
     }
 
@@ -227,35 +215,54 @@ impl Bridge {
         {
             tracing::warn!("some requests did not end in time");
         }
-        self.outlets.stop.cancel();
-        let publishes = async { while self.outlets.dispatchers.join_next().await.is_some() {} };
+        self.sinks.stop.cancel();
+        let publishes = async { while self.sinks.dispatchers.join_next().await.is_some() {} };
         if tokio::time::timeout(left() / 2, publishes).await.is_err() {
             tracing::warn!(
                 "some publishes did not end in time; their events are published again after the next start"
             );
         }
-        self.outlets.dispatchers.shutdown().await;
+        self.sinks.dispatchers.shutdown().await;
         let closing = self
-            .outlets
             .sinks
+            .open
             .iter()
             .map(|(_, sink)| sink.close(left() / 2));
         futures_util::future::join_all(closing).await;
         let closed =
             tokio::time::timeout(left().max(Duration::from_millis(500)), self.spool.close()).await;
-        let looking = [Some(&self.listeners.admin), self.listeners.metrics.as_ref()];
-        let closing = looking
-            .into_iter()
-            .flatten()
-            .map(|it| it.handle.stop(false));
-        let closed_listeners = futures_util::future::join_all(closing);
+        let closing = [Some(&self.listeners.admin), self.listeners.metrics.as_ref()];
+        let closing = closing.into_iter().flatten();
+        let closing = futures_util::future::join_all(closing.map(|it| it.handle.stop(false)));
         // A page that an operator is waiting for does not matter any more.
-        let _ = tokio::time::timeout(LAST_PAGE, closed_listeners).await;
+        let _ = tokio::time::timeout(ADMIN_STOP_TIMEOUT, closing).await;
         let tracer = self.tracer.clone();
-        let flush = tokio::task::spawn_blocking(move || tracer.close(SPANS));
+        let flush = tokio::task::spawn_blocking(move || tracer.close(TRACE_FLUSH_TIMEOUT));
         // What the collector has not taken by then is lost, and nothing else is.
-        let _ = tokio::time::timeout(SPANS, flush).await;
+        let _ = tokio::time::timeout(TRACE_FLUSH_TIMEOUT, flush).await;
         closed.context("the spool did not close in time; the next start recovers it")
+    }
+}
+
+/// The operators' listener and what it shows.
+fn admin(
+    settings: &Settings,
+    sinks: &RunningSinks,
+    pipeline: &Pipeline,
+    (limits, metrics): (&ConnectionLimits, &Arc<Metrics>),
+) -> AdminServer {
+    AdminServer {
+        listen: settings.admin.listen,
+        rules: Arc::new(ArcSwap::from_pointee(settings.admin.rules.clone())),
+        health: Arc::new(HealthState::new(
+            pipeline.clone(),
+            sinks.open.clone(),
+            Arc::clone(metrics),
+        )),
+        topics: sinks.topics.clone(),
+        max_connections: limits.admin,
+        max_waiting: limits.waiting_readers,
+        served: sinks.names(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::anyhow;
 use jiff::Timestamp;
 
-use super::outlets::{index, needs};
+use super::running_sinks::{index, needs};
 use super::{Bridge, connection_setup, labels};
 use crate::admin::AccessRules;
 use crate::config::{
@@ -61,7 +61,7 @@ impl Bridge {
             labels::show_ingress_certificates(&self.metrics, &settings.ingress);
         }
         self.take_over(next);
-        labels::show_sources(&self.metrics, settings, &self.outlets.names());
+        labels::show_sources(&self.metrics, settings, &self.sinks.names());
         self.show_reload(true);
         self.metrics
             .config_restart_required
@@ -79,7 +79,7 @@ impl Bridge {
         let new = settings
             .sinks
             .iter()
-            .find(|sink| !self.outlets.has(&sink.name));
+            .find(|sink| !self.sinks.has(&sink.name));
         if let Some(new) = new {
             return Err(anyhow!(
                 "sink.{}: this sink is new; a restart is needed to open it",
@@ -112,7 +112,7 @@ impl Bridge {
 
     /// The key paths that only a restart takes over, sorted.
     fn restart_for(&self, settings: &Settings) -> Vec<String> {
-        let mut keys = self.started_as.restart_for(&settings.written);
+        let mut keys = self.started_as.restart_for(&settings.key_hashes);
         let needs = needs(settings);
         let unbound = settings.sinks.iter().filter_map(|sink| match &sink.kind {
             SinkKind::RabbitMq(rabbit) if binds_more(rabbit, &self.started_for, &needs) => {
@@ -134,10 +134,10 @@ impl Bridge {
         self.connection_setup.store(next.connection_setup.into());
         self.access.store(next.access.into());
         for (sink, pace) in next.paces {
-            self.outlets.drive(&sink, pace);
+            self.sinks.drive(&sink, pace);
         }
         next.filter.put_in_place();
-        self.outlets.renew(&next.sinks, &self.metrics);
+        self.sinks.renew(&next.sinks, &self.metrics);
     }
 
     fn show_reload(&self, worked: bool) {

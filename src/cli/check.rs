@@ -13,7 +13,7 @@ use super::output::Output;
 use super::runtime::block_on;
 use super::symbol::Symbols;
 use crate::app;
-use crate::config::{Problem, Settings, SinkKind};
+use crate::config::{ConfigProblem, Settings, SinkKind};
 use crate::sink::kafka::colliding_topics;
 use crate::sink::store::StoreError;
 use crate::sink::{Finding, Needs, Severity};
@@ -92,7 +92,7 @@ fn report_configuration(
     Ok(())
 }
 
-fn warning(problem: Problem) -> Finding {
+fn warning(problem: ConfigProblem) -> Finding {
     Finding {
         severity: Severity::Warning,
         found: format!("{}: {}", problem.path, problem.found),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::command_error::CommandError;
-use crate::config::{self, Problems, Settings};
+use crate::config::{self, ConfigProblems, Settings};
 
 /// Where the configuration is.
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ impl ConfigFile {
 }
 
 /// The error of a configuration with these problems.
-pub(super) fn cannot_be_used(file: &Path, problems: &Problems) -> CommandError {
+pub(super) fn cannot_be_used(file: &Path, problems: &ConfigProblems) -> CommandError {
     let file = file.display();
     CommandError::Usage(format!(
         "the configuration {file} cannot be used:\n{problems}"

@@ -41,10 +41,10 @@ impl ServeCommand {
             let metrics = bridge.metrics_listener().map(tracing::field::display);
             tracing::info!(ingress = %bridge.ingress(), admin = %bridge.admin(), metrics, version = env!("CARGO_PKG_VERSION"), "the bridge is ready");
             systemd.ready();
-            let vitals = bridge.vitals();
+            let liveness = bridge.liveness();
             let outcome = tokio::select! {
                 outcome = self.serve(&mut bridge, (&mut signals, &mut changes), &systemd) => outcome,
-                never = watchdog::watch(&systemd, &vitals) => match never {},
+                never = watchdog::watch(&systemd, &liveness) => match never {},
             };
             systemd.stopping();
             let stopped = bridge.stop().await;

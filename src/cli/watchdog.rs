@@ -8,14 +8,14 @@ use std::convert::Infallible;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::app::Vitals;
+use crate::app::Liveness;
 use crate::systemd::Systemd;
 
 /// The pings in one period.
 const PINGS: u32 = 4;
 
 /// Sends pings for as long as it is awaited.
-pub(super) async fn watch(systemd: &Systemd, vitals: &Vitals) -> Infallible {
+pub(super) async fn watch(systemd: &Systemd, liveness: &Liveness) -> Infallible {
     let Some(period) = systemd.watchdog() else {
         return std::future::pending().await;
     };
@@ -24,7 +24,7 @@ pub(super) async fn watch(systemd: &Systemd, vitals: &Vitals) -> Infallible {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match vitals.check(pause).await {
+        match liveness.check(pause).await {
             Ok(()) => systemd.notify_watchdog(),
             Err(silent) => {
                 tracing::error!(

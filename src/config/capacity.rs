@@ -2,9 +2,9 @@
 //! listener. Where it did not, it would be answered 503, or hold its sink up, for ever.
 
 use super::named::Named;
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::settings::{IngressSettings, SinkKind, SinkSettings};
-use super::spool::SpoolPlace;
+use super::spool::SpoolBounds;
 use crate::log::segment::segment_bytes;
 
 /// What a record or message may have besides the body, in bytes: identifiers, headers, block sizes.
@@ -18,9 +18,9 @@ const LARGE_RECORDS: u64 = 2;
 /// Notes each bound that the largest body does not fit into.
 pub(super) fn check(
     ingress: &IngressSettings,
-    spool: &SpoolPlace,
+    spool: &SpoolBounds,
     sinks: &Named<SinkSettings>,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) {
     let largest = ingress.max_body_bytes as u64 + BESIDES_BODY_BYTES;
     let mut check = |key: String, bound: u64, least: u64| {
@@ -38,7 +38,7 @@ pub(super) fn check(
             );
         }
     };
-    let segment = |bound| spool.place.segment_bytes(bound);
+    let segment = |bound| spool.location.segment_bytes(bound);
     let least = least_log(spool.max_bytes, largest, segment);
     check("spool.max_size".into(), spool.max_bytes, least);
     for sink in &sinks.read {

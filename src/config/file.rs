@@ -1,19 +1,13 @@
 //! What the file says: plain data that mirrors the TOML, every key optional. The doc comments are
 //! the descriptions of the JSON Schema.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::kafka::KafkaFile;
-use super::rabbitmq::RabbitMqFile;
-use super::spool::LEAST_SPOOL_BYTES;
-use super::store::StoreFile;
-use super::trace::TraceFile;
-use super::value::{SecretReference, Size, Span};
+use super::value::{ByteSize, SecretReference, TimeSpan};
 
 /// When a delivery is answered 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -42,17 +36,17 @@ pub struct TopFile {
     /// When a delivery is answered 200. Default: `"spooled"`.
     pub acknowledge: Option<Acknowledge>,
     /// How long a delivery may wait for that before it is answered 503. Default: `"10s"`.
-    pub acknowledge_timeout: Option<Span<100>>,
+    pub acknowledge_timeout: Option<TimeSpan<100>>,
     /// What happens to an event that was accepted before. Default: `"suppress"`.
     pub duplicates: Option<DuplicatesFile>,
     /// How long after its own time (`triggered_at`) an event's id is remembered. Default: `"24h"`.
-    pub duplicate_window: Option<Span<1000>>,
+    pub duplicate_window: Option<TimeSpan<1000>>,
     /// How long stopping may take. Default: `"10s"`.
-    pub shutdown_timeout: Option<Span<1000>>,
+    pub shutdown_timeout: Option<TimeSpan<1000>>,
     /// How often to look whether this file, or one that it names, has changed; what two looks in a
     /// row have found is taken over as at a `SIGHUP`. For where files change and nobody sends a
     /// signal, such as mounted secrets. Default: never, only at `SIGHUP`.
-    pub reload_interval: Option<Span<1000>>,
+    pub reload_interval: Option<TimeSpan<1000>>,
 }
 
 /// Where a client's address stands.
@@ -75,19 +69,19 @@ pub struct IngressFile {
     pub listen: Option<SocketAddr>,
     /// The largest body accepted, at most `"64MiB"`; larger ones are answered 413. Default:
     /// `"1MiB"`.
-    pub max_body: Option<Size<1024>>,
+    pub max_body: Option<ByteSize<1024>>,
     /// How long a request's head may take, from its first byte on. Default: `"5s"`.
-    pub head_timeout: Option<Span<100>>,
+    pub head_timeout: Option<TimeSpan<100>>,
     /// How long a request's body may take. Default: `"10s"`.
-    pub body_timeout: Option<Span<100>>,
+    pub body_timeout: Option<TimeSpan<100>>,
     /// How long an idle connection is kept, also before its first request. Default: `"75s"`.
-    pub keep_alive: Option<Span<100>>,
+    pub keep_alive: Option<TimeSpan<100>>,
     /// The most connections at once; fewer where the system's limit on open files leaves less after
     /// The most requests answered at once; beyond it they are answered 503. Default: `4096`.
     pub max_in_flight: Option<usize>,
     /// The most memory that the bodies of requests take together, as they arrive; beyond it
     /// requests are answered 503. At least `max_body`. Default: `"256MiB"`.
-    pub max_body_memory: Option<Size>,
+    pub max_body_memory: Option<ByteSize>,
     /// A path, such as `"/healthz"`, at which `GET` and `HEAD` answer a load balancer 200 while
     /// deliveries are taken and 503 while not, as `/readyz` does for operators. Neither `allow` nor
     /// a rate limit holds there. Default: none.
@@ -165,24 +159,27 @@ pub struct MetricsFile {
     pub listen: Option<SocketAddr>,
 }
 
+/// The least size of a spool in bytes: four segments of 1 MiB, which is the smallest there is, and as
+/// much again for spare ones, dead letters, and what is kept after damage.
+const LEAST_SPOOL_BYTES: u64 = 8 << 20;
+
 /// The spool: where accepted events wait for their sinks. `spool = "memory"`, above all tables, is
-/// short for this table with `in_memory = true`.
+/// short for this table with `path = "memory"`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpoolFile {
     /// The folder, for the spool alone. It is made where it is missing; the folder around it must
-    /// exist, be writable, and outlive the program. Default: `"/var/lib/hookferry/spool"`.
+    /// exist, be writable, and outlive the program. `"memory"` is no folder: the spool ends with the
+    /// program, which goes only with `acknowledge = "delivered"`. Default:
+    /// `"/var/lib/hookferry/spool"`.
     pub path: Option<PathBuf>,
-    /// Whether it is kept in memory instead; only with `acknowledge = "delivered"`, and without
-    /// `path`. Its bounds hold there, too. Default: `false`.
-    pub in_memory: Option<bool>,
     /// The most events and dead letters it holds; beyond it deliveries are answered 503. Default:
     /// `1000000`.
     pub max_events: Option<u64>,
     /// The most bytes its files may have, those of dead letters and damaged ones included; at least
     /// four segments and two deliveries of `ingress.max_body`. Beyond it deliveries are answered
     /// 503. Default: `"4GiB"`.
-    pub max_size: Option<Size<LEAST_SPOOL_BYTES>>,
+    pub max_size: Option<ByteSize<LEAST_SPOOL_BYTES>>,
 }
 
 /// How logs are written.
@@ -219,7 +216,7 @@ pub struct SourceFile {
     /// How far a signature's timestamp may be from now, on both sides. With a spool on the disk and
     /// `duplicates = "suppress"`, a delivery may be later than that, by as long as its event is
     /// remembered: `duplicate_window`. Default: `"300s"`.
-    pub tolerance: Option<Span<1000>>,
+    pub tolerance: Option<TimeSpan<1000>>,
     /// Whether messages carry the signature header as `hookferry-signature`: whoever reads them can
     /// send the delivery again with it. `false` keeps it out of the spool too, and counts for what
     /// is accepted from then on. Default: `true`.
@@ -245,10 +242,9 @@ pub struct SinkFile {
     pub kind: Option<String>,
     /// The most publishes outstanding, 1 to 100000. Default: `1024`.
     pub max_in_flight: Option<usize>,
-    /// The delay after a first failure; it doubles from there. Default: `"100ms"`.
-    pub retry_delay: Option<Span>,
-    /// The longest delay between two tries. Default: `"10s"`.
-    pub retry_delay_max: Option<Span>,
+    /// The longest delay between two tries. The first is a hundredth of it, but at least `"100ms"`,
+    /// and each doubles the one before. Default: `"10s"`.
+    pub retry_delay_max: Option<TimeSpan>,
 }
 
 /// A route: which sinks the events of a source go to.
@@ -262,90 +258,4 @@ pub struct RouteFile {
     /// Only these event types; another route must take all. Default: all, and quarantined
     /// deliveries.
     pub event_types: Option<Vec<String>>,
-}
-
-/// The configuration is one TOML file. An unknown key is an error, and all mistakes are named at
-/// once.
-///
-/// Spans of time are written `"250ms"`, `"10s"`, `"24h"`, `"30d"`; sizes `"64KiB"`, `"1GiB"`. A
-/// string may hold `${VAR}` (an error where the variable is not set) and `${VAR:-default}`; `$${`
-/// is a literal `${`. The file is parsed before variables are filled in, so a variable cannot add
-/// keys.
-///
-/// A secret is written `{ file = "…" }` or `{ env = "…" }`, never as text; white space around it
-/// does not count. A key that is no text is written there as base64 or hex, and `encoding` says so:
-/// `{ file = "…", encoding = "base64" }`.
-///
-/// Names of sources and sinks are 1 to 40 characters out of `a-z`, `0-9`, `-` and `_`, the first a
-/// letter or digit. Names of topics, exchanges and routing keys are templates: `{source}`,
-/// `{event_type}`, `{object_id}` and `{id}`, with letters, digits, `.`, `_` and `-` around them.
-#[derive(JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "Hookferry configuration")]
-#[allow(
-    dead_code,
-    reason = "only its schema is used: the parts are read one by one"
-)]
-pub(super) struct WholeFile {
-    #[serde(flatten)]
-    top: TopFile,
-    /// The public listener.
-    ingress: Option<IngressFile>,
-    /// The operators' listener.
-    admin: Option<AdminFile>,
-    /// The listener for scrapers and probes.
-    metrics: Option<MetricsFile>,
-    /// The spool: a table, or "memory", which is short for `in_memory = true`.
-    spool: Option<SpoolPlace>,
-    /// The log.
-    log: Option<LogFile>,
-    /// The export of traces.
-    trace: Option<TraceFile>,
-    /// The sources, by name.
-    source: BTreeMap<String, SourceFile>,
-    /// The sinks, by name.
-    sink: BTreeMap<String, AnySinkFile>,
-    /// The routes.
-    route: Vec<RouteFile>,
-}
-
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[allow(dead_code, reason = "as above")]
-enum SpoolPlace {
-    Table(SpoolFile),
-    Memory(Memory),
-}
-
-#[derive(JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[allow(dead_code, reason = "as above")]
-enum Memory {
-    Memory,
-}
-
-#[derive(JsonSchema)]
-#[serde(tag = "type", rename_all = "lowercase")]
-#[schemars(transform = add_common_keys)]
-#[allow(dead_code, reason = "as above")]
-enum AnySinkFile {
-    Kafka(KafkaFile),
-    RabbitMq(RabbitMqFile),
-    Store(StoreFile),
-}
-
-/// Every sink has [`SinkFile`]'s keys too; `type` is the tag already.
-fn add_common_keys(schema: &mut Schema) {
-    let common = schemars::schema_for!(SinkFile);
-    let keys = common.get("properties").and_then(|value| value.as_object());
-    let kinds = schema.ensure_object().get_mut("oneOf");
-    let kinds = kinds.and_then(|value| value.as_array_mut());
-    for kind in kinds.into_iter().flatten() {
-        let Some(properties) = kind.get_mut("properties").and_then(|of| of.as_object_mut()) else {
-            continue;
-        };
-        for (key, value) in keys.into_iter().flatten().filter(|(key, _)| *key != "type") {
-            properties.insert(key.clone(), value.clone());
-        }
-    }
 }

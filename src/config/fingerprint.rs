@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 use super::interpolate;
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 
 /// More of a file is not read: none that a configuration names is nearly as large.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -30,7 +30,7 @@ impl Fingerprint {
         let table = std::str::from_utf8(&text).ok().map(str::parse::<Table>);
         if let Some(Ok(table)) = table {
             let mut value = Value::Table(table);
-            interpolate::fill("", &mut value, lookup, &mut Problems::default());
+            interpolate::fill("", &mut value, lookup, &mut ConfigProblems::default());
             visit_files(&value, &mut |file| {
                 // The error is in the digest.
                 let _ = add(file, &mut digest);

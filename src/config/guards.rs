@@ -3,19 +3,19 @@
 use std::num::NonZeroU32;
 
 use super::file::{IngressFile, OriginFile};
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::settings::GuardSettings;
-use super::value::Size;
+use super::value::ByteSize;
 use crate::ingress::{AddressOrigin, IpNet, networks};
 
 const DEFAULT_MAX_IN_FLIGHT: usize = 4096;
-const DEFAULT_MAX_BODY_MEMORY: Size = Size(256 << 20);
+const DEFAULT_MAX_BODY_MEMORY: ByteSize = ByteSize(256 << 20);
 
 /// Reads them; what is wrong is noted.
 pub(super) fn settings(
     file: &IngressFile,
     max_body_bytes: u64,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> GuardSettings {
     GuardSettings {
         allow: allow(file.allow.as_deref(), problems),
@@ -27,7 +27,7 @@ pub(super) fn settings(
     }
 }
 
-fn allow(listed: Option<&[String]>, problems: &mut Problems) -> Option<Vec<IpNet>> {
+fn allow(listed: Option<&[String]>, problems: &mut ConfigProblems) -> Option<Vec<IpNet>> {
     let listed = listed?;
     if listed.is_empty() {
         problems.add(
@@ -48,7 +48,7 @@ fn origin(file: &IngressFile) -> AddressOrigin {
 }
 
 /// Reads the proxies whose word about a client's address counts.
-pub(super) fn trusted_proxies(file: &IngressFile, problems: &mut Problems) -> Vec<IpNet> {
+pub(super) fn trusted_proxies(file: &IngressFile, problems: &mut ConfigProblems) -> Vec<IpNet> {
     let key = "ingress.trusted_proxies";
     let listed = file.trusted_proxies.as_deref().unwrap_or_default();
     let trusted = read_networks(key, listed, problems);
@@ -78,7 +78,7 @@ pub(super) fn trusted_proxies(file: &IngressFile, problems: &mut Problems) -> Ve
 }
 
 /// The networks that can be read.
-fn read_networks(key: &str, listed: &[String], problems: &mut Problems) -> Vec<IpNet> {
+fn read_networks(key: &str, listed: &[String], problems: &mut ConfigProblems) -> Vec<IpNet> {
     let read = |(index, text): (usize, &String)| {
         problems.take(
             &format!("{key}[{index}]"),
@@ -89,7 +89,7 @@ fn read_networks(key: &str, listed: &[String], problems: &mut Problems) -> Vec<I
     listed.iter().enumerate().filter_map(read).collect()
 }
 
-fn rate_limit(limit: Option<u32>, problems: &mut Problems) -> Option<NonZeroU32> {
+fn rate_limit(limit: Option<u32>, problems: &mut ConfigProblems) -> Option<NonZeroU32> {
     let limit = NonZeroU32::new(limit?);
     if limit.is_none() {
         problems.add(
@@ -101,7 +101,7 @@ fn rate_limit(limit: Option<u32>, problems: &mut Problems) -> Option<NonZeroU32>
     limit
 }
 
-fn max_in_flight(most: Option<usize>, problems: &mut Problems) -> usize {
+fn max_in_flight(most: Option<usize>, problems: &mut ConfigProblems) -> usize {
     let most = most.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
     if most == 0 {
         problems.add(
@@ -113,8 +113,12 @@ fn max_in_flight(most: Option<usize>, problems: &mut Problems) -> usize {
     most
 }
 
-fn max_body_memory(most: Option<Size>, max_body_bytes: u64, problems: &mut Problems) -> usize {
-    let Size(most) = most.unwrap_or(DEFAULT_MAX_BODY_MEMORY);
+fn max_body_memory(
+    most: Option<ByteSize>,
+    max_body_bytes: u64,
+    problems: &mut ConfigProblems,
+) -> usize {
+    let ByteSize(most) = most.unwrap_or(DEFAULT_MAX_BODY_MEMORY);
     if most < max_body_bytes {
         problems.add(
             "ingress.max_body_memory",
@@ -127,7 +131,7 @@ fn max_body_memory(most: Option<Size>, max_body_bytes: u64, problems: &mut Probl
 
 /// Whatever leads to a webhook must not answer a load balancer, and what no request can ask for is a
 /// mistake.
-fn health_path(path: Option<&str>, problems: &mut Problems) -> Option<String> {
+fn health_path(path: Option<&str>, problems: &mut ConfigProblems) -> Option<String> {
     let path = path?;
     let is_path = path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic())
@@ -149,7 +153,7 @@ mod tests {
 
     fn read(text: &str) -> (GuardSettings, Vec<IpNet>, Vec<String>) {
         let file: IngressFile = toml::from_str(text).expect("well-formed");
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         let settings = settings(&file, 1 << 20, &mut problems);
         let proxies = trusted_proxies(&file, &mut problems);
         let paths = problems.iter().map(|problem| problem.path.clone());

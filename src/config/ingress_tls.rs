@@ -7,7 +7,7 @@ use toml::Table;
 
 use super::certificate;
 use super::file::{ClientCertificates, IngressTlsFile};
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::section;
 use crate::ingress::{
     CertificateChain, ClientVerification, KeyPairError, PemError, ServerKey, ServerTls,
@@ -93,7 +93,7 @@ impl IngressTls {
 }
 
 /// Reads the table, and every file that it names.
-pub(super) fn read(table: Table, problems: &mut Problems) -> Option<IngressTls> {
+pub(super) fn read(table: Table, problems: &mut ConfigProblems) -> Option<IngressTls> {
     let file: IngressTlsFile = section::read(PATH, table, problems);
     let chain = required(CERTIFICATE, file.certificate_file.as_ref(), problems)
         .and_then(|file| chain(file, problems));
@@ -122,7 +122,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<IngressTls> 
 }
 
 /// The certificate, and when it counts.
-fn chain(file: &Path, problems: &mut Problems) -> Option<(CertificateChain, Validity)> {
+fn chain(file: &Path, problems: &mut ConfigProblems) -> Option<(CertificateChain, Validity)> {
     let text = pem(CERTIFICATE, file, problems)?;
     let chain = take(CERTIFICATE, file, CertificateChain::parse(&text), problems)?;
     let Some((from, until)) = certificate::validity(chain.own()) else {
@@ -141,7 +141,7 @@ fn chain(file: &Path, problems: &mut Problems) -> Option<(CertificateChain, Vali
 #[allow(clippy::option_option, reason = "absent and wrong are two things")]
 fn clients(
     table: &IngressTlsFile,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> Option<Option<(ClientVerification, Timestamp)>> {
     let Some(file) = &table.client_ca_file else {
         if table.client_certificates.is_none() {
@@ -162,12 +162,12 @@ fn clients(
 fn required<'a>(
     name: &'static str,
     file: Option<&'a PathBuf>,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> Option<&'a PathBuf> {
     problems.require(&key(name), file, remedy(name))
 }
 
-fn pem(name: &'static str, file: &Path, problems: &mut Problems) -> Option<Vec<u8>> {
+fn pem(name: &'static str, file: &Path, problems: &mut ConfigProblems) -> Option<Vec<u8>> {
     let read = std::fs::read(file);
     let read = read.map_err(|error| format!("cannot read {}: {error}", file.display()));
     problems.take(&key(name), read, remedy(name))
@@ -177,7 +177,7 @@ fn take<T>(
     name: &'static str,
     file: &Path,
     parsed: Result<T, PemError>,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> Option<T> {
     parsed
         .map_err(|error| {
@@ -195,7 +195,7 @@ fn take<T>(
         .ok()
 }
 
-fn no_pair(error: &KeyPairError, table: &IngressTlsFile, problems: &mut Problems) {
+fn no_pair(error: &KeyPairError, table: &IngressTlsFile, problems: &mut ConfigProblems) {
     let file = |file: &Option<PathBuf>| {
         let path = file.as_deref().unwrap_or(Path::new(""));
         path.display().to_string()
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_table_alone_is_not_enough() {
         let wrong = |text: &str| {
-            let mut problems = Problems::default();
+            let mut problems = ConfigProblems::default();
             let table = text.parse().expect("TOML");
             assert!(read(table, &mut problems).is_none(), "{text}");
             let mut paths: Vec<String> = problems.iter().map(|it| it.path.clone()).collect();

@@ -3,7 +3,7 @@
 
 use toml::Value;
 
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::section::join;
 
 /// Fills every string below `value`; a variable that is not set is noted with its key path.
@@ -11,7 +11,7 @@ pub fn fill(
     path: &str,
     value: &mut Value,
     lookup: &dyn Fn(&str) -> Option<String>,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) {
     match value {
         Value::String(text) => match expand(text, lookup) {
@@ -96,7 +96,7 @@ mod tests {
         let mut value: Value = toml::from_str::<toml::Table>("[a]\nb = [\"${NONE}\", \"${HOST\"]")
             .map(Value::Table)
             .expect("TOML");
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         fill("", &mut value, &lookup, &mut problems);
         let paths: Vec<&str> = problems
             .iter()

@@ -7,9 +7,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::tls::{self, Files};
-use super::value::{SecretReference, Span};
+use super::value::{SecretReference, TimeSpan};
 use crate::route::Template;
 use crate::sink::BrokerTls;
 use crate::sink::kafka::{
@@ -24,9 +24,7 @@ pub struct KafkaFile {
     /// The brokers to start from, `host:port` joined by commas, such as
     /// `"kafka-1:9092,kafka-2:9092"`. Required.
     pub brokers: Option<String>,
-    /// The topic, a template of `{source}`, `{event_type}`, `{object_id}` and `{id}`. `{event_type}`
-    /// is `other` where the event's type is not configured, and `quarantine` where the delivery was
-    /// not understood. Default: `"{source}.{event_type}"`.
+    /// The topic, a template. Default: `"{source}.{event_type}"`.
     pub topic: Option<String>,
     /// What missing topics are created with. Default: none, topics are never created.
     pub create_topics: Option<CreateTopicsFile>,
@@ -35,9 +33,9 @@ pub struct KafkaFile {
     pub compression: Option<String>,
     /// How long a message may wait for others to share its request, at most `"1s"`; with many
     /// partitions, less than the default makes librdkafka poll without a pause. Default: `"10ms"`.
-    pub linger: Option<Span<0>>,
+    pub linger: Option<TimeSpan<0>>,
     /// How long a publish may take before it is tried again, `"1s"` to `"5m"`. Default: `"10s"`.
-    pub publish_timeout: Option<Span>,
+    pub publish_timeout: Option<TimeSpan>,
     /// The credentials. Default: none.
     pub sasl: Option<SaslFile>,
     /// TLS to the brokers; an empty table turns it on with the system's certificates. Default:
@@ -98,7 +96,11 @@ pub struct TlsFile {
 
 impl KafkaFile {
     /// What the sink runs on, or none and a note of everything that is wrong.
-    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<KafkaSettings> {
+    pub(super) fn settings(
+        self,
+        path: &str,
+        problems: &mut ConfigProblems,
+    ) -> Option<KafkaSettings> {
         let before = problems.iter().count();
         let brokers = problems.require(
             &format!("{path}.brokers"),
@@ -124,7 +126,7 @@ impl KafkaFile {
         (problems.iter().count() == before).then_some(settings)
     }
 
-    fn take_topic(&self, settings: &mut KafkaSettings, path: &str, problems: &mut Problems) {
+    fn take_topic(&self, settings: &mut KafkaSettings, path: &str, problems: &mut ConfigProblems) {
         let Some(text) = &self.topic else { return };
         let remedy = "write a name such as \"{source}.{event_type}\"";
         let parsed = Template::parse(text);
@@ -133,7 +135,7 @@ impl KafkaFile {
         }
     }
 
-    fn take_times(&self, settings: &mut KafkaSettings, path: &str, problems: &mut Problems) {
+    fn take_times(&self, settings: &mut KafkaSettings, path: &str, problems: &mut ConfigProblems) {
         let second = Duration::from_secs(1);
         let mut span =
             |key: &str, value: Option<Duration>, range: [Duration; 2], place: &mut Duration| {
@@ -175,7 +177,7 @@ impl KafkaFile {
 }
 
 /// Whether each broker has a name and a port; what they mean is found out by connecting.
-fn check_brokers(brokers: Option<&str>, path: &str, problems: &mut Problems) {
+fn check_brokers(brokers: Option<&str>, path: &str, problems: &mut ConfigProblems) {
     for broker in brokers.into_iter().flat_map(|brokers| brokers.split(',')) {
         let address = broker.trim();
         let port = address.rsplit_once(':').and_then(|(host, port)| {
@@ -190,7 +192,7 @@ fn check_brokers(brokers: Option<&str>, path: &str, problems: &mut Problems) {
     }
 }
 
-fn compression(name: Option<&str>, path: &str, problems: &mut Problems) -> Compression {
+fn compression(name: Option<&str>, path: &str, problems: &mut ConfigProblems) -> Compression {
     let Some(name) = name else {
         return Compression::default();
     };
@@ -208,7 +210,7 @@ fn compression(name: Option<&str>, path: &str, problems: &mut Problems) -> Compr
 fn properties(
     file: &BTreeMap<String, String>,
     path: &str,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> ClientProperties {
     let mut properties = ClientProperties::default();
     for (name, value) in file {
@@ -235,7 +237,7 @@ fn properties(
 
 /// Whether librdkafka takes all of it together. What it says against it names the property, between
 /// backticks and by the shorter of two names.
-fn check_together(settings: &KafkaSettings, path: &str, problems: &mut Problems) {
+fn check_together(settings: &KafkaSettings, path: &str, problems: &mut ConfigProblems) {
     let Err(error) = settings.check() else {
         return;
     };
@@ -254,7 +256,7 @@ fn check_together(settings: &KafkaSettings, path: &str, problems: &mut Problems)
 }
 
 /// The client that creates topics has no way to fetch a bearer token.
-fn check_rights(settings: &KafkaSettings, path: &str, problems: &mut Problems) {
+fn check_rights(settings: &KafkaSettings, path: &str, problems: &mut ConfigProblems) {
     if let (Some(_), Some(SaslCredentials::OauthBearer { .. })) =
         (settings.create_topics, &settings.sasl)
     {
@@ -267,7 +269,7 @@ fn check_rights(settings: &KafkaSettings, path: &str, problems: &mut Problems) {
 }
 
 impl CreateTopicsFile {
-    fn shape(self, path: &str, problems: &mut Problems) -> Option<TopicShape> {
+    fn shape(self, path: &str, problems: &mut ConfigProblems) -> Option<TopicShape> {
         let replication = self.replication.unwrap_or(3);
         let shape = TopicShape {
             partitions: self.partitions.unwrap_or(6),
@@ -295,7 +297,7 @@ impl CreateTopicsFile {
 }
 
 impl SaslFile {
-    fn credentials(self, path: &str, problems: &mut Problems) -> Option<SaslCredentials> {
+    fn credentials(self, path: &str, problems: &mut ConfigProblems) -> Option<SaslCredentials> {
         let remedy = "write \"PLAIN\", \"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"OAUTHBEARER\"";
         let key = format!("{path}.mechanism");
         let mechanism = match problems.require(&key, self.mechanism.as_deref(), remedy)? {
@@ -325,7 +327,7 @@ impl SaslFile {
         })
     }
 
-    fn bearer(self, path: &str, problems: &mut Problems) -> Option<SaslCredentials> {
+    fn bearer(self, path: &str, problems: &mut ConfigProblems) -> Option<SaslCredentials> {
         let unused = [
             ("username", self.username.is_some()),
             ("password", self.password.is_some()),
@@ -352,14 +354,14 @@ impl SaslFile {
 fn password(
     reference: &SecretReference,
     key: &str,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> Option<SaslPassword> {
     let remedy = "name its `file` or its `env` variable, and put the secret there";
     reference.take_text(key, remedy, problems).map(SaslPassword)
 }
 
 impl TlsFile {
-    fn tls(self, path: &str, problems: &mut Problems) -> Option<BrokerTls> {
+    fn tls(self, path: &str, problems: &mut ConfigProblems) -> Option<BrokerTls> {
         let key = format!("{path}.client_key_password");
         let reference = self.client_key_password.as_ref();
         let password = reference.map(|it| password(it, &key, problems).map(|it| it.0));

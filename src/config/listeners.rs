@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use toml::{Table, Value};
 
 use super::file::{AdminFile, IngressFile, MetricsFile};
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::section;
 use super::settings::{AdminSettings, IngressSettings};
 use super::value::{SecretReference, span};
@@ -13,7 +13,7 @@ use super::{guards, ingress_tls};
 use crate::admin::{AccessRules, AdminToken, Host};
 
 /// Reads the senders' listener.
-pub(super) fn ingress(mut table: Table, problems: &mut Problems) -> IngressSettings {
+pub(super) fn ingress(mut table: Table, problems: &mut ConfigProblems) -> IngressSettings {
     let tls = match table.remove("tls") {
         Some(Value::Table(table)) => ingress_tls::read(table, problems),
         Some(_) => {
@@ -49,7 +49,7 @@ pub(super) fn ingress(mut table: Table, problems: &mut Problems) -> IngressSetti
 
 /// Reads the operators' listener. Whoever reaches it could read events and drop them, so beyond
 /// loopback it needs a token.
-pub(super) fn admin(table: Table, problems: &mut Problems) -> AdminSettings {
+pub(super) fn admin(table: Table, problems: &mut ConfigProblems) -> AdminSettings {
     let file: AdminFile = section::read("admin", table, problems);
     let listen = file
         .listen
@@ -69,14 +69,14 @@ pub(super) fn admin(table: Table, problems: &mut Problems) -> AdminSettings {
     AdminSettings { listen, rules }
 }
 
-fn read_token(reference: &SecretReference, problems: &mut Problems) -> Option<AdminToken> {
+fn read_token(reference: &SecretReference, problems: &mut ConfigProblems) -> Option<AdminToken> {
     let key = "admin.token";
     let text = reference.take_text(key, "put the token there", problems)?;
     let remedy = "put one word of at least 16 visible ASCII characters there, such as `openssl rand -hex 32` makes";
     problems.take(key, AdminToken::parse(&text), remedy)
 }
 
-fn read_hosts(hosts: &[String], problems: &mut Problems) -> Vec<Host> {
+fn read_hosts(hosts: &[String], problems: &mut ConfigProblems) -> Vec<Host> {
     let read = |(at, text): (usize, &String)| {
         let remedy = "give a name or an address without scheme, port and path, such as \"bridge.example.com\"";
         problems.take(&format!("admin.hosts[{at}]"), Host::parse(text), remedy)
@@ -85,13 +85,13 @@ fn read_hosts(hosts: &[String], problems: &mut Problems) -> Vec<Host> {
 }
 
 /// Reads the listener for scrapers and probes; none unless the table says where.
-pub(super) fn metrics(table: Table, problems: &mut Problems) -> Option<SocketAddr> {
+pub(super) fn metrics(table: Table, problems: &mut ConfigProblems) -> Option<SocketAddr> {
     let file: MetricsFile = section::read("metrics", table, problems);
     file.listen
 }
 
 /// Two listeners cannot share an address. Each comes with its key.
-pub(super) fn check(listeners: &[(&str, SocketAddr)], problems: &mut Problems) {
+pub(super) fn check(listeners: &[(&str, SocketAddr)], problems: &mut ConfigProblems) {
     for (at, (key, listen)) in listeners.iter().enumerate() {
         let taken = listeners[..at]
             .iter()
@@ -117,7 +117,7 @@ mod tests {
 
     /// What is wrong with an `admin` table.
     fn wrong_with(text: &str) -> String {
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         admin(text.parse().expect("TOML"), &mut problems);
         problems.to_string()
     }
@@ -192,7 +192,7 @@ mod tests {
             let listeners: Vec<(&str, SocketAddr)> = listeners
                 .map(|(key, at)| (*key, at.parse().expect("an address")))
                 .collect();
-            let mut problems = Problems::default();
+            let mut problems = ConfigProblems::default();
             super::check(&listeners, &mut problems);
             problems.to_string()
         };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use toml::{Table, Value};
 
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::section::join;
 
 /// What a section of named tables held: the names, and those that could be read.
@@ -17,8 +17,8 @@ pub(super) struct Named<T> {
 pub(super) fn named<T>(
     sections: &mut Table,
     kind: &str,
-    problems: &mut Problems,
-    read: impl Fn(&str, Table, &mut Problems) -> Option<T>,
+    problems: &mut ConfigProblems,
+    read: impl Fn(&str, Table, &mut ConfigProblems) -> Option<T>,
 ) -> Named<T> {
     let mut named = Named {
         names: HashSet::new(),
@@ -47,7 +47,7 @@ pub(super) fn named<T>(
 }
 
 /// Takes a section out of the file; an empty one where there is none.
-pub(super) fn take_table(sections: &mut Table, name: &str, problems: &mut Problems) -> Table {
+pub(super) fn take_table(sections: &mut Table, name: &str, problems: &mut ConfigProblems) -> Table {
     match sections.remove(name) {
         None => Table::new(),
         Some(Value::Table(table)) => table,

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 
 use super::named::Named;
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::settings::{SinkKind, SinkSettings};
-use super::spool::SpoolPlace;
+use super::spool::SpoolBounds;
 use crate::path_error::{PathError, explain};
 use crate::spool::SpoolLocation;
 
@@ -27,16 +27,16 @@ pub(super) enum Writable<'a> {
 /// Whether the folders that must be writable are, or can be made.
 pub(super) fn check_writable(
     sinks: &Named<SinkSettings>,
-    place: &SpoolPlace,
+    spool: &SpoolBounds,
     which: Writable<'_>,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) {
     let open: &[PathBuf] = match which {
         Writable::All => &[],
         Writable::AllBut(open) => open,
         Writable::None => return,
     };
-    for (key, path) in folders(sinks, place) {
+    for (key, path) in folders(sinks, spool) {
         if !open.contains(path) {
             check_folder(&key, path, problems);
         }
@@ -46,9 +46,9 @@ pub(super) fn check_writable(
 /// The folders, each with its key path.
 fn folders<'a>(
     sinks: &'a Named<SinkSettings>,
-    place: &'a SpoolPlace,
+    spool: &'a SpoolBounds,
 ) -> impl Iterator<Item = (String, &'a PathBuf)> {
-    let spool = match &place.place {
+    let folder = match &spool.location {
         SpoolLocation::Folder(path) => Some(("spool.path".to_owned(), path)),
         SpoolLocation::Memory => None,
     };
@@ -56,12 +56,12 @@ fn folders<'a>(
         SinkKind::Store(store) => Some((format!("sink.{}.path", sink.name), &store.path)),
         _ => None,
     });
-    spool.into_iter().chain(stores)
+    folder.into_iter().chain(stores)
 }
 
 /// Whether the folder could be written; where it is missing, whether it could be made. The system
 /// is asked and nothing is written: on a full disk what waits can still be delivered.
-fn check_folder(key: &str, path: &Path, problems: &mut Problems) {
+fn check_folder(key: &str, path: &Path, problems: &mut ConfigProblems) {
     let folder = match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => path,
         Ok(_) => {
@@ -94,9 +94,13 @@ fn around(path: &Path) -> &Path {
 }
 
 /// The spool and a store have a folder each, and there is one store.
-pub(super) fn check_uses(sinks: &Named<SinkSettings>, place: &SpoolPlace, problems: &mut Problems) {
+pub(super) fn check_uses(
+    sinks: &Named<SinkSettings>,
+    spool: &SpoolBounds,
+    problems: &mut ConfigProblems,
+) {
     let mut taken: Vec<(String, &PathBuf)> = Vec::new();
-    for (key, path) in folders(sinks, place) {
+    for (key, path) in folders(sinks, spool) {
         let is_shared = |(_, other): &&(String, &PathBuf)| overlap(other, path);
         if let Some((other, _)) = taken.iter().find(is_shared) {
             problems.add(
@@ -126,7 +130,7 @@ mod tests {
 
     /// What is wrong with a folder.
     fn checked(path: &Path) -> String {
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         check_folder("spool.path", path, &mut problems);
         problems.to_string()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// The key path, such as `sink.kafka.brokers`.
     pub path: String,
     /// What is wrong with it.
@@ -13,7 +13,7 @@ pub struct Problem {
     pub remedy: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}; {}", self.path, self.found, self.remedy)
     }
@@ -21,12 +21,12 @@ impl fmt::Display for Problem {
 
 /// All that is wrong so far, and what may be a mistake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems {
-    wrong: Vec<Problem>,
-    doubtful: Vec<Problem>,
+pub struct ConfigProblems {
+    wrong: Vec<ConfigProblem>,
+    doubtful: Vec<ConfigProblem>,
 }
 
-impl Problems {
+impl ConfigProblems {
     /// Notes a problem.
     pub fn add(
         &mut self,
@@ -34,7 +34,7 @@ impl Problems {
         found: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.wrong.push(Problem {
+        self.wrong.push(ConfigProblem {
             path: path.into(),
             found: found.into(),
             remedy: remedy.into(),
@@ -48,7 +48,7 @@ impl Problems {
         found: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.doubtful.push(Problem {
+        self.doubtful.push(ConfigProblem {
             path: path.into(),
             found: found.into(),
             remedy: remedy.into(),
@@ -57,7 +57,7 @@ impl Problems {
 
     /// What may be a mistake, where nothing is wrong.
     #[must_use]
-    pub fn into_warnings(self) -> Vec<Problem> {
+    pub fn into_warnings(self) -> Vec<ConfigProblem> {
         self.doubtful
     }
 
@@ -88,12 +88,12 @@ impl Problems {
     }
 
     /// The problems, in the order they were found.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigProblem> {
         self.wrong.iter()
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.wrong.iter().enumerate() {
             if index > 0 {
@@ -105,4 +105,4 @@ impl fmt::Display for Problems {
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for ConfigProblems {}

@@ -6,9 +6,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::tls::{self, Files};
-use super::value::{SecretReference, Size, Span, span};
+use super::value::{ByteSize, SecretReference, TimeSpan, span};
 use crate::route::Template;
 use crate::sink::BrokerTls;
 use crate::sink::rabbitmq::{
@@ -44,9 +44,7 @@ pub struct RabbitMqFile {
     pub client_key_file: Option<PathBuf>,
     /// The exchange, a template of `{source}` and `{event_type}` only. Default: `"{source}"`.
     pub exchange: Option<String>,
-    /// The routing key, a template of `{source}`, `{event_type}`, `{object_id}` and `{id}`.
-    /// `{event_type}` is `other` where the event's type is not configured, and `quarantine` where the
-    /// delivery was not understood. Default: `"{event_type}.{object_id}"`.
+    /// The routing key, a template. Default: `"{event_type}.{object_id}"`.
     pub routing_key: Option<String>,
     /// Whether to declare the durable topic exchanges, and the queues below; `false` only verifies
     /// that they are there. What is there is used as it is: a queue of another kind is bound, and
@@ -57,10 +55,10 @@ pub struct RabbitMqFile {
     /// How long a batch may wait for its confirms before the connection is made anew, and how long
     /// connecting and logging in may take; where the name has several addresses, each gets its
     /// share. Default: `"10s"`.
-    pub publish_timeout: Option<Span<100>>,
+    pub publish_timeout: Option<TimeSpan<100>>,
     /// The largest body the broker takes (its `max_message_size`, 16 MiB from RabbitMQ 4.0 on);
     /// larger ones become dead letters without being sent. Default: `"16MiB"`.
-    pub max_message_size: Option<Size<1024>>,
+    pub max_message_size: Option<ByteSize<1024>>,
 }
 
 /// A durable quorum queue for consumers.
@@ -77,7 +75,11 @@ pub struct QueueFile {
 
 impl RabbitMqFile {
     /// The settings, or none when something was wrong; every problem is noted under `path`.
-    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<RabbitMqSettings> {
+    pub(super) fn settings(
+        self,
+        path: &str,
+        problems: &mut ConfigProblems,
+    ) -> Option<RabbitMqSettings> {
         let mut section = Section { path, problems };
         let address = section.address(&self);
         let tls = section.tls(&self);
@@ -104,7 +106,7 @@ impl RabbitMqFile {
 /// Where we are in the file, and what is wrong so far.
 struct Section<'a> {
     path: &'a str,
-    problems: &'a mut Problems,
+    problems: &'a mut ConfigProblems,
 }
 
 impl Section<'_> {
@@ -246,7 +248,7 @@ impl Section<'_> {
         Some(text)
     }
 
-    fn publish_timeout(&mut self, value: Option<Span<100>>) -> Option<Duration> {
+    fn publish_timeout(&mut self, value: Option<TimeSpan<100>>) -> Option<Duration> {
         let value = span(value, DEFAULT_TIMEOUT_SECONDS);
         if value <= LONGEST_TIMEOUT {
             return Some(value);

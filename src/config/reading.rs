@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use toml::Table;
 
 use super::file::{Acknowledge, LogFile, LogFormat, TopFile};
+use super::key_hashes::KeyHashes;
 use super::named::{named, take_table};
 use super::paths::Writable;
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::settings::{AdminSettings, LogSettings, Settings};
 use super::value::span;
-use super::written::Written;
 use super::{capacity, listeners, paths, routes, section, sinks, sources, spool, trace};
 use crate::spool::Milestone;
 
@@ -23,10 +23,10 @@ const SECTIONS: [&str; 9] = [
 pub(super) fn settings(
     mut table: Table,
     writable: Writable<'_>,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> Option<Settings> {
     spool::spell_out(&mut table);
-    let written = Written::new(table.clone());
+    let key_hashes = KeyHashes::of(&table);
     let mut sections = Table::new();
     for name in SECTIONS {
         if let Some(value) = table.remove(name) {
@@ -41,14 +41,15 @@ pub(super) fn settings(
     let ingress = listeners::ingress(take_table(&mut sections, "ingress", problems), problems);
     let admin = listeners::admin(take_table(&mut sections, "admin", problems), problems);
     let metrics = listeners::metrics(take_table(&mut sections, "metrics", problems), problems);
-    let place = spool::place(sections.remove("spool"), milestone, problems);
+    let bounds = spool::bounds(sections.remove("spool"), milestone, problems);
     let log = log(take_table(&mut sections, "log", problems), problems);
     let trace = sections
         .contains_key("trace")
         .then(|| trace::trace(take_table(&mut sections, "trace", problems), problems));
-    let memory = spool::memory(&place, &top);
-    let source =
-        |name: &str, table, problems: &mut Problems| sources::source(name, table, memory, problems);
+    let memory = spool::memory(&bounds, &top);
+    let source = |name: &str, table, problems: &mut ConfigProblems| {
+        sources::source(name, table, memory, problems)
+    };
     let sources = named(&mut sections, "source", problems, source);
     let sinks = named(&mut sections, "sink", problems, sinks::sink);
     let routes = routes::routes(sections.remove("route"), problems);
@@ -58,9 +59,9 @@ pub(super) fn settings(
     ];
     listening.extend(metrics.map(|listen| ("metrics.listen", listen)));
     listeners::check(&listening, problems);
-    paths::check_writable(&sinks, &place, writable, problems);
-    paths::check_uses(&sinks, &place, problems);
-    capacity::check(&ingress, &place, &sinks, problems);
+    paths::check_writable(&sinks, &bounds, writable, problems);
+    paths::check_uses(&sinks, &bounds, problems);
+    capacity::check(&ingress, &bounds, &sinks, problems);
     routes::check(&sources, &sinks, &routes, problems);
     Some(Settings {
         milestone,
@@ -70,28 +71,28 @@ pub(super) fn settings(
         ingress,
         admin,
         metrics,
-        spool: spool::settings(place, &top),
+        spool: spool::settings(bounds, &top),
         log,
         trace: trace.flatten(),
         sources: sources.read,
         sinks: sinks.read,
         routes,
-        written,
+        key_hashes,
         doubts: Vec::new(),
     })
 }
 
 /// Reads the operators' listener alone.
-pub(super) fn admin(mut table: Table, problems: &mut Problems) -> AdminSettings {
+pub(super) fn admin(mut table: Table, problems: &mut ConfigProblems) -> AdminSettings {
     listeners::admin(take_table(&mut table, "admin", problems), problems)
 }
 
 /// Reads the listener for scrapers and probes alone.
-pub(super) fn metrics(mut table: Table, problems: &mut Problems) -> Option<SocketAddr> {
+pub(super) fn metrics(mut table: Table, problems: &mut ConfigProblems) -> Option<SocketAddr> {
     listeners::metrics(take_table(&mut table, "metrics", problems), problems)
 }
 
-fn log(table: Table, problems: &mut Problems) -> LogSettings {
+fn log(table: Table, problems: &mut ConfigProblems) -> LogSettings {
     let file: LogFile = section::read("log", table, problems);
     let filter = file.filter.unwrap_or_else(|| "info".to_owned());
     let parsed = filter.parse::<tracing_subscriber::filter::EnvFilter>();

@@ -6,13 +6,13 @@ use toml::{Table, Value};
 
 use super::file::RouteFile;
 use super::named::Named;
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::section::{self, join};
 use super::settings::{RouteSettings, SinkSettings, SourceSettings};
 use crate::name::{EventType, SinkName, SourceName};
 
 /// Reads them all.
-pub(super) fn routes(value: Option<Value>, problems: &mut Problems) -> Vec<RouteSettings> {
+pub(super) fn routes(value: Option<Value>, problems: &mut ConfigProblems) -> Vec<RouteSettings> {
     let items = match value {
         Some(Value::Array(items)) => items,
         None => Vec::new(),
@@ -36,7 +36,7 @@ pub(super) fn routes(value: Option<Value>, problems: &mut Problems) -> Vec<Route
     routes
 }
 
-fn route(path: &str, table: Table, problems: &mut Problems) -> Option<RouteSettings> {
+fn route(path: &str, table: Table, problems: &mut ConfigProblems) -> Option<RouteSettings> {
     let file: RouteFile = section::read(path, table, problems);
     let source_path = join(path, "source");
     let source = problems.require(&source_path, file.source, "name a source");
@@ -78,7 +78,7 @@ pub(super) fn check(
     sources: &Named<SourceSettings>,
     sinks: &Named<SinkSettings>,
     routes: &[RouteSettings],
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) {
     for (index, route) in routes.iter().enumerate() {
         if !sources.names.contains(route.source.as_str()) {

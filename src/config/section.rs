@@ -5,14 +5,14 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::value::TOO_LITTLE;
 
 /// Reads the table at `path`. What is wrong is noted; what is right is in the result.
 pub fn read<T: DeserializeOwned + JsonSchema + Default>(
     path: &str,
     mut table: Table,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> T {
     refuse_unknown::<T>(path, &mut table, problems);
     loop {
@@ -35,7 +35,7 @@ pub fn read<T: DeserializeOwned + JsonSchema + Default>(
 }
 
 /// Notes and removes the keys the type does not have.
-fn refuse_unknown<T: JsonSchema>(path: &str, table: &mut Table, problems: &mut Problems) {
+fn refuse_unknown<T: JsonSchema>(path: &str, table: &mut Table, problems: &mut ConfigProblems) {
     let known = keys::<T>();
     let unknown: Vec<String> = table
         .keys()
@@ -95,15 +95,15 @@ pub fn join(path: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::value::{Size, Span};
+    use crate::config::value::{ByteSize, TimeSpan};
 
     #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     struct Section {
         listen: Option<std::net::SocketAddr>,
-        max_body: Option<Size>,
-        timeout: Option<Span>,
-        patience: Option<Span<1000>>,
+        max_body: Option<ByteSize>,
+        timeout: Option<TimeSpan>,
+        patience: Option<TimeSpan<1000>>,
     }
 
     #[test]
@@ -112,13 +112,13 @@ mod tests {
             "listen = \"nowhere\"\nmax_bdy = \"1MiB\"\nmax_body = 5\ntimeout = \"3s\"\npatience = \"0s\"\nzzzzzz = 1"
                 .parse()
                 .expect("TOML");
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         let section: Section = read("ingress", table, &mut problems);
         assert_eq!((section.listen, section.max_body), (None, None));
         assert_eq!(section.patience, None);
         assert_eq!(
             section.timeout,
-            Some(Span(std::time::Duration::from_secs(3)))
+            Some(TimeSpan(std::time::Duration::from_secs(3)))
         );
         let mut paths: Vec<&str> = problems
             .iter()

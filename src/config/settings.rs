@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::file::LogFormat;
 use super::ingress_tls::IngressTls;
-use super::problem::Problem;
-use super::written::Written;
+use super::key_hashes::KeyHashes;
+use super::problem::ConfigProblem;
 use crate::admin::AccessRules;
 use crate::ingress::{AddressOrigin, IpNet};
 use crate::name::{EventType, SinkName, SourceName};
@@ -19,7 +19,7 @@ use crate::sink::store::StoreSettings;
 use crate::sink::{BrokerTls, rabbitmq};
 use crate::source::Source;
 use crate::spool::{Milestone, SpoolLocation, SpoolSettings};
-use crate::trace;
+use crate::trace::TraceSettings;
 
 /// Everything.
 #[derive(Debug)]
@@ -43,17 +43,17 @@ pub struct Settings {
     /// The log.
     pub log: LogSettings,
     /// Where spans go, if anywhere.
-    pub trace: Option<trace::Settings>,
+    pub trace: Option<TraceSettings>,
     /// The sources.
     pub sources: Vec<SourceSettings>,
     /// The sinks.
     pub sinks: Vec<SinkSettings>,
     /// The routes.
     pub routes: Vec<RouteSettings>,
-    /// What all of this was read from.
-    pub written: Written,
+    /// What all of this was read from, key by key.
+    pub key_hashes: KeyHashes,
     /// What in its secrets may be a mistake; see [`Settings::warnings`].
-    pub doubts: Vec<Problem>,
+    pub doubts: Vec<ConfigProblem>,
 }
 
 impl Settings {

@@ -6,7 +6,7 @@ use toml::Table;
 
 use super::file::SinkFile;
 use super::kafka::KafkaFile;
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::rabbitmq::RabbitMqFile;
 use super::section::{self, join};
 use super::settings::{SinkKind, SinkSettings};
@@ -15,11 +15,18 @@ use super::value::span;
 use crate::name::SinkName;
 use crate::pipeline::{DispatcherSettings, RetrySchedule};
 
+/// A broker that restarts is not asked more often than this.
+const LEAST_FIRST_DELAY: Duration = Duration::from_millis(100);
+
 /// Reads one sink; none where something is wrong with it.
-pub(super) fn sink(name: &str, mut table: Table, problems: &mut Problems) -> Option<SinkSettings> {
+pub(super) fn sink(
+    name: &str,
+    mut table: Table,
+    problems: &mut ConfigProblems,
+) -> Option<SinkSettings> {
     let path = join("sink", name);
     let mut common = Table::new();
-    for key in ["type", "max_in_flight", "retry_delay", "retry_delay_max"] {
+    for key in ["type", "max_in_flight", "retry_delay_max"] {
         if let Some(value) = table.remove(key) {
             common.insert(key.to_owned(), value);
         }
@@ -55,7 +62,7 @@ pub(super) fn sink(name: &str, mut table: Table, problems: &mut Problems) -> Opt
     })
 }
 
-fn pace(path: &str, file: &SinkFile, problems: &mut Problems) -> DispatcherSettings {
+fn pace(path: &str, file: &SinkFile, problems: &mut ConfigProblems) -> DispatcherSettings {
     let max_in_flight = file.max_in_flight.unwrap_or(1024);
     if !(1..=100_000).contains(&max_in_flight) {
         problems.add(
@@ -64,19 +71,11 @@ fn pace(path: &str, file: &SinkFile, problems: &mut Problems) -> DispatcherSetti
             "give 1 to 100000",
         );
     }
+    let longest = span(file.retry_delay_max, 10);
     let schedule = RetrySchedule {
-        first: file
-            .retry_delay
-            .map_or(Duration::from_millis(100), |span| span.0),
-        longest: span(file.retry_delay_max, 10),
+        first: (longest / 100).max(LEAST_FIRST_DELAY).min(longest),
+        longest,
     };
-    if schedule.first > schedule.longest {
-        problems.add(
-            join(path, "retry_delay"),
-            "it is longer than retry_delay_max",
-            "leave both out for 100ms and 10s",
-        );
-    }
     DispatcherSettings {
         max_in_flight,
         schedule,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Table;
 
 use super::file::SourceFile;
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::section::{self, join};
 use super::settings::SourceSettings;
 use crate::event::Event;
@@ -22,7 +22,7 @@ pub(super) fn source(
     name: &str,
     table: Table,
     remembered: Option<Duration>,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> Option<SourceSettings> {
     let path = join("source", name);
     let before = problems.iter().count();
@@ -62,7 +62,11 @@ pub(super) fn source(
     })
 }
 
-fn provider(path: &str, name: Option<&str>, problems: &mut Problems) -> Option<&'static Provider> {
+fn provider(
+    path: &str,
+    name: Option<&str>,
+    problems: &mut ConfigProblems,
+) -> Option<&'static Provider> {
     let path = join(path, "provider");
     let known = || {
         PROVIDERS
@@ -86,7 +90,7 @@ fn provider(path: &str, name: Option<&str>, problems: &mut Problems) -> Option<&
     found
 }
 
-fn secrets(path: &str, file: &SourceFile, problems: &mut Problems) -> Vec<Secret> {
+fn secrets(path: &str, file: &SourceFile, problems: &mut ConfigProblems) -> Vec<Secret> {
     let path = join(path, "secrets");
     let references = file.secrets.as_deref().unwrap_or_default();
     if !(1..=MAX_SECRETS).contains(&references.len()) {
@@ -116,7 +120,7 @@ fn event_types(
     path: &str,
     file: &SourceFile,
     provider: Option<&Provider>,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> Vec<EventType> {
     let path = join(path, "event_types");
     let Some(named) = &file.event_types else {
@@ -141,7 +145,7 @@ fn event_types(
 
 /// CloudEvents 1.0: `source` is a URI reference and not empty. A consumer's library refuses an event
 /// without one.
-fn check_uri(path: &str, uri: Option<&str>, problems: &mut Problems) {
+fn check_uri(path: &str, uri: Option<&str>, problems: &mut ConfigProblems) {
     let found = match uri {
         Some("") => "it is empty, and every CloudEvent has a source",
         Some(uri) if uri.chars().any(|c| c.is_whitespace() || c.is_control()) => {
@@ -160,7 +164,7 @@ mod tests {
     /// What is wrong with a source that has these keys besides those it needs.
     fn problems_of(keys: &str) -> Vec<String> {
         let text = format!("provider = \"onecodex\"\nsecrets = [{{ env = \"PATH\" }}]\n{keys}");
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         let read = source("a", text.parse().expect("TOML"), None, &mut problems);
         assert_eq!(read.is_none(), !problems.is_empty());
         problems.iter().map(ToString::to_string).collect()

@@ -1,12 +1,12 @@
 //! The `spool` table: where the events wait, and how many of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::{Table, Value};
 
 use super::file::{DuplicatesFile, SpoolFile, TopFile};
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::section;
 use super::value::span;
 use crate::spool::{Duplicates, Milestone, SpoolLimits, SpoolLocation, SpoolSettings};
@@ -14,35 +14,34 @@ use crate::spool::{Duplicates, Milestone, SpoolLimits, SpoolLocation, SpoolSetti
 /// How large the spool's files may become unless the file says otherwise, in bytes.
 const DEFAULT_MAX_SIZE_BYTES: u64 = 4 << 30;
 
-/// The least size: four segments of 1 MiB, which is the smallest there is, and as much again for
-/// spare ones, dead letters, and what is kept after damage.
-pub(super) const LEAST_SPOOL_BYTES: u64 = 8 << 20;
-
 /// The spool's place and bounds.
-pub(super) struct SpoolPlace {
-    pub place: SpoolLocation,
+pub(super) struct SpoolBounds {
+    pub location: SpoolLocation,
     max_events: u64,
     pub max_bytes: u64,
 }
 
+/// What the key `path` says of a spool that is in no folder.
+const IN_MEMORY: &str = "memory";
+
 /// Writes `spool = "memory"` as the table that it is short for.
 pub(super) fn spell_out(file: &mut Table) {
-    let is_short = |value: &&mut Value| value.as_str() == Some("memory");
+    let is_short = |value: &&mut Value| value.as_str() == Some(IN_MEMORY);
     if let Some(value) = file.get_mut("spool").filter(is_short) {
         *value = Value::Table(in_memory());
     }
 }
 
 fn in_memory() -> Table {
-    Table::from_iter([("in_memory".to_owned(), Value::Boolean(true))])
+    Table::from_iter([("path".to_owned(), Value::from(IN_MEMORY))])
 }
 
 /// Reads the table, spelled out.
-pub(super) fn place(
+pub(super) fn bounds(
     value: Option<Value>,
     milestone: Milestone,
-    problems: &mut Problems,
-) -> SpoolPlace {
+    problems: &mut ConfigProblems,
+) -> SpoolBounds {
     let table = match value {
         Some(Value::Table(table)) => table,
         None => Table::new(),
@@ -56,13 +55,12 @@ pub(super) fn place(
         }
     };
     let file: SpoolFile = section::read("spool", table, problems);
-    let place = if file.in_memory == Some(true) {
-        check_memory(&file, milestone, problems);
+    let path = file.path;
+    let path = path.unwrap_or_else(|| PathBuf::from("/var/lib/hookferry/spool"));
+    let location = if path == Path::new(IN_MEMORY) {
+        check_memory(milestone, problems);
         SpoolLocation::Memory
     } else {
-        let path = file
-            .path
-            .unwrap_or_else(|| PathBuf::from("/var/lib/hookferry/spool"));
         SpoolLocation::Folder(path)
     };
     let max_events = file.max_events.unwrap_or(1_000_000);
@@ -73,15 +71,14 @@ pub(super) fn place(
             "give at least 1",
         );
     }
-    SpoolPlace {
-        place,
+    SpoolBounds {
+        location,
         max_events,
         max_bytes: file.max_size.map_or(DEFAULT_MAX_SIZE_BYTES, |size| size.0),
     }
 }
 
-/// What a spool in memory does not go with.
-fn check_memory(file: &SpoolFile, milestone: Milestone, problems: &mut Problems) {
+fn check_memory(milestone: Milestone, problems: &mut ConfigProblems) {
     if milestone == Milestone::Spooled {
         problems.add(
             "spool",
@@ -89,19 +86,12 @@ fn check_memory(file: &SpoolFile, milestone: Milestone, problems: &mut Problems)
             "set acknowledge = \"delivered\", or give the spool a path instead",
         );
     }
-    if file.path.is_some() {
-        problems.add(
-            "spool.path",
-            "a spool in memory lies at no path",
-            "remove the path, or in_memory",
-        );
-    }
 }
 
 /// For how long a copy of an event is known as one and not published again: not at all where copies
 /// are forwarded, and not beyond a restart where the spool is in memory.
-pub(super) fn memory(place: &SpoolPlace, top: &TopFile) -> Option<Duration> {
-    let is_durable = place.place != SpoolLocation::Memory;
+pub(super) fn memory(bounds: &SpoolBounds, top: &TopFile) -> Option<Duration> {
+    let is_durable = bounds.location != SpoolLocation::Memory;
     (is_durable && duplicates(top) == Duplicates::Suppress).then(|| window(top))
 }
 
@@ -117,12 +107,12 @@ fn window(top: &TopFile) -> Duration {
 }
 
 /// Its place and bounds, and what it is told about duplicates.
-pub(super) fn settings(place: SpoolPlace, top: &TopFile) -> SpoolSettings {
+pub(super) fn settings(bounds: SpoolBounds, top: &TopFile) -> SpoolSettings {
     SpoolSettings {
-        location: place.place,
+        location: bounds.location,
         limits: SpoolLimits {
-            max_events: place.max_events,
-            max_bytes: place.max_bytes,
+            max_events: bounds.max_events,
+            max_bytes: bounds.max_bytes,
             duplicates: duplicates(top),
             window: window(top),
         },
@@ -137,10 +127,10 @@ mod tests {
     fn read(text: &str, milestone: Milestone) -> ((SpoolLocation, u64, u64), String) {
         let mut file: Table = text.parse().expect("TOML");
         spell_out(&mut file);
-        let mut problems = Problems::default();
-        let read = place(file.remove("spool"), milestone, &mut problems);
+        let mut problems = ConfigProblems::default();
+        let read = bounds(file.remove("spool"), milestone, &mut problems);
         (
-            (read.place, read.max_events, read.max_bytes),
+            (read.location, read.max_events, read.max_bytes),
             problems.to_string(),
         )
     }
@@ -151,7 +141,7 @@ mod tests {
         for (text, expected) in [
             ("", (folder("/var/lib/hookferry/spool"), 1_000_000, 4 << 30)),
             (
-                "[spool]\npath = \"/a\"\nin_memory = false\nmax_events = 7",
+                "[spool]\npath = \"/a\"\nmax_events = 7",
                 (folder("/a"), 7, 4 << 30),
             ),
             (
@@ -159,7 +149,7 @@ mod tests {
                 (SpoolLocation::Memory, 1_000_000, 4 << 30),
             ),
             (
-                "[spool]\nin_memory = true\nmax_size = \"8MiB\"\nmax_events = 7",
+                "[spool]\npath = \"memory\"\nmax_size = \"8MiB\"\nmax_events = 7",
                 (SpoolLocation::Memory, 7, 8 << 20),
             ),
         ] {
@@ -186,9 +176,9 @@ mod tests {
             let top: TopFile = toml::from_str(text).expect("keys");
             let mut file: Table = spool.parse().expect("TOML");
             spell_out(&mut file);
-            let mut problems = Problems::default();
-            let place = place(file.remove("spool"), Milestone::Delivered, &mut problems);
-            assert_eq!(memory(&place, &top), expected, "{text} {spool}");
+            let mut problems = ConfigProblems::default();
+            let bounds = bounds(file.remove("spool"), Milestone::Delivered, &mut problems);
+            assert_eq!(memory(&bounds, &top), expected, "{text} {spool}");
         }
     }
 
@@ -196,21 +186,20 @@ mod tests {
     fn what_does_not_go_together_is_named_with_a_remedy() {
         for (text, key) in [
             ("spool = \"disk\"", "spool"),
-            ("[spool]\nin_memory = true\npath = \"/a\"", "spool.path"),
             ("[spool]\nmax_size = \"8191KiB\"", "spool.max_size"),
             (
-                "[spool]\nin_memory = true\nmax_size = \"1MiB\"",
+                "[spool]\npath = \"memory\"\nmax_size = \"1MiB\"",
                 "spool.max_size",
             ),
             ("[spool]\nmax_events = 0", "spool.max_events"),
-            ("[spool]\nin_memory = \"yes\"", "spool.in_memory"),
+            ("[spool]\npath = true", "spool.path"),
         ] {
             let (_, problems) = read(text, Milestone::Delivered);
             assert!(problems.starts_with(&format!("{key}: ")), "{problems}");
             assert!(problems.contains("; "), "{problems}");
             assert_eq!(problems.lines().count(), 1, "{problems}");
         }
-        for text in ["spool = \"memory\"", "[spool]\nin_memory = true"] {
+        for text in ["spool = \"memory\"", "[spool]\npath = \"memory\""] {
             let (_, problems) = read(text, Milestone::Spooled);
             assert!(problems.starts_with("spool: in memory"), "{problems}");
         }

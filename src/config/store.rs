@@ -6,8 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::problem::Problems;
-use super::value::{Size, Span};
+use super::problem::ConfigProblems;
+use super::value::{ByteSize, TimeSpan};
 use crate::route::Template;
 use crate::sink::store::StoreSettings;
 
@@ -34,22 +34,25 @@ pub struct StoreFile {
     /// The folder, for the store alone. It is made where it is missing, in one that must exist and
     /// be writable; a file in it, `lock`, keeps a second bridge away. Required.
     pub path: Option<PathBuf>,
-    /// The topic, a template of `{source}`, `{event_type}`, `{object_id}` and `{id}`; a store keeps
-    /// 10000 topics at most. `{event_type}` is `other` where the event's type is not configured, and
-    /// `quarantine` where the delivery was not understood. Default: `"{source}.{event_type}"`.
+    /// The topic, a template; a store keeps 10000 topics at most. Default:
+    /// `"{source}.{event_type}"`.
     pub topic: Option<String>,
     /// Events older than this are deleted, an eighth of this span at a time. Default: `"7d"`.
-    pub retention: Option<Span<LEAST_RETENTION_MS>>,
+    pub retention: Option<TimeSpan<LEAST_RETENTION_MS>>,
     /// Beyond this size of all files the oldest events are deleted, a sixteenth or at most 16 MiB
     /// at a time; at least four segments and two deliveries of `ingress.max_body`. Default:
     /// `"1GiB"`.
-    pub max_size: Option<Size<LEAST_MAX_SIZE_BYTES>>,
+    pub max_size: Option<ByteSize<LEAST_MAX_SIZE_BYTES>>,
 }
 
 impl StoreFile {
     /// What the store runs on; none where something is wrong, which is noted. `path` is the
     /// section's key path, such as `sink.local`.
-    pub(super) fn settings(self, path: &str, problems: &mut Problems) -> Option<StoreSettings> {
+    pub(super) fn settings(
+        self,
+        path: &str,
+        problems: &mut ConfigProblems,
+    ) -> Option<StoreSettings> {
         let folder = problems.require(
             &format!("{path}.path"),
             self.path.filter(|path| !path.as_os_str().is_empty()),
@@ -75,7 +78,7 @@ mod tests {
     use crate::config::section;
 
     fn read(text: &str) -> (Option<StoreSettings>, String) {
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         let table = text.parse().expect("TOML");
         let file: StoreFile = section::read("sink.local", table, &mut problems);
         let settings = file.settings("sink.local", &mut problems);

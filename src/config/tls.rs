@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::certificate::{self, Certificates};
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::section::join;
 use crate::sink::{BrokerTls, CertificateFile, ClientIdentity, ClientPrivateKey};
 
@@ -29,7 +29,7 @@ pub(super) struct Files<'a> {
 
 impl Files<'_> {
     /// Reads them all; none where one of them is of no use, which is noted under `path`.
-    pub(super) fn read(self, path: &str, problems: &mut Problems) -> Option<BrokerTls> {
+    pub(super) fn read(self, path: &str, problems: &mut ConfigProblems) -> Option<BrokerTls> {
         let before = problems.iter().count();
         let authorities = self
             .authorities
@@ -66,7 +66,7 @@ impl Files<'_> {
 fn certificates(
     (path, key): (&str, &'static str),
     file: &Path,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> Option<CertificateFile> {
     let Certificates { pem, ends } = certificate::read(&join(path, key), file, problems)?;
     Some(CertificateFile {
@@ -80,7 +80,7 @@ fn certificates(
     })
 }
 
-fn private_key(path: &str, file: &Path, problems: &mut Problems) -> Option<String> {
+fn private_key(path: &str, file: &Path, problems: &mut ConfigProblems) -> Option<String> {
     let read = certificate::text(file).and_then(|pem| {
         if pem.contains("PRIVATE KEY-----") {
             Ok(pem)
@@ -108,7 +108,7 @@ mod tests {
             key: Some(&key),
             key_password: None,
         };
-        let tls = files.read("sink.mq", &mut Problems::default());
+        let tls = files.read("sink.mq", &mut ConfigProblems::default());
         let tls = tls.expect("nothing is wrong");
         let until: Vec<_> = tls
             .certificates()
@@ -142,7 +142,7 @@ mod tests {
             (files(None, Some(&good), Some(&missing)), "client_key_file"),
         ];
         for (files, key) in cases {
-            let mut problems = Problems::default();
+            let mut problems = ConfigProblems::default();
             assert!(files.read("sink.mq", &mut problems).is_none());
             let paths: Vec<&str> = problems.iter().map(|problem| &*problem.path).collect();
             assert_eq!(paths, [format!("sink.mq.{key}")], "{files:?}");

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Table;
 
 use super::certificate::{self, Certificates};
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use super::section::{self, join};
-use super::value::{SecretReference, Span};
-use crate::trace::{Authorities, CAN_EXPORT, Settings};
+use super::value::SecretReference;
+use crate::trace::{CAN_EXPORT, CollectorAuthorities, TraceSettings};
 
 /// Of the traces that start here; a busy source would fill a collector with all of them.
 const DEFAULT_SAMPLE_RATIO: f64 = 0.01;
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The export of spans to an OpenTelemetry collector, in a build with `--features otlp`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -31,14 +29,12 @@ pub struct TraceFile {
     /// Headers for the collector by name, each a secret, such as `{ authorization = { file = "…" }
     /// }`. Default: none.
     pub headers: Option<BTreeMap<String, SecretReference>>,
-    /// How long one export may take. Default: `"10s"`.
-    pub timeout: Option<Span>,
     /// PEM: the authorities that vouch for the collector; for `https`. Default: the system's.
     pub ca_file: Option<PathBuf>,
 }
 
 /// Reads the table; none where something is wrong with it.
-pub(super) fn trace(table: Table, problems: &mut Problems) -> Option<Settings> {
+pub(super) fn trace(table: Table, problems: &mut ConfigProblems) -> Option<TraceSettings> {
     let before = problems.iter().count();
     if !CAN_EXPORT {
         problems.add(
@@ -58,16 +54,14 @@ pub(super) fn trace(table: Table, problems: &mut Problems) -> Option<Settings> {
         );
     }
     let headers = headers(file.headers.unwrap_or_default(), problems);
-    let timeout = file.timeout.map_or(DEFAULT_TIMEOUT, |span| span.0);
     let authorities = file
         .ca_file
         .and_then(|file| authorities(&file, endpoint.as_deref(), problems));
     let endpoint = endpoint?;
-    (problems.iter().count() == before).then_some(Settings {
+    (problems.iter().count() == before).then_some(TraceSettings {
         endpoint,
         sample_ratio,
         headers,
-        timeout,
         authorities,
     })
 }
@@ -75,8 +69,8 @@ pub(super) fn trace(table: Table, problems: &mut Problems) -> Option<Settings> {
 fn authorities(
     file: &Path,
     endpoint: Option<&str>,
-    problems: &mut Problems,
-) -> Option<Authorities> {
+    problems: &mut ConfigProblems,
+) -> Option<CollectorAuthorities> {
     if endpoint.is_some_and(|url| !url.starts_with("https:")) {
         problems.add(
             "trace.ca_file",
@@ -85,13 +79,13 @@ fn authorities(
         );
     }
     let Certificates { pem, ends } = certificate::read("trace.ca_file", file, problems)?;
-    Some(Authorities {
+    Some(CollectorAuthorities {
         pem,
         until: ends.last,
     })
 }
 
-fn endpoint(url: Option<&str>, problems: &mut Problems) -> Option<String> {
+fn endpoint(url: Option<&str>, problems: &mut ConfigProblems) -> Option<String> {
     let remedy = "write it as \"http://host:4318/v1/traces\", or with https://";
     let url = problems.require("trace.otlp_endpoint", url, remedy)?;
     let parsed: Result<ureq::http::Uri, _> = url.parse();
@@ -105,7 +99,7 @@ fn endpoint(url: Option<&str>, problems: &mut Problems) -> Option<String> {
 
 fn headers(
     named: BTreeMap<String, SecretReference>,
-    problems: &mut Problems,
+    problems: &mut ConfigProblems,
 ) -> Vec<(String, String)> {
     let read = |(name, reference): (String, SecretReference)| {
         let at = join("trace.headers", &name);
@@ -129,13 +123,14 @@ fn headers(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigProblem;
     use crate::config::certificate::tests::{UNTIL_2027, written};
 
     fn problems_of(text: &str) -> Vec<String> {
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         let read = trace(text.parse().expect("TOML"), &mut problems);
         assert_eq!(read.is_none(), !problems.is_empty());
-        let path = |problem: &super::super::Problem| problem.path.clone();
+        let path = |problem: &ConfigProblem| problem.path.clone();
         problems.iter().map(path).collect()
     }
 
@@ -170,12 +165,11 @@ mod tests {
             let text = format!("otlp_endpoint = \"{url}\"");
             assert_eq!(problems_of(&text), and(&["trace.otlp_endpoint"]), "{url:?}");
         }
-        let text = "otlp_endpoint = \"http://c/\"\nsample_ratio = 1.5\ntimeout = \"0s\"\nendpoint = 1\n[headers]\n\"a b\" = { env = \"PATH\" }\nx = { file = \"/nowhere\" }";
+        let text = "otlp_endpoint = \"http://c/\"\nsample_ratio = 1.5\nendpoint = 1\n[headers]\n\"a b\" = { env = \"PATH\" }\nx = { file = \"/nowhere\" }";
         assert_eq!(
             problems_of(text),
             and(&[
                 "trace.endpoint",
-                "trace.timeout",
                 "trace.sample_ratio",
                 "trace.headers.a b",
                 "trace.headers.x"

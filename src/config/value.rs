@@ -11,21 +11,21 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::problem::Problems;
+use super::problem::ConfigProblems;
 use crate::source::{Encoding, Secret, SecretError, doubt, secret_text};
 
 /// A span of time such as `"250ms"`, `"10s"`, `"24h"` or `"30d"`, of at least so many milliseconds.
 /// Where a key names no least it is more than nothing: a guard that lasts no time is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span<const LEAST_MS: u64 = 1>(pub(super) Duration);
+pub struct TimeSpan<const LEAST_MS: u64 = 1>(pub(super) Duration);
 
-impl<const LEAST_MS: u64> Span<LEAST_MS> {
+impl<const LEAST_MS: u64> TimeSpan<LEAST_MS> {
     fn least() -> humantime::FormattedDuration {
         humantime::format_duration(Duration::from_millis(LEAST_MS))
     }
 }
 
-impl<'de, const LEAST_MS: u64> Deserialize<'de> for Span<LEAST_MS> {
+impl<'de, const LEAST_MS: u64> Deserialize<'de> for TimeSpan<LEAST_MS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         let error = |_| {
@@ -41,7 +41,7 @@ impl<'de, const LEAST_MS: u64> Deserialize<'de> for Span<LEAST_MS> {
     }
 }
 
-impl<const LEAST_MS: u64> JsonSchema for Span<LEAST_MS> {
+impl<const LEAST_MS: u64> JsonSchema for TimeSpan<LEAST_MS> {
     fn schema_name() -> Cow<'static, str> {
         format!("SpanOfAtLeast{}", Self::least()).into()
     }
@@ -61,9 +61,9 @@ fn too_little<E: Error>(text: &str, least: impl fmt::Display) -> E {
 
 /// A size such as `"64KiB"` or `"1GiB"`, of at least so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size<const LEAST_BYTES: u64 = 1>(pub(super) u64);
+pub struct ByteSize<const LEAST_BYTES: u64 = 1>(pub(super) u64);
 
-impl<'de, const LEAST_BYTES: u64> Deserialize<'de> for Size<LEAST_BYTES> {
+impl<'de, const LEAST_BYTES: u64> Deserialize<'de> for ByteSize<LEAST_BYTES> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
         let error = |_| {
@@ -79,7 +79,7 @@ impl<'de, const LEAST_BYTES: u64> Deserialize<'de> for Size<LEAST_BYTES> {
     }
 }
 
-impl<const LEAST_BYTES: u64> JsonSchema for Size<LEAST_BYTES> {
+impl<const LEAST_BYTES: u64> JsonSchema for ByteSize<LEAST_BYTES> {
     fn schema_name() -> Cow<'static, str> {
         format!("SizeOfAtLeast{}", in_units(LEAST_BYTES)).into()
     }
@@ -188,7 +188,7 @@ impl SecretReference {
         &self,
         path: &str,
         remedy: &str,
-        problems: &mut Problems,
+        problems: &mut ConfigProblems,
     ) -> Option<String> {
         let read = |bytes: &[u8]| self.text_of(bytes);
         self.take(read, (path, remedy), problems)
@@ -199,7 +199,7 @@ impl SecretReference {
         &self,
         path: &str,
         remedy: &str,
-        problems: &mut Problems,
+        problems: &mut ConfigProblems,
     ) -> Option<Secret> {
         let read = |bytes: &[u8]| Ok(Secret::read(bytes, self.encoding)?);
         self.take(read, (path, remedy), problems)
@@ -209,7 +209,7 @@ impl SecretReference {
         &self,
         read: impl FnOnce(&[u8]) -> Result<T, SecretReferenceError>,
         (path, remedy): (&str, &str),
-        problems: &mut Problems,
+        problems: &mut ConfigProblems,
     ) -> Option<T> {
         let bytes = problems.take(path, self.bytes(), remedy)?;
         match read(&bytes) {
@@ -251,7 +251,7 @@ impl SecretReference {
     }
 
     /// Of an encoded secret, the text is not a part.
-    fn note_doubt(&self, bytes: &[u8], path: &str, problems: &mut Problems) {
+    fn note_doubt(&self, bytes: &[u8], path: &str, problems: &mut ConfigProblems) {
         let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
         if self.encoding.is_none()
             && let Some(doubt) = doubt(text)
@@ -263,7 +263,7 @@ impl SecretReference {
 
 /// The span that was given, or so many seconds.
 pub(super) fn span<const LEAST_MS: u64>(
-    given: Option<Span<LEAST_MS>>,
+    given: Option<TimeSpan<LEAST_MS>>,
     default_seconds: u64,
 ) -> Duration {
     given.map_or(Duration::from_secs(default_seconds), |span| span.0)
@@ -282,17 +282,17 @@ mod tests {
     #[test]
     fn what_is_less_than_the_least_is_refused_with_the_least() {
         let second = Duration::from_secs(1);
-        assert_eq!(read::<Span<1000>>("1s"), Ok(Span(second)));
-        assert_eq!(read::<Span<0>>("0s"), Ok(Span(Duration::ZERO)));
-        assert_eq!(read::<Size<1024>>("1KiB"), Ok(Size(1024)));
+        assert_eq!(read::<TimeSpan<1000>>("1s"), Ok(TimeSpan(second)));
+        assert_eq!(read::<TimeSpan<0>>("0s"), Ok(TimeSpan(Duration::ZERO)));
+        assert_eq!(read::<ByteSize<1024>>("1KiB"), Ok(ByteSize(1024)));
         for (error, least) in [
-            (read::<Span<1000>>("999ms").err(), "\"1s\""),
-            (read::<Span<60_000>>("0s").err(), "\"1m\""),
-            (read::<Span>("0s").err(), "\"1ms\""),
-            (read::<Span>("999us").err(), "\"1ms\""),
-            (read::<Size<1024>>("1023B").err(), "\"1KiB\""),
-            (read::<Size<{ 8 << 20 }>>("8191KiB").err(), "\"8MiB\""),
-            (read::<Size>("0B").err(), "\"1B\""),
+            (read::<TimeSpan<1000>>("999ms").err(), "\"1s\""),
+            (read::<TimeSpan<60_000>>("0s").err(), "\"1m\""),
+            (read::<TimeSpan>("0s").err(), "\"1ms\""),
+            (read::<TimeSpan>("999us").err(), "\"1ms\""),
+            (read::<ByteSize<1024>>("1023B").err(), "\"1KiB\""),
+            (read::<ByteSize<{ 8 << 20 }>>("8191KiB").err(), "\"8MiB\""),
+            (read::<ByteSize>("0B").err(), "\"1B\""),
         ] {
             let error = error.expect("too little");
             assert!(
@@ -326,9 +326,9 @@ mod tests {
             encoding,
             ..SecretReference::default()
         };
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         let text = reference.take_text("a.b", "the remedy", &mut problems);
-        let key = reference.take_key("a.b", "the remedy", &mut Problems::default());
+        let key = reference.take_key("a.b", "the remedy", &mut ConfigProblems::default());
         assert_eq!(text.is_some(), key.is_some(), "all of these are text");
         assert_eq!(text.is_some(), problems.is_empty());
         let wrong = problems.to_string();
@@ -398,7 +398,7 @@ mod tests {
             encoding: Some(Encoding::Hex),
             ..SecretReference::default()
         };
-        let mut problems = Problems::default();
+        let mut problems = ConfigProblems::default();
         assert!(reference.take_key("a", "", &mut problems).is_some());
         assert!(problems.is_empty());
         assert!(reference.take_text("a", "", &mut problems).is_none());

@@ -1,7 +1,7 @@
 //! What a configuration may ask for, and an operator may not have meant: it is said, by `check` and in
 //! the log, and does not keep the bridge from running.
 
-use super::problem::{Problem, Problems};
+use super::problem::{ConfigProblem, ConfigProblems};
 use super::settings::{Settings, SinkKind};
 use crate::admin::Host;
 use crate::sink::kafka::KafkaSettings;
@@ -10,8 +10,8 @@ use crate::sink::rabbitmq;
 impl Settings {
     /// Everything of that kind, each with its key path and a remedy.
     #[must_use]
-    pub fn warnings(&self) -> Vec<Problem> {
-        let mut found = Problems::default();
+    pub fn warnings(&self) -> Vec<ConfigProblem> {
+        let mut found = ConfigProblems::default();
         self.warn_of_a_short_chain(&mut found);
         for sink in &self.sinks {
             let path = format!("sink.{}", sink.name);
@@ -24,7 +24,7 @@ impl Settings {
         self.doubts.iter().chain(found.iter()).cloned().collect()
     }
 
-    fn warn_of_a_short_chain(&self, found: &mut Problems) {
+    fn warn_of_a_short_chain(&self, found: &mut ConfigProblems) {
         let Some(tls) = &self.ingress.tls else { return };
         let Some(issuer) = &tls.missing_issuer else {
             return;
@@ -38,7 +38,11 @@ impl Settings {
     }
 }
 
-fn warn_of_plain_rabbitmq(path: &str, rabbit: &rabbitmq::RabbitMqSettings, found: &mut Problems) {
+fn warn_of_plain_rabbitmq(
+    path: &str,
+    rabbit: &rabbitmq::RabbitMqSettings,
+    found: &mut ConfigProblems,
+) {
     let address = &rabbit.address;
     if address.is_tls() || address.is_external() || is_loopback(address.host()) {
         return;
@@ -53,7 +57,7 @@ fn warn_of_plain_rabbitmq(path: &str, rabbit: &rabbitmq::RabbitMqSettings, found
     );
 }
 
-fn warn_of_plain_kafka(path: &str, kafka: &KafkaSettings, found: &mut Problems) {
+fn warn_of_plain_kafka(path: &str, kafka: &KafkaSettings, found: &mut ConfigProblems) {
     let (Some(credentials), None) = (&kafka.sasl, &kafka.tls) else {
         return;
     };

@@ -23,7 +23,7 @@ use super::webhook_request::WebhookRequest;
 use crate::metrics::Metrics;
 use crate::pipeline::{Accepted, Pipeline, Refusal};
 use crate::source::{Claim, Inbound, Rejection, Source, Verified};
-use crate::trace::{Tracer, Work};
+use crate::trace::{SpanWork, Tracer};
 
 /// Marks a request whose sender was sent `100 Continue`: the rate limits have counted it already.
 struct ContinueSent;
@@ -263,7 +263,7 @@ impl WebhookHandler {
 }
 
 /// What was done with a proven delivery, in the words of OpenTelemetry's semantic conventions.
-fn work(source: &Source, started: Instant, result: &Result<Accepted, Refusal>) -> Work {
+fn work(source: &Source, started: Instant, result: &Result<Accepted, Refusal>) -> SpanWork {
     let path = format!("/webhooks/{}", source.name);
     let mut attributes = vec![
         ("http.request.method", Method::POST.to_string()),
@@ -273,7 +273,7 @@ fn work(source: &Source, started: Instant, result: &Result<Accepted, Refusal>) -
         attributes.push(("messaging.message.id", accepted.id().to_string()));
         attributes.push(("hookferry.status", accepted.status().as_str().to_owned()));
     }
-    Work {
+    SpanWork {
         name: format!("POST {path}"),
         started,
         attributes: attributes

@@ -33,7 +33,7 @@ use crate::name::SinkName;
 use crate::seeded::{self, Bug};
 use crate::sink::{PublishError, RefusalReason, Sink};
 use crate::spool::{NewDeadLetter, Settlement, Spool, SpoolRecord, SpoolUnavailable};
-use crate::trace::{Tracer, Work};
+use crate::trace::{SpanWork, Tracer};
 
 /// The most bytes of records whose turn it is, those on their way out of the spool included; one that
 /// is larger is held alone.
@@ -468,7 +468,7 @@ impl Dispatcher {
         let outcome = PublishOutcome::of(result);
         self.metrics.attempted(outcome, started.elapsed());
         self.tracer
-            .published(record.event().traceparent(), || Work {
+            .published(record.event().traceparent(), || SpanWork {
                 name: format!("publish {}", self.name),
                 started,
                 attributes: vec![

@@ -20,8 +20,8 @@ use opentelemetry_sdk::trace::{
 };
 use ureq::tls::{PemItem, RootCerts, parse_pem};
 
-use super::Settings;
-use super::span::{Kind, Span};
+use super::settings::TraceSettings;
+use super::span::{Span, SpanRole};
 use crate::crypto;
 use crate::metrics::Metrics;
 
@@ -29,6 +29,8 @@ use crate::metrics::Metrics;
 const MAX_WAITING: usize = 8192;
 /// Spans in one request, as OpenTelemetry's own default.
 const BATCH: usize = 512;
+/// How long one export may take, as OpenTelemetry's own default: nothing waits for it.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a span may wait for others.
 const DELAY: Duration = Duration::from_secs(1);
 
@@ -46,12 +48,12 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    pub fn start(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, ExportError> {
+    pub fn start(settings: &TraceSettings, metrics: Arc<Metrics>) -> Result<Self, ExportError> {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_http_client(Client::new(settings))
             .with_endpoint(&settings.endpoint)
-            .with_timeout(settings.timeout)
+            .with_timeout(TIMEOUT)
             .with_headers(settings.headers.iter().cloned().collect())
             .build()?;
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -113,10 +115,10 @@ fn data(span: Span) -> SpanData {
     SpanData {
         span_context,
         parent_span_id: span.parent.map_or(SpanId::INVALID, SpanId::from_bytes),
-        parent_span_is_remote: span.kind == Kind::Server,
-        span_kind: match span.kind {
-            Kind::Server => SpanKind::Server,
-            Kind::Producer => SpanKind::Producer,
+        parent_span_is_remote: span.role == SpanRole::Server,
+        span_kind: match span.role {
+            SpanRole::Server => SpanKind::Server,
+            SpanRole::Producer => SpanKind::Producer,
         },
         name: span.work.name.into(),
         start_time,
@@ -170,13 +172,13 @@ impl SpanExporter for Counted {
 struct Client(ureq::Agent);
 
 impl Client {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &TraceSettings) -> Self {
         let tls = match &settings.authorities {
             Some(authorities) => crypto::requests().root_certs(trusted(&authorities.pem)),
             None => crypto::requests(),
         };
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(settings.timeout))
+            .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .tls_config(tls.build())
             .build();

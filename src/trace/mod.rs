@@ -18,8 +18,8 @@ mod tracer;
 
 pub use context::{TraceContext, TraceParent, TraceState};
 pub use export::ExportError;
-pub use settings::{Authorities, Settings};
-pub use span::Work;
+pub use settings::{CollectorAuthorities, TraceSettings};
+pub use span::SpanWork;
 pub use tracer::{Entered, Tracer};
 
 /// Whether this build can export spans.

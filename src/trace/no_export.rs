@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Settings;
+use super::settings::TraceSettings;
 use super::span::Span;
 use crate::metrics::Metrics;
 
@@ -18,7 +18,7 @@ pub(super) struct Exporter(Infallible);
 pub struct ExportError;
 
 impl Exporter {
-    pub fn start(_: &Settings, _: Arc<Metrics>) -> Result<Self, ExportError> {
+    pub fn start(_: &TraceSettings, _: Arc<Metrics>) -> Result<Self, ExportError> {
         Err(ExportError)
     }
 

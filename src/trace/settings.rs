@@ -1,13 +1,12 @@
 //! Where spans go.
 
 use std::fmt;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 /// How spans are exported.
 #[derive(Clone, PartialEq)]
-pub struct Settings {
+pub struct TraceSettings {
     /// The collector's URL for traces, OTLP over HTTP.
     pub endpoint: String,
     /// The share of the traces that start here which is recorded, from 0 to 1. Those that come in
@@ -15,35 +14,32 @@ pub struct Settings {
     pub sample_ratio: f64,
     /// Headers for the collector, such as a token. The values are secret.
     pub headers: Vec<(String, String)>,
-    /// How long one export may take.
-    pub timeout: Duration,
     /// Who vouches for the collector; the system's authorities, where none.
-    pub authorities: Option<Authorities>,
+    pub authorities: Option<CollectorAuthorities>,
 }
 
 /// A file of certificate authorities.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Authorities {
+pub struct CollectorAuthorities {
     /// What it holds, PEM.
     pub pem: String,
     /// When the last of them expires.
     pub until: Timestamp,
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for TraceSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("Settings")
+        f.debug_struct("TraceSettings")
             .field("endpoint", &self.endpoint)
             .field("sample_ratio", &self.sample_ratio)
             .field("headers", &headers)
-            .field("timeout", &self.timeout)
             .field("authorities", &self.authorities)
             .finish()
     }
 }
 
-impl fmt::Debug for Authorities {
+impl fmt::Debug for CollectorAuthorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "until {}", self.until)
     }

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use super::context::{SpanId, TraceContext};
 
-/// What the bridge was in it.
+/// The bridge's part in a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SpanRole {
     /// It was asked.
     Server,
     /// It handed a message on.
@@ -17,7 +17,7 @@ pub(super) enum Kind {
 
 /// What was done.
 #[derive(Debug, Clone)]
-pub struct Work {
+pub struct SpanWork {
     /// Its name, from a closed set.
     pub name: String,
     /// Since when.
@@ -39,8 +39,8 @@ pub(super) struct Span {
     pub context: TraceContext,
     /// The span it belongs to; none for the first of a trace.
     pub parent: Option<SpanId>,
-    pub kind: Kind,
-    pub work: Work,
+    pub role: SpanRole,
+    pub work: SpanWork,
 }
 
 impl Span {

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::context::TraceContext;
+use super::context::{TraceContext, TraceParent};
 use super::export::{ExportError, Exporter};
-use super::span::{Kind, Span, Work};
-use super::{Settings, TraceParent};
+use super::settings::TraceSettings;
+use super::span::{Span, SpanRole, SpanWork};
 use crate::metrics::Metrics;
 
 /// The tracer; clones share one exporter.
@@ -35,8 +35,11 @@ impl Tracer {
     ///
     /// # Errors
     /// When this build cannot export, or the exporter cannot be made.
-    pub fn start(settings: Option<&Settings>, metrics: &Arc<Metrics>) -> Result<Self, ExportError> {
-        let recorder = |settings: &Settings| {
+    pub fn start(
+        settings: Option<&TraceSettings>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, ExportError> {
+        let recorder = |settings: &TraceSettings| {
             Exporter::start(settings, Arc::clone(metrics)).map(|exporter| {
                 Arc::new(Recorder {
                     exporter,
@@ -75,20 +78,20 @@ impl Tracer {
     }
 
     /// The delivery has its answer. What was done is only put together if it is recorded.
-    pub fn received(&self, entered: Entered, work: impl FnOnce() -> Work) {
+    pub fn received(&self, entered: Entered, work: impl FnOnce() -> SpanWork) {
         let (Some(recorder), Some(from)) = (&self.0, entered.recorded) else {
             return;
         };
         recorder.exporter.take(Span {
             context: entered.context,
             parent: from.map(|from| from.parent.span_id()),
-            kind: Kind::Server,
+            role: SpanRole::Server,
             work: work(),
         });
     }
 
     /// A publish of an event that travels with `parent` has ended; as above.
-    pub fn published(&self, parent: &TraceParent, work: impl FnOnce() -> Work) {
+    pub fn published(&self, parent: &TraceParent, work: impl FnOnce() -> SpanWork) {
         let Some(recorder) = self.0.as_ref().filter(|_| parent.is_sampled()) else {
             return;
         };
@@ -99,7 +102,7 @@ impl Tracer {
         recorder.exporter.take(Span {
             context: context.span(),
             parent: Some(parent.span_id()),
-            kind: Kind::Producer,
+            role: SpanRole::Producer,
             work: work(),
         });
     }

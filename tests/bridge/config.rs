@@ -163,22 +163,13 @@ async fn broken_toml_is_shown_with_its_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_in_memory_needs_delivered() {
     let setup = Setup::store().in_memory();
-    let table = "[spool]\nin_memory = true\n";
+    let table = "[spool]\npath = \"memory\"\n";
     let text = setup.text();
     assert!(text.contains(table), "{text}");
     let short = format!("spool = \"memory\"\n{}", text.replace(table, ""));
     for text in [&text, &short] {
         assert_named(&refused(&setup, text).await, &["spool"]);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_spool_in_memory_lies_at_no_path() {
-    let setup = Setup::store()
-        .top("acknowledge = \"delivered\"")
-        .in_memory()
-        .spool("path = \"/somewhere\"");
-    assert_named(&refused(&setup, &setup.text()).await, &["spool.path"]);
 }
 
 /// A spool was one file once. Its name may still stand in a configuration.
@@ -216,7 +207,7 @@ async fn values_that_disarm_are_refused_with_the_least_that_does_not() {
         "reload_interval",
     ];
     let ingress = ["head_timeout", "body_timeout", "keep_alive"];
-    let rabbit = ["publish_timeout", "retry_delay", "retry_delay_max"];
+    let rabbit = ["publish_timeout", "retry_delay_max"];
     let mut setup = Setup::store()
         .top(&spans(&top))
         .ingress(&(spans(&ingress) + "max_body = \"0B\"\n"))

@@ -409,7 +409,7 @@ async fn what_the_next_start_would_refuse_is_refused_by_the_reload() {
 async fn a_pause_ends_with_the_delay_it_was_made_of() {
     let (proxy, url) = proxied().await;
     let mut setup = Setup::rabbitmq(&url);
-    let slow = "retry_delay = \"10m\"\nretry_delay_max = \"10m\"";
+    let slow = "retry_delay_max = \"24h\"";
     let keys = setup.sinks[0]
         .1
         .replace("retry_delay_max = \"500ms\"", slow);

@@ -3,8 +3,8 @@ use crate::config::certificate::tests::{
     CLIENT, CLIENT_KEY, ENCRYPTED_KEY, OTHER_KEY, PASSWORD, UNTIL_2027, written,
 };
 
-fn read(toml: &str) -> (Option<KafkaSettings>, Problems) {
-    let mut problems = Problems::default();
+fn read(toml: &str) -> (Option<KafkaSettings>, ConfigProblems) {
+    let mut problems = ConfigProblems::default();
     let file: KafkaFile = toml::from_str(toml).expect("it has the section's shape");
     let settings = file.settings("sink.kafka", &mut problems);
     (settings, problems)

@@ -3,7 +3,7 @@ use crate::config::certificate::tests::{CLIENT, CLIENT_KEY, ENCRYPTED_KEY, OTHER
 use crate::config::section;
 
 fn read(text: &str) -> (Option<RabbitMqSettings>, Vec<String>) {
-    let mut problems = Problems::default();
+    let mut problems = ConfigProblems::default();
     let table = text.parse().expect("TOML");
     let file: RabbitMqFile = section::read("sink.mq", table, &mut problems);
     let settings = file.settings("sink.mq", &mut problems);

@@ -159,7 +159,7 @@ impl Setup {
             self.ingress
         );
         let place = if self.in_memory {
-            "in_memory = true".to_owned()
+            "path = \"memory\"".to_owned()
         } else {
             format!("path = {:?}", self.spool_folder)
         };

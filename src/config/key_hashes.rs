@@ -1,18 +1,18 @@
-//! A configuration as it was written, to be held against another: which keys are different, and
-//! which of those a running bridge cannot take over.
+//! A configuration as a hash for each key, to be held against another: which keys differ, and which
+//! of those a running bridge cannot take over. Hashes, because a value may hold a password.
 //!
 //! A key needs a restart unless it is listed here, so that a new one cannot be forgotten.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
+use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
-use super::EXAMPLE;
+use super::example::EXAMPLE;
 use super::section::join;
-use super::value::{Size, Span};
+use super::value::{ByteSize, TimeSpan};
 
 /// The keys that a reload takes over, with all that is below them; `*` is any name.
 const TAKEN_OVER: &[&str] = &[
@@ -37,9 +37,8 @@ const TAKEN_OVER: &[&str] = &[
     "spool.max_events",
     "spool.max_size",
     "log.filter",
-    "source.*",
+    "source",
     "sink.*.max_in_flight",
-    "sink.*.retry_delay",
     "sink.*.retry_delay_max",
     "sink.*.password",
     "sink.*.ca_file",
@@ -55,80 +54,76 @@ const TAKEN_OVER: &[&str] = &[
     "route",
 ];
 
-/// The file's tables, with the variables filled in.
-#[derive(Clone, Default)]
-pub struct Written(Table);
+/// Each key's path with a hash of its value; keys that are left out have their defaults.
+#[derive(Debug, Clone, Default)]
+pub struct KeyHashes(BTreeMap<String, [u8; 32]>);
 
-/// It may hold an address with a password in it.
-impl fmt::Debug for Written {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Written")
-    }
-}
-
-impl Written {
-    pub(super) fn new(table: Table) -> Self {
-        Self(table)
-    }
-
-    /// The paths of the keys that differ in `other` and that only a restart takes over, sorted.
-    #[must_use]
-    pub fn restart_for(&self, other: &Self) -> Vec<String> {
-        let defaults: Table = EXAMPLE
+impl KeyHashes {
+    /// The keys of a file, with the variables filled in.
+    pub(super) fn of(file: &Table) -> Self {
+        let mut defaults: Table = EXAMPLE
             .parse()
             .expect("the example is TOML: a test reads it");
-        let mut found = Vec::new();
-        for (section, default) in &defaults {
-            let pair = (self.0.get(section), other.0.get(section));
-            differ(section, pair, Some(default), &mut found);
+        // The sources, sinks and routes of the example are its own.
+        for named in ["source", "sink", "route"] {
+            defaults.remove(named);
         }
-        for section in keys(&self.0, &other.0).filter(|key| !defaults.contains_key(*key)) {
-            let pair = (self.0.get(section), other.0.get(section));
-            differ(section, pair, None, &mut found);
+        let mut hashes = BTreeMap::new();
+        for table in [&defaults, file] {
+            for (key, value) in table {
+                add(key, value, &mut hashes);
+            }
         }
-        found.sort();
+        Self(hashes)
+    }
+
+    /// The paths of the keys that differ in `other` and that only a restart takes over, sorted. Of a
+    /// table that one of them lacks, the table is named.
+    #[must_use]
+    pub fn restart_for(&self, other: &Self) -> Vec<String> {
+        let all = self.0.keys().chain(other.0.keys());
+        let differs = |path: &&String| self.0.get(*path) != other.0.get(*path);
+        let mut differing: Vec<&String> = all.filter(differs).collect();
+        differing.sort();
+        differing.dedup();
+        let mut found: Vec<String> = Vec::new();
+        for path in differing.into_iter().filter(|path| !is_taken_over(path)) {
+            let is_above = |above: &String| is_named_by(above, path);
+            if !found.iter().any(is_above) {
+                found.push(path.clone());
+            }
+        }
         found
     }
 }
 
-/// Notes what differs at `path` and below, and is not taken over.
-fn differ(
-    path: &str,
-    (old, new): (Option<&Value>, Option<&Value>),
-    default: Option<&Value>,
-    found: &mut Vec<String>,
-) {
-    if is_taken_over(path) {
-        return;
-    }
-    let empty = Table::new();
-    let is_section = !path.contains('.');
-    let (old_table, new_table) = match (old, new) {
-        (Some(Value::Table(old)), Some(Value::Table(new))) => (old, new),
-        (Some(Value::Table(old)), None) if is_section => (old, &empty),
-        (None, Some(Value::Table(new))) if is_section => (&empty, new),
-        (None, None) => return,
-        (old, new) => {
-            let (old, new) = (old.or(default), new.or(default));
-            let login_alone = path.starts_with("sink.") && is_same_but_for_login(old, new);
-            if !login_alone && !is_same(old, new) {
-                found.push(path.to_owned());
-            }
-            return;
-        }
+/// Adds what lies at `path` and below. A section that is left out is one without keys; whether any
+/// other table is there says something by itself.
+fn add(path: &str, value: &Value, hashes: &mut BTreeMap<String, [u8; 32]>) {
+    let text = match value {
+        Value::Table(_) => String::new(),
+        Value::String(text) => meaning(path, text),
+        other => format!("{other:?}"),
     };
-    // The sinks of the example are its own.
-    let defaults = default.and_then(Value::as_table).filter(|_| path != "sink");
-    for key in keys(old_table, new_table) {
-        let default = defaults.and_then(|defaults| defaults.get(key));
-        let pair = (old_table.get(key), new_table.get(key));
-        differ(&join(path, key), pair, default, found);
+    if !value.is_table() || path.contains('.') {
+        hashes.insert(path.to_owned(), Sha256::digest(text).into());
+    }
+    for (key, value) in value.as_table().into_iter().flatten() {
+        add(&join(path, key), value, hashes);
     }
 }
 
-fn keys<'a>(a: &'a Table, b: &'a Table) -> impl Iterator<Item = &'a str> {
-    let all: BTreeSet<&str> = a.keys().chain(b.keys()).map(String::as_str).collect();
-    all.into_iter()
+/// What a text says: `"60s"` is `"1m"`, and a sink takes over the login in its URL.
+fn meaning(path: &str, text: &str) -> String {
+    if let Some(TimeSpan(span)) = read::<TimeSpan<0>>(text) {
+        format!("{span:?}")
+    } else if let Some(ByteSize(bytes)) = read::<ByteSize<0>>(text) {
+        format!("{bytes} bytes")
+    } else if path.starts_with("sink.") {
+        without_login(text)
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Whether a reload takes over the key at this path, such as `sink.kafka.password`.
@@ -137,32 +132,10 @@ pub fn is_taken_over(path: &str) -> bool {
     TAKEN_OVER.iter().any(|pattern| is_named_by(pattern, path))
 }
 
+/// Whether the path is at or below the pattern.
 fn is_named_by(pattern: &str, path: &str) -> bool {
     let (mut pattern, mut path) = (pattern.split('.'), path.split('.'));
     pattern.all(|part| path.next().is_some_and(|key| part == "*" || part == key))
-}
-
-/// Whether two values mean the same: `"60s"` is `"1m"`.
-fn is_same(old: Option<&Value>, new: Option<&Value>) -> bool {
-    if old == new {
-        return true;
-    }
-    let (Some(Value::String(old)), Some(Value::String(new))) = (old, new) else {
-        return false;
-    };
-    let is = |equal: Option<bool>| equal == Some(true);
-    is(read::<Span<0>>(old)
-        .zip(read::<Span<0>>(new))
-        .map(|(a, b)| a == b))
-        || is(read::<Size<0>>(old)
-            .zip(read::<Size<0>>(new))
-            .map(|(a, b)| a == b))
-}
-
-/// Whether two URLs differ in the user alone, whom a sink takes over, and nothing else does.
-fn is_same_but_for_login(old: Option<&Value>, new: Option<&Value>) -> bool {
-    let url = |value: Option<&Value>| value.and_then(Value::as_str).map(without_login);
-    url(old).is_some_and(|old| Some(old) == url(new))
 }
 
 /// A broker's URL without the user in it.
@@ -183,12 +156,9 @@ fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
 mod tests {
     use super::*;
 
-    fn written(text: &str) -> Written {
-        Written(text.parse().expect("TOML"))
-    }
-
     fn restart_for(old: &str, new: &str) -> Vec<String> {
-        written(old).restart_for(&written(new))
+        let [old, new] = [old, new].map(|text| KeyHashes::of(&text.parse().expect("TOML")));
+        old.restart_for(&new)
     }
 
     #[test]
@@ -201,7 +171,7 @@ mod tests {
     #[test]
     fn everything_else_is_named_by_its_path() {
         let old = "acknowledge = \"spooled\"\n[ingress]\nlisten = \"1.2.3.4:5\"\nhead_timeout = \"2s\"\n[spool]\npath = \"/a\"\n[sink.k]\nbrokers = \"a\"\n[sink.gone]\ntype = \"store\"";
-        let new = "acknowledge = \"delivered\"\n[spool]\nin_memory = true\n[ingress]\nlisten = \"1.2.3.4:6\"\n[admin]\nlisten = \"[::1]:7\"\n[sink.k]\nbrokers = \"b\"\n[sink.k.tls]\nca_file = \"c\"";
+        let new = "acknowledge = \"delivered\"\n[spool]\nmax_size = \"8MiB\"\n[ingress]\nlisten = \"1.2.3.4:6\"\n[admin]\nlisten = \"[::1]:7\"\n[sink.k]\nbrokers = \"b\"\n[sink.k.tls]\nca_file = \"c\"";
         assert_eq!(
             restart_for(old, new),
             [
@@ -212,7 +182,6 @@ mod tests {
                 "sink.gone",
                 "sink.k.brokers",
                 "sink.k.tls",
-                "spool.in_memory",
                 "spool.path"
             ]
         );
@@ -233,7 +202,7 @@ mod tests {
     #[test]
     fn a_default_and_another_unit_are_no_difference() {
         let spelt_out = "shutdown_timeout = \"10000ms\"\n[ingress]\nkeep_alive = \"1m 15s\"\n[admin]\nlisten = \"127.0.0.1:8081\"";
-        assert_eq!(restart_for("", "[spool]\nin_memory = false"), [""; 0]);
+        assert_eq!(restart_for("", "[spool]\nmax_events = 1000000"), [""; 0]);
         assert_eq!(restart_for("", spelt_out), [""; 0]);
         assert_eq!(restart_for(spelt_out, ""), [""; 0]);
         assert_eq!(
@@ -261,7 +230,7 @@ mod tests {
 
     #[test]
     fn every_key_that_is_taken_over_is_in_the_example() {
-        let example = super::super::tests::whole_example();
+        let example = crate::config::example::whole_example();
         for pattern in TAKEN_OVER {
             let mut level = vec![Value::Table(example.clone())];
             for part in pattern.split('.') {

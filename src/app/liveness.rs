@@ -1,6 +1,6 @@
-//! Whether the bridge works, and does not merely run: the parts that every event goes through are
-//! asked, and have to come round to answer. Nothing is asked of a broker or of the world outside,
-//! whose outages no restart of the bridge would end.
+//! The liveness check of the watchdog: the parts that every event goes through are asked, and have to
+//! come round to answer, which a hung one does not. Nothing is asked of a broker or of the world
+//! outside, whose outages no restart of the bridge would end.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::name::SinkName;
 use crate::pipeline::HealthProbe;
 use crate::spool::Spool;
 
-/// The parts to be asked.
+/// The parts that are asked: the spool's thread and the dispatchers.
 #[derive(Debug)]
-pub struct Vitals {
+pub struct Liveness {
     pub(super) spool: Spool,
     pub(super) dispatchers: Vec<(SinkName, HealthProbe)>,
 }
 
-impl Vitals {
+impl Liveness {
     /// Asks all of them at once. Dispatchers are tasks, so their answers also show that the runtime
     /// turns.
     ///

@@ -1,4 +1,4 @@
-//! The ways out: every configured sink, each with its dispatcher.
+//! The running sinks: every configured one, each with its dispatcher.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ use crate::trace::Tracer;
 
 /// The sinks, each with its dispatcher.
 #[derive(Debug)]
-pub(super) struct Outlets {
-    pub sinks: Vec<(SinkName, Arc<dyn Sink>)>,
+pub(super) struct RunningSinks {
+    pub open: Vec<(SinkName, Arc<dyn Sink>)>,
     /// The same, where credentials can change.
-    renewals: Vec<(SinkName, Renewal)>,
+    renewals: Vec<(SinkName, CredentialRenewal)>,
     /// The store's topics, where there is a store.
     pub topics: Option<TopicLog>,
     pub dispatchers: JoinSet<anyhow::Result<()>>,
@@ -39,15 +39,15 @@ pub(super) struct Outlets {
     pub stop: CancellationToken,
 }
 
-impl Outlets {
+impl RunningSinks {
     pub fn open(
         settings: Vec<SinkSettings>,
         needs: &Needs,
         spool: &Spool,
         (tracer, metrics): (&Tracer, &Arc<Metrics>),
     ) -> anyhow::Result<Self> {
-        let mut outlets = Self {
-            sinks: Vec::new(),
+        let mut sinks = Self {
+            open: Vec::new(),
             renewals: Vec::new(),
             topics: None,
             dispatchers: JoinSet::new(),
@@ -58,8 +58,8 @@ impl Outlets {
         for SinkSettings { name, pace, kind } in settings {
             let (sink, topics, renewal) =
                 open(kind, needs).with_context(|| format!("sink {name}"))?;
-            outlets.topics = outlets.topics.or(topics);
-            outlets.renewals.push((name.clone(), renewal));
+            sinks.topics = sinks.topics.or(topics);
+            sinks.renewals.push((name.clone(), renewal));
             let served = ServedSink {
                 name: name.clone(),
                 index: index(spool, &name)?,
@@ -67,20 +67,20 @@ impl Outlets {
                 tracer: tracer.clone(),
             };
             let (pace, wanted) = watch::channel(pace);
-            outlets.paces.push((name.clone(), pace));
+            sinks.paces.push((name.clone(), pace));
             let dispatcher = Dispatcher::new(served, spool.clone(), wanted, metrics);
-            outlets.probes.push((name.clone(), dispatcher.probe()));
-            let (stop, of) = (outlets.stop.clone(), name.clone());
+            sinks.probes.push((name.clone(), dispatcher.probe()));
+            let (stop, of) = (sinks.stop.clone(), name.clone());
             let run = async move {
                 dispatcher
                     .run(stop)
                     .await
                     .with_context(|| format!("the dispatcher of sink {of}"))
             };
-            outlets.dispatchers.spawn(run);
-            outlets.sinks.push((name, sink));
+            sinks.dispatchers.spawn(run);
+            sinks.open.push((name, sink));
         }
-        Ok(outlets)
+        Ok(sinks)
     }
 
     /// Drives the sink of this name at another pace, if it is one.
@@ -93,7 +93,7 @@ impl Outlets {
 
     /// The names of the sinks that are open.
     pub fn names(&self) -> Vec<SinkName> {
-        self.sinks.iter().map(|(name, _)| name.clone()).collect()
+        self.open.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Gives each sink the credentials it is configured with now, where nothing else of it has
@@ -116,7 +116,7 @@ impl Outlets {
 
     /// Whether a sink of this name is open.
     pub fn has(&self, name: &SinkName) -> bool {
-        self.sinks.iter().any(|(known, _)| known == name)
+        self.open.iter().any(|(known, _)| known == name)
     }
 }
 
@@ -144,14 +144,14 @@ pub(super) fn index(spool: &Spool, name: &SinkName) -> anyhow::Result<SinkIndex>
 
 /// A sink whose credentials can change, by its type.
 #[derive(Debug)]
-enum Renewal {
+enum CredentialRenewal {
     Kafka(Arc<Kafka>),
     RabbitMq(Arc<RabbitMq>),
     /// A store has none.
     Never,
 }
 
-impl Renewal {
+impl CredentialRenewal {
     fn take_over(&self, kind: &SinkKind) -> Renewed {
         match (self, kind) {
             (Self::Kafka(kafka), SinkKind::Kafka(settings)) => kafka.renew(settings),
@@ -173,22 +173,30 @@ pub fn open_sink(
     open(kind, needs).map(|(sink, topics, _)| (sink, topics))
 }
 
-type Opened = (Arc<dyn Sink>, Option<TopicLog>, Renewal);
+type Opened = (Arc<dyn Sink>, Option<TopicLog>, CredentialRenewal);
 
 fn open(kind: SinkKind, needs: &Needs) -> anyhow::Result<Opened> {
     Ok(match kind {
         SinkKind::Kafka(settings) => {
             let kafka = Arc::new(Kafka::new(*settings, needs)?);
-            (Arc::clone(&kafka) as _, None, Renewal::Kafka(kafka))
+            (
+                Arc::clone(&kafka) as _,
+                None,
+                CredentialRenewal::Kafka(kafka),
+            )
         }
         SinkKind::RabbitMq(settings) => {
             let rabbit = Arc::new(RabbitMq::new(*settings, needs.clone()));
-            (Arc::clone(&rabbit) as _, None, Renewal::RabbitMq(rabbit))
+            (
+                Arc::clone(&rabbit) as _,
+                None,
+                CredentialRenewal::RabbitMq(rabbit),
+            )
         }
         SinkKind::Store(settings) => {
             let store = Store::open(settings)?;
             let log = store.log();
-            (Arc::new(store), Some(log), Renewal::Never)
+            (Arc::new(store), Some(log), CredentialRenewal::Never)
         }
     })
 }
