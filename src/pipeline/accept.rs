@@ -123,8 +123,8 @@ pub struct Pipeline {
     pub milestone: Milestone,
     /// Whether a dead letter outlives the program, as a file does.
     pub keeps_dead_letters: bool,
-    /// How long a request may still wait for the milestone once the bridge stops: its answer must be out before
-    /// the listener goes, or the sender would learn nothing.
+    /// How long a request may still wait for the milestone once the bridge stops: its answer must be out
+    /// before the listener goes, or the sender would learn nothing.
     pub grace: Duration,
     /// Whether new events are still taken.
     pub draining: Draining,

@@ -109,11 +109,11 @@ impl AddressQueue {
         self.untried.insert(event.sequence, HeldEvent::of(event));
     }
 
-    /// An event came back. `way` says how it was let go, if this queue did that.
-    pub fn came_back(&mut self, event: EventRef, way: Option<RetryReason>, now: Instant) {
+    /// An event came back. `reason` is why it was let go, if this queue did that.
+    pub fn came_back(&mut self, event: EventRef, reason: Option<RetryReason>, now: Instant) {
         self.tried.insert(event.sequence, HeldEvent::of(event));
-        self.ended(way);
-        if let Some(RetryReason::Probe { .. }) = way {
+        self.ended(reason);
+        if let Some(RetryReason::Probe { .. }) = reason {
             if self.probes == 0 {
                 self.probe_at = now + self.backoff.failed();
             }
@@ -129,10 +129,10 @@ impl AddressQueue {
     }
 
     /// An event that this queue let go has arrived.
-    pub fn arrived(&mut self, way: RetryReason, now: Instant) {
-        self.ended(Some(way));
+    pub fn arrived(&mut self, reason: RetryReason, now: Instant) {
+        self.ended(Some(reason));
         self.credit = (self.credit + CREDIT_EACH).min(MOST_CREDIT);
-        if let RetryReason::Probe { again } = way {
+        if let RetryReason::Probe { again } = reason {
             self.backoff.worked();
             self.probe_at = now;
             if again {
@@ -142,14 +142,14 @@ impl AddressQueue {
     }
 
     /// An event that this queue let go is out of the way, for no reason of the address.
-    pub fn ended(&mut self, way: Option<RetryReason>) {
-        let way = match way {
+    pub fn ended(&mut self, reason: Option<RetryReason>) {
+        let count = match reason {
             Some(RetryReason::Credit) => &mut self.on_credit,
             Some(RetryReason::Probe { .. }) => &mut self.probes,
             None => return,
         };
         // None may be left: a queue that is blocked anew knows nothing of what it let go before.
-        *way = way.saturating_sub(1);
+        *count = count.saturating_sub(1);
     }
 
     /// When something may be let go, if that does not depend on what is on its way.
@@ -191,8 +191,8 @@ impl AddressQueue {
 
     /// The sequence of the oldest event here, and when that was received, in Unix milliseconds.
     pub fn oldest(&self) -> Option<(u64, u64)> {
-        let first = |line: &HeldEvents| {
-            let (sequence, kept) = line.first_key_value()?;
+        let first = |events: &HeldEvents| {
+            let (sequence, kept) = events.first_key_value()?;
             Some((*sequence, kept.received_ms))
         };
         let firsts = [first(&self.untried), first(&self.tried)];

@@ -320,7 +320,7 @@ impl Dispatcher {
         self.ready.push_back(record);
     }
 
-    /// The event is settled or buried: it is the turn of its object's next one.
+    /// The event is settled or a dead letter: it is the turn of its object's next one.
     fn done(&mut self, record: &SpoolRecord) {
         self.held_bytes -= bytes(record);
         let object = self.objects.of(record.event());
@@ -427,14 +427,14 @@ impl Dispatcher {
     fn dead_letter(&mut self, record: Arc<SpoolRecord>, reason: RefusalReason, detail: String) {
         tracing::warn!(sink = %self.name, id = %record.event().id(), %reason, detail, "the sink refuses an event; it becomes a dead letter");
         let spool = self.spool.clone();
-        let burial = NewDeadLetter {
+        let letter = NewDeadLetter {
             record: Arc::clone(&record),
             sink: self.index,
             reason,
             detail,
         };
         self.dead_lettering
-            .push(async move { (record, spool.set_aside(burial).await) }.boxed());
+            .push(async move { (record, spool.set_aside(letter).await) }.boxed());
     }
 
     /// A dead letter that could not be written leaves the event where it was: it is tried again.

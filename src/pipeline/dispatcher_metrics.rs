@@ -62,7 +62,7 @@ pub(super) struct DispatcherMetrics {
     oldest: Gauge,
 }
 
-/// How a dispatcher stands.
+/// The state of a dispatcher.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DispatcherState {
     /// Publishes outstanding.
@@ -122,14 +122,14 @@ impl DispatcherMetrics {
         self.last_delivery.set(now.as_second());
     }
 
-    /// Shows how the dispatcher stands.
-    pub fn show(&self, standing: DispatcherState) {
+    /// Shows the dispatcher's state.
+    pub fn show(&self, state: DispatcherState) {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.in_flight.set(gauge(standing.in_flight));
-        self.unroutable.set(gauge(standing.unroutable));
-        self.paused.set(i64::from(standing.is_paused));
+        self.in_flight.set(gauge(state.in_flight));
+        self.unroutable.set(gauge(state.unroutable));
+        self.paused.set(i64::from(state.is_paused));
         let seconds = |ms| Duration::from_millis(ms).as_secs_f64();
-        self.oldest.set(standing.oldest_ms.map_or(0.0, seconds));
+        self.oldest.set(state.oldest_ms.map_or(0.0, seconds));
     }
 }
 
@@ -159,10 +159,10 @@ mod tests {
     fn each_outcome_is_counted_as_itself() {
         let metrics = Metrics::new().expect("no name twice");
         let sink = SinkName::parse("out").expect("a slug");
-        let instruments = DispatcherMetrics::of(&metrics, &sink);
+        let of_sink = DispatcherMetrics::of(&metrics, &sink);
         for (times, outcome) in PublishOutcome::ALL.into_iter().enumerate() {
             for _ in 0..times {
-                instruments.attempted(outcome, Duration::ZERO);
+                of_sink.attempted(outcome, Duration::ZERO);
             }
         }
         for (times, outcome) in (0_u64..).zip(PublishOutcome::ALL) {

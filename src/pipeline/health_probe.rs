@@ -1,12 +1,12 @@
-//! A health probe of a loop: a question that only a loop which still turns can answer.
+//! A health probe of a loop: a question that the loop answers in its next round, unless it hangs.
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Asks a loop whether it turns.
+/// Asks a loop whether it still runs.
 #[derive(Debug, Clone)]
 pub struct HealthProbe(mpsc::Sender<oneshot::Sender<()>>);
 
-/// The loop's end of it.
+/// The end that the loop answers.
 #[derive(Debug)]
 pub(super) struct ProbeResponder(mpsc::Receiver<oneshot::Sender<()>>);
 
@@ -52,8 +52,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_a_loop_that_turns_has_a_probe() {
-        let (probe, mut asked) = HealthProbe::new();
+    async fn only_a_loop_that_runs_answers_its_probe() {
+        let (probe, mut responder) = HealthProbe::new();
         assert!(
             probe.probe().now_or_never().is_none(),
             "nobody has come round"
@@ -61,14 +61,14 @@ mod tests {
         // The question that nobody waits for any more is answered all the same.
         let turn = async {
             loop {
-                asked.answer().await;
+                responder.answer().await;
             }
         };
         tokio::select! {
-            probe = probe.probe() => probe.expect("it turns"),
+            answered = probe.probe() => answered.expect("it runs"),
             never = turn => never,
         }
-        drop(asked);
+        drop(responder);
         assert!(probe.probe().await.is_err(), "it has ended");
     }
 }

@@ -13,7 +13,7 @@ use super::address_queue::{AddressQueue, RetryReason};
 use super::backoff::RetrySchedule;
 use super::event_ref::EventRef;
 
-/// The address of refused events whose dead letters find no room: they wait in the same way. No
+/// The address of refused events whose dead letters find no space: they wait in the same way. No
 /// sink has an address of this name.
 const LETTERS: &str = "dead letters";
 
@@ -26,7 +26,7 @@ pub(super) struct HeldBack {
     turns: BTreeSet<(Instant, Arc<str>)>,
     /// Events that were let go, until it is known what became of them.
     tries: HashMap<u64, Try>,
-    /// HeldBack events, and those of them that were let go.
+    /// The events held back, and those of them that were let go.
     events: usize,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct HeldBack {
 #[derive(Debug)]
 struct Try {
     address: Arc<str>,
-    way: RetryReason,
+    reason: RetryReason,
     was_held_back: bool,
 }
 
@@ -95,21 +95,21 @@ impl HeldBack {
     /// The sink has no place for this event at this address: it is held back. Whether that is news of
     /// the address.
     pub fn came_back(&mut self, address: &str, event: EventRef, now: Instant) -> bool {
-        let way = self.end_try_of(address, event.sequence, now);
+        let reason = self.end_try_of(address, event.sequence, now);
         let is_news = !self.queues.contains_key(address);
         if is_news {
             let queue = AddressQueue::new(self.schedule, now);
             self.queues.insert(address.into(), queue);
         }
         if let Some((address, queue)) = self.queue(address) {
-            queue.came_back(event, way, now);
+            queue.came_back(event, reason, now);
             self.events += 1;
             self.set_turn(&address, now);
         }
         is_news
     }
 
-    /// The dead letter of this event finds no room: it is held back. Whether it is the first.
+    /// The dead letter of this event finds no space: it is held back. Whether it is the first.
     pub fn letter_came_back(&mut self, event: EventRef, now: Instant) -> bool {
         self.came_back(LETTERS, event, now)
     }
@@ -117,8 +117,10 @@ impl HeldBack {
     /// The sink has this event. The address that is not blocked any more, where it was the last that
     /// waited.
     pub fn arrived(&mut self, sequence: u64, now: Instant) -> Option<Arc<str>> {
-        let Try { address, way, .. } = self.end_try(sequence)?;
-        self.queues.get_mut(&address)?.arrived(way, now);
+        let Try {
+            address, reason, ..
+        } = self.end_try(sequence)?;
+        self.queues.get_mut(&address)?.arrived(reason, now);
         self.set_turn(&address, now);
         self.close(&address).then_some(address)
     }
@@ -136,11 +138,14 @@ impl HeldBack {
 
     /// This event is out of the way, for no reason of its address.
     pub fn out_of_the_way(&mut self, sequence: u64, now: Instant) {
-        let Some(Try { address, way, .. }) = self.end_try(sequence) else {
+        let Some(Try {
+            address, reason, ..
+        }) = self.end_try(sequence)
+        else {
             return;
         };
         if let Some(queue) = self.queues.get_mut(&address) {
-            queue.ended(Some(way));
+            queue.ended(Some(reason));
             self.set_turn(&address, now);
             self.close(&address);
         }
@@ -162,8 +167,8 @@ impl HeldBack {
             let Some(queue) = self.queues.get_mut(&address) else {
                 break;
             };
-            for (event, way) in queue.let_go(now, most - gone.len()) {
-                self.note_try(event.sequence, Arc::clone(&address), way, true);
+            for (event, reason) in queue.let_go(now, most - gone.len()) {
+                self.note_try(event.sequence, Arc::clone(&address), reason, true);
                 gone.push(event);
             }
             self.set_turn(&address, now);
@@ -186,12 +191,12 @@ impl HeldBack {
         &mut self,
         sequence: u64,
         address: Arc<str>,
-        way: RetryReason,
+        reason: RetryReason,
         was_held_back: bool,
     ) {
         let tried = Try {
             address,
-            way,
+            reason,
             was_held_back,
         };
         self.tries.insert(sequence, tried);
@@ -206,11 +211,11 @@ impl HeldBack {
         Some(tried)
     }
 
-    /// How the event was let go by the queue of this address. It may have been by another: that one
+    /// Why the event was let go by the queue of this address. It may have been by another: that one
     /// then learns nothing from it.
     fn end_try_of(&mut self, address: &str, sequence: u64, now: Instant) -> Option<RetryReason> {
         if &*self.tries.get(&sequence)?.address == address {
-            return self.end_try(sequence).map(|tried| tried.way);
+            return self.end_try(sequence).map(|tried| tried.reason);
         }
         self.out_of_the_way(sequence, now);
         None
@@ -520,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_that_finds_no_room_waits_with_its_event() {
+    fn a_dead_letter_that_finds_no_space_waits_with_its_event() {
         let now = Instant::now();
         let mut held_back = HeldBack::new(SCHEDULE);
         let [first, second] = [EventRef::of(1, 1), EventRef::of(2, 2)];
@@ -529,7 +534,7 @@ mod tests {
         let later = now + SCHEDULE.longest;
         assert_eq!(held_back.let_go(later, 10), [first]);
         assert!(!held_back.letter_arrived(first.sequence, later));
-        assert_eq!(held_back.let_go(later, 10), [second], "there is room");
+        assert_eq!(held_back.let_go(later, 10), [second], "there is space");
         assert!(held_back.letter_arrived(second.sequence, later));
         assert!(!held_back.letter_arrived(3, later), "was never in the way");
         assert!(held_back.is_empty());

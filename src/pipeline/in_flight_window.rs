@@ -1,8 +1,8 @@
-//! The in-flight window: how many publishes may be outstanding. As many as configured while the sink keeps up, one after
-//! it did not, and then more and more for as long as it does. Without this, a sink that is only slow
-//! would never get anywhere: what it cannot confirm within its deadline is in doubt and goes out
-//! again, and the same number of publishes would miss the same deadline each time. The rule is the
-//! one by which TCP finds out what a network can take.
+//! The in-flight window: how many publishes may be outstanding. As many as configured while the sink
+//! keeps up, one after it did not, and then more and more for as long as it does. Without this, a sink
+//! that is only slow would never get anywhere: what it cannot confirm within its deadline is in doubt
+//! and goes out again, and the same number of publishes would miss the same deadline each time. The
+//! rule is that of TCP's congestion control.
 
 /// The publishes that may be outstanding.
 #[derive(Debug, Clone)]

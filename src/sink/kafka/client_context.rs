@@ -309,7 +309,7 @@ mod tests {
                 BaseRecord::with_opaque_to(topic, Box::new(InFlightMessage { report, permit }));
             let record = record.key(&key).payload("x");
             let sent = self.client.send(record).map_err(|(error, _)| error);
-            sent.expect("there is room");
+            sent.expect("the queue is not full");
             reported.await.expect("a report")
         }
 

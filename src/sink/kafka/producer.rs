@@ -37,7 +37,7 @@ pub(super) enum SendError {
 
 /// A running producer.
 pub(super) struct Producer {
-    /// PartitionHealth only when it is dropped.
+    /// None only while it is being dropped.
     client: Option<ThreadedProducer<KafkaProducerContext>>,
     context: Arc<KafkaProducerContext>,
     queue_limit: QueueLimit,

@@ -78,9 +78,9 @@ mod tests {
     }
 
     #[test]
-    fn room_is_for_so_many_messages_and_so_many_bytes_until_they_are_gone() {
+    fn the_queue_takes_so_many_messages_and_so_many_bytes_until_they_are_gone() {
         let queue = QueueLimit::new(2, 10 * 1024);
-        let first = now(&queue, 4000).expect("there is room");
+        let first = now(&queue, 4000).expect("the queue is not full");
         let second = now(&queue, 0).expect("an empty body takes a message's place alone");
         assert!(now(&queue, 0).is_none(), "two at most");
         drop(second);
@@ -93,9 +93,9 @@ mod tests {
     }
 
     #[test]
-    fn a_body_larger_than_all_room_has_it_for_itself() {
+    fn a_body_larger_than_the_limit_has_the_queue_for_itself() {
         let queue = QueueLimit::new(100, 8 * 1024);
-        let small = now(&queue, 1).expect("there is room");
+        let small = now(&queue, 1).expect("the queue is not full");
         assert!(now(&queue, 1 << 20).is_none());
         drop(small);
         let large = now(&queue, 1 << 20).expect("nothing else is there");

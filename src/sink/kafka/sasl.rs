@@ -153,8 +153,8 @@ struct Claims {
 impl BearerToken {
     /// Reads the token. The broker verifies it; here its subject and its expiry are needed. One that is
     /// no JWT has no subject and five minutes.
-    pub(super) fn read(read: &TokenSource) -> Result<Self, String> {
-        let text = (read.read)()?;
+    pub(super) fn read(source: &TokenSource) -> Result<Self, String> {
+        let text = (source.read)()?;
         let claims = claims(&text).unwrap_or_default();
         let fallback = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -37,7 +37,7 @@ pub(super) struct BrokerStatistics {
     source: String,
     pub connects: u64,
     pub nodeid: Option<i32>,
-    /// BrokerHealth received so far.
+    /// Responses received so far.
     #[serde(default)]
     pub rx: u64,
     /// The round trips of late.

@@ -127,7 +127,7 @@ fn read(consumer: &TailConsumer, seen: &Sender<FollowedMessage>) -> Result<(), K
         match consumer.poll(POLL) {
             None => {}
             // An error means that the receiver is gone, which the loop's condition sees.
-            Some(Ok(message)) => drop(seen.blocking_send(see(&message))),
+            Some(Ok(message)) => drop(seen.blocking_send(view(&message))),
             Some(Err(error)) if is_transient(&error) => {
                 tracing::debug!(%error, "the consumer waits for Kafka");
             }
@@ -151,7 +151,7 @@ fn is_transient(error: &KafkaError) -> bool {
     )
 }
 
-fn see(message: &BorrowedMessage<'_>) -> FollowedMessage {
+fn view(message: &BorrowedMessage<'_>) -> FollowedMessage {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers = message.headers().map(|headers| {
         headers

@@ -215,7 +215,8 @@ impl Connection {
         &self.amqp
     }
 
-    /// Says goodbye, if the broker can hear it. A blocked connection writes nothing, not even that.
+    /// Closes the connection politely, if the broker can answer. A blocked one writes nothing, not even
+    /// that.
     pub async fn close(&self, deadline: Duration) {
         if self.amqp.status().connected() && !self.amqp.status().blocked() {
             // Whatever comes of it, dropping the guard closes the socket.

@@ -88,7 +88,8 @@ impl Publisher {
         self.ready_channel().await?;
         let batch = self.next_batch().await?;
         self.look_for_exchanges(&batch).await;
-        // A search that takes longer is broken off: each message gets its answer within two timeouts.
+        // A search that takes longer is broken off: what is left of the batch is tried together once more
+        // at most, then it is in doubt.
         let until = Instant::now() + self.shared.settings.publish_timeout;
         let (mut single, batch): (Vec<_>, Vec<_>) = batch
             .into_iter()
@@ -135,7 +136,8 @@ impl Publisher {
         let mut left = batch.into_iter();
         while let Some(publish) = left.next() {
             if Instant::now() >= until {
-                let reason = "the broker closed the channel over another message of the batch";
+                let reason =
+                    "messages are published one by one, and there was no time left for this one";
                 give_back([publish].into_iter().chain(left), reason);
                 break;
             }

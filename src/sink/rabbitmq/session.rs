@@ -91,17 +91,17 @@ impl Session {
         self.publishers.shutdown().await;
     }
 
-    /// Says goodbye.
+    /// Closes the connection.
     pub async fn close(&mut self, deadline: Duration) {
         self.shared.connection.close(deadline).await;
     }
 
-    /// Takes no more batches, settles those under way, each within its own deadline, and says
-    /// goodbye.
-    pub async fn retire(mut self, goodbye: Duration) {
+    /// Takes no more batches, settles those under way, each within its own deadline, and closes the
+    /// connection.
+    pub async fn retire(mut self, deadline: Duration) {
         self.shared.retired.cancel();
         while self.publishers.join_next().await.is_some() {}
-        self.close(goodbye).await;
+        self.close(deadline).await;
         tracing::info!(broker = %self.address(), "a connection to RabbitMQ with former credentials has ended");
     }
 }

@@ -94,19 +94,19 @@ impl Catalog {
     /// Takes in the segment that comes next. Nothing more comes into the ones before.
     pub fn hold(&mut self, held: CatalogSegment) {
         if let Some(mut last) = self.segments.last_entry() {
-            last.get_mut().contents.forget_spots();
+            last.get_mut().contents.forget_locations();
         }
         self.segments.insert(held.end.segment, held);
     }
 
     /// A message is in the log.
-    pub fn add(&mut self, segment: u64, place: RecordHead<'_>, spot: MessageLocation) {
-        let name = self.reach(place.topic, spot.position + 1);
+    pub fn add(&mut self, segment: u64, place: RecordHead<'_>, location: MessageLocation) {
+        let name = self.reach(place.topic, location.position + 1);
         if let Some(topic) = self.topics.get_mut(&name) {
-            topic.last = topic.last.max(spot.position);
+            topic.last = topic.last.max(location.position);
         }
         if let Some(held) = self.segments.get_mut(&segment) {
-            held.contents.add(name, place.stored_ms, spot);
+            held.contents.add(name, place.stored_ms, location);
         }
     }
 
@@ -126,15 +126,15 @@ impl Catalog {
         let seen = self.topics.iter().filter(|(_, topic)| topic.last > 0);
         seen.map(|(name, topic)| {
             let segments = self.segments.values();
-            let stretches: Vec<&TopicRange> = segments
+            let ranges: Vec<&TopicRange> = segments
                 .filter_map(|held| held.contents.topics.get(name))
                 .collect();
-            let first = stretches.iter().map(|it| it.first).min();
+            let first = ranges.iter().map(|it| it.first).min();
             TopicSummary {
                 name: name.to_string(),
                 first_position: first.unwrap_or(topic.last + 1),
                 last_position: topic.last,
-                events: stretches.iter().map(|it| it.count).sum(),
+                events: ranges.iter().map(|it| it.count).sum(),
             }
         })
         .collect()

@@ -22,14 +22,20 @@ pub(super) struct TopicRange {
     /// How many they are: positions whose batch failed are missing.
     pub count: u64,
     /// Where they lie, in order; empty where that is not known.
-    pub spots: Vec<MessageLocation>,
+    pub locations: Vec<MessageLocation>,
 }
 
 impl TopicRange {
     /// Where the first messages after a position lie, at most `limit` of them.
     pub fn after(&self, position: u64, limit: usize) -> Vec<MessageLocation> {
-        let start = self.spots.partition_point(|spot| spot.position <= position);
-        self.spots[start..].iter().take(limit).copied().collect()
+        let start = self
+            .locations
+            .partition_point(|location| location.position <= position);
+        self.locations[start..]
+            .iter()
+            .take(limit)
+            .copied()
+            .collect()
     }
 }
 
@@ -54,22 +60,22 @@ impl SegmentContents {
     }
 
     /// Where the messages lie is not kept any more.
-    pub fn forget_spots(&mut self) {
-        for stretch in self.topics.values_mut() {
-            stretch.spots = Vec::new();
+    pub fn forget_locations(&mut self) {
+        for range in self.topics.values_mut() {
+            range.locations = Vec::new();
         }
     }
 
     /// One more message, which lies behind all others.
-    pub fn add(&mut self, topic: Arc<str>, stored_ms: u64, spot: MessageLocation) {
+    pub fn add(&mut self, topic: Arc<str>, stored_ms: u64, location: MessageLocation) {
         self.oldest_ms = self.oldest_ms.min(stored_ms);
         self.newest_ms = self.newest_ms.max(stored_ms);
-        let stretch = self.topics.entry(topic).or_default();
-        if stretch.count == 0 {
-            stretch.first = spot.position;
+        let range = self.topics.entry(topic).or_default();
+        if range.count == 0 {
+            range.first = location.position;
         }
-        stretch.last = spot.position;
-        stretch.count += 1;
-        stretch.spots.push(spot);
+        range.last = location.position;
+        range.count += 1;
+        range.locations.push(location);
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct RecordHead<'a> {
 }
 
 impl EncodedMessage {
-    /// The row for a message. The headers' names are those of the Kafka sink, so that a consumer can
+    /// Encodes a message. The headers' names are those of the Kafka sink, so that a consumer can
     /// change over without a new parser.
     pub fn of(message: &Message, topic: &Template) -> Self {
         let (attributes, extensions) = (message.cloud_event(), message.extensions());
@@ -63,8 +63,8 @@ impl EncodedMessage {
         }
     }
 
-    /// The row that is in a record.
-    pub fn again(payload: &[u8]) -> Option<Self> {
+    /// Reads the message of a record, to write it again: its body stays among the fields.
+    pub fn decode(payload: &[u8]) -> Option<Self> {
         let mut from = Decoder(payload);
         let place = RecordHead::take(&mut from)?;
         Some(Self {
@@ -75,7 +75,7 @@ impl EncodedMessage {
         })
     }
 
-    /// What the row takes, in bytes, without the log's own structure.
+    /// What the message takes, in bytes, without the log's own structure.
     pub fn bytes(&self) -> usize {
         self.topic.len() + self.fields.len() + self.body.len()
     }
@@ -133,7 +133,7 @@ pub(super) fn entry(payload: &Bytes) -> Option<StoredMessage> {
 
 #[cfg(test)]
 impl EncodedMessage {
-    /// A row without headers.
+    /// A message without headers.
     pub fn plain(topic: &str, key: &str, body: Bytes) -> Self {
         let mut fields = Vec::new();
         put_bytes(&mut fields, b"id");
@@ -186,9 +186,9 @@ mod tests {
         assert_eq!(&entry.body[..], b"\xffbody");
         let place = RecordHead::decode(&payload).expect("whole");
         assert_eq!((place.topic, place.stored_ms), ("a.b", 1_800_000_000_000));
-        let row = EncodedMessage::again(&payload).expect("whole");
-        assert_eq!(row.position, Some(300));
-        assert_eq!(row.parts(&place.encode()).concat(), payload);
+        let encoded = EncodedMessage::decode(&payload).expect("whole");
+        assert_eq!(encoded.position, Some(300));
+        assert_eq!(encoded.parts(&place.encode()).concat(), payload);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Store {
         TopicLog::new(Arc::clone(&self.shared))
     }
 
-    /// Gives the thread an order, and waits for the answer.
+    /// Sends the thread a command, and waits for the answer.
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> StoreCommand,
@@ -115,14 +115,15 @@ impl Store {
             .unwrap_or(Err(Unanswered::Late))
     }
 
-    /// Writes a row, or to the disk without one; answers once that is on the disk.
+    /// Writes a message; without one, writes to the disk to see whether that works. Answers once it is on
+    /// the disk.
     async fn append(
         &self,
-        row: Option<EncodedMessage>,
+        message: Option<EncodedMessage>,
         deadline: Duration,
     ) -> Result<(), PublishError> {
         let answer = self
-            .ask(|reply| StoreCommand::Append(row, reply), deadline)
+            .ask(|reply| StoreCommand::Append(message, reply), deadline)
             .await;
         answer.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
     }
@@ -136,7 +137,7 @@ impl Store {
     }
 }
 
-/// Why an order has no answer.
+/// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
 enum Unanswered {
     /// The thread has ended.
@@ -150,14 +151,14 @@ enum Unanswered {
 #[async_trait]
 impl Sink for Store {
     async fn publish(&self, message: &Message) -> Result<Receipt, PublishError> {
-        let row = EncodedMessage::of(message, &self.settings.topic);
-        if row.bytes() > MAX_MESSAGE_BYTES {
+        let encoded = EncodedMessage::of(message, &self.settings.topic);
+        if encoded.bytes() > MAX_MESSAGE_BYTES {
             return Err(PublishError::Refused {
                 reason: RefusalReason::TooLarge,
                 detail: format!("the store takes messages of {MAX_MESSAGE_BYTES} bytes at most"),
             });
         }
-        let appended = self.append(Some(row), PUBLISH_DEADLINE).await;
+        let appended = self.append(Some(encoded), PUBLISH_DEADLINE).await;
         appended.map(|()| message.receipt())
     }
 

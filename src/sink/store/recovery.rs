@@ -124,7 +124,7 @@ impl CatalogReplay {
         let tail = scan.tail();
         let records = tail.iter().flat_map(|batch| &batch.records);
         self.tail = records
-            .filter_map(|record| EncodedMessage::again(&bytes[record.payload.clone()]))
+            .filter_map(|record| EncodedMessage::decode(&bytes[record.payload.clone()]))
             .collect();
         let proven = scan.proven();
         let Some(end) = end.or_else(|| scan.proven_end(*number)) else {
@@ -136,8 +136,8 @@ impl CatalogReplay {
         }
         let held = CatalogSegment::new(segment, end, SegmentContents::new(0));
         self.catalog.segments.insert(*number, held);
-        for (place, spot) in messages(bytes, proven) {
-            self.catalog.add(*number, place, spot);
+        for (place, location) in messages(bytes, proven) {
+            self.catalog.add(*number, place, location);
         }
         let lost = proven.iter().flat_map(|batch| &batch.lost);
         self.lost += lost.map(|lost| lost.end - lost.start).sum::<u64>();
@@ -155,14 +155,14 @@ impl CatalogReplay {
         let newest = segments.values().map(|held| held.contents.newest_ms).max();
         // One of which nothing can be read stays as long as if its messages were the newest.
         for held in segments.values_mut() {
-            held.contents.forget_spots();
+            held.contents.forget_locations();
             if held.contents.topics.is_empty() {
                 held.contents.newest_ms = newest.unwrap_or(0);
             }
         }
-        for row in &self.tail {
-            let behind = row.position.map_or(0, |position| position + 1);
-            self.catalog.reach(&row.topic, behind);
+        for message in &self.tail {
+            let behind = message.position.map_or(0, |position| position + 1);
+            self.catalog.reach(&message.topic, behind);
         }
     }
 }

@@ -54,16 +54,16 @@ impl StoreSegment {
             self.note_damage();
         }
         let mut contents = SegmentContents::new(0);
-        for (place, spot) in messages(&bytes, &scan.batches) {
-            contents.add(place.topic.into(), place.stored_ms, spot);
+        for (place, location) in messages(&bytes, &scan.batches) {
+            contents.add(place.topic.into(), place.stored_ms, location);
         }
         Ok(contents)
     }
 
-    /// The record at a spot; none where it does not check.
-    pub fn read(&self, spot: MessageLocation) -> io::Result<Option<Bytes>> {
-        let mut bytes = vec![0; RECORD_HEAD_BYTES + spot.length];
-        let is_sound = match read_exact_at(&*self.file.file, &mut bytes, spot.at) {
+    /// The record at this location; none where its checksum is wrong.
+    pub fn read(&self, location: MessageLocation) -> io::Result<Option<Bytes>> {
+        let mut bytes = vec![0; RECORD_HEAD_BYTES + location.length];
+        let is_sound = match read_exact_at(&*self.file.file, &mut bytes, location.at) {
             Ok(()) => Frame::decode(&bytes, self.file.salt).is_some(),
             Err(error) if is_gone(&error) => false,
             Err(error) => return Err(error),
@@ -95,11 +95,11 @@ pub(super) fn messages<'a>(
     records.filter_map(|record| {
         let payload = &bytes[record.payload.clone()];
         let place = RecordHead::decode(payload)?;
-        let spot = MessageLocation {
+        let location = MessageLocation {
             position: place.position,
             at: (record.payload.start - RECORD_HEAD_BYTES) as u64,
             length: payload.len(),
         };
-        Some((place, spot))
+        Some((place, location))
     })
 }

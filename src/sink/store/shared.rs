@@ -19,7 +19,7 @@ const MAX_READ: usize = 8;
 #[derive(Debug)]
 pub(super) struct NextMessages {
     pub segment: Arc<StoreSegment>,
-    pub spots: Vec<MessageLocation>,
+    pub locations: Vec<MessageLocation>,
     /// The segment has none of the topic behind this position.
     pub last: u64,
 }
@@ -68,24 +68,24 @@ impl SharedStore {
     /// them.
     pub fn find(&self, topic: &str, after: u64, limit: usize) -> io::Result<Option<NextMessages>> {
         let catalog = self.catalog();
-        let mut stretches = catalog.segments.values().filter_map(|held| {
-            let stretch = held.contents.topics.get(topic)?;
-            (stretch.last > after).then_some((held, stretch))
+        let mut ranges = catalog.segments.values().filter_map(|held| {
+            let range = held.contents.topics.get(topic)?;
+            (range.last > after).then_some((held, range))
         });
-        let Some((held, stretch)) = stretches.next() else {
+        let Some((held, range)) = ranges.next() else {
             return Ok(None);
         };
-        let (end, known) = (held.end, !stretch.spots.is_empty());
+        let (end, known) = (held.end, !range.locations.is_empty());
         let mut found = NextMessages {
             segment: Arc::clone(&held.segment),
-            spots: stretch.after(after, limit),
-            last: stretch.last,
+            locations: range.after(after, limit),
+            last: range.last,
         };
         drop(catalog);
         if !known {
             let contents = self.contents(&found.segment, end)?;
-            let stretch = contents.topics.get(topic);
-            found.spots = stretch.map_or_else(Vec::new, |it| it.after(after, limit));
+            let range = contents.topics.get(topic);
+            found.locations = range.map_or_else(Vec::new, |it| it.after(after, limit));
         }
         Ok(Some(found))
     }

@@ -44,11 +44,11 @@ impl Catalog {
             put(to, number);
         }
         for (index, name) in self.topics.keys().enumerate() {
-            if let Some(stretch) = contents.topics.get(name) {
+            if let Some(range) = contents.topics.get(name) {
                 put(to, index as u64);
-                put(to, stretch.first);
-                put(to, stretch.last - stretch.first);
-                put(to, stretch.count);
+                put(to, range.first);
+                put(to, range.last - range.first);
+                put(to, range.count);
             }
         }
     }
@@ -86,13 +86,13 @@ fn decode_segment(
     let topics = from.list(|from| {
         let name = names.get(from.small::<usize>()?)?;
         let first = from.number()?;
-        let stretch = TopicRange {
+        let range = TopicRange {
             first,
             last: first.checked_add(from.number()?)?,
             count: from.number()?,
-            spots: Vec::new(),
+            locations: Vec::new(),
         };
-        Some((Arc::clone(name), stretch))
+        Some((Arc::clone(name), range))
     })?;
     let contents = SegmentContents {
         oldest_ms,
@@ -142,16 +142,16 @@ mod tests {
                     position,
                     stored_ms: 1000 + position,
                 };
-                let spot = MessageLocation {
+                let location = MessageLocation {
                     position,
                     at: 8192,
                     length: 10,
                 };
-                catalog.add(number, place, spot);
+                catalog.add(number, place, location);
             }
         }
         for held in catalog.segments.values_mut() {
-            held.contents.forget_spots();
+            held.contents.forget_locations();
         }
         catalog
     }

@@ -259,12 +259,12 @@ impl StoreLog {
         };
         for (place, parts) in places.iter().zip(&parts) {
             let length = parts.iter().map(|part| part.len()).sum();
-            let spot = MessageLocation {
+            let location = MessageLocation {
                 position: place.position,
                 at,
                 length,
             };
-            catalog.add(segment, *place, spot);
+            catalog.add(segment, *place, location);
             at += framed_length(length) as u64;
         }
         Ok(())

@@ -32,14 +32,14 @@ fn open(disk: &SimulatedDisk, segments: u64) -> (StoreLog, Arc<SharedStore>) {
     StoreLog::open(Arc::new(disk.clone()), limits(segments)).expect("a store's folder")
 }
 
-fn append(log: &mut StoreLog, rows: &[EncodedMessage], now_ms: u64) -> bool {
-    log.append(rows, now_ms).is_ok()
+fn append(log: &mut StoreLog, messages: &[EncodedMessage], now_ms: u64) -> bool {
+    log.append(messages, now_ms).is_ok()
 }
 
-fn rows(topic: &str, numbers: std::ops::Range<usize>, bytes: usize) -> Vec<EncodedMessage> {
-    let row =
+fn messages(topic: &str, numbers: std::ops::Range<usize>, bytes: usize) -> Vec<EncodedMessage> {
+    let message =
         |number: usize| EncodedMessage::plain(topic, &number.to_string(), vec![b'x'; bytes].into());
-    numbers.map(row).collect()
+    numbers.map(message).collect()
 }
 
 /// All entries of a topic, in pages.
@@ -83,16 +83,17 @@ impl Model {
     fn group(&mut self, random: &mut Random) -> Vec<EncodedMessage> {
         let count = 1 + random.index(12);
         let number = self.groups.len();
-        let rows: Vec<EncodedMessage> = (0..count).map(|_| self.row(random, number)).collect();
+        let messages: Vec<EncodedMessage> =
+            (0..count).map(|_| self.message(random, number)).collect();
         let keys = self
             .sent
             .iter()
             .filter(|(_, (_, _, group))| *group == number);
         self.groups.push(keys.map(|(key, _)| key.clone()).collect());
-        rows
+        messages
     }
 
-    fn row(&mut self, random: &mut Random, group: usize) -> EncodedMessage {
+    fn message(&mut self, random: &mut Random, group: usize) -> EncodedMessage {
         let topic = TOPICS[random.index(TOPICS.len())];
         let key = self.sent.len().to_string();
         let large = if random.chance(0.01) {
@@ -108,10 +109,10 @@ impl Model {
 
     fn confirm(&mut self, group: &[EncodedMessage]) {
         let first = self.sent.len() - group.len();
-        for (row, key) in group.iter().zip(first..) {
+        for (message, key) in group.iter().zip(first..) {
             let topic = TOPICS
                 .into_iter()
-                .find(|topic| *topic == row.topic)
+                .find(|topic| *topic == message.topic)
                 .expect("one of them");
             self.confirmed
                 .entry(topic)
@@ -303,12 +304,12 @@ fn one_topic_too_many_fails_alone() {
     let disk = SimulatedDisk::new(1);
     let (mut log, shared) = open(&disk, 1000);
     let numbers = (0..=MAX_TOPICS).chain([0]);
-    let rows: Vec<EncodedMessage> = numbers
+    let messages: Vec<EncodedMessage> = numbers
         .map(|it| EncodedMessage::plain(&format!("topic.{it}"), "key", Bytes::new()))
         .collect();
-    let admitted = rows.into_iter();
+    let admitted = messages.into_iter();
     let (admitted, refused): (Vec<EncodedMessage>, Vec<EncodedMessage>) =
-        admitted.partition(|row| shared.change().admit(&row.topic));
+        admitted.partition(|message| shared.change().admit(&message.topic));
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].topic, format!("topic.{MAX_TOPICS}"));
     assert!(append(&mut log, &admitted, 0));
@@ -329,7 +330,7 @@ fn retention_by_size_takes_the_oldest_and_the_files_go_round() {
     for number in 0..100 {
         assert!(append(
             &mut log,
-            &rows("a", number..number + 1, 10_000),
+            &messages("a", number..number + 1, 10_000),
             1000
         ));
         tend(&mut log, 1000);
@@ -352,9 +353,9 @@ fn retention_by_size_takes_the_oldest_and_the_files_go_round() {
 fn retention_by_age_empties_an_idle_store_and_positions_never_come_back() {
     let disk = SimulatedDisk::new(1);
     let (mut log, shared) = open(&disk, 1000);
-    assert!(append(&mut log, &rows("a", 0..5, 10), 1_000_000));
+    assert!(append(&mut log, &messages("a", 0..5, 10), 1_000_000));
     // An eighth of the retention later a segment begins, so that the first can go by itself.
-    assert!(append(&mut log, &rows("a", 5..8, 10), 1_075_000));
+    assert!(append(&mut log, &messages("a", 5..8, 10), 1_075_000));
     tend(&mut log, 1_600_000);
     assert_eq!(positions(&shared, "a"), [1, 2, 3, 4, 5, 6, 7, 8]);
     tend(&mut log, 1_600_001);
@@ -382,7 +383,7 @@ fn retention_by_age_empties_an_idle_store_and_positions_never_come_back() {
         }
     }
     let (mut log, shared) = open(&disk, 1000);
-    assert!(append(&mut log, &rows("a", 8..9, 10), 9_000_000));
+    assert!(append(&mut log, &messages("a", 8..9, 10), 9_000_000));
     assert_eq!(positions(&shared, "a"), [9]);
 }
 
@@ -402,7 +403,11 @@ fn restarts_use_up_no_segments() {
     for number in 0..50 {
         let (mut log, shared) =
             StoreLog::open(Arc::new(disk.clone()), limits).expect("a store's folder");
-        assert!(append(&mut log, &rows("a", number..number + 1, 200), 1000));
+        assert!(append(
+            &mut log,
+            &messages("a", number..number + 1, 200),
+            1000
+        ));
         tend(&mut log, 1000);
         assert_eq!(
             positions(&shared, "a"),
@@ -421,19 +426,19 @@ fn restarts_use_up_no_segments() {
 fn the_file_of_a_segment_that_is_not_needed_any_more_waits_for_its_readers() {
     let disk = SimulatedDisk::new(1);
     let (mut log, shared) = open(&disk, 4);
-    assert!(append(&mut log, &rows("a", 0..1, 10), 1000));
+    assert!(append(&mut log, &messages("a", 0..1, 10), 1000));
     let found = shared.find("a", 0, 10).expect("readable");
     let found = found.expect("it is there");
     for number in 1..40 {
         assert!(append(
             &mut log,
-            &rows("a", number..number + 1, 10_000),
+            &messages("a", number..number + 1, 10_000),
             1000
         ));
         tend(&mut log, 1000);
     }
     assert!(!positions(&shared, "a").contains(&1));
-    let read = found.segment.read(found.spots[0]);
+    let read = found.segment.read(found.locations[0]);
     assert!(matches!(read, Ok(Some(_))), "{read:?}");
     assert!(files(&disk).contains(&LogFileName::Segment(1)));
     drop(found);
@@ -450,7 +455,7 @@ fn a_message_larger_than_a_segment_gets_one_of_its_own_which_goes_afterwards() {
         let bytes = 3 * SEGMENT as usize;
         assert!(append(
             &mut log,
-            &rows("a", number..number + 1, bytes),
+            &messages("a", number..number + 1, bytes),
             1000
         ));
         tend(&mut log, 1000);
@@ -460,7 +465,7 @@ fn a_message_larger_than_a_segment_gets_one_of_its_own_which_goes_afterwards() {
             (number as u64 + 1, bytes)
         );
     }
-    assert!(append(&mut log, &rows("a", 3..4, 10), 1000));
+    assert!(append(&mut log, &messages("a", 3..4, 10), 1000));
     tend(&mut log, 1000);
     let lengths = files(&disk).len();
     assert!(lengths <= 3, "{:?}", files(&disk));
@@ -474,7 +479,7 @@ fn three_segments() -> SimulatedDisk {
     for number in 0..12 {
         assert!(append(
             &mut log,
-            &rows("a", number..number + 1, 10_000),
+            &messages("a", number..number + 1, 10_000),
             1000
         ));
     }
@@ -507,7 +512,7 @@ fn wherever_a_sector_rots_the_rest_is_served() {
                 let found = positions(&shared, "a");
                 let missing = every.iter().filter(|it| !found.contains(it)).count();
                 assert!(missing <= 1, "{found:?} with sector {sector} of {number}");
-                assert!(append(&mut log, &rows("a", 0..1, 10), 1000));
+                assert!(append(&mut log, &messages("a", 0..1, 10), 1000));
                 let found = positions(&shared, "a");
                 assert!(
                     found.last() > every.last(),

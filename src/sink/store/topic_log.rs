@@ -174,16 +174,16 @@ pub(super) fn entries(
             Err(error) if entries.is_empty() => return Err(error),
             Ok(None) | Err(_) => return Ok(entries),
         };
-        let is_all = found.spots.len() < limit;
-        for spot in found.spots {
-            after = spot.position;
-            let payload = match found.segment.read(spot) {
+        let is_all = found.locations.len() < limit;
+        for location in found.locations {
+            after = location.position;
+            let payload = match found.segment.read(location) {
                 Ok(payload) => payload,
                 Err(error) if entries.is_empty() => return Err(error),
                 Err(_) => return Ok(entries),
             };
             if let Some(entry) = payload.as_ref().and_then(encoded_message::entry) {
-                bytes += spot.length;
+                bytes += location.length;
                 entries.push(entry);
             }
             if entries.len() >= limit || bytes >= MAX_ANSWER_BYTES {

@@ -45,27 +45,27 @@ async fn row_29_the_name_of_rabbitmq_is_looked_up_afresh() {
         .write(&verdict);
 }
 
-/// An address whose packets are swallowed: nobody accepts there, and no more fit into the line.
-struct Deaf {
+/// An address that swallows packets: nobody accepts there, and its accept queue is full.
+struct BlackHole {
     _listener: TcpListener,
-    _line: Vec<TcpStream>,
+    _queued: Vec<TcpStream>,
 }
 
-impl Deaf {
+impl BlackHole {
     async fn at(address: &str) -> Self {
         let address = address.parse().expect("an address");
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(address).expect("a free port");
         let listener = socket.listen(1).expect("listening");
-        let mut line = Vec::new();
+        let mut queued = Vec::new();
         let patience = Duration::from_secs(1);
         while let Ok(connected) = tokio::time::timeout(patience, TcpStream::connect(address)).await
         {
-            line.push(connected.expect("taken, or not answered"));
+            queued.push(connected.expect("taken, or not answered"));
         }
         Self {
             _listener: listener,
-            _line: line,
+            _queued: queued,
         }
     }
 }
@@ -78,7 +78,7 @@ async fn row_29_one_address_of_several_is_enough() {
     const NAME: &str = "broker.test";
     let (well, url) = proxied_at("127.0.0.4:0").await;
     let port = well.address().port();
-    let _deaf = Deaf::at(&format!("127.0.0.2:{port}")).await;
+    let _swallowing = BlackHole::at(&format!("127.0.0.2:{port}")).await;
     let (hung, _) = proxied_at(&format!("127.0.0.3:{port}")).await;
     hung.freeze();
     let setup = Setup::rabbitmq(&url.replace("127.0.0.4", NAME)).and_store();

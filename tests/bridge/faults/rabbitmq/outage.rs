@@ -8,7 +8,7 @@ use crate::faults::scene::{self, Scene};
 use crate::harness::{Bridge, Copies, Journal, Load, Node, Outlet, Report, Setup, Target, Verdict};
 use crate::order::{proxied, proxied_at};
 
-/// What faults.md asks of a broker that is frozen or blocked.
+/// How long a broker is frozen or blocked: longer than every deadline, and than two heartbeats.
 const TROUBLE: Duration = Duration::from_secs(25);
 /// Twice what the bridge needs for the connections of a thousand senders.
 const MEMORY_BYTES: u64 = 256 << 20;
@@ -200,7 +200,10 @@ async fn row_08_a_backlog_for_a_slow_rabbitmq_waits_in_the_spool() {
     let (events, copies) = (journal.0.len(), verdict.duplicates);
     assert!(copies < events / 2, "{copies} copies of {events} events");
     let missed = [RABBIT[0], ("result", "unavailable")];
-    let missed = bridge.metrics().await.sum("publish_attempts_total", &missed);
+    let missed = bridge
+        .metrics()
+        .await
+        .sum("publish_attempts_total", &missed);
     assert!(missed > 0.0, "a full batch takes longer than its deadline");
     let peak = bridge.peak_memory_bytes();
     assert!(peak < MEMORY_BYTES, "{peak}");
