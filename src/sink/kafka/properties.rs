@@ -7,7 +7,8 @@ use std::fmt;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 
-/// Properties of librdkafka that the operator has set, which are passed to it last. Only the names print.
+/// Properties of librdkafka that the operator has set; they are passed to it last. Only the names
+/// print.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ClientProperties(BTreeMap<String, String>);
 
