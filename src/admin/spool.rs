@@ -14,7 +14,7 @@ use super::route::get;
 use crate::name::SinkName;
 use crate::spool::{DeadLetterName, InspectionError, Spool, SpoolView};
 
-/// Access to the spool, and the sinks whose events must not be dropped under a dispatcher's hands.
+/// Access to the spool, and the sinks whose events must not be dropped: a dispatcher may hold them.
 pub(super) struct SpoolAccess {
     pub spool: Spool,
     pub served: Vec<SinkName>,

@@ -1,9 +1,10 @@
 //! The store's topics over HTTP: the list of them, and the events of one, by long polling.
 //!
 //! `GET /topics` answers with a JSON array. `GET /topics/{topic}/events?after=P&limit=N&wait=S`
-//! answers with the events after position P, one JSON object a line. A reader goes on from the last position it was given. With `wait` it gets an empty 200
-//! after that many seconds without an event, and a topic that does not exist yet is waited for in
-//! the same way: a consumer may start before the first event. Without `wait` such a topic is a 404.
+//! answers with the events after position P, one JSON object a line. A reader goes on from the last
+//! position it was given. With `wait` it gets an empty 200 after that many seconds without an event,
+//! and a topic that does not exist yet is waited for in the same way: a consumer may start before the
+//! first event. Without `wait` such a topic is a 404.
 //! A position beyond the topic's end is a 409: the log was started anew, and the reader must too.
 
 mod lines;

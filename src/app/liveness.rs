@@ -1,6 +1,5 @@
-//! The liveness check of the watchdog: the parts that every event goes through are asked, and have to
-//! come round to answer, which a hung one does not. Nothing is asked of a broker or of the world
-//! outside, whose outages no restart of the bridge would end.
+//! The liveness check of the watchdog: the parts that every event goes through are asked, and one that
+//! hangs does not answer. No broker is asked: no restart of the bridge would end its outage.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ pub struct Liveness {
 
 impl Liveness {
     /// Asks all of them at once. Dispatchers are tasks, so their answers also show that the runtime
-    /// turns.
+    /// runs tasks.
     ///
     /// # Errors
     /// The parts that have not answered within the deadline.

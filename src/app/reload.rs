@@ -134,7 +134,7 @@ impl Bridge {
         self.connection_setup.store(next.connection_setup.into());
         self.access.store(next.access.into());
         for (sink, pace) in next.paces {
-            self.sinks.drive(&sink, pace);
+            self.sinks.set_pace(&sink, pace);
         }
         next.filter.put_in_place();
         self.sinks.renew(&next.sinks, &self.metrics);

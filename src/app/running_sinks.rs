@@ -31,9 +31,9 @@ pub(super) struct RunningSinks {
     /// The store's topics, where there is a store.
     pub topics: Option<TopicLog>,
     pub dispatchers: JoinSet<anyhow::Result<()>>,
-    /// Ask the dispatchers whether they turn.
+    /// Ask the dispatchers whether they still run.
     pub probes: Vec<(SinkName, HealthProbe)>,
-    /// How hard each is driven.
+    /// Tell each dispatcher its settings.
     paces: Vec<(SinkName, watch::Sender<DispatcherSettings>)>,
     /// Tells the dispatchers to end.
     pub stop: CancellationToken,
@@ -83,8 +83,8 @@ impl RunningSinks {
         Ok(sinks)
     }
 
-    /// Drives the sink of this name at another pace, if it is one.
-    pub fn drive(&self, name: &SinkName, pace: DispatcherSettings) {
+    /// Tells the dispatcher of this sink its settings, if they have changed.
+    pub fn set_pace(&self, name: &SinkName, pace: DispatcherSettings) {
         let of = |(known, _): &&(SinkName, _)| known == name;
         if let Some((_, wanted)) = self.paces.iter().find(of) {
             wanted.send_if_modified(|wanted| std::mem::replace(wanted, pace) != pace);

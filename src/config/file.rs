@@ -76,7 +76,6 @@ pub struct IngressFile {
     pub body_timeout: Option<TimeSpan<100>>,
     /// How long an idle connection is kept, also before its first request. Default: `"75s"`.
     pub keep_alive: Option<TimeSpan<100>>,
-    /// The most connections at once; fewer where the system's limit on open files leaves less after
     /// The most requests answered at once; beyond it they are answered 503. Default: `4096`.
     pub max_in_flight: Option<usize>,
     /// The most memory that the bodies of requests take together, as they arrive; beyond it

@@ -41,7 +41,7 @@ pub struct KafkaFile {
     /// TLS to the brokers; an empty table turns it on with the system's certificates. Default:
     /// none.
     pub tls: Option<TlsFile>,
-    /// ClientProperties of librdkafka that tune it (its `CONFIGURATION.md` explains them), passed to it
+    /// Properties of librdkafka that tune it (its `CONFIGURATION.md` explains them), passed to it
     /// last, such as `batch.size`, `socket.timeout.ms` or `debug`. All else is refused, with the
     /// reason: what has a key of its own (`linger.ms`, `security.protocol`, `sasl.…`), what the
     /// promise stands on (`acks`, `enable.idempotence`, `partitioner`), and values that contradict

@@ -4,6 +4,7 @@
 //! A key needs a restart unless it is listed here, so that a new one cannot be forgotten.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
@@ -55,8 +56,15 @@ const TAKEN_OVER: &[&str] = &[
 ];
 
 /// Each key's path with a hash of its value; keys that are left out have their defaults.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct KeyHashes(BTreeMap<String, [u8; 32]>);
+
+/// It prints no hash: a short password could be guessed from one.
+impl fmt::Debug for KeyHashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHashes")
+    }
+}
 
 impl KeyHashes {
     /// The keys of a file, with the variables filled in.

@@ -46,9 +46,9 @@ pub(super) fn settings(
     let trace = sections
         .contains_key("trace")
         .then(|| trace::trace(take_table(&mut sections, "trace", problems), problems));
-    let memory = spool::memory(&bounds, &top);
+    let remembered = spool::remembered_for(&bounds, &top);
     let source = |name: &str, table, problems: &mut ConfigProblems| {
-        sources::source(name, table, memory, problems)
+        sources::source(name, table, remembered, problems)
     };
     let sources = named(&mut sections, "source", problems, source);
     let sinks = named(&mut sections, "sink", problems, sinks::sink);

@@ -172,8 +172,8 @@ mod tests {
         };
         assert_eq!(check(whole_example()), [""; 0]);
         let mut changed = whole_example();
-        let misspelt = "[store]\ntype = \"store\"\nretry_dely = \"1s\"".parse();
+        let misspelt = "[store]\ntype = \"store\"\nretry_delay_mx = \"1s\"".parse();
         changed.insert("sink".into(), toml::Value::Table(misspelt.expect("TOML")));
-        assert_eq!(check(changed), ["sink.store.retry_dely"]);
+        assert_eq!(check(changed), ["sink.store.retry_delay_mx"]);
     }
 }

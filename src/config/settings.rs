@@ -146,7 +146,7 @@ pub struct SourceSettings {
 pub struct SinkSettings {
     /// Its name.
     pub name: SinkName,
-    /// How hard it is driven.
+    /// How many publishes may be outstanding, and when a failed one is tried again.
     pub pace: DispatcherSettings,
     /// What it is.
     pub kind: SinkKind,

@@ -90,7 +90,7 @@ fn check_memory(milestone: Milestone, problems: &mut ConfigProblems) {
 
 /// For how long a copy of an event is known as one and not published again: not at all where copies
 /// are forwarded, and not beyond a restart where the spool is in memory.
-pub(super) fn memory(bounds: &SpoolBounds, top: &TopFile) -> Option<Duration> {
+pub(super) fn remembered_for(bounds: &SpoolBounds, top: &TopFile) -> Option<Duration> {
     let is_durable = bounds.location != SpoolLocation::Memory;
     (is_durable && duplicates(top) == Duplicates::Suppress).then(|| window(top))
 }
@@ -178,7 +178,7 @@ mod tests {
             spell_out(&mut file);
             let mut problems = ConfigProblems::default();
             let bounds = bounds(file.remove("spool"), Milestone::Delivered, &mut problems);
-            assert_eq!(memory(&bounds, &top), expected, "{text} {spool}");
+            assert_eq!(remembered_for(&bounds, &top), expected, "{text} {spool}");
         }
     }
 

@@ -77,7 +77,7 @@ pub(super) struct ConnectionStream {
     deadline: Instant,
     /// Wakes at the deadline; there is none until something has to be waited for.
     timer: Option<Pin<Box<Sleep>>>,
-    head: UpgradeFilter,
+    filter: UpgradeFilter,
     /// Whether line breaks have come since the last answer, and nothing else.
     has_line_breaks: bool,
     /// Whether the other side does not take what is written.
@@ -103,7 +103,7 @@ impl ConnectionStream {
             timeouts,
             deadline: Instant::now() + timeouts.keep_alive,
             timer: None,
-            head: UpgradeFilter::new(),
+            filter: UpgradeFilter::new(),
             has_line_breaks: false,
             is_blocked: false,
             open,
@@ -126,7 +126,7 @@ impl ConnectionStream {
             if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
                 // Behind a body some senders have one, which begins no head (RFC 9112, section 2.2).
                 self.has_line_breaks = true;
-                // The server timeouts for the rest of a head now, without a time of its own.
+                // The server waits for the rest of a head now, without a time of its own.
                 self.deadline = Instant::now() + self.timeouts.keep_alive;
                 self.timer = None;
                 return;
@@ -136,14 +136,14 @@ impl ConnectionStream {
             self.timer = None;
             // Line breaks may as well end a head that began while the last answer was waited for: then
             // this is a body, and its bytes are not to be touched.
-            self.head = if std::mem::take(&mut self.has_line_breaks) {
+            self.filter = if std::mem::take(&mut self.has_line_breaks) {
                 UpgradeFilter::unseen()
             } else {
                 UpgradeFilter::new()
             };
         }
         if self.progress.phase.get() == Phase::Head {
-            self.head.overwrite(bytes);
+            self.filter.overwrite(bytes);
         }
     }
 

@@ -62,10 +62,10 @@ async fn take_line(socket: &mut TcpStream, start: &[u8]) -> Result<Vec<u8>, Conn
     let mut line = start.to_vec();
     let mut ahead = [0; LONGEST_LINE];
     while line.len() < LONGEST_LINE {
-        let room = &mut ahead[..LONGEST_LINE - line.len()];
-        let seen = socket.peek(room).await.map_err(truncated)?;
-        let end = room[..seen].iter().position(|byte| *byte == b'\n');
-        let taken = &mut room[..end.map_or(seen, |at| at + 1)];
+        let buffer = &mut ahead[..LONGEST_LINE - line.len()];
+        let seen = socket.peek(buffer).await.map_err(truncated)?;
+        let end = buffer[..seen].iter().position(|byte| *byte == b'\n');
+        let taken = &mut buffer[..end.map_or(seen, |at| at + 1)];
         if taken.is_empty() {
             return Err(ConnectionFailure::ProxyTruncated);
         }
@@ -338,8 +338,8 @@ mod tests {
         ) {
             in_line(&line);
             in_line(text.as_bytes());
-            let room = line.len().min(LONGEST_ADDRESSES);
-            in_binary(command, family, &line[..room]);
+            let length = line.len().min(LONGEST_ADDRESSES);
+            in_binary(command, family, &line[..length]);
         }
     }
 }

@@ -230,9 +230,9 @@ mod tests {
     fn the_wait_is_whole_seconds_and_never_none() {
         for limit in [1, 1000] {
             let rate_limit = SourceRateLimit::of(limit.try_into().expect("not 0"));
-            let timeouts: Vec<_> = (0..3000).filter_map(|_| rate_limit.take().err()).collect();
-            assert!(timeouts.iter().all(|wait| wait.retry_after_seconds == 1));
-            assert!(!timeouts.is_empty());
+            let waits: Vec<_> = (0..3000).filter_map(|_| rate_limit.take().err()).collect();
+            assert!(waits.iter().all(|wait| wait.retry_after_seconds == 1));
+            assert!(!waits.is_empty());
         }
     }
 

@@ -47,7 +47,7 @@ enum LinePosition {
     Elsewhere,
 }
 
-/// The head of one request, as its bytes come in, in however many parts.
+/// The filter of one request's head, whose bytes come in, in however many parts.
 #[derive(Debug)]
 pub(super) struct UpgradeFilter {
     position: LinePosition,
@@ -55,7 +55,7 @@ pub(super) struct UpgradeFilter {
 }
 
 impl UpgradeFilter {
-    /// A head of which nothing has come.
+    /// A filter for a head of which nothing has come.
     pub fn new() -> Self {
         Self {
             position: LinePosition::Start,
@@ -63,7 +63,7 @@ impl UpgradeFilter {
         }
     }
 
-    /// One that is left alone.
+    /// A filter that leaves everything alone, because the head's beginning was not seen.
     pub fn unseen() -> Self {
         Self {
             has_ended: true,
@@ -140,10 +140,10 @@ mod tests {
 
     /// What the server sees of `text`, which comes in parts of `size` bytes.
     fn seen(text: &str, size: usize) -> String {
-        let mut head = UpgradeFilter::new();
+        let mut filter = UpgradeFilter::new();
         let mut bytes = text.as_bytes().to_vec();
         for part in bytes.chunks_mut(size) {
-            head.overwrite(part);
+            filter.overwrite(part);
         }
         String::from_utf8(bytes).expect("letters stay letters")
     }

@@ -241,7 +241,6 @@ async fn a_secret_is_changed_while_the_spool_cannot_be_written() {
     assert!(bridge.log().contains("spool.path"), "{}", bridge.log());
 }
 
-/// Everything that a reload takes over changes again and again while senders send.
 /// A damaged secret leaves the old one; a doubtful one is taken over, and told of by its key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_looks_like_a_mistake_does_not_come_in_unnoticed() {
@@ -268,6 +267,7 @@ async fn a_secret_that_looks_like_a_mistake_does_not_come_in_unnoticed() {
     assert!(!log.contains(NEXT) && !log.contains(SECRET), "{log}");
 }
 
+/// Everything that a reload takes over changes again and again while senders send.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_valid_delivery_is_turned_away_while_everything_changes() {
     let setup = Setup::store().and_rabbitmq(&amqp_url());
