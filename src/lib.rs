@@ -3,7 +3,7 @@
 //!
 //! The README shows it, the book in `docs/` says what it promises and how it is run, and
 //! `CONTRIBUTING.md` how it is changed. This page is for a reader of the code: the path, the promise
-//! as the types keep it, the map, and the words.
+//! as the types keep it, the map, and the glossary.
 //!
 //! # The path
 //! ```text
@@ -59,7 +59,7 @@
 //! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
 //! | edges | [`sink`], [`spool`] | the trait with its three implementations; where accepted events lie |
 //! | middle | [`route`], [`event`], [`source`], [`trace`] | where an event goes; what it says; who sent it; whose trace it is in |
-//! | ground | [`log`], [`name`], [`metrics`], [`path_error`], [`shutdown`], [`descriptors`], [`threads`], [`systemd`], [`crypto`], [`seeded`] | the log on the disk and its rules, parsed names, every metric, why a path cannot be used, the word that the program stops, who may hold how many descriptors, whether there may be as many threads as are needed, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
+//! | ground | [`log`], [`name`], [`metrics`], [`path_error`], [`shutdown`], [`descriptors`], [`threads`], [`systemd`], [`crypto`], [`seeded`] | the log on the disk and its rules, parsed names, every metric, why a path cannot be used, the signal that the program stops, who may hold how many descriptors, whether there may be as many threads as are needed, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
 //!
 //! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]
 //! and [`admin`], which are both HTTP listeners; rusqlite in `spool/index`, which keeps the ids of

@@ -47,7 +47,7 @@ impl Event {
         let source = verified.source().clone();
         let source_uri = Arc::clone(verified.uri());
         let received_at = verified.received_at();
-        let ParsedBody { identity, content } = reading(verified.provider().format, verified.body());
+        let ParsedBody { identity, content } = parsed(verified.provider().format, verified.body());
         let id = match identity {
             Some(identity) => EventId::of_fields(&source, &identity),
             None => EventId::of_bytes(&source, verified.body()),
@@ -71,7 +71,7 @@ impl Event {
     /// When an event with this body happened; none where its id has no time.
     #[must_use]
     pub fn own_time(format: BodyFormat, body: &[u8]) -> Option<Timestamp> {
-        let identity = reading(format, body).identity;
+        let identity = parsed(format, body).identity;
         identity.map(|identity| identity.triggered_at)
     }
 
@@ -170,7 +170,7 @@ impl Event {
     }
 }
 
-fn reading(format: BodyFormat, body: &[u8]) -> ParsedBody<'_> {
+fn parsed(format: BodyFormat, body: &[u8]) -> ParsedBody<'_> {
     match format {
         BodyFormat::OneCodex => onecodex::read(body),
     }

@@ -34,7 +34,7 @@ struct Delivery<'a> {
     object_uri: Cow<'a, str>,
 }
 
-/// Reads the body; where it cannot be understood, the reading says why.
+/// Reads the body; where it cannot be understood, what is returned says why.
 pub(super) fn read(body: &[u8]) -> ParsedBody<'_> {
     match delivery(body) {
         Ok(delivery) => from_delivery(delivery),
@@ -196,13 +196,13 @@ mod tests {
         let long = "\u{e9}".repeat(100_000);
         let body = body("analysis.succeeded", "/api/v1/analyses/1", TIME)
             .replace("\"analysis\"", &format!("\"{long}\""));
-        let reading = read(body.as_bytes());
-        let Content::Understood(understood) = reading.content else {
+        let parsed = read(body.as_bytes());
+        let Content::Understood(understood) = parsed.content else {
             panic!("its type and object are known")
         };
         assert_eq!(understood.object_type, "\u{e9}".repeat(32));
         // The id is that of the whole.
-        let identity = reading.identity.expect("all of it is there");
+        let identity = parsed.identity.expect("all of it is there");
         assert_eq!(identity.object_type, long.as_str());
     }
 

@@ -1,4 +1,4 @@
-//! Where an accepted event stands: its place in the spool, and the sinks it is owed to. It rides
+//! Where an accepted event stands: its place in the spool, and the sinks it is owed to. It goes
 //! with the message and comes back in the receipt, so that settling needs no look-up.
 
 use serde::Serialize;
@@ -95,7 +95,7 @@ pub struct Position {
     pub sequence: u64,
     /// The sinks it was accepted for.
     pub sinks: SinkSet,
-    /// The room its record takes in the spool.
+    /// The bytes its record takes in the spool.
     pub bytes: u32,
 }
 

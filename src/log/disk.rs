@@ -72,7 +72,7 @@ pub trait Disk: Send + Sync + Debug {
     fn is_named(&self, name: &str, file: &dyn File) -> io::Result<bool>;
 
     /// Whether files are to be written whole before they are used, so that later writes change no
-    /// metadata and need no room.
+    /// metadata and need no space.
     fn prewrites(&self) -> bool;
 }
 
@@ -204,7 +204,7 @@ pub fn write_all_at(file: &dyn File, mut data: &[u8], mut offset: u64) -> io::Re
     Ok(())
 }
 
-/// Whether the error says that there is no room: the device is full (`ENOSPC`), the quota is used
+/// Whether the error says that there is no space: the device is full (`ENOSPC`), the quota is used
 /// up (`EDQUOT`), or the file may not grow (`EFBIG`).
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {

@@ -77,7 +77,7 @@ impl Header {
     /// Reads a header of this kind of log.
     ///
     /// # Errors
-    /// LogFileName by what is wrong.
+    /// Named by what is wrong.
     pub fn decode(block: &[u8], kind: LogKind) -> Result<Self, HeaderError> {
         if !block.starts_with(&HEADER_MAGIC) {
             let blank = block.iter().all(|byte| *byte == 0);

@@ -34,7 +34,7 @@ impl FolderLock {
     /// Locks the folder.
     ///
     /// # Errors
-    /// LogFileName by the cause.
+    /// Named by the cause.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
         let mut options = private();
         options.create(true).truncate(false).write(true);
@@ -46,7 +46,7 @@ impl FolderLock {
         for attempt in 1..=ATTEMPTS {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { _file: file }),
-                // A command that only looks holds it for a moment.
+                // A command that looks whether it is held takes it for a moment.
                 Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => std::thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => break,
                 Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),

@@ -36,8 +36,8 @@
 //! 8. A segment is recycled only when a synced batch says that nothing in it is waited for, and a
 //!    later snapshot does without it. The segment before the active one stays, so that there are
 //!    always two snapshots.
-//! 9. Letting go needs no room: new events are taken only while a spare is ready, so that progress
-//!    always has somewhere to go. Whether there is room is decided by whether a spare can be made.
+//! 9. Letting go needs no space: new events are taken only while a spare is ready, so that progress
+//!    always has somewhere to go. Whether there is space is decided by whether a spare can be made.
 //! 10. Nothing is done on the answer's path that is not the batch: spares, the index of ids,
 //!     recycling and copies are made by another thread, in slices.
 //! 11. Every queue and cache is bounded in bytes, and admits one largest item when it is empty.

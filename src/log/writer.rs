@@ -19,8 +19,8 @@ use crate::seeded::{self, Bug};
 /// Why a batch was not written; nothing of it is acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// There is no room for it: no device, no quota, no longer file.
-    #[error("there is no room on the disk: {0}")]
+    /// There is no space for it: no device, no quota, no longer file.
+    #[error("there is no space on the disk: {0}")]
     Full(io::Error),
     /// The disk does not take it.
     #[error("the disk cannot be written: {0}")]
@@ -221,7 +221,7 @@ impl LogWriter {
         self.alignment
     }
 
-    /// Ends the active segment and makes a spare with room for `bytes` the active one: its header
+    /// Ends the active segment and makes a spare with space for `bytes` the active one: its header
     /// synced, its name durable. The next batch must be a snapshot.
     ///
     /// # Errors
@@ -258,7 +258,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Writes one batch and syncs it. The active segment must have room for it.
+    /// Writes one batch and syncs it. The active segment must have space for it.
     ///
     /// # Errors
     /// When it could not be written: then none of it is acknowledged, its sequences are not given

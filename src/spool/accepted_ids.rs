@@ -13,7 +13,7 @@ const BYTES_OF_AN_ID: usize = 128;
 /// Beyond so many bytes the ids of the oldest segment are forgotten: the index cannot be written.
 const MAX_BYTES: usize = 64 << 20;
 
-/// AcceptedIds in memory, each with the digests of its bodies, and the sequence of each.
+/// Ids in memory, each with the digests of its bodies, and the sequence of each.
 #[derive(Debug, Default)]
 pub(super) struct KnownIds(BTreeMap<(EventId, u64), u64>);
 

@@ -23,7 +23,7 @@ pub(super) struct Append {
 /// Why there is no spare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoSpare {
-    /// The disk has no room for it.
+    /// The disk has no space for it.
     Full,
     /// The disk cannot be written.
     Failed,

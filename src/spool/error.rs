@@ -10,7 +10,7 @@ use crate::path_error::explain;
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// Another process has it.
-    #[error("{} is in use by another process: a bridge runs on it, or a command changes it", .path.display())]
+    #[error("{} is in use by another process: a bridge runs on it; stop that one, or give this one a spool.path of its own", .path.display())]
     Held {
         /// The folder.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum SpoolUnavailable {
     /// As many events or bytes as it may hold.
     #[error("the spool is full")]
     Full,
-    /// The spool's disk has no room for another file.
+    /// The spool's disk has no space for another file.
     #[error("the spool's disk is full")]
     DiskFull,
     /// The last batch failed and none has worked since.

@@ -99,7 +99,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
         disk.remove(unfinished).map_err(io)?;
     }
     let mut position = recovered.position;
-    // DeadLetterFolder may outlive their log: none of them is to be taken for one of a new event.
+    // Dead letters may outlive their log: none of them is to be taken for one of a new event.
     let behind_dead_letters = dead_letters.last_sequence().map_or(0, |last| last + 1);
     position.next_sequence = position.next_sequence.max(behind_dead_letters);
     let index = (parts.index)(position.next_sequence);

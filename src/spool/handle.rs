@@ -139,7 +139,7 @@ impl Spool {
         &self.sinks
     }
 
-    /// Whether there is room for another event, as far as one can tell without asking.
+    /// Whether there is space for another event, as far as one can tell without asking.
     ///
     /// # Errors
     /// When it is full, or its disk is.
@@ -156,7 +156,7 @@ impl Spool {
         if flags.closed.load(Ordering::Relaxed) {
             Err(SpoolUnavailable::Closed)
         } else if !flags.writable.load(Ordering::Relaxed) {
-            // A disk without room is one that cannot be written, and not the other way round.
+            // A disk without space is one that cannot be written, and not the other way round.
             Err(match self.check_space() {
                 Err(SpoolUnavailable::DiskFull) => SpoolUnavailable::DiskFull,
                 _ => SpoolUnavailable::Unwritable,
@@ -398,8 +398,8 @@ impl Spool {
         }
     }
 
-    /// Returns once the thread has come round and has done what was asked of it before; whoever asks
-    /// sets the deadline.
+    /// Returns once the writer thread has answered and has done what was asked of it before; whoever
+    /// asks sets the deadline.
     ///
     /// # Errors
     /// When the spool is closed.

@@ -102,8 +102,8 @@ pub(super) trait IdIndex: Send + Sync + Debug {
 /// Why the index could not do it, named by what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum IndexError {
-    /// The disk has no room: everything known stays, and the call may be made again.
-    #[error("there is no room for the index of event ids")]
+    /// The disk has no space: everything known stays, and the call may be made again.
+    #[error("there is no space on the disk for the index of event ids")]
     Full(#[source] Cause),
     /// What was known is lost, and the index begins anew.
     #[error("the index of event ids is damaged")]
@@ -134,7 +134,7 @@ impl From<rusqlite::Error> for IndexError {
             (failure.code, failure.extended_code)
         });
         match (code, extended) {
-            // The second is what SQLite says where its file `-shm` finds no room.
+            // The second is what SQLite says where its file `-shm` finds no space.
             (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => Self::Full(error.into()),
             // `Unknown` is said of a statement that does not fit the tables. A sector that cannot be
             // read now hardly ever can be later, and must not keep ids from being entered.

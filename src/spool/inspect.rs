@@ -67,7 +67,7 @@ pub struct SinkOverview {
     pub sink: SinkName,
     /// Events that wait for it.
     pub pending: u64,
-    /// Dead dead letters of it.
+    /// Dead letters of it.
     pub dead_letters: u64,
     /// Events that waited for it and were lost to damage, ever.
     pub lost: u64,

@@ -226,7 +226,7 @@ impl Maintenance {
         }
     }
 
-    /// DeadLetterFolder whose place a record has taken.
+    /// Removes a dead letter whose place a record has taken; whether there was one.
     fn remove_dead_letter(&mut self) -> bool {
         let Some(name) = self.shared.jobs.lock().removals.pop_front() else {
             return false;

@@ -14,7 +14,7 @@
 //!   acknowledged records did not check; it is kept for an operator, up to four of them.
 //! - `ids.db` is the index of the ids accepted before (`index.rs`). It may be removed at any time
 //!   while no bridge runs: it is made anew from the segments that are there.
-//! - `dead letters/SEQUENCE-SINK.dead letter` is a dead letter (`dead_letters.rs`).
+//! - `letters/SEQUENCE-SINK.letter` is a dead letter (`dead_letters.rs`).
 //!
 //! # What is in memory
 //! The state (`state.rs`): for each sink the sequences that wait for it, as bitmaps, and for each

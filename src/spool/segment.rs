@@ -44,7 +44,7 @@ impl SpoolSegment {
         self.length.load(Ordering::Relaxed)
     }
 
-    /// Cuts its file to what it holds, durably: a spare may be made in the room of it.
+    /// Cuts its file to what it holds, durably: a spare may be made in the space that it had.
     ///
     /// # Errors
     /// What the system says, and when somebody has put another file in its place.

@@ -131,7 +131,7 @@ pub(super) struct SpoolState {
     /// The sequence behind the last one of any segment that was let go of: the ids of what came
     /// before are in the index or forgotten.
     removed_end: u64,
-    /// Dead dead letters that a record has taken the place of, and that are still to be removed.
+    /// Dead letters that a record has taken the place of, and that are still to be removed.
     pub requeued: Vec<DeadLetterName>,
     pub unwritten: Unwritten,
 }

@@ -38,7 +38,8 @@ use crate::seeded::{self, Bug};
 use disk_space::DiskSpace;
 use plan::PlannedBatch;
 
-/// How long progress may wait for a batch to ride in, and how often a disk that fails is tried.
+/// How long progress may wait for a batch to be written with, and how often a disk that fails is
+/// tried.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 /// The pauses after failures in a row, from the second on.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -75,7 +76,7 @@ pub(super) struct SpoolWriter {
     is_copying: bool,
     /// Whether what is in the queue waits for a file.
     is_waiting: bool,
-    /// Those who want to know that the thread comes round.
+    /// Health probes, which are answered after the next step.
     probes: Vec<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
 }
@@ -240,7 +241,7 @@ impl SpoolWriter {
         } else if !self.may_try(now) {
             self.refuse_all(self.disk_space.cause());
         } else if self.tail.is_some() {
-            // What may have been answered before comes first; without room for it there is none.
+            // What may have been answered before comes first; without space for it there is none.
             self.refuse_if_stuck();
         } else {
             self.write_group(now);
@@ -297,7 +298,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Where no file is to be had, segments are let go of at once: a life of less than a second must
+    /// Where no file is to be had, segments are let go of at once: a run of less than a second must
     /// not leave more of them behind than it found.
     fn free_segments(&mut self, now: Instant) {
         if !self.disk_space.is_stuck() || self.tail.is_some() || !self.may_try(now) {
@@ -384,7 +385,7 @@ impl SpoolWriter {
     }
 
     /// Writes one batch with what the log does not know yet, into a fresh segment where the active
-    /// one has no room, and with a snapshot where one is due.
+    /// one has no space, and with a snapshot where one is due.
     fn append(
         &mut self,
         records: &[&[&[u8]]],
@@ -521,7 +522,7 @@ impl SpoolWriter {
         }
     }
 
-    /// The files of segments that ended early, as those of short lives do, are cut to what is in them:
+    /// The files of segments that ended early, as those of short runs do, are cut to what is in them:
     /// a synced batch says now where each of them ends.
     fn cut(&self, inner: &Inner, active: u64) {
         let before = inner.state.segments.range(..active);

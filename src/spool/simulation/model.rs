@@ -24,7 +24,7 @@ pub(super) struct ModelRecord {
     pub key: EventKey,
     /// The sinks it waits for.
     pub waits: Names,
-    /// MaintenanceResult with it, but a crash may undo that.
+    /// Done with it, but a crash may undo that.
     pub doubtful: Names,
     /// Set aside for these by a dead letter that is there.
     pub dead_lettered: Names,
@@ -81,7 +81,7 @@ pub(super) struct Model {
     ids: HashMap<usize, [Knowledge; 2]>,
     /// Events of which both versions were under way at once: nobody knows which was first.
     raced: HashSet<usize>,
-    /// DeadLetterFolder that were perhaps requeued: nobody was answered.
+    /// Dead letters that were perhaps requeued: nobody was answered.
     requeued: Vec<(u64, usize)>,
     /// The highest sequence that was seen.
     pub highest: u64,

@@ -40,7 +40,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Writes copies, while no event waits and the active segment has room for them.
+    /// Writes copies, while no event waits and the active segment has space for them.
     pub(super) fn write_copies(&mut self, now: Instant) {
         if self.copies.is_empty() || self.tail.is_some() || !self.may_try(now) {
             return;

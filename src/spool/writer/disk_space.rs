@@ -45,7 +45,7 @@ pub(super) struct DiskSpace {
     spare_retry_at: Option<Instant>,
     /// Why the last batch failed, while none has worked since.
     failed_with: Option<SpoolUnavailable>,
-    /// Smaller than a segment should be, where the disk has no room for a whole one.
+    /// Smaller than a segment should be, where the disk has no space for a whole one.
     length: u64,
 }
 
@@ -193,7 +193,7 @@ impl SpoolWriter {
         )
     }
 
-    /// Whether the next batch should be a snapshot although the segment has room: it frees segments,
+    /// Whether the next batch should be a snapshot although the segment has space: it frees segments,
     /// of which there are many, or without which there is no way to a file that is wanted. It takes
     /// two: the first says that nothing in them is waited for, and the second does without them.
     pub(super) fn is_snapshot_wanted(&self) -> bool {
@@ -341,7 +341,7 @@ impl SpoolWriter {
             let forgotten = self.ids.forget_oldest();
             tracing::warn!(
                 ids = forgotten,
-                "the index of ids cannot be written and there is no room: ids are forgotten, and another copy of their events would be published"
+                "the index of ids cannot be written and there is no space: ids are forgotten, and another copy of their events would be published"
             );
             self.forgot_early(forgotten, &mut self.shared.lock());
         }
@@ -405,7 +405,7 @@ impl SpoolWriter {
 }
 
 impl DiskSpace {
-    /// There is room again.
+    /// There is space again.
     fn is_free(&mut self) {
         self.stuck = None;
         self.spare_failures = 0;

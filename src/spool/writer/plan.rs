@@ -368,7 +368,7 @@ impl SpoolWriter {
         self.tail.is_none()
     }
 
-    /// Whether the next batch is to be a snapshot although the segment has room.
+    /// Whether the next batch is to be a snapshot although the segment has space.
     pub(in crate::spool) fn wants_snapshot(&self) -> bool {
         self.is_snapshot_wanted()
     }

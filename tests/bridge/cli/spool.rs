@@ -128,7 +128,7 @@ fn the_spool_reads_alike_through_a_bridge_and_from_its_files() {
 }
 
 /// Sets `count` events aside, as a dispatcher does.
-async fn bury(setup: &Setup, count: usize) {
+async fn set_aside_events(setup: &Setup, count: usize) {
     let text = std::fs::read_to_string(setup.path("hookferry.toml")).unwrap();
     let settings = hookferry::config::parse(&text, &|_| None).unwrap();
     let name = SinkName::parse("rabbit").unwrap();
@@ -146,13 +146,13 @@ async fn bury(setup: &Setup, count: usize) {
             .unwrap()
             .remove(0);
         after = record.position().sequence;
-        let burial = NewDeadLetter {
+        let dead_letter = NewDeadLetter {
             record,
             sink,
             reason: RefusalReason::TooLarge,
             detail: "larger than the broker takes".into(),
         };
-        spool.set_aside(burial).await.unwrap();
+        spool.set_aside(dead_letter).await.unwrap();
     }
     spool.close().await;
 }
@@ -160,7 +160,7 @@ async fn bury(setup: &Setup, count: usize) {
 #[tokio::test]
 async fn dead_letters_are_listed_requeued_and_dropped() {
     let setup = waiting();
-    bury(&setup, 5).await;
+    set_aside_events(&setup, 5).await;
     let names = |listed: serde_json::Value| -> Vec<String> {
         let letters = listed.as_array().unwrap();
         letters
@@ -314,7 +314,7 @@ fn bound_by_permissions(program: &Command) -> Command {
 #[tokio::test]
 async fn looking_at_the_spool_of_a_stopped_bridge_changes_nothing_and_needs_no_right_to() {
     let setup = waiting();
-    bury(&setup, 3).await;
+    set_aside_events(&setup, 3).await;
     let mut served = setup.serve();
     setup.send(&served, 10);
     // Not stopped in order: its last batch looks as if nobody had been answered for it.

@@ -84,7 +84,7 @@ impl Away {
         Taken { post, id }
     }
 
-    /// Each of these lies in its queue once, byte for byte, and the accounts balance.
+    /// Each of these lies in its queue once, byte for byte, and the counters add up.
     pub async fn has_each_once(&mut self, bridge: &Bridge, taken: &[Taken]) {
         let ids: Vec<String> = taken.iter().map(|one| one.id.clone()).collect();
         let seen = self.outlet.has(bridge, &self.setup.source, &ids).await;

@@ -65,10 +65,8 @@ async fn row_20_slow_senders_are_cut_off_and_hold_nobody_up() {
     let bystander = Bystander::start(impatient()).await;
     let (bridge, source) = (&bystander.bridge, bystander.setup.source.clone());
     slow_senders(bridge, 60, &source).await;
-    let unheard = [("source", "unknown"), ("reason", "head_timeout")];
-    bridge
-        .shows("deliveries_rejected_total", &unheard, 20.0)
-        .await;
+    let head = [("source", "unknown"), ("reason", "head_timeout")];
+    bridge.shows("deliveries_rejected_total", &head, 20.0).await;
     let body = [("source", source.as_str()), ("reason", "body_timeout")];
     bridge.shows("deliveries_rejected_total", &body, 20.0).await;
     bridge

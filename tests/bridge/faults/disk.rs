@@ -22,7 +22,8 @@ const OBJECTS: usize = 4;
 const SMALL: &str = "max_size = \"16MiB\"\n";
 const SEGMENT: u64 = 1 << 20;
 
-/// Waits for the load's end and for its events on the topics: the promise and the accounts hold.
+/// Waits for the load's end and for its events on the topics: the promise holds and the counters add
+/// up.
 async fn keeps_all(bridge: &Bridge, source: &str, load: Load, copies: Copies) -> Verdict {
     holds(bridge, source, &load.finish().await, copies).await
 }

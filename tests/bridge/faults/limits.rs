@@ -73,7 +73,7 @@ async fn row_28_senders_cannot_take_the_last_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/run --faults: processor time, and a p99"]
-async fn row_28_a_crowd_at_the_door_costs_nothing() {
+async fn row_28_a_crowd_of_connections_costs_nothing() {
     let bystander = with_64_files(Setup::store().ingress("head_timeout = \"30s\"\n")).await;
     let crowd = crowd(&bystander.bridge).await;
     bystander.get_on().await;
@@ -100,7 +100,7 @@ async fn row_28_a_sink_connects_again_behind_a_crowd() {
     let bridge = Bridge::start_through(&before, &setup.write()).await;
     let mut honest = Connection::open(bridge.ingress).await.unwrap();
     let mut ids = Vec::new();
-    let mut crowd_at_the_door = Vec::new();
+    let mut waiting = Vec::new();
     for round in 0..3 {
         let body = event("sample.uploaded", "behind");
         honest
@@ -112,7 +112,7 @@ async fn row_28_a_sink_connects_again_behind_a_crowd() {
         ids.push(answer.id());
         outlet.has(&bridge, &setup.source, &ids).await;
         if round == 0 {
-            crowd_at_the_door = crowd(&bridge).await;
+            waiting = crowd(&bridge).await;
         }
         proxy.cut();
         bridge.shows("sink_connected", &[], 0.0).await;
@@ -122,7 +122,7 @@ async fn row_28_a_sink_connects_again_behind_a_crowd() {
     bridge.counts("sink_reconnects_total", &[], 3.0).await;
     let open = bridge.metrics().await.process("open_fds");
     assert!(open < 64.0, "{open}");
-    drop(crowd_at_the_door);
+    drop(waiting);
 }
 
 fn serve_under(limit: &str, setup: &Setup) -> Output {

@@ -2,7 +2,7 @@
 //! bridge cannot do without ends the program, so that its next start begins anew.
 //!
 //! The panics are seeded bugs of a program that was built for the suite (`src/seeded.rs`). They
-//! strike over whatever contains the word below.
+//! happen over whatever contains the word below.
 
 use crate::eventually::eventually;
 use crate::harness::delivery::event;
@@ -10,7 +10,7 @@ use crate::harness::load::Sent;
 use crate::harness::{Bridge, Copies, Load, Outlet, Post, Program, Report, Setup, Target, Verdict};
 use crate::order::proxied;
 
-/// What is stumbled over.
+/// The text over which they happen.
 const STUMBLE: &str = "stumble";
 
 /// Built otherwise, one request would end them all.
@@ -88,7 +88,7 @@ impl Fall {
         }
     }
 
-    /// Sends what the bridge stumbles over.
+    /// Sends an event over which the bridge panics.
     async fn stumble(&self) -> Sent {
         let body = event("sample.uploaded", STUMBLE);
         Load::once(&self.target, &self.setup.source, STUMBLE, &body).await

@@ -163,7 +163,7 @@ impl Folder {
     }
 }
 
-/// A spool with room for all that a test puts into it, and segments of 1 MiB.
+/// A spool with space for all that a test puts into it, and segments of 1 MiB.
 pub fn settings(location: SpoolLocation) -> SpoolSettings {
     SpoolSettings {
         location,
@@ -276,13 +276,13 @@ impl Opened {
 
     /// A sink can never take this one.
     pub async fn set_aside(&self, sink: SinkIndex, record: &Arc<SpoolRecord>) {
-        let burial = NewDeadLetter {
+        let letter = NewDeadLetter {
             record: Arc::clone(record),
             sink,
             reason: RefusalReason::TooLarge,
             detail: "1 > 0".to_owned(),
         };
-        self.spool.set_aside(burial).await.expect("it is written");
+        self.spool.set_aside(letter).await.expect("it is written");
     }
 
     /// Waits until what was answered is counted as well: the spool's thread does both at one go, and

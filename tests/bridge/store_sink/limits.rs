@@ -89,7 +89,7 @@ async fn beyond_its_size_the_log_forgets_the_oldest_and_reuses_their_files() {
         let event_type = ["sample.uploaded", "analysis.failed"][number % 2];
         let large = message_of(delivery(event_type, "large", 50_000), None);
         store.publish(&large).await.unwrap();
-        // While it makes room, one more segment than it keeps.
+        // While it makes space, one more segment than it keeps.
         assert!(files(&path) <= max_size_bytes + (1 << 20));
     }
     eventually("what is kept fits", || async {

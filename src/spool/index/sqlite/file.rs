@@ -80,7 +80,7 @@ impl Opened {
             return Err(IndexError::Damaged("it belongs to another log".into()));
         }
         // After a failed sync, reading shows what the disk has not got; moved into the file, it is
-        // written again before anything is built upon it. Without room for that it waits.
+        // written again before anything is built upon it. Without space for that it waits.
         let writer = &opened.writer.connection;
         let moved = writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         match moved.map_err(IndexError::from) {

@@ -189,7 +189,7 @@ fn the_write_ahead_log_stays_small() {
         let log = fs::metadata(place.beside("-wal")).expect("a log").len();
         assert!(log < 4 << 20, "{log} bytes");
     }
-    // Every id takes 36 bytes and more, and what was forgotten makes room for what comes.
+    // Every id takes 36 bytes and more, and what was forgotten makes space for what comes.
     let file = fs::metadata(&place.path).expect("a file").len();
     assert!(file < 1 << 20, "{file} bytes");
 }

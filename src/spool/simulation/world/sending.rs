@@ -202,7 +202,7 @@ impl World {
         }
     }
 
-    /// New events were taken only while there was room for them.
+    /// New events were taken only while there was space for them.
     fn check_limit(&self) {
         let Some(running) = &self.running else { return };
         let shared = &running.shared;
