@@ -1,7 +1,7 @@
-//! The spool in a real folder: taking events in, and letting go of them.
+//! The spool in a real folder: appending events, and settling them.
 //!
 //! An iteration is one group. So that all its events are there at once, the spool's thread is held
-//! while they are handed over, in the wake-up of somebody who asked for a sign of life. What is not
+//! while they are handed over, in the wake-up of somebody who sent a health probe. What is not
 //! measured, such as making the events and having them confirmed, goes on between the readings of
 //! the clock. Every sample begins with an empty folder; a sample is as many groups as criterion has
 //! time for, so the making of segments is in it.
