@@ -30,7 +30,7 @@ pub(super) async fn watch(systemd: &Systemd, liveness: &Liveness) -> Infallible 
                 tracing::error!(
                     ?silent,
                     seconds = pause.as_secs_f64(),
-                    "parts of the bridge have not answered, so systemd gets no sign of life"
+                    "parts of the bridge have not answered, so systemd gets no watchdog notification"
                 );
             }
         }

@@ -55,7 +55,7 @@ impl Notified {
         }
     }
 
-    /// The next message that is no sign of life.
+    /// The next message that is no watchdog notification.
     async fn says(&self, what: &str) -> Vec<String> {
         let message = eventually(what, async || {
             std::iter::from_fn(|| self.next()).find(|message| message != "WATCHDOG=1")
@@ -67,7 +67,7 @@ impl Notified {
     }
 
     async fn hears_a_sign_of_life(&self) {
-        eventually("a sign of life", async || {
+        eventually("a watchdog notification", async || {
             self.next().filter(|message| message == "WATCHDOG=1")
         })
         .await;
@@ -158,7 +158,7 @@ async fn a_notify_socket_that_is_not_there_disturbs_nobody() {
     }
 }
 
-/// The watchdog is about the spool's thread, not about a timer: while a commit hangs, no sign of life
+/// The watchdog is about the spool's thread, not about a timer: while a commit hangs, no notification
 /// is sent, although everything else goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn signs_of_life_end_while_the_disk_is_frozen_and_come_back() {

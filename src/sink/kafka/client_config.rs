@@ -47,7 +47,7 @@ impl KafkaSettings {
         for batching in [Batching::Many, Batching::Single] {
             let mut config = self.producer(batching);
             config.remove("bootstrap.servers");
-            create_client(config, self.clone())?;
+            create_client(&config, self.clone())?;
         }
         Ok(())
     }
@@ -61,7 +61,7 @@ impl KafkaSettings {
         let mut config = ClientConfig::new();
         config.set("security.protocol", "ssl");
         apply_tls(tls, &mut config);
-        create_client(config, Self::new(""))
+        create_client(&config, Self::new(""))
     }
 
     /// The configuration of a producer.
@@ -168,7 +168,7 @@ impl KafkaSettings {
     }
 }
 
-fn create_client(config: ClientConfig, settings: KafkaSettings) -> Result<(), KafkaStartError> {
+fn create_client(config: &ClientConfig, settings: KafkaSettings) -> Result<(), KafkaStartError> {
     let context = KafkaClientContext(Arc::new(settings));
     let client: Result<AdminClient<_>, KafkaError> = config.create_with_context(context);
     client?;

@@ -34,6 +34,9 @@ use crate::sink::PublishError;
 /// doubt when its connection is lost.
 pub(super) const MAX_BATCH: usize = 256;
 
+/// What is said of messages that a search has left no time for.
+const OUT_OF_TIME: &str = "messages were published one by one, and no time was left for this one";
+
 /// A connection in use: what all its channels share.
 #[derive(Debug)]
 pub(super) struct SharedConnection {
@@ -88,17 +91,22 @@ impl Publisher {
         self.ready_channel().await?;
         let batch = self.next_batch().await?;
         self.look_for_exchanges(&batch).await;
-        // A search that takes longer is broken off: what is left of the batch is tried together once more
-        // at most, then it is in doubt.
+        // A search that takes longer is broken off: what is left of the batch is in doubt then.
         let until = Instant::now() + self.shared.settings.publish_timeout;
-        let (mut single, batch): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|publish| self.shared.exchanges.is_refusing(&publish.exchange));
+        let (refusing, batch) = self.split_off_refusing(batch);
         self.publish_batch(batch, until).await?;
-        while !single.is_empty() {
-            single = self.publish_one_by_one(single, until).await?;
-        }
-        Ok(())
+        self.publish_to_refusing(refusing, until).await
+    }
+
+    /// The messages for exchanges that refuse, and the others.
+    fn split_off_refusing(
+        &self,
+        batch: impl IntoIterator<Item = PendingPublish>,
+    ) -> (Vec<PendingPublish>, Vec<PendingPublish>) {
+        let exchanges = &self.shared.exchanges;
+        batch
+            .into_iter()
+            .partition(|publish| exchanges.is_refusing(&publish.exchange))
     }
 
     /// What waits. A retired connection leaves it to the next one.
@@ -122,8 +130,39 @@ impl Publisher {
                 return self.settle(batch, outcome);
             }
             batch = self.publish_one_by_one(batch, until).await?;
+            if Instant::now() >= until {
+                give_back(std::mem::take(&mut batch), OUT_OF_TIME);
+            }
         }
         Ok(())
+    }
+
+    /// Publishes to exchanges that refuse, one message ahead: once the exchange takes it, the rest is a
+    /// batch again.
+    async fn publish_to_refusing(
+        &mut self,
+        mut refusing: Vec<PendingPublish>,
+        until: Instant,
+    ) -> Result<(), ConnectionLost> {
+        loop {
+            let mut left = refusing.into_iter();
+            let Some(publish) = left.next() else {
+                return Ok(());
+            };
+            if Instant::now() >= until {
+                give_back([publish].into_iter().chain(left), OUT_OF_TIME);
+                return Ok(());
+            }
+            match self.attempt(slice::from_ref(&publish)).await {
+                BatchOutcome::Closed(error) => refusing = self.blame(publish, left, &error),
+                outcome => {
+                    self.settle(vec![publish], outcome)?;
+                    let (still_refusing, taking) = self.split_off_refusing(left);
+                    self.publish_batch(taking, until).await?;
+                    refusing = still_refusing;
+                }
+            }
+        }
     }
 
     /// Publishes one message after the other until one closes the channel, which is settled with what
@@ -136,9 +175,7 @@ impl Publisher {
         let mut left = batch.into_iter();
         while let Some(publish) = left.next() {
             if Instant::now() >= until {
-                let reason =
-                    "messages are published one by one, and there was no time left for this one";
-                give_back([publish].into_iter().chain(left), reason);
+                give_back([publish].into_iter().chain(left), OUT_OF_TIME);
                 break;
             }
             match self.attempt(slice::from_ref(&publish)).await {
