@@ -11,13 +11,11 @@ use super::publish_queue::{PendingPublish, PublishResult};
 use crate::seeded::{self, Bug};
 use crate::sink::{PublishError, RefusalReason};
 
-/// How a batch ended.
+/// How a batch ended that did not close the channel.
 #[derive(Debug)]
 pub(super) enum BatchOutcome {
     /// Every message was confirmed or nacked; one result each, in order.
     Confirmed(Vec<PublishResult>),
-    /// The broker closed the channel over something in the batch.
-    Closed(AMQPError),
     /// Nobody can tell, but the connection is well.
     Doubt(String),
     /// Nobody can tell, and the connection is of no more use.
@@ -34,11 +32,14 @@ pub(super) enum ChannelFault {
 }
 
 /// Reads the answers to a batch.
+///
+/// # Errors
+/// When the broker closed the channel over something in the batch.
 pub(super) fn judge(
     batch: &[PendingPublish],
     results: Vec<lapin::Result<Confirmation>>,
     connected: bool,
-) -> BatchOutcome {
+) -> Result<BatchOutcome, AMQPError> {
     let confirmations = match confirmations(results) {
         Ok(confirmations) => confirmations,
         Err(error) => return failure(&error, connected),
@@ -52,7 +53,8 @@ pub(super) fn judge(
         match message.properties.message_id() {
             Some(id) => returned.insert(id.to_string()),
             None => {
-                return BatchOutcome::Doubt("the broker returned a message without its id".into());
+                let reason = "the broker returned a message without its id";
+                return Ok(BatchOutcome::Doubt(reason.into()));
             }
         };
     }
@@ -67,7 +69,7 @@ pub(super) fn judge(
         .zip(acknowledged)
         .map(|(publish, acknowledged)| result_of(publish, acknowledged, &returned))
         .collect();
-    BatchOutcome::Confirmed(results)
+    Ok(BatchOutcome::Confirmed(results))
 }
 
 /// What a seeded bug takes for returned: the messages behind those that were.
@@ -119,11 +121,11 @@ fn confirmations(
     worst.map_or(Ok(confirmations), Err)
 }
 
-fn failure(error: &lapin::Error, connected: bool) -> BatchOutcome {
+fn failure(error: &lapin::Error, connected: bool) -> Result<BatchOutcome, AMQPError> {
     match error.kind() {
-        ErrorKind::ProtocolError(error) if is_soft(error) => BatchOutcome::Closed(error.clone()),
-        _ if connected => BatchOutcome::Doubt(said(error)),
-        _ => BatchOutcome::Lost(said(error)),
+        ErrorKind::ProtocolError(error) if is_soft(error) => Err(error.clone()),
+        _ if connected => Ok(BatchOutcome::Doubt(said(error))),
+        _ => Ok(BatchOutcome::Lost(said(error))),
     }
 }
 

@@ -11,6 +11,7 @@
 //! order, each awaiting its confirm, until one closes the channel again: that one is to blame, and
 //! those behind it are a batch again.
 
+use std::collections::VecDeque;
 use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,10 +102,10 @@ impl Publisher {
     /// The messages for exchanges that refuse, and the others.
     fn split_off_refusing(
         &self,
-        batch: impl IntoIterator<Item = PendingPublish>,
-    ) -> (Vec<PendingPublish>, Vec<PendingPublish>) {
+        messages: impl IntoIterator<Item = PendingPublish>,
+    ) -> (VecDeque<PendingPublish>, VecDeque<PendingPublish>) {
         let exchanges = &self.shared.exchanges;
-        batch
+        messages
             .into_iter()
             .partition(|publish| exchanges.is_refusing(&publish.exchange))
     }
@@ -121,17 +122,16 @@ impl Publisher {
     /// Publishes all together, again without each message that closed the channel.
     async fn publish_batch(
         &mut self,
-        mut batch: Vec<PendingPublish>,
+        mut batch: VecDeque<PendingPublish>,
         until: Instant,
     ) -> Result<(), ConnectionLost> {
         while !batch.is_empty() {
-            let outcome = self.attempt(&batch).await;
-            if !matches!(outcome, BatchOutcome::Closed(_)) {
+            if let Ok(outcome) = self.attempt(batch.make_contiguous()).await {
                 return self.settle(batch, outcome);
             }
-            batch = self.publish_one_by_one(batch, until).await?;
+            while !batch.is_empty() && !self.publish_first(&mut batch, until).await? {}
             if Instant::now() >= until {
-                give_back(std::mem::take(&mut batch), OUT_OF_TIME);
+                give_back(batch.drain(..), OUT_OF_TIME);
             }
         }
         Ok(())
@@ -141,74 +141,72 @@ impl Publisher {
     /// batch again.
     async fn publish_to_refusing(
         &mut self,
-        mut refusing: Vec<PendingPublish>,
+        mut refusing: VecDeque<PendingPublish>,
         until: Instant,
     ) -> Result<(), ConnectionLost> {
-        loop {
-            let mut left = refusing.into_iter();
-            let Some(publish) = left.next() else {
-                return Ok(());
-            };
-            if Instant::now() >= until {
-                give_back([publish].into_iter().chain(left), OUT_OF_TIME);
-                return Ok(());
-            }
-            match self.attempt(slice::from_ref(&publish)).await {
-                BatchOutcome::Closed(error) => refusing = self.blame(publish, left, &error),
-                outcome => {
-                    self.settle(vec![publish], outcome)?;
-                    let (still_refusing, taking) = self.split_off_refusing(left);
-                    self.publish_batch(taking, until).await?;
-                    refusing = still_refusing;
-                }
-            }
+        while !refusing.is_empty() {
+            self.publish_first(&mut refusing, until).await?;
+            let (still_refusing, taking) = self.split_off_refusing(refusing);
+            self.publish_batch(taking, until).await?;
+            refusing = still_refusing;
         }
+        Ok(())
     }
 
-    /// Publishes one message after the other until one closes the channel, which is settled with what
-    /// the broker said; hands back those behind it.
-    async fn publish_one_by_one(
+    /// Publishes the first of these alone and answers for it; whether it closed the channel. Where no
+    /// time is left, none is published, and all are in doubt.
+    async fn publish_first(
         &mut self,
-        batch: Vec<PendingPublish>,
+        messages: &mut VecDeque<PendingPublish>,
         until: Instant,
-    ) -> Result<Vec<PendingPublish>, ConnectionLost> {
-        let mut left = batch.into_iter();
-        while let Some(publish) = left.next() {
-            if Instant::now() >= until {
-                give_back([publish].into_iter().chain(left), OUT_OF_TIME);
-                break;
-            }
-            match self.attempt(slice::from_ref(&publish)).await {
-                BatchOutcome::Closed(error) => return Ok(self.blame(publish, left, &error)),
-                outcome => self.settle(vec![publish], outcome)?,
+    ) -> Result<bool, ConnectionLost> {
+        if Instant::now() >= until {
+            give_back(messages.drain(..), OUT_OF_TIME);
+        }
+        let Some(first) = messages.pop_front() else {
+            return Ok(false);
+        };
+        match self.attempt(slice::from_ref(&first)).await {
+            Ok(outcome) => self
+                .settle(VecDeque::from([first]), outcome)
+                .map(|()| false),
+            Err(error) => {
+                self.blame(first, messages, &error);
+                Ok(true)
             }
         }
-        Ok(Vec::new())
     }
 
     /// Publishes all messages and waits for all confirms.
-    async fn attempt(&mut self, batch: &[PendingPublish]) -> BatchOutcome {
+    ///
+    /// # Errors
+    /// When the broker closed the channel over something in the batch.
+    async fn attempt(&mut self, batch: &[PendingPublish]) -> Result<BatchOutcome, AMQPError> {
         let outcome = match self.ready_channel().await {
             Ok(Some(channel)) => self.attempt_on(&channel, batch).await,
-            Ok(None) => blocked(),
-            Err(ConnectionLost(reason)) => BatchOutcome::Lost(reason),
+            Ok(None) => Ok(blocked()),
+            Err(ConnectionLost(reason)) => Ok(BatchOutcome::Lost(reason)),
         };
-        if !matches!(outcome, BatchOutcome::Confirmed(_)) {
+        if !matches!(outcome, Ok(BatchOutcome::Confirmed(_))) {
             // Whatever is still on its way on this channel must not meet the next batch.
             self.channel = None;
         }
         outcome
     }
 
-    async fn attempt_on(&self, channel: &Channel, batch: &[PendingPublish]) -> BatchOutcome {
+    async fn attempt_on(
+        &self,
+        channel: &Channel,
+        batch: &[PendingPublish],
+    ) -> Result<BatchOutcome, AMQPError> {
         let deadline = self.shared.settings.publish_timeout;
         let confirms = join_all(batch.iter().map(|one| publish(channel, one)));
         match self
             .unless_blocked(tokio::time::timeout(deadline, confirms))
             .await
         {
-            None => blocked(),
-            Some(Err(_)) => BatchOutcome::Lost(silence(deadline)),
+            None => Ok(blocked()),
+            Some(Err(_)) => Ok(BatchOutcome::Lost(silence(deadline))),
             Some(Ok(results)) => judge(
                 batch,
                 results,
@@ -220,7 +218,7 @@ impl Publisher {
     /// Answers for all messages of a batch that did not close the channel.
     fn settle(
         &self,
-        batch: Vec<PendingPublish>,
+        batch: VecDeque<PendingPublish>,
         outcome: BatchOutcome,
     ) -> Result<(), ConnectionLost> {
         match outcome {
@@ -235,10 +233,6 @@ impl Publisher {
                 give_back(batch, &reason);
                 Ok(())
             }
-            BatchOutcome::Closed(error) => {
-                give_back(batch, error.get_message().as_str());
-                Ok(())
-            }
             BatchOutcome::Lost(reason) => {
                 give_back(batch, &reason);
                 Err(ConnectionLost(reason))
@@ -246,33 +240,32 @@ impl Publisher {
         }
     }
 
-    /// Answers for the message that closed the channel, and for all to its exchange where it is the
-    /// exchange that refuses; hands back the others.
+    /// Answers for the message that closed the channel, and where it is the exchange that refuses, for
+    /// all others to it, which are taken out.
     fn blame(
         &self,
         publish: PendingPublish,
-        others: impl Iterator<Item = PendingPublish>,
+        others: &mut VecDeque<PendingPublish>,
         error: &AMQPError,
-    ) -> Vec<PendingPublish> {
+    ) {
         let reason = match fault(error) {
-            ChannelFault::Message(refusal) => {
-                publish.settle(Err(refusal));
-                return others.collect();
-            }
+            ChannelFault::Message(refusal) => return publish.settle(Err(refusal)),
             ChannelFault::Exchange(reason) => reason,
         };
         let exchange = publish.exchange.clone();
         if self.shared.exchanges.note_refusal(&exchange, &reason) {
             tracing::warn!(exchange, reason, "the exchange takes no messages");
         }
-        let (same, others): (Vec<_>, Vec<_>) = others.partition(|other| other.exchange == exchange);
+        let (same, left): (Vec<_>, _) = std::mem::take(others)
+            .into_iter()
+            .partition(|other| other.exchange == exchange);
+        *others = left.into();
         for publish in [publish].into_iter().chain(same) {
             publish.settle(Err(PublishError::Unroutable(reason.clone())));
         }
-        others
     }
 
-    fn note_taken(&self, batch: &[PendingPublish]) {
+    fn note_taken(&self, batch: &VecDeque<PendingPublish>) {
         if !self.shared.exchanges.has_refusing() {
             return;
         }
