@@ -93,11 +93,8 @@ fn report_configuration(
 }
 
 fn warning(problem: ConfigProblem) -> Finding {
-    Finding {
-        severity: Severity::Warning,
-        found: format!("{}: {}", problem.path, problem.found),
-        remedy: problem.remedy,
-    }
+    let found = format!("{}: {}", problem.path, problem.found);
+    Finding::warning(found, problem.remedy)
 }
 
 /// What has been found so far.
@@ -135,10 +132,11 @@ fn collisions(kind: &SinkKind, needs: &Needs) -> Vec<Finding> {
     let SinkKind::Kafka(kafka) = kind else {
         return Vec::new();
     };
-    let finding = |(one, other)| Finding {
-        severity: Severity::Warning,
-        found: format!("topics {one} and {other} differ only in \".\" and \"_\""),
-        remedy: "Kafka creates one of them at most: change the template of one".to_owned(),
+    let finding = |(one, other)| {
+        Finding::warning(
+            format!("topics {one} and {other} differ only in \".\" and \"_\""),
+            "Kafka creates one of them at most: change the template of one",
+        )
     };
     let pairs = colliding_topics(kafka, needs);
     pairs.into_iter().map(finding).collect()
@@ -157,15 +155,13 @@ async fn findings(kind: SinkKind, needs: &Needs) -> Vec<Finding> {
 
 fn unopened(error: &anyhow::Error) -> Finding {
     match error.downcast_ref() {
-        Some(StoreError::Held { path }) => Finding {
-            severity: Severity::Good,
-            found: format!("{} is in use by a bridge that runs", path.display()),
-            remedy: String::new(),
-        },
-        _ => Finding {
-            severity: Severity::Error,
-            found: format!("it cannot be opened: {error:#}"),
-            remedy: "the bridge would not start: mend this first".into(),
-        },
+        Some(StoreError::Held { path }) => {
+            let path = path.display();
+            Finding::good(format!("{path} is in use by a bridge that runs"))
+        }
+        _ => Finding::error(
+            format!("it cannot be opened: {error:#}"),
+            "the bridge would not start: mend this first",
+        ),
     }
 }

@@ -14,7 +14,10 @@ pub(super) async fn check(settings: &RabbitMqSettings, needs: &Needs) -> Vec<Fin
         Ok(connection) => connection,
         Err(error) => return vec![unreachable(settings, &error)],
     };
-    let mut findings = vec![good(format!("the broker answers at {}", settings.address))];
+    let mut findings = vec![Finding::good(format!(
+        "the broker answers at {}",
+        settings.address
+    ))];
     for exchange in needed(settings, needs) {
         findings.push(exchange_finding(&connection, settings, &exchange).await);
     }
@@ -22,27 +25,22 @@ pub(super) async fn check(settings: &RabbitMqSettings, needs: &Needs) -> Vec<Fin
         findings.push(queue_finding(&connection, settings, &queue.name).await);
     }
     if settings.queues.is_empty() {
-        findings.push(Finding {
-            severity: Severity::Warning,
-            found: "no queue is configured, and AMQP does not tell whether any is bound".to_owned(),
-            remedy: "bind a queue for every routing key, or name it under `queue`: an event that \
-                     no queue takes is held back until one does"
-                .to_owned(),
-        });
+        findings.push(Finding::warning(
+            "no queue is configured, and AMQP does not tell whether any is bound",
+            "bind a queue for every routing key, or name it under `queue`: an event that no queue \
+             takes is held back until one does",
+        ));
     }
     connection.close(settings.publish_timeout).await;
     findings
 }
 
 fn unreachable(settings: &RabbitMqSettings, error: &NotConnected) -> Finding {
-    Finding {
-        severity: Severity::Error,
-        found: format!(
-            "the broker does not let us in at {}: {error}",
-            settings.address
-        ),
-        remedy: remedy(error).to_owned(),
-    }
+    let address = &settings.address;
+    Finding::error(
+        format!("the broker does not let us in at {address}: {error}"),
+        remedy(error),
+    )
 }
 
 /// What to do about a broker that cannot be reached, by how far it went.
@@ -75,27 +73,24 @@ async fn exchange_finding(
     exchange: &str,
 ) -> Finding {
     match find_exchange(connection, exchange).await {
-        Err(error) if is_missing(&error) && settings.declare => good(format!(
+        Err(error) if is_missing(&error) && settings.declare => Finding::good(format!(
             "exchange {exchange} is not there yet and will be declared"
         )),
-        Err(error) => Finding {
-            severity: Severity::Error,
-            found: format!("exchange {exchange}: {error}"),
-            remedy: "declare it as a durable topic exchange, or set `declare = true`".to_owned(),
-        },
+        Err(error) => Finding::error(
+            format!("exchange {exchange}: {error}"),
+            "declare it as a durable topic exchange, or set `declare = true`",
+        ),
         Ok(()) => match declare_exchange(connection, exchange).await {
-            Ok(()) => good(format!("exchange {exchange} is a durable topic exchange")),
+            Ok(()) => Finding::good(format!("exchange {exchange} is a durable topic exchange")),
             // Who declares nothing needs no right to, and is better without.
-            Err(error) if is_refused(&error) && !settings.declare => good(format!(
+            Err(error) if is_refused(&error) && !settings.declare => Finding::good(format!(
                 "exchange {exchange} is there; its type is not shown to a user who may not configure it"
             )),
-            Err(error) if is_refused(&error) => Finding {
-                severity: Severity::Warning,
-                found: format!("exchange {exchange} is there, but its type is hidden: {error}"),
-                remedy: "make sure that it is a durable topic exchange, or grant the permission \
-                         to configure it"
-                    .to_owned(),
-            },
+            Err(error) if is_refused(&error) => Finding::warning(
+                format!("exchange {exchange} is there, but its type is hidden: {error}"),
+                "make sure that it is a durable topic exchange, or grant the permission to configure \
+                 it",
+            ),
             Err(error) => other_exchange(exchange, settings.declare, &error),
         },
     }
@@ -129,14 +124,13 @@ async fn queue_finding(
     match find_queue(connection, queue).await {
         Ok(()) => match declare_queue(connection, queue).await {
             Err(error) if has_own_arguments(&error) => {
-                good(format!("queue {queue} is there, with arguments of its own"))
+                Finding::good(format!("queue {queue} is there, with arguments of its own"))
             }
-            Err(error) if error.differs_in().is_some() => Finding {
-                severity: Severity::Warning,
-                found: format!(
+            Err(error) if error.differs_in().is_some() => Finding::warning(
+                format!(
                     "queue {queue} is there, but is not a durable quorum queue, and is used as it is: {error}"
                 ),
-                remedy: format!(
+                format!(
                     "let its consumers empty it, delete it, and {} as a durable quorum queue, which survives the loss of a broker",
                     if settings.declare {
                         "let it be declared again"
@@ -144,31 +138,21 @@ async fn queue_finding(
                         "make it anew"
                     }
                 ),
-            },
+            ),
             // Who may not configure it is shown no more of it.
-            Err(error) if !is_refused(&error) => Finding {
-                severity: Severity::Warning,
-                found: format!("queue {queue} is there, but what it is was not shown: {error}"),
-                remedy: "look again".to_owned(),
-            },
-            Ok(()) | Err(_) => good(format!("queue {queue} is there")),
+            Err(error) if !is_refused(&error) => Finding::warning(
+                format!("queue {queue} is there, but what it is was not shown: {error}"),
+                "look again",
+            ),
+            Ok(()) | Err(_) => Finding::good(format!("queue {queue} is there")),
         },
-        Err(error) if is_missing(&error) && settings.declare => good(format!(
+        Err(error) if is_missing(&error) && settings.declare => Finding::good(format!(
             "queue {queue} is not there yet and will be declared"
         )),
-        Err(error) => Finding {
-            severity: Severity::Error,
-            found: format!("queue {queue}: {error}"),
-            remedy: "declare it and bind it to the exchange, or set `declare = true`".to_owned(),
-        },
-    }
-}
-
-fn good(found: String) -> Finding {
-    Finding {
-        severity: Severity::Good,
-        found,
-        remedy: String::new(),
+        Err(error) => Finding::error(
+            format!("queue {queue}: {error}"),
+            "declare it and bind it to the exchange, or set `declare = true`",
+        ),
     }
 }
 

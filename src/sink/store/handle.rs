@@ -22,7 +22,7 @@ use crate::log::disk::SystemDisk;
 use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
 use crate::log::recover::Recovered;
 use crate::sink::{
-    Finding, Message, Needs, PublishError, Receipt, RefusalReason, Severity, Sink, SinkHealth,
+    Finding, Message, Needs, PublishError, Receipt, RefusalReason, Sink, SinkHealth,
 };
 
 /// Messages that may wait for the writer thread: two groups, so that one gathers while one is written.
@@ -169,20 +169,15 @@ impl Sink for Store {
     async fn check(&self, _: &Needs) -> Vec<Finding> {
         let path = self.settings.path.display();
         let finding = match self.append(None, CHECK_DEADLINE).await {
-            Ok(()) => Finding {
-                severity: Severity::Good,
-                found: format!(
-                    "{path} is writable and holds {} of {}",
-                    bytesize::ByteSize(self.shared.catalog().used_bytes()),
-                    bytesize::ByteSize(self.settings.max_size_bytes)
-                ),
-                remedy: String::new(),
-            },
-            Err(error) => Finding {
-                severity: Severity::Error,
-                found: format!("{path} cannot be written: {error}"),
-                remedy: "make room on its disk, and let the bridge write to it".into(),
-            },
+            Ok(()) => Finding::good(format!(
+                "{path} is writable and holds {} of {}",
+                bytesize::ByteSize(self.shared.catalog().used_bytes()),
+                bytesize::ByteSize(self.settings.max_size_bytes)
+            )),
+            Err(error) => Finding::error(
+                format!("{path} cannot be written: {error}"),
+                "make room on its disk, and let the bridge write to it",
+            ),
         };
         vec![finding]
     }
