@@ -10,7 +10,7 @@ use super::key_hashes::KeyHashes;
 use super::named::{named, take_table};
 use super::paths::Writable;
 use super::problem::ConfigProblems;
-use super::settings::{AdminSettings, LogSettings, Settings};
+use super::settings::{AdminSettings, IngressSettings, LogSettings, Settings};
 use super::value::span;
 use super::{capacity, listeners, paths, routes, section, sinks, sources, spool, trace};
 use crate::spool::Milestone;
@@ -53,12 +53,7 @@ pub(super) fn settings(
     let sources = named(&mut sections, "source", problems, source);
     let sinks = named(&mut sections, "sink", problems, sinks::sink);
     let routes = routes::routes(sections.remove("route"), problems);
-    let mut listening = vec![
-        ("ingress.listen", ingress.listen),
-        ("admin.listen", admin.listen),
-    ];
-    listening.extend(metrics.map(|listen| ("metrics.listen", listen)));
-    listeners::check(&listening, problems);
+    listeners::check(&addresses(&ingress, &admin, metrics), problems);
     paths::check_writable(&sinks, &bounds, writable, problems);
     paths::check_uses(&sinks, &bounds, problems);
     capacity::check(&ingress, &bounds, &sinks, problems);
@@ -80,6 +75,20 @@ pub(super) fn settings(
         key_hashes,
         doubts: Vec::new(),
     })
+}
+
+/// Where each listener listens, with its key.
+fn addresses(
+    ingress: &IngressSettings,
+    admin: &AdminSettings,
+    metrics: Option<SocketAddr>,
+) -> Vec<(&'static str, SocketAddr)> {
+    let both = [
+        ("ingress.listen", ingress.listen),
+        ("admin.listen", admin.listen),
+    ];
+    let metrics = metrics.map(|listen| ("metrics.listen", listen));
+    both.into_iter().chain(metrics).collect()
 }
 
 /// Reads the operators' listener alone.

@@ -87,7 +87,8 @@ async fn an_index_that_is_gone_takes_along_what_was_known() {
         let (sink, _) = spool.sinks()[0];
         spool.drop_pending(sink).await.expect("it is open");
     }
-    is_gone(&path.join(segment_name(1)));
+    let first = path.join(segment_name(1));
+    eventually("the first segment is let go of", || !first.exists());
     assert_eq!(spool.remembers_since(), 0);
     spool.close().await;
     let spool = open(SpoolLocation::Folder(path.clone()));
@@ -130,32 +131,29 @@ fn backfilled(key: (usize, usize)) -> Arc<Event> {
     Arc::new(read.with_body(event.body().clone()))
 }
 
+/// Asks until the answer is yes.
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let so = (0..1_000).any(|_| {
+        let so = is_so();
+        if !so {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        so
+    });
+    assert!(so, "not in time: {what}");
+}
+
 /// Waits until the index has the ids of everything that was written before.
 fn is_indexed(folder: &Path, through: u64) {
-    for _ in 0..1_000 {
+    eventually("the index has all ids", || {
         // It may be another file each time, or none.
         let opened =
             Connection::open_with_flags(folder.join("ids.db"), OpenFlags::SQLITE_OPEN_READ_WRITE);
         let found = opened.and_then(|index| {
             index.query_row("SELECT through FROM state", [], |row| row.get::<_, u64>(0))
         });
-        if found.is_ok_and(|found| found >= through) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("the index is behind {through}");
-}
-
-/// Waits until a segment has been let go of.
-fn is_gone(file: &Path) {
-    for _ in 0..1_000 {
-        if !file.exists() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("{} is still there", file.display());
+        found.is_ok_and(|found| found >= through)
+    });
 }
 
 #[tokio::test]

@@ -121,6 +121,16 @@ impl Model {
         }
     }
 
+    /// A message is as it was sent, and at a position where no other was ever seen.
+    fn check_message(&mut self, topic: &'static str, entry: &StoredMessage) {
+        let (position, key) = (entry.position, &entry.key);
+        let (of, body, _) = self.sent.get(key).expect("it was sent");
+        assert_eq!((topic, &entry.body), (*of, body), "message {key}");
+        let seen = self.seen.entry((topic, position));
+        let seen = seen.or_insert_with(|| key.clone());
+        assert_eq!(seen, key, "position {position} was given twice");
+    }
+
     /// Looks at everything. Where segments are dropped, the oldest messages may be missing.
     fn check(&mut self, shared: &SharedStore, random: &mut Random, is_bounded: bool) {
         let mut found: HashSet<String> = HashSet::new();
@@ -134,26 +144,11 @@ impl Model {
             assert_eq!(events, entries.len() as u64, "events of {topic}");
             let mut next = first;
             for entry in &entries {
-                assert!(
-                    (next..=last).contains(&entry.position),
-                    "{topic} {}",
-                    entry.position
-                );
-                next = entry.position + 1;
-                let (of, body, _) = self.sent.get(&entry.key).expect("it was sent");
-                assert_eq!((topic, &entry.body), (*of, body), "message {}", entry.key);
-                assert!(
-                    found.insert(entry.key.clone()),
-                    "message {} twice",
-                    entry.key
-                );
-                let seen = self.seen.entry((topic, entry.position));
-                let seen = seen.or_insert_with(|| entry.key.clone());
-                assert_eq!(
-                    *seen, entry.key,
-                    "position {} was given twice",
-                    entry.position
-                );
+                let (position, key) = (entry.position, &entry.key);
+                assert!((next..=last).contains(&position), "{topic} {position}");
+                next = position + 1;
+                self.check_message(topic, entry);
+                assert!(found.insert(key.clone()), "message {key} twice");
             }
             let confirmed = self.confirmed.entry(topic).or_default();
             let there = confirmed.iter().filter(|key| found.contains(*key));
@@ -188,15 +183,31 @@ impl Model {
     }
 }
 
+/// One of the next calls to the disk fails.
+fn fail_one_call(disk: &SimulatedDisk, random: &mut Random) {
+    let calls = [
+        Call::Write,
+        Call::Sync,
+        Call::SyncFolder,
+        Call::Rename,
+        Call::Create,
+    ];
+    let fault = if random.chance(0.5) {
+        DiskFault::Broken
+    } else {
+        DiskFault::NoSpace
+    };
+    disk.fail(1 + random.below(8), &calls, fault);
+}
+
 fn run(seed: u64) {
     let mut random = Random::new(seed);
     let is_bounded = seed.is_multiple_of(3);
     let segments = if is_bounded { 9 } else { 1000 };
     let mut disk = SimulatedDisk::new(seed);
     let mut model = Model::default();
-    let unreadable = 0.0;
     disk.set_faults(Faults {
-        unreadable,
+        unreadable: 0.0,
         ..Faults::default()
     });
     let mut now = 1_000_000;
@@ -207,19 +218,7 @@ fn run(seed: u64) {
         }
         for _ in 0..random.below(40) {
             if random.chance(0.05) {
-                let calls = [
-                    Call::Write,
-                    Call::Sync,
-                    Call::SyncFolder,
-                    Call::Rename,
-                    Call::Create,
-                ];
-                let fault = if random.chance(0.5) {
-                    DiskFault::Broken
-                } else {
-                    DiskFault::NoSpace
-                };
-                disk.fail(1 + random.below(8), &calls, fault);
+                fail_one_call(&disk, &mut random);
             }
             now += random.below(2000);
             match random.below(10) {
