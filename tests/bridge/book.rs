@@ -11,19 +11,11 @@ mod shown;
 mod walk;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+
+use crate::repository::{place, read};
 
 /// How a page that is stale is written anew.
 const RENEWAL: &str = "HOOKFERRY_WRITE_BOOK=1 cargo test --test bridge book";
-
-/// A file of this repository.
-fn place(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(place(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// Holds a page of docs/src against what it is to say, or writes it where the environment asks for
 /// that.

@@ -8,20 +8,12 @@ mod kubernetes;
 mod unit;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// A file of this repository.
-fn place(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-fn text(path: &str) -> String {
-    std::fs::read_to_string(place(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
+use crate::repository::{place, read as text};
 
 /// A Python with the libraries of tests/requirements.txt.
 fn python() -> Command {

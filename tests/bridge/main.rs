@@ -41,6 +41,7 @@ mod rabbitmq_observer;
 mod rabbitmq_sink;
 mod refusal;
 mod reload;
+mod repository;
 mod routes;
 mod secured;
 mod soak;

@@ -10,10 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// A folder of the project.
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
+use crate::repository::place as folder;
 
 /// The files of a folder that end so, in the order of their names; asserts that there are some.
 fn files(name: &str, extension: &str) -> Vec<PathBuf> {

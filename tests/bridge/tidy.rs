@@ -4,7 +4,8 @@ mod circles;
 mod names;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+
+use crate::repository::{files_below, read};
 
 /// The layers, top to bottom. Imports point down, or stay within a module.
 const LAYERS: &[&[&str]] = &[
@@ -95,29 +96,11 @@ impl File {
 }
 
 fn files(folder: &str) -> Vec<File> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(File {
-                    path: path
-                        .strip_prefix(&root)
-                        .unwrap()
-                        .to_str()
-                        .unwrap()
-                        .to_owned(),
-                    text: std::fs::read_to_string(&path).unwrap(),
-                });
-            }
-        }
-    }
-    assert!(found.len() > 10, "{folder} has source files");
-    found
+    let file = |path: String| File {
+        text: read(&format!("{folder}/{path}")),
+        path,
+    };
+    files_below(folder, "rs").into_iter().map(file).collect()
 }
 
 fn layer(module: &str) -> usize {

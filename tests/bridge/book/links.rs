@@ -1,9 +1,10 @@
 //! Every link leads somewhere, every page is in the summary, and the README fits a sitting.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{anchors, place, prose, read};
+use crate::repository::files_below;
 
 const MOST_README_LINES: usize = 220;
 
@@ -17,20 +18,7 @@ fn texts() -> Vec<String> {
 
 /// The pages of the book but its summary, by their paths below docs/src.
 fn pages() -> BTreeSet<String> {
-    let (root, mut found) = (place("docs/src"), BTreeSet::new());
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                let path = path.strip_prefix(&root).unwrap();
-                found.insert(path.to_str().unwrap().to_owned());
-            }
-        }
-    }
-    assert!(found.len() > 10, "{found:?}");
+    let mut found: BTreeSet<String> = files_below("docs/src", "md").into_iter().collect();
     assert!(found.remove("SUMMARY.md"));
     found
 }

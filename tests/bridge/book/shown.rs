@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::read;
 use crate::harness::program::RELEASED;
+use crate::repository::files_below;
 
 /// The blocks of TOML in a text.
 fn blocks(text: &str) -> Vec<&str> {
@@ -50,19 +51,15 @@ fn every_configuration_in_the_readme_is_good() {
 #[test]
 fn no_page_shows_a_key_that_there_is_not() {
     let mut count = 0;
-    for page in std::fs::read_dir(super::place("docs/src")).unwrap() {
-        let path = page.unwrap().path();
-        if path.is_dir() {
-            continue;
-        }
-        let page = std::fs::read_to_string(&path).unwrap();
+    for path in files_below("docs/src", "md") {
+        let page = read(&format!("docs/src/{path}"));
         for text in blocks(&page) {
             let Err(problems) = hookferry::config::parse(text, &|_| Some("text".to_owned())) else {
                 continue;
             };
             for problem in problems.iter().map(ToString::to_string) {
                 let is_wrong = problem.contains("is unknown") || problem.starts_with("the file: ");
-                assert!(!is_wrong, "{}: {problem}\n{text}", path.display());
+                assert!(!is_wrong, "{path}: {problem}\n{text}");
             }
             count += 1;
         }
