@@ -2,9 +2,9 @@
 """Reads webhook events from Kafka and prints one line of JSON for each.
 
     ONECODEX_SECRET=... consume_kafka.py --brokers localhost:9092 onecodex.sample.uploaded
-    consume_kafka.py '^onecodex[.].*'
+    consume_kafka.py --provider github.toml --secret-file secret '^github[.].*'
 
-A name that starts with ^ is a pattern of topics.
+A name that starts with ^ is a pattern of topics. `verify.py --help` says what --provider takes.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import time
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from event import Seen, describe
+from verify import Verifier, add_arguments, verifier_of
 
 # Worth waiting for: the topic is made with its first event, the broker may be starting again.
 PASSING = {
@@ -26,6 +27,7 @@ PASSING = {
 def arguments() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    add_arguments(parser)
     parser.add_argument("topics", nargs="+", metavar="TOPIC")
     parser.add_argument("--brokers", default="localhost:9092", help="default: %(default)s")
     parser.add_argument("--group", default="hookferry-example", help="default: %(default)s")
@@ -39,14 +41,15 @@ def text_headers(message: Message) -> dict[str, str]:
     return {name: (value or b"").decode("utf-8", "replace") for name, value in headers}
 
 
-def work(message: Message) -> None:
+def work(verifier: Verifier, message: Message) -> None:
     """The place of your own work. It is done when it returns, and done again after a crash."""
     key = message.key()
     address = {"topic": message.topic(), "key": key.decode() if key else None}
-    print(describe(address, "ce_", text_headers(message), message.value() or b""), flush=True)
+    body = message.value() or b""
+    print(describe(verifier, address, "ce_", text_headers(message), body), flush=True)
 
 
-def consume(consumer: Consumer, count: int | None, deadline: float) -> int:
+def consume(consumer: Consumer, verifier: Verifier, count: int | None, deadline: float) -> int:
     """The number of different events worked on."""
     seen = Seen()
     done = 0
@@ -63,7 +66,7 @@ def consume(consumer: Consumer, count: int | None, deadline: float) -> int:
         if event_id in seen:
             print(f"seen before: {event_id}", file=sys.stderr)
         else:
-            work(message)
+            work(verifier, message)
             seen.add(event_id)
             done += 1
         # After the work. Before it, a crash in between would lose the event.
@@ -73,6 +76,11 @@ def consume(consumer: Consumer, count: int | None, deadline: float) -> int:
 
 def main() -> int:
     args = arguments()
+    try:
+        verifier = verifier_of(args)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
     consumer = Consumer({
         "bootstrap.servers": args.brokers,
         "group.id": args.group,
@@ -84,7 +92,7 @@ def main() -> int:
     deadline = time.monotonic() + args.timeout if args.timeout else float("inf")
     try:
         consumer.subscribe(args.topics)
-        done = consume(consumer, args.count, deadline)
+        done = consume(consumer, verifier, args.count, deadline)
     except KeyboardInterrupt:
         return 130
     finally:

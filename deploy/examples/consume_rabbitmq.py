@@ -3,8 +3,10 @@
 
     ONECODEX_SECRET=... consume_rabbitmq.py onecodex.events
     consume_rabbitmq.py analyses --bind hookferry 'analysis.#'
+    consume_rabbitmq.py --provider github.toml --secret-file secret github.events
 
-With --bind the durable queue is made and bound to the bridge's exchange first.
+With --bind the durable queue is made and bound to the bridge's exchange first. `verify.py --help`
+says what --provider takes.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from event import Seen, describe
+from verify import Verifier, add_arguments, verifier_of
 
 # The virtual host is `/`, which is %2f in a URL.
 DEFAULT_URL = "amqp://guest:guest@localhost:5672/%2f"
@@ -23,8 +26,9 @@ DEFAULT_URL = "amqp://guest:guest@localhost:5672/%2f"
 def arguments() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    add_arguments(parser)
     parser.add_argument("queue", metavar="QUEUE")
-    parser.add_argument("--url", default=DEFAULT_URL, help="default: %(default)s")
+    parser.add_argument("--url", default=DEFAULT_URL, help="the broker; default: %(default)s")
     parser.add_argument("--bind", nargs=2, metavar=("EXCHANGE", "KEY"), help="make the queue and bind it")
     parser.add_argument("--count", type=int, help="stop after so many different events")
     parser.add_argument("--timeout", type=float, help="stop after so many seconds")
@@ -38,16 +42,24 @@ def bind(channel: BlockingChannel, queue: str, exchange: str, key: str) -> None:
 
 
 def text_headers(properties: pika.BasicProperties) -> dict[str, str]:
-    return {name: str(value) for name, value in (properties.headers or {}).items()}
+    headers = {name: str(value) for name, value in (properties.headers or {}).items()}
+    if properties.content_type is not None:
+        headers["content-type"] = properties.content_type
+    return headers
 
 
-def work(routing_key: str, properties: pika.BasicProperties, body: bytes) -> None:
+def work(
+    verifier: Verifier, routing_key: str, properties: pika.BasicProperties, body: bytes
+) -> None:
     """The place of your own work. It is done when it returns, and done again after a crash."""
     address = {"routing_key": routing_key, "message_id": properties.message_id}
-    print(describe(address, "cloudEvents_", text_headers(properties), body), flush=True)
+    line = describe(verifier, address, "cloudEvents_", text_headers(properties), body)
+    print(line, flush=True)
 
 
-def consume(channel: BlockingChannel, queue: str, count: int | None, deadline: float) -> int:
+def consume(
+    channel: BlockingChannel, verifier: Verifier, queue: str, count: int | None, deadline: float
+) -> int:
     """The number of different events worked on."""
     seen = Seen()
     done = 0
@@ -59,7 +71,7 @@ def consume(channel: BlockingChannel, queue: str, count: int | None, deadline: f
             if event_id in seen:
                 print(f"seen before: {event_id}", file=sys.stderr)
             else:
-                work(method.routing_key, properties, body)
+                work(verifier, method.routing_key, properties, body)
                 seen.add(event_id)
                 done += 1
             # After the work. Before it, a crash in between would lose the event.
@@ -73,13 +85,18 @@ def consume(channel: BlockingChannel, queue: str, count: int | None, deadline: f
 
 def main() -> int:
     args = arguments()
+    try:
+        verifier = verifier_of(args)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
     deadline = time.monotonic() + args.timeout if args.timeout else float("inf")
     try:
         with pika.BlockingConnection(pika.URLParameters(args.url)) as connection:
             channel = connection.channel()
             if args.bind:
                 bind(channel, args.queue, *args.bind)
-            done = consume(channel, args.queue, args.count, deadline)
+            done = consume(channel, verifier, args.queue, args.count, deadline)
     except KeyboardInterrupt:
         return 130
     return 0 if args.count is None or done == args.count else 1

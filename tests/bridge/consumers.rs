@@ -9,7 +9,8 @@ use crate::harness::delivery::event;
 use crate::harness::setup::SECRET;
 use crate::harness::{Bridge, Post, Setup, amqp_url, kafka_brokers};
 
-fn consumer(script: &str) -> Command {
+/// A script of deploy/examples, with the client libraries that it needs.
+pub fn example(script: &str) -> Command {
     let python = std::env::var("HOOKFERRY_TEST_PYTHON").expect(
         "HOOKFERRY_TEST_PYTHON names no python: run tests/run, or set it to one with deploy/examples/requirements.txt",
     );
@@ -19,8 +20,14 @@ fn consumer(script: &str) -> Command {
             "{}/deploy/examples/{script}",
             env!("CARGO_MANIFEST_DIR")
         ))
-        .env("ONECODEX_SECRET", SECRET)
+        .env_remove("ONECODEX_SECRET")
         .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+fn consumer(script: &str) -> Command {
+    let mut command = example(script);
+    command.env("ONECODEX_SECRET", SECRET);
     command
 }
 
@@ -156,5 +163,6 @@ async fn a_consumer_with_another_secret_sees_nothing_verified() {
         "60",
     ]);
     command.arg(format!("{}.sample.uploaded", setup.source));
-    assert_eq!(lines(&run(command).await)[0]["verified"], false);
+    let seen = &lines(&run(command).await)[0];
+    assert_eq!(seen["verified"], false, "{seen}");
 }

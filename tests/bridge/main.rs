@@ -51,3 +51,4 @@ mod supply_chain;
 mod systemd;
 mod tidy;
 mod traces;
+mod verify_example;
