@@ -32,6 +32,7 @@ mod message;
 mod moving;
 mod observability;
 mod operators;
+mod oracles;
 mod order;
 mod private_files;
 mod proxy;

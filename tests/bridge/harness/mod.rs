@@ -1,6 +1,7 @@
 //! What the promises are tested with: the real program, a client that speaks HTTP byte by byte,
-//! readers of the topics that share no code with the bridge, and the oracle: a driver that writes
-//! down all that it tries, and a checker that holds it against what the readers have seen.
+//! readers of the topics that share no code with the bridge, the vendors' own libraries that sign and
+//! verify, and the oracle: a driver that writes down all that it tries, and a checker that holds it
+//! against what the readers have seen.
 
 pub mod authority;
 pub mod bridge;
@@ -21,6 +22,7 @@ pub mod program;
 pub mod prometheus;
 pub mod quota;
 pub mod report;
+pub mod sdk;
 pub mod setup;
 pub mod strace;
 pub mod tls;
@@ -42,6 +44,7 @@ pub use outlet::{Outlet, Seen};
 pub use program::Program;
 pub use prometheus::{Prometheus, promtool};
 pub use report::Report;
+pub use sdk::{Language, Question, Sdk};
 pub use setup::Setup;
 pub use strace::Injection;
 pub use tls::Tls;
