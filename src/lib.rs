@@ -15,7 +15,7 @@
 //!
 //! | type | is the proof that | only maker |
 //! |---|---|---|
-//! | [`source::Verified`] | these bytes were signed with a secret of this source, just now | [`source::Claim::verify`] |
+//! | [`source::Verified`] | these bytes were signed with a secret of this source, just now | [`source::SignedDelivery::accept`] |
 //! | [`event::Event`] | the delivery was read; what could not be understood says why | [`event::Event::read`] |
 //! | [`route::Routed`] | it has a lane and at least one sink | [`route::Router::route`] |
 //! | [`spool::SpoolRecord`] | it lies in the spool, and matches its checksum | the spool |
@@ -59,7 +59,7 @@
 //! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
 //! | edges | [`sink`], [`spool`] | the trait with its three implementations; where accepted events lie |
 //! | middle | [`route`], [`event`], [`source`], [`trace`] | where an event goes; what it says; who sent it; whose trace it is in |
-//! | ground | [`log`], [`name`], [`metrics`], [`path_error`], [`shutdown`], [`descriptors`], [`threads`], [`systemd`], [`crypto`], [`seeded`] | the log on the disk and its rules, parsed names, every metric, why a path cannot be used, the signal that the program stops, who may hold how many descriptors, whether there may be as many threads as are needed, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
+//! | ground | [`log`], [`name`], [`json`], [`metrics`], [`path_error`], [`shutdown`], [`descriptors`], [`threads`], [`systemd`], [`crypto`], [`seeded`] | the log on the disk and its rules, parsed names, strict JSON, every metric, why a path cannot be used, the signal that the program stops, who may hold how many descriptors, whether there may be as many threads as are needed, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
 //!
 //! lapin is imported in `sink/rabbitmq` only and rdkafka in `sink/kafka` only; actix in [`ingress`]
 //! and [`admin`], which are both HTTP listeners; rusqlite in `spool/index`, which keeps the ids of
@@ -104,6 +104,7 @@ pub mod crypto;
 pub mod descriptors;
 pub mod event;
 pub mod ingress;
+pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod name;

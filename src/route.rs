@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Content, Event, SinkSet};
+use crate::event::{Content, Event, SinkSet, Understood};
 use crate::name::{EventType, SourceName};
 
 /// What stands for the type of an event whose type is not configured, in names and labels.
@@ -304,7 +304,10 @@ fn placeholder(name: &str) -> Result<Part, TemplateError> {
 #[must_use]
 pub fn object_key(event: &Event) -> Cow<'_, str> {
     match event.content() {
-        Content::Understood(content) => Cow::Borrowed(content.object_id.as_str()),
-        Content::Quarantined(_) => Cow::Owned(event.id().to_string()),
+        Content::Understood(Understood {
+            object_id: Some(object),
+            ..
+        }) => Cow::Borrowed(object.as_str()),
+        _ => Cow::Owned(event.id().to_string()),
     }
 }

@@ -12,11 +12,12 @@ pub(super) fn event_lines(event: &Event, output: &mut Output) -> Result<(), Comm
     match event.content() {
         Content::Understood(content) => {
             output.line(format_args!("type         {}", content.event_type))?;
-            output.line(format_args!(
-                "object       {} {}",
-                content.object_type, content.object_id
-            ))?;
-            output.line(format_args!("triggered at {}", content.triggered_at))?;
+            if let Some(object) = &content.object_id {
+                output.line(format_args!("object       {object}"))?;
+            }
+            if let Some(time) = content.triggered_at {
+                output.line(format_args!("triggered at {time}"))?;
+            }
         }
         Content::Quarantined(quarantine) => output.line(format_args!(
             "quarantined  {}: {}",
@@ -26,8 +27,13 @@ pub(super) fn event_lines(event: &Event, output: &mut Output) -> Result<(), Comm
     }
     output.line(format_args!("received at  {}", event.received_at()))?;
     output.line(format_args!("origin       {}", event.origin().as_str()))?;
-    let signature = event.signature().unwrap_or("(not forwarded)");
+    let forwarded = event.forwarded();
+    let signature = forwarded.signature.as_deref();
+    let signature = signature.unwrap_or("(not forwarded)");
     output.line(format_args!("signature    {signature}"))?;
+    for (name, value) in forwarded.headers.iter().chain(event.attributes()) {
+        output.line(format_args!("{name:<12} {value}"))?;
+    }
     if let Some(content_type) = event.content_type() {
         output.line(format_args!("content type {content_type}"))?;
     }

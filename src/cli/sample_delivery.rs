@@ -77,12 +77,11 @@ mod tests {
 
     #[test]
     fn every_documented_type_makes_json_that_names_it() {
-        for text in ONE_CODEX.event_types {
-            let event_type = EventType::parse(text).expect("documented");
+        for event_type in &ONE_CODEX.event_types {
             let object = ObjectId::parse("7428cca4a3a04a8e").expect("hex");
-            let body = body(&event_type, &object, Timestamp::UNIX_EPOCH);
+            let body = body(event_type, &object, Timestamp::UNIX_EPOCH);
             let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-            assert_eq!(value["event_type"], *text);
+            assert_eq!(value["event_type"], event_type.as_str());
             let uri = value["object"]["$uri"].as_str().expect("a string");
             assert!(uri.ends_with("/7428cca4a3a04a8e"), "{uri}");
             assert_eq!(value["triggered_at"], "1970-01-01T00:00:00Z");

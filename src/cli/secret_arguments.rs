@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::command_error::CommandError;
-use crate::source::{Encoding, Secret, SecretDoubt, SecretError, doubt};
+use crate::source::{Encoding, Secret, SecretDoubt, SecretError, SecretForm, doubt};
 
 /// Where the secret is.
 #[derive(Debug, Args)]
@@ -81,7 +81,7 @@ fn encoding(text: &str) -> Result<Encoding, String> {
 impl SecretText {
     /// The secret as the bridge takes it.
     pub(super) fn secret(&self) -> Result<Secret, SecretError> {
-        Secret::read(&self.bytes, self.encoding)
+        Secret::read(&self.bytes, &SecretForm::default(), self.encoding)
     }
 
     /// What a person should be told of a secret that the bridge takes.

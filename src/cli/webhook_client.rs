@@ -48,7 +48,10 @@ impl WebhookClient {
         body: &[u8],
         signed_at: Timestamp,
     ) -> anyhow::Result<WebhookResponse> {
-        self.deliver_signed(body, &ONE_CODEX.scheme.sign(&self.secret, body, signed_at))
+        self.deliver_signed(
+            body,
+            &ONE_CODEX.signature.sign(&self.secret, body, signed_at),
+        )
     }
 
     /// Sends the body with this signature, right or wrong.
@@ -59,7 +62,7 @@ impl WebhookClient {
     ) -> anyhow::Result<WebhookResponse> {
         let headers = [
             ("content-type", "application/json"),
-            (ONE_CODEX.scheme.header, signature),
+            (ONE_CODEX.signature.headers[0].as_str(), signature),
         ];
         let began = Instant::now();
         let answer = self.http.post(&self.url, &headers, body)?;

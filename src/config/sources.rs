@@ -1,6 +1,7 @@
 //! The `source` tables.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Table;
@@ -12,7 +13,7 @@ use super::settings::SourceSettings;
 use crate::event::Event;
 use crate::name::{EventType, SourceName};
 use crate::route::RESERVED_EVENT_TYPES;
-use crate::source::{DeduplicationWindow, MAX_SECRETS, PROVIDERS, Provider, Secret, Source};
+use crate::source::{DeduplicationWindow, MAX_SECRETS, Provider, Secret, Source, built_in};
 
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
@@ -29,8 +30,8 @@ pub(super) fn source(
     let file: SourceFile = section::read(&path, table, problems);
     let name = problems.take(&path, SourceName::parse(name), "rename the source");
     let provider = provider(&path, file.provider.as_deref(), problems);
-    let secrets = secrets(&path, &file, problems);
-    let event_types = event_types(&path, &file, provider, problems);
+    let secrets = secrets(&path, &file, provider.as_deref(), problems);
+    let event_types = event_types(&path, &file, provider.as_deref(), problems);
     check_uri(&path, file.uri.as_deref(), problems);
     let rate_limit = match file.rate_limit.map(NonZeroU32::new) {
         Some(None) => {
@@ -46,16 +47,14 @@ pub(super) fn source(
     let (name, provider) = (name?, provider?);
     (problems.iter().count() == before).then(|| SourceSettings {
         source: Source {
-            name,
-            provider,
-            uri: file.uri.as_deref().unwrap_or(provider.uri).into(),
-            secrets,
+            uri: file.uri.as_deref().unwrap_or(&provider.uri).into(),
             tolerance: file.tolerance.map_or(DEFAULT_TOLERANCE, |span| span.0),
             deduplication: remembered.map(|window| DeduplicationWindow {
                 window,
                 own_time: Event::own_time,
             }),
             forward_signature: file.forward_signature.unwrap_or(true),
+            ..Source::new(name, provider, secrets)
         },
         event_types,
         rate_limit,
@@ -66,31 +65,25 @@ fn provider(
     path: &str,
     name: Option<&str>,
     problems: &mut ConfigProblems,
-) -> Option<&'static Provider> {
+) -> Option<Arc<Provider>> {
     let path = join(path, "provider");
-    let known = || {
-        PROVIDERS
-            .iter()
-            .map(|provider| provider.name)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let name = problems.require(&path, name, &format!("name the provider: {}", known()))?;
-    let found = PROVIDERS
-        .iter()
-        .find(|provider| provider.name == name)
-        .copied();
+    let name = problems.require(&path, name, "name the provider, such as \"onecodex\"")?;
+    let found = built_in(name);
     if found.is_none() {
-        problems.add(
-            path,
-            format!("there is no provider {name:?}"),
-            format!("name one of {}", known()),
-        );
+        let remedy = "`hookferry config providers` names them";
+        problems.add(path, format!("there is no provider {name:?}"), remedy);
     }
     found
 }
 
-fn secrets(path: &str, file: &SourceFile, problems: &mut ConfigProblems) -> Vec<Secret> {
+fn secrets(
+    path: &str,
+    file: &SourceFile,
+    provider: Option<&Provider>,
+    problems: &mut ConfigProblems,
+) -> Vec<Secret> {
+    let form = provider.map(|provider| provider.signature.secret.clone());
+    let form = form.unwrap_or_default();
     let path = join(path, "secrets");
     let references = file.secrets.as_deref().unwrap_or_default();
     if !(1..=MAX_SECRETS).contains(&references.len()) {
@@ -111,7 +104,7 @@ fn secrets(path: &str, file: &SourceFile, problems: &mut ConfigProblems) -> Vec<
     let read = |(index, reference): (usize, &super::value::SecretReference)| {
         let at = format!("{path}[{index}]");
         let remedy = "put the webhook's secret there, alone and readable for this user";
-        reference.take_key(&at, remedy, problems)
+        reference.take_key(&form, &at, remedy, problems)
     };
     references.iter().enumerate().filter_map(read).collect()
 }
@@ -124,11 +117,7 @@ fn event_types(
 ) -> Vec<EventType> {
     let path = join(path, "event_types");
     let Some(named) = &file.event_types else {
-        let documented = provider.map_or(&[][..], |provider| provider.event_types);
-        return documented
-            .iter()
-            .filter_map(|text| EventType::parse(text).ok())
-            .collect();
+        return provider.map_or_else(Vec::new, |provider| provider.event_types.clone());
     };
     let parse = |(index, text): (usize, &String)| {
         let at = format!("{path}[{index}]");

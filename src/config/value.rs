@@ -12,7 +12,7 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::problem::ConfigProblems;
-use crate::source::{Encoding, Secret, SecretError, doubt, secret_text};
+use crate::source::{Encoding, Secret, SecretError, SecretForm, doubt, secret_text};
 
 /// A span of time such as `"250ms"`, `"10s"`, `"24h"` or `"30d"`, of at least so many milliseconds.
 /// Where a key names no least it is more than nothing: a guard that lasts no time is none.
@@ -197,11 +197,12 @@ impl SecretReference {
     /// The webhook's key, which may be any bytes; what is wrong with it, or doubtful, is noted.
     pub(super) fn take_key(
         &self,
+        form: &SecretForm,
         path: &str,
         remedy: &str,
         problems: &mut ConfigProblems,
     ) -> Option<Secret> {
-        let read = |bytes: &[u8]| Ok(Secret::read(bytes, self.encoding)?);
+        let read = |bytes: &[u8]| Ok(Secret::read(bytes, form, self.encoding)?);
         self.take(read, (path, remedy), problems)
     }
 
@@ -399,7 +400,11 @@ mod tests {
             ..SecretReference::default()
         };
         let mut problems = ConfigProblems::default();
-        assert!(reference.take_key("a", "", &mut problems).is_some());
+        assert!(
+            reference
+                .take_key(&SecretForm::default(), "a", "", &mut problems)
+                .is_some()
+        );
         assert!(problems.is_empty());
         assert!(reference.take_text("a", "", &mut problems).is_none());
         assert!(problems.to_string().contains("UTF-8"), "{problems}");

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::id::EventId;
 use super::quarantine::Quarantine;
+use super::unsigned::UnsignedFields;
 use crate::name::{EventType, ObjectId};
 
 /// What a delivery says, or why nobody could tell.
@@ -21,28 +23,38 @@ pub enum Content {
 pub struct Understood {
     /// What happened.
     pub event_type: EventType,
-    /// What kind of thing it happened to.
-    pub object_type: String,
-    /// Which one it happened to.
-    pub object_id: ObjectId,
-    /// When it happened.
-    pub triggered_at: Timestamp,
+    /// What it happened to; none where the sender names nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_id: Option<ObjectId>,
+    /// When it happened; none where the sender does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggered_at: Option<Timestamp>,
 }
 
-/// The fields an event's id is made of, borrowed from the body.
+/// What is made of a delivery.
 #[derive(Debug)]
-pub(super) struct EventIdentity<'a> {
-    pub event_type: std::borrow::Cow<'a, str>,
-    pub object_type: std::borrow::Cow<'a, str>,
-    pub object_uri: std::borrow::Cow<'a, str>,
-    pub triggered_at: Timestamp,
-}
-
-/// What a provider's reader makes of a body.
-#[derive(Debug)]
-pub(super) struct ParsedBody<'a> {
-    /// The identity, where all its fields are there.
-    pub identity: Option<EventIdentity<'a>>,
+pub(super) struct ParsedDelivery {
+    /// Its id, where all that it is made of is there.
+    pub id: Option<EventId>,
     /// What the event says.
     pub content: Content,
+    /// What else the sender says of it, as CloudEvents extension attributes.
+    pub attributes: Vec<(String, String)>,
+    /// How many events are in it, where the sender lists several.
+    pub events: Option<u32>,
+    /// What no signature covers of it.
+    pub unsigned: UnsignedFields,
+}
+
+impl ParsedDelivery {
+    /// One that was not understood.
+    pub fn quarantined(quarantine: Quarantine) -> Self {
+        Self {
+            id: None,
+            content: Content::Quarantined(quarantine),
+            attributes: Vec::new(),
+            events: None,
+            unsigned: UnsignedFields::default(),
+        }
+    }
 }

@@ -9,14 +9,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::content::{Content, ParsedBody};
+use super::content::{Content, Understood};
+use super::fields;
 use super::id::EventId;
-use super::onecodex;
 use super::ordering_key::OrderingKey;
 use super::origin::EventOrigin;
+use super::unsigned::UnsignedFields;
 use crate::name::SourceName;
 use crate::seeded;
-use crate::source::{BodyFormat, Verified};
+use crate::source::{ForwardedHeaders, HeadValues, Inbound, Replay, Source, Verified};
 use crate::trace::{TraceParent, TraceState};
 pub use encoding::EventDecodeError;
 
@@ -29,8 +30,17 @@ pub struct Event {
     content: Content,
     received_at: Timestamp,
     origin: EventOrigin,
+    /// What tells a repeated delivery, where that is not the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    signature: Option<String>,
+    deduplication_id: Option<EventId>,
+    #[serde(default)]
+    forwarded: ForwardedHeaders,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "UnsignedFields::is_empty")]
+    unsigned: UnsignedFields,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
     traceparent: TraceParent,
@@ -38,6 +48,9 @@ pub struct Event {
     tracestate: Option<TraceState>,
     #[serde(skip)]
     body: Bytes,
+    /// What the conditions of its source's routes ask for; not kept, because it is routed once.
+    #[serde(skip)]
+    conditions: Vec<Option<String>>,
 }
 
 impl Event {
@@ -47,32 +60,46 @@ impl Event {
         let source = verified.source().clone();
         let source_uri = Arc::clone(verified.uri());
         let received_at = verified.received_at();
-        let ParsedBody { identity, content } = parsed(verified.provider().format, verified.body());
-        let id = match identity {
-            Some(identity) => EventId::of_fields(&source, &identity),
-            None => EventId::of_bytes(&source, verified.body()),
-        };
-        let (inbound, signature) = verified.into_parts();
+        let parsed = fields::read(
+            &source,
+            verified.provider(),
+            verified.head(),
+            verified.inbound(),
+        );
+        let of_bytes = || EventId::of_bytes(&source, verified.body());
+        let id = parsed.id.unwrap_or_else(of_bytes);
+        let is_by_body = verified.provider().replay == Replay::Body;
+        let deduplication_id = is_by_body.then(of_bytes).filter(|by_body| *by_body != id);
+        let conditions = fields::conditions(&verified);
+        let (inbound, forwarded) = verified.into_parts();
         Self {
             id,
             source,
             source_uri,
-            content,
+            content: parsed.content,
             received_at,
             origin: EventOrigin::Webhook,
-            signature,
+            deduplication_id,
+            forwarded,
+            attributes: parsed.attributes,
+            unsigned: parsed.unsigned,
+            events: parsed.events,
             content_type: inbound.content_type,
             traceparent: inbound.trace.parent,
             tracestate: inbound.trace.state,
             body: seeded::kept_or_encoded_again(inbound.body),
+            conditions,
         }
     }
 
-    /// When an event with this body happened; none where its id has no time.
+    /// When the event of a delivery happened; none where its id has no time.
     #[must_use]
-    pub fn own_time(format: BodyFormat, body: &[u8]) -> Option<Timestamp> {
-        let identity = parsed(format, body).identity;
-        identity.map(|identity| identity.triggered_at)
+    pub fn own_time(source: &Source, head: &HeadValues, inbound: &Inbound) -> Option<Timestamp> {
+        let parsed = fields::read(&source.name, &source.provider, head, inbound);
+        match parsed.content {
+            Content::Understood(content) => content.triggered_at,
+            Content::Quarantined(_) => None,
+        }
     }
 
     /// Puts the body back that a stored event is kept apart from.
@@ -118,10 +145,42 @@ impl Event {
         self.origin
     }
 
-    /// The signature header, as received; none where its source does not forward it.
+    /// What tells whether it was accepted before: its id, or an id of the body's bytes where somebody
+    /// could change the id without the secret.
     #[must_use]
-    pub fn signature(&self) -> Option<&str> {
-        self.signature.as_deref()
+    pub fn deduplication_id(&self) -> EventId {
+        self.deduplication_id.unwrap_or(self.id)
+    }
+
+    /// What of the request's head travels with it.
+    #[must_use]
+    pub fn forwarded(&self) -> &ForwardedHeaders {
+        &self.forwarded
+    }
+
+    /// What else the sender says of it: CloudEvents extension attributes by their names.
+    #[must_use]
+    pub fn attributes(&self) -> &[(String, String)] {
+        &self.attributes
+    }
+
+    /// What of it no signature covers.
+    #[must_use]
+    pub fn unsigned(&self) -> UnsignedFields {
+        self.unsigned
+    }
+
+    /// How many events the delivery holds, where its sender lists several.
+    #[must_use]
+    pub fn events(&self) -> Option<u32> {
+        self.events
+    }
+
+    /// What the conditions of its source's routes ask for, in their order; none where it is not there.
+    /// Only of an event that was just received.
+    #[must_use]
+    pub fn conditions(&self) -> &[Option<String>] {
+        &self.conditions
     }
 
     /// The content type, as received; none where the sender named none that can be carried on.
@@ -158,21 +217,17 @@ impl Event {
         u64::from_be_bytes(first)
     }
 
-    /// What must stay in order: the source and the object. A quarantined event is an object of its own.
+    /// What must stay in order: the source and the object. An event without one is an object of its
+    /// own.
     #[must_use]
     pub fn ordering_key(&self) -> OrderingKey {
         match &self.content {
-            Content::Understood(content) => {
-                OrderingKey::Object(self.source.clone(), content.object_id.clone())
-            }
-            Content::Quarantined(_) => OrderingKey::Alone(self.id),
+            Content::Understood(Understood {
+                object_id: Some(object),
+                ..
+            }) => OrderingKey::Object(self.source.clone(), object.clone()),
+            _ => OrderingKey::Alone(self.id),
         }
-    }
-}
-
-fn parsed(format: BodyFormat, body: &[u8]) -> ParsedBody<'_> {
-    match format {
-        BodyFormat::OneCodex => onecodex::read(body),
     }
 }
 
@@ -183,7 +238,7 @@ mod tests {
     /// Pinned: digests are stored, and compared with those of later deliveries.
     #[test]
     fn the_digest_is_of_the_body_and_nothing_else() {
-        let json = r#"{"id":"019caf8c-6ee8-8f82-8607-a6c03b58d788","source":"onecodex","source_uri":"https://app.onecodex.com","content":{"quarantined":{"reason":"invalid_json","detail":"expected value"}},"received_at":"2026-03-02T17:15:43.184121934Z","origin":"webhook","signature":"t=1772471743 v1=00","traceparent":"00-4afa1524aaa0f7484914532e7bc97288-fafad99992dcf708-00"}"#;
+        let json = r#"{"id":"019caf8c-6ee8-8f82-8607-a6c03b58d788","source":"onecodex","source_uri":"https://app.onecodex.com","content":{"quarantined":{"reason":"invalid_json","detail":"expected value"}},"received_at":"2026-03-02T17:15:43.184121934Z","origin":"webhook","traceparent":"00-4afa1524aaa0f7484914532e7bc97288-fafad99992dcf708-00"}"#;
         let event: Event = serde_json::from_str(json).expect("an event without its body");
         assert_eq!(event.digest(), 0xe3b0_c442_98fc_1c14);
         let event = event.with_body(Bytes::from_static(b"abc"));

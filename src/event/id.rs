@@ -1,9 +1,10 @@
 //! The event id: a UUIDv8 (RFC 9562, section 5.8), the same for every copy of an event and ordered
 //! by time.
 //!
-//! The first 48 bits are `triggered_at` in Unix milliseconds; the 74 bits that version and variant
-//! leave free come from SHA-256 over the source and the event's own fields, each preceded by its
-//! length so that no two lists of fields give the same input. Nothing random and nothing of the
+//! The first 48 bits are the event's own time in Unix milliseconds, zero where it has none; the 74 bits
+//! that version and variant leave free come from SHA-256 over the source and the sender's id, or over
+//! the source and the event's type, object and time, each preceded by its length so that no two lists
+//! of fields give the same input. Nothing random and nothing of the
 //! delivery goes in, so a retry, a requeue and another replica all arrive at the same id.
 //!
 //! Ordered by time, because the ids accepted are kept in a b-tree: new ones go to its end, and
@@ -16,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::content::EventIdentity;
 use crate::name::SourceName;
 use crate::seeded::{self, Bug};
 
@@ -27,21 +27,50 @@ const DOMAIN: &[u8] = b"hookferry event id 1";
 #[serde(into = "String", try_from = "String")]
 pub struct EventId(Uuid);
 
+/// What an event's id is made of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum EventIdentity<'a> {
+    /// The sender's own id, and the event's own time where there is one.
+    Own {
+        id: &'a str,
+        time: Option<Timestamp>,
+    },
+    /// What happened to what, and when.
+    Derived {
+        event_type: &'a str,
+        object: &'a str,
+        time: Timestamp,
+    },
+}
+
+impl EventIdentity<'_> {
+    /// When it happened.
+    pub fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Own { time, .. } => *time,
+            Self::Derived { time, .. } => Some(*time),
+        }
+    }
+}
+
 impl EventId {
     /// The id of an event whose identifying fields are all there.
-    pub(super) fn of_fields(source: &SourceName, identity: &EventIdentity<'_>) -> Self {
-        let microseconds = identity.triggered_at.as_microsecond().to_be_bytes();
-        let hash = hash(&[
-            source.as_str().as_bytes(),
-            identity.event_type.as_bytes(),
-            identity.object_type.as_bytes(),
-            identity.object_uri.as_bytes(),
-            &microseconds,
-        ]);
-        Self::assemble(
-            u64::try_from(identity.triggered_at.as_millisecond()).unwrap_or(0),
-            hash,
-        )
+    pub(super) fn of_identity(source: &SourceName, identity: &EventIdentity<'_>) -> Self {
+        let source = source.as_str().as_bytes();
+        let hash = match identity {
+            EventIdentity::Own { id, .. } => hash(&[source, b"id", id.as_bytes()]),
+            EventIdentity::Derived {
+                event_type,
+                object,
+                time,
+            } => {
+                let microseconds = time.as_microsecond().to_be_bytes();
+                let fields = [event_type.as_bytes(), object.as_bytes(), &microseconds];
+                hash(&[source, fields[0], fields[1], fields[2]])
+            }
+        };
+        let milliseconds = identity.time().map_or(0, Timestamp::as_millisecond);
+        Self::assemble(u64::try_from(milliseconds).unwrap_or(0), hash)
     }
 
     /// The id of a delivery that could not be read: of its bytes, with the time bits zero.
@@ -129,23 +158,17 @@ impl TryFrom<String> for EventId {
 mod tests {
     use super::*;
 
-    fn id(source: &str, fields: [&str; 3], triggered_at: &str) -> EventId {
-        let [event_type, object_type, object_uri] = fields.map(Into::into);
-        let triggered_at = triggered_at.parse().expect("RFC 3339");
-        let identity = EventIdentity {
+    fn id(source: &str, fields: [&str; 2], triggered_at: &str) -> EventId {
+        let [event_type, object] = fields;
+        let identity = EventIdentity::Derived {
             event_type,
-            object_type,
-            object_uri,
-            triggered_at,
+            object,
+            time: triggered_at.parse().expect("RFC 3339"),
         };
-        EventId::of_fields(&SourceName::parse(source).expect("a slug"), &identity)
+        EventId::of_identity(&SourceName::parse(source).expect("a slug"), &identity)
     }
 
-    const FIELDS: [&str; 3] = [
-        "sample.uploaded",
-        "sample",
-        "/api/v1/samples/7428cca4a3a04a8e",
-    ];
+    const FIELDS: [&str; 2] = ["sample.uploaded", "/api/v1/samples/7428cca4a3a04a8e"];
     const TIME: &str = "2026-03-02T09:15:42.184121-08:00";
 
     #[test]
@@ -186,26 +209,27 @@ mod tests {
     fn every_field_counts_and_their_borders_do_too() {
         let one = id("onecodex", FIELDS, TIME);
         assert_ne!(one, id("other", FIELDS, TIME));
-        assert_ne!(
-            one,
-            id("onecodex", ["sample.uploade", "dsample", FIELDS[2]], TIME)
-        );
-        assert_ne!(
-            one,
-            id(
-                "onecodex",
-                [
-                    "sample.uploaded",
-                    "sample/",
-                    "api/v1/samples/7428cca4a3a04a8e"
-                ],
-                TIME
-            )
-        );
-        assert_ne!(
-            one,
-            id("onecodex", FIELDS, "2026-03-02T09:15:42.184122-08:00")
-        );
+        let shifted = ["sample.uploaded/", "api/v1/samples/7428cca4a3a04a8e"];
+        assert_ne!(one, id("onecodex", shifted, TIME));
+        let later = "2026-03-02T09:15:42.184122-08:00";
+        assert_ne!(one, id("onecodex", FIELDS, later));
+    }
+
+    /// Pinned as well, with a time and without.
+    #[test]
+    fn a_sender_s_own_id_makes_the_id() {
+        let source = SourceName::parse("billing").expect("a slug");
+        let own = |id: &str, time: Option<&str>| {
+            let identity = EventIdentity::Own {
+                id,
+                time: time.map(|time| time.parse().expect("RFC 3339")),
+            };
+            EventId::of_identity(&source, &identity)
+        };
+        assert_eq!(own("evt_1", None), own("evt_1", None));
+        assert_ne!(own("evt_1", None), own("evt_2", None));
+        assert!(!own("evt_1", None).is_timed() && own("evt_1", Some(TIME)).is_timed());
+        assert_ne!(own("evt_1", None), EventId::of_bytes(&source, b"evt_1"));
     }
 
     #[test]

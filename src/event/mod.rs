@@ -8,13 +8,13 @@ mod content;
 // A file has the name of its main type.
 #[allow(clippy::module_inception)]
 mod event;
+mod fields;
 mod id;
-mod json;
-mod onecodex;
 mod ordering_key;
 mod origin;
 mod position;
 mod quarantine;
+mod unsigned;
 
 pub use content::{Content, Understood};
 pub use event::{Event, EventDecodeError};
@@ -23,3 +23,4 @@ pub use ordering_key::OrderingKey;
 pub use origin::EventOrigin;
 pub use position::{Position, SinkIndex, SinkSet};
 pub use quarantine::{Quarantine, QuarantineReason};
+pub use unsigned::{UnsignedField, UnsignedFields};

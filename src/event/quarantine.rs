@@ -12,26 +12,20 @@ pub enum QuarantineReason {
     NotUtf8,
     /// Not JSON that every parser reads alike.
     InvalidJson,
-    /// JSON, but without a field that identifies an event, or with one of another type.
+    /// Without a field that identifies an event.
     InvalidFields,
-    /// An event type outside the character set that topics and labels allow.
-    InvalidEventType,
-    /// An object URI whose last segment is no object id.
-    InvalidObjectId,
-    /// A time that is not RFC 3339, or before 1970.
-    InvalidTriggeredAt,
+    /// A time that is none in the provider's unit, or before 1970.
+    InvalidTime,
 }
 
 impl QuarantineReason {
     /// Every reason, so that each has a series from the first scrape on.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 5] = [
         Self::EmptyBody,
         Self::NotUtf8,
         Self::InvalidJson,
         Self::InvalidFields,
-        Self::InvalidEventType,
-        Self::InvalidObjectId,
-        Self::InvalidTriggeredAt,
+        Self::InvalidTime,
     ];
 
     /// The stable name.
@@ -42,9 +36,7 @@ impl QuarantineReason {
             Self::NotUtf8 => "not_utf8",
             Self::InvalidJson => "invalid_json",
             Self::InvalidFields => "invalid_fields",
-            Self::InvalidEventType => "invalid_event_type",
-            Self::InvalidObjectId => "invalid_object_id",
-            Self::InvalidTriggeredAt => "invalid_triggered_at",
+            Self::InvalidTime => "invalid_time",
         }
     }
 }

@@ -197,13 +197,13 @@ impl WebhookHandler {
         inbound: Inbound,
     ) -> Result<Verified, Rejection> {
         let now = Timestamp::now();
-        let age = claim.age_seconds(now);
-        let known_since = || self.pipeline.spool.remembers_since();
-        let result = claim.verify(inbound, now, known_since);
-        if !matches!(result, Err(Rejection::SignatureMismatch)) {
+        let signed = claim.prove(inbound)?;
+        if let Some(age) = signed.age_seconds(now) {
             #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
             endpoint.age_seconds.observe(age as f64);
         }
+        let known_since = || self.pipeline.spool.remembers_since();
+        let result = signed.accept(now, known_since);
         if let Ok(verified) = &result {
             let source = endpoint.source().name.as_str();
             self.show_secret_use(source, verified.secret(), now);

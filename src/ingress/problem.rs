@@ -129,7 +129,9 @@ impl RequestProblem {
                 Rejection::SignatureMissing
                 | Rejection::SignatureRepeated
                 | Rejection::SignatureTooLong
-                | Rejection::SignatureMalformed,
+                | Rejection::SignatureMalformed
+                | Rejection::SignedHeaderMissing
+                | Rejection::TimestampMalformed,
             ) => StatusCode::BAD_REQUEST,
             Self::Rejected(_) => StatusCode::UNAUTHORIZED,
             Self::Refused(_) if seeded::is(Bug::BlameSender) => StatusCode::BAD_REQUEST,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use actix_web::dev::RequestHead;
+use actix_web::dev;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 
@@ -13,12 +13,12 @@ use super::peer::Peer;
 use super::problem::RequestProblem;
 use super::rules::HandlerRules;
 use crate::pipeline::Pipeline;
-use crate::source::Claim;
+use crate::source::{self, Claim};
 use crate::trace::TraceContext;
 
 /// A request that is being handled.
 pub(super) struct WebhookRequest<'a> {
-    pub head: &'a RequestHead,
+    pub head: &'a dev::RequestHead,
     pub peer: Peer,
     pub started: Instant,
     /// What held when it came.
@@ -28,7 +28,7 @@ pub(super) struct WebhookRequest<'a> {
 }
 
 impl<'a> WebhookRequest<'a> {
-    pub fn of(head: &'a RequestHead, peer: Option<&Peer>, rules: &'a HandlerRules) -> Self {
+    pub fn of(head: &'a dev::RequestHead, peer: Option<&Peer>, rules: &'a HandlerRules) -> Self {
         let name = path::source(head.uri.path());
         Self {
             head,
@@ -56,11 +56,7 @@ impl<'a> WebhookRequest<'a> {
         }
         body::check_headers(self.head, self.rules.limits.max_body_bytes)?;
         pipeline.open()?;
-        let header = endpoint.source().provider.scheme.header;
-        let values = self.head.headers().get_all(header);
-        let claim = endpoint
-            .source()
-            .read_signature(values.map(HeaderValue::as_bytes))?;
+        let claim = endpoint.source().read_signature(self)?;
         Ok((endpoint, claim))
     }
 
@@ -90,5 +86,24 @@ impl<'a> WebhookRequest<'a> {
             parent.to_str().ok(),
             states.filter_map(|value| value.to_str().ok()),
         )
+    }
+}
+
+impl source::RequestHead for WebhookRequest<'_> {
+    fn header(&self, name: &str) -> source::HeaderValue<'_> {
+        let values = self.head.headers().get_all(name);
+        source::HeaderValue::of(values.map(HeaderValue::as_bytes))
+    }
+
+    fn method(&self) -> &str {
+        self.head.method.as_str()
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.head.uri.query()
+    }
+
+    fn path_secret(&self) -> Option<&str> {
+        None
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
-use crate::event::{Content, Event};
+use crate::event::{Content, Event, Understood};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::sink::PublishError;
@@ -115,9 +115,13 @@ impl DispatcherMetrics {
         let now = Timestamp::now();
         self.delivery_seconds
             .observe(seconds_between(event.received_at(), now));
-        if let Content::Understood(content) = event.content() {
+        if let Content::Understood(Understood {
+            triggered_at: Some(triggered_at),
+            ..
+        }) = event.content()
+        {
             self.lag_seconds
-                .observe(seconds_between(content.triggered_at, now));
+                .observe(seconds_between(*triggered_at, now));
         }
         self.last_delivery.set(now.as_second());
     }

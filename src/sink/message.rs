@@ -17,7 +17,7 @@ pub struct Message {
 }
 
 /// A header of the message: the name without its transport's prefix, and the value.
-pub type Attribute<'a> = (&'static str, Cow<'a, str>);
+pub type Attribute<'a> = (&'a str, Cow<'a, str>);
 
 impl Message {
     /// A message for the event that stands at `position`.
@@ -85,22 +85,30 @@ impl Message {
     /// The CloudEvents 1.0 context attributes, without a transport's prefix.
     #[must_use]
     pub fn cloud_event(&self) -> Vec<Attribute<'_>> {
-        let mut attributes: Vec<Attribute<'_>> = Vec::with_capacity(6);
+        let mut attributes: Vec<Attribute<'_>> = Vec::with_capacity(8);
         attributes.push(("specversion", "1.0".into()));
         attributes.push(("id", self.event.id().to_string().into()));
         attributes.push(("source", self.event.source_uri().into()));
         match self.event.content() {
             Content::Understood(content) => {
                 attributes.push(("type", content.event_type.as_str().into()));
-                attributes.push(("subject", content.object_id.as_str().into()));
-                attributes.push(("time", content.triggered_at.to_string().into()));
+                if let Some(object) = &content.object_id {
+                    attributes.push(("subject", object.as_str().into()));
+                }
+                if let Some(time) = content.triggered_at {
+                    attributes.push(("time", time.to_string().into()));
+                }
             }
             Content::Quarantined(_) => attributes.push(("type", "quarantine".into())),
+        }
+        for (name, value) in self.event.attributes() {
+            attributes.push((name, value.into()));
         }
         attributes
     }
 
-    /// The headers of our own, and the trace context; their names are complete.
+    /// The headers of our own, those that travel from the request, and the trace context; their names
+    /// are complete.
     #[must_use]
     pub fn extensions(&self) -> Vec<Attribute<'_>> {
         let mut headers: Vec<Attribute<'_>> = Vec::with_capacity(7);
@@ -109,8 +117,22 @@ impl Message {
             self.event.received_at().to_string().into(),
         ));
         headers.push(("hookferry-origin", self.event.origin().as_str().into()));
-        if let Some(signature) = self.event.signature() {
+        let forwarded = self.event.forwarded();
+        if let Some(signature) = &forwarded.signature {
             headers.push(("hookferry-signature", signature.into()));
+        }
+        if let Some(url) = &forwarded.url {
+            headers.push(("hookferry-url", url.into()));
+        }
+        let unsigned = self.event.unsigned();
+        if !unsigned.is_empty() {
+            headers.push(("hookferry-unsigned", unsigned.to_string().into()));
+        }
+        if let Some(events) = self.event.events() {
+            headers.push(("hookferry-events", events.to_string().into()));
+        }
+        for (name, value) in &forwarded.headers {
+            headers.push((name, value.into()));
         }
         headers.push(("traceparent", self.event.traceparent().as_str().into()));
         if let Some(state) = self.event.tracestate() {

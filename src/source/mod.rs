@@ -2,20 +2,36 @@
 //! [`Verified`] delivery.
 //!
 //! A delivery is checked in two steps, because the cheap one comes before the body is read:
-//! [`Source::read_signature`] takes the header, [`Claim::verify`] takes the bytes.
+//! [`Source::read_signature`] takes the head, [`Claim::verify`] takes the bytes.
 
+mod configured;
 mod encoding;
+pub mod form;
+mod head;
+mod inbound;
 mod provider;
+mod public_key;
 mod rejection;
+mod scheme;
 mod secret;
 mod secret_text;
 mod signature;
+mod signer;
+mod template;
+mod time_unit;
 mod verified;
 
+pub use configured::{DeduplicationWindow, MAX_SECRETS, Source};
 pub use encoding::Encoding;
-pub use provider::{BodyFormat, ONE_CODEX, PROVIDERS, Provider};
+pub use head::{DeliveryHead, HeadValues, HeaderValue, RequestHead};
+pub use inbound::Inbound;
+pub use provider::*;
 pub use rejection::Rejection;
+pub use scheme::{Hash, KeyForm, Replay, Scheme, SecretForm};
 pub use secret::Secret;
 pub use secret_text::{SecretDoubt, SecretError, doubt, secret_text, without_name, without_quotes};
 pub use signature::{MAX_SIGNATURES, SignatureHeader, SignatureScheme};
-pub use verified::{Claim, DeduplicationWindow, Inbound, MAX_SECRETS, Source, Verified};
+pub use signer::SigningKey;
+pub use template::{FieldTemplate, FieldTemplateError, TemplatePart, Variable};
+pub use time_unit::TimeUnit;
+pub use verified::{Claim, ForwardedHeaders, SignedDelivery, Verified};

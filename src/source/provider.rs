@@ -1,41 +1,199 @@
-//! The providers the bridge knows, as data. A new provider is a new `static` here and, where its
-//! body looks different, a new [`BodyFormat`] that `event/` reads.
+//! A provider: how one kind of sender signs its deliveries, and where they say what happened. It is
+//! data, read from a table: see [`ProviderTables`].
 
+mod compile;
+mod problem;
+mod table;
+mod tables;
+
+use std::time::Duration;
+
+use super::scheme::Replay;
 use super::signature::SignatureScheme;
+use super::template::{FieldTemplate, Variable};
+use super::time_unit::TimeUnit;
+use crate::json::Pointers;
+use crate::name::EventType;
 
-/// How a provider's body names the event; `event/` holds the reader of each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyFormat {
-    /// One Codex's delivery: `event_type`, `object_type`, `triggered_at` and `object.$uri`.
-    OneCodex,
-}
+pub use compile::provider;
+pub use problem::ProviderProblem;
+pub use table::{
+    AnswerForm, EventTable, FactsTable, HandshakeTable, ProviderTable, RetriesName, SampleTable,
+    SignatureTable,
+};
+pub use tables::{BUILT_IN, ONE_CODEX, ProviderTables, built_in};
 
-/// A sender of webhooks: how it signs, what it sends.
-#[derive(Debug)]
+/// A kind of sender.
+#[derive(Debug, Clone)]
 pub struct Provider {
     /// The name a configuration uses.
-    pub name: &'static str,
-    /// How its deliveries are signed.
-    pub scheme: SignatureScheme,
-    /// How its bodies are read.
-    pub format: BodyFormat,
-    /// The event types it documents today.
-    pub event_types: &'static [&'static str],
+    pub name: String,
     /// The CloudEvents `source` unless the configuration names another.
-    pub uri: &'static str,
+    pub uri: String,
+    /// The event types with topics of their own, unless the configuration names others.
+    pub event_types: Vec<EventType>,
+    /// What the body of a 200 is.
+    pub answer: AnswerForm,
+    /// How its deliveries are proven.
+    pub signature: SignatureScheme,
+    /// What tells a repeated delivery.
+    pub replay: Replay,
+    /// Where they say what happened.
+    pub event: EventTemplates,
+    /// The same for CloudEvents in structured mode, where that is another place.
+    pub structured: Option<EventTemplates>,
+    /// How it makes sure of a webhook.
+    pub handshakes: Vec<Handshake>,
+    /// What the vendor says of its deliveries.
+    pub facts: ProviderFacts,
+    /// A delivery of our own invention.
+    pub sample: Option<SampleTable>,
 }
 
-/// One Codex, a platform for microbial genomics (<https://docs.onecodex.com>, webhooks).
-pub static ONE_CODEX: Provider = Provider {
-    name: "onecodex",
-    scheme: SignatureScheme {
-        header: "x-onecodex-signature",
-        example: "t=1492774577 v1=<64 hex digits>",
-    },
-    format: BodyFormat::OneCodex,
-    event_types: &["sample.uploaded", "analysis.succeeded", "analysis.failed"],
-    uri: "https://app.onecodex.com",
-};
+impl Provider {
+    /// Where a delivery of this content type says what happened.
+    #[must_use]
+    pub fn event_of(&self, content_type: Option<&str>) -> &EventTemplates {
+        let is_structured =
+            super::form::has_media_type(content_type, "application/cloudevents+json");
+        let structured = self.structured.as_ref().filter(|_| is_structured);
+        structured.unwrap_or(&self.event)
+    }
 
-/// Every provider, for the configuration to choose from.
-pub static PROVIDERS: &[&Provider] = &[&ONE_CODEX];
+    /// The headers that are looked at besides that of the signature, by their names in lower case.
+    pub fn head_variables(&self) -> impl Iterator<Item = &Variable> {
+        let events = std::iter::once(&self.event).chain(&self.structured);
+        let of_events = events.flat_map(EventTemplates::templates);
+        let of_handshakes = self.handshakes.iter().flat_map(Handshake::templates);
+        let templates = of_events.chain(of_handshakes);
+        let all = templates.flat_map(FieldTemplate::variables);
+        let all = all.chain(self.signature.signed.variables());
+        let all = all.chain(&self.signature.timestamp);
+        all.filter(|variable| variable.is_of_head())
+    }
+}
+
+/// Where a delivery says what happened.
+#[derive(Debug, Clone)]
+pub struct EventTemplates {
+    /// The sender's own id; the event's is derived from the other three where there is none.
+    pub id: Vec<EventField>,
+    /// What happened.
+    pub event_type: Vec<EventField>,
+    /// What it happened to.
+    pub object: Vec<EventField>,
+    /// When it happened.
+    pub time: Vec<EventField>,
+    /// How that time is written.
+    pub unit: TimeUnit,
+    /// The field of a form in which the JSON lies.
+    pub form: Option<String>,
+    /// The array of events, by its JSON pointer.
+    pub list: Option<String>,
+    /// CloudEvents extension attributes.
+    pub attributes: Vec<(String, FieldTemplate)>,
+    /// Every pointer of these.
+    pub pointers: Pointers,
+    /// Whether the id is made of what a signature covers.
+    pub is_identity_signed: bool,
+}
+
+impl EventTemplates {
+    fn templates(&self) -> impl Iterator<Item = &FieldTemplate> {
+        let fields = [&self.id, &self.event_type, &self.object, &self.time];
+        let fields = fields.into_iter().flatten().map(|field| &field.template);
+        fields.chain(self.attributes.iter().map(|(_, template)| template))
+    }
+}
+
+/// One way to a field of the event.
+#[derive(Debug, Clone)]
+pub struct EventField {
+    /// What gives it.
+    pub template: FieldTemplate,
+    /// Whether a signature covers all of it.
+    pub is_signed: bool,
+}
+
+/// A request by which a sender makes sure of the webhook.
+#[derive(Debug, Clone)]
+pub struct Handshake {
+    /// Its method.
+    pub method: &'static str,
+    /// Whether it is signed as a delivery is.
+    pub is_signed: bool,
+    /// What must hold.
+    pub when: Vec<(FieldTemplate, HandshakeCondition)>,
+    /// The answer.
+    pub answer: HandshakeAnswer,
+    /// Every pointer of these.
+    pub pointers: Pointers,
+}
+
+impl Handshake {
+    fn templates(&self) -> impl Iterator<Item = &FieldTemplate> {
+        let conditions = self.when.iter().map(|(template, _)| template);
+        let mut of_answer = Vec::new();
+        self.answer.collect(&mut of_answer);
+        conditions.chain(of_answer)
+    }
+}
+
+/// What a template of a handshake must give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandshakeCondition {
+    /// Anything.
+    Present,
+    /// This text.
+    Equals(String),
+    /// The source's `verify`.
+    VerifySecret,
+}
+
+/// The answer to a handshake.
+#[derive(Debug, Clone)]
+pub enum HandshakeAnswer {
+    /// No body.
+    Empty,
+    /// A plain text.
+    Text(FieldTemplate),
+    /// A JSON object.
+    Json(Vec<(String, HandshakeValue)>),
+}
+
+/// A member of a JSON answer.
+#[derive(Debug, Clone)]
+pub enum HandshakeValue {
+    /// A text that is filled in.
+    Template(FieldTemplate),
+    /// Itself.
+    Constant(serde_json::Value),
+}
+
+impl HandshakeAnswer {
+    fn collect<'a>(&'a self, templates: &mut Vec<&'a FieldTemplate>) {
+        match self {
+            Self::Empty => {}
+            Self::Text(template) => templates.push(template),
+            Self::Json(members) => {
+                templates.extend(members.iter().filter_map(|(_, value)| match value {
+                    HandshakeValue::Template(template) => Some(template),
+                    HandshakeValue::Constant(_) => None,
+                }))
+            }
+        }
+    }
+}
+
+/// What the vendor says of its deliveries.
+#[derive(Debug, Clone, Default)]
+pub struct ProviderFacts {
+    /// How long it waits for an answer.
+    pub deadline: Option<Duration>,
+    /// The largest body it sends, in bytes.
+    pub max_body_bytes: Option<u64>,
+    /// What it sends again.
+    pub retries: RetriesName,
+    /// Where the vendor says so.
+    pub link: Option<String>,
+}

@@ -16,6 +16,12 @@ pub enum Rejection {
     /// A signature header outside the scheme's grammar.
     #[error("the signature header is malformed")]
     SignatureMalformed,
+    /// A header that the signature covers is not there.
+    #[error("a header that the signature covers is missing")]
+    SignedHeaderMissing,
+    /// The time that the signature covers is none.
+    #[error("the signed timestamp is missing or malformed")]
+    TimestampMalformed,
     /// No secret makes any of the signatures, whatever the timestamp says.
     #[error("no configured secret makes this signature for this body")]
     SignatureMismatch,
@@ -29,11 +35,13 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every reason, so that each has a series from the first scrape on.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::SignatureMissing,
         Self::SignatureRepeated,
         Self::SignatureTooLong,
         Self::SignatureMalformed,
+        Self::SignedHeaderMissing,
+        Self::TimestampMalformed,
         Self::SignatureMismatch,
         Self::TimestampStale,
         Self::TimestampFuture,
@@ -47,6 +55,8 @@ impl Rejection {
             Self::SignatureRepeated => "signature_repeated",
             Self::SignatureTooLong => "signature_too_long",
             Self::SignatureMalformed => "signature_malformed",
+            Self::SignedHeaderMissing => "signed_header_missing",
+            Self::TimestampMalformed => "timestamp_malformed",
             Self::SignatureMismatch => "signature_mismatch",
             Self::TimestampStale => "timestamp_stale",
             Self::TimestampFuture => "timestamp_future",

@@ -1,55 +1,87 @@
-//! A shared secret, keyed once. It never prints, and reading it back is not possible: what the
-//! program needs of a secret is its MAC.
+//! A shared secret or a public key, read once. It never prints, and reading it back is not possible:
+//! what the program needs of a secret is what it makes of a message.
 
 use std::fmt;
 
-use hmac::digest::CtOutput;
+use aws_lc_rs::constant_time;
+use aws_lc_rs::hmac as legacy;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256, Sha512};
 
 use super::encoding::Encoding;
-use super::secret_text::{SecretError, secret_text};
+use super::public_key::PublicKey;
+use super::scheme::{Hash, KeyForm, Scheme, SecretForm};
+use super::secret_text::{SecretError, plain_text, secret_text};
 
 /// A shorter key can be found by trying: HMAC takes it all the same (RFC 2104, section 3, asks for
 /// twice as much).
 const GUESSABLE_BELOW_BYTES: usize = 16;
 
-/// A webhook secret: HMAC-SHA256 (RFC 2104, FIPS 198-1) with the key already absorbed.
+/// What a source's deliveries are proven with: an HMAC key (RFC 2104, FIPS 198-1) already absorbed, a
+/// public key, or a token.
 #[derive(Clone)]
 pub struct Secret {
-    keyed: Hmac<Sha256>,
+    key: Key,
     guessable: bool,
 }
 
+#[derive(Clone)]
+enum Key {
+    HmacSha256(Hmac<Sha256>),
+    HmacSha512(Hmac<Sha512>),
+    HmacSha1(legacy::Key),
+    Public(PublicKey),
+    /// Its SHA-256, so that a comparison says nothing of its length.
+    Token([u8; 32]),
+}
+
 impl Secret {
-    /// Takes the secret's text; white space around it (a file's last newline) does not count.
+    /// Takes the text of an HMAC-SHA256 secret; white space around it (a file's last newline) does not
+    /// count.
     ///
     /// # Errors
     /// When nothing is left, or it is damaged.
     pub fn new(text: &str) -> Result<Self, SecretError> {
-        Self::read(text.as_bytes(), None)
+        Self::read(text.as_bytes(), &SecretForm::default(), None)
     }
 
-    /// Takes the secret as it lies in a file: its text is the key, or stands for the key's bytes.
+    /// Takes the secret as it lies in a file, in the form that its provider writes it; `encoding` says
+    /// that its bytes are written otherwise there.
     ///
     /// # Errors
-    /// When there is none, it is damaged, or it is not of this encoding.
-    pub fn read(bytes: &[u8], encoding: Option<Encoding>) -> Result<Self, SecretError> {
-        Ok(match encoding {
-            None => Self::from_key(secret_text(bytes)?.as_bytes()),
-            Some(encoding) => Self::from_key(&encoding.decode(bytes)?),
-        })
+    /// When there is none, it is damaged, or it is not of this form.
+    pub fn read(
+        bytes: &[u8],
+        form: &SecretForm,
+        encoding: Option<Encoding>,
+    ) -> Result<Self, SecretError> {
+        let key = key_bytes(bytes, form, encoding)?;
+        match form.scheme {
+            Scheme::Ed25519 | Scheme::EcdsaP256 => Ok(Self {
+                key: Key::Public(PublicKey::parse(&key, form.scheme)?),
+                guessable: false,
+            }),
+            scheme => Ok(Self::from_key(&key, scheme)),
+        }
     }
 
     /// Takes the key as it is, white space and all: for a person who looks for a sender's mistake.
     /// What verifies deliveries is made by [`Secret::read`].
-    pub(crate) fn from_key(key: &[u8]) -> Self {
-        let keyed = Hmac::new_from_slice(key)
-            .expect("HMAC takes a key of any length (RFC 2104, section 2)");
-        Self {
-            keyed,
-            guessable: key.len() < GUESSABLE_BELOW_BYTES,
-        }
+    pub(crate) fn from_key(key: &[u8], scheme: Scheme) -> Self {
+        let any_length = "HMAC takes a key of any length (RFC 2104, section 2)";
+        let guessable = key.len() < GUESSABLE_BELOW_BYTES;
+        let key = match scheme {
+            Scheme::Hmac(Hash::Sha1) => {
+                let algorithm = legacy::HMAC_SHA1_FOR_LEGACY_USE_ONLY;
+                Key::HmacSha1(legacy::Key::new(algorithm, key))
+            }
+            Scheme::Hmac(Hash::Sha512) => {
+                Key::HmacSha512(Hmac::new_from_slice(key).expect(any_length))
+            }
+            Scheme::Token | Scheme::Url => Key::Token(Sha256::digest(key).into()),
+            _ => Key::HmacSha256(Hmac::new_from_slice(key).expect(any_length)),
+        };
+        Self { key, guessable }
     }
 
     /// Whether it is so short that somebody could find it by trying.
@@ -58,29 +90,79 @@ impl Secret {
         self.guessable
     }
 
-    /// The MAC of `parts` in sequence. Its `==` looks at every byte, in constant time: it is the
-    /// comparison of [`Mac::verify_slice`], which would make the MAC again for each tag.
-    fn mac(&self, parts: &[&[u8]]) -> CtOutput<Hmac<Sha256>> {
-        let mut mac = self.keyed.clone();
-        for part in parts {
-            mac.update(part);
+    /// Whether one of `signatures` is its own over `parts` in sequence; of a token, whether it is one
+    /// of them. Every signature is compared, and in constant time.
+    #[must_use]
+    pub fn matches(&self, parts: &[&[u8]], signatures: &[Vec<u8>]) -> bool {
+        match &self.key {
+            Key::Public(key) => {
+                let message = parts.concat();
+                any(signatures, &|signature| key.verifies(&message, signature))
+            }
+            Key::Token(expected) => any(signatures, &|token| {
+                is_equal(&Sha256::digest(token), expected)
+            }),
+            _ => {
+                let mac = self.sign(parts);
+                any(signatures, &|signature| is_equal(signature, &mac))
+            }
         }
-        mac.finalize()
     }
 
-    /// Whether one of `tags` is the MAC of `parts`: every tag is compared, in constant time.
+    /// The HMAC of `parts` in sequence; nothing where it is no HMAC key.
     #[must_use]
-    pub fn matches(&self, parts: &[&[u8]], tags: &[[u8; 32]]) -> bool {
-        let mac = self.mac(parts);
-        tags.iter().fold(false, |found, &tag| {
-            found | (mac == CtOutput::new(tag.into()))
-        })
+    pub fn sign(&self, parts: &[&[u8]]) -> Vec<u8> {
+        match &self.key {
+            Key::HmacSha256(keyed) => mac(keyed.clone(), parts),
+            Key::HmacSha512(keyed) => mac(keyed.clone(), parts),
+            Key::HmacSha1(key) => {
+                let mut context = legacy::Context::with_key(key);
+                for part in parts {
+                    context.update(part);
+                }
+                context.sign().as_ref().to_vec()
+            }
+            Key::Public(_) | Key::Token(_) => Vec::new(),
+        }
     }
+}
 
-    /// The MAC of `parts`, for a sender.
-    #[must_use]
-    pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
-        self.mac(parts).into_bytes().into()
+/// Whether it holds for any of them; all are looked at.
+fn any(signatures: &[Vec<u8>], holds: &dyn Fn(&[u8]) -> bool) -> bool {
+    let each = signatures.iter().map(|signature| holds(signature));
+    each.fold(false, |found, one| found | one)
+}
+
+/// In constant time, for texts of one length.
+fn is_equal(one: &[u8], other: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
+fn mac<M: Mac>(mut mac: M, parts: &[&[u8]]) -> Vec<u8> {
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// The bytes of the key that is written there.
+fn key_bytes(
+    bytes: &[u8],
+    form: &SecretForm,
+    encoding: Option<Encoding>,
+) -> Result<Vec<u8>, SecretError> {
+    if let Some(encoding) = encoding {
+        return encoding.decode(bytes);
+    }
+    let without_prefix = |text: &str| {
+        let rest = text.strip_prefix(form.prefix.as_str());
+        rest.unwrap_or(text).to_owned()
+    };
+    match form.key {
+        KeyForm::Text => Ok(without_prefix(secret_text(bytes)?).into_bytes()),
+        KeyForm::Base64 => Encoding::Base64.decode(without_prefix(secret_text(bytes)?).as_bytes()),
+        KeyForm::Hex => Encoding::Hex.decode(without_prefix(secret_text(bytes)?).as_bytes()),
+        KeyForm::Pem => Ok(plain_text(bytes)?.as_bytes().to_vec()),
     }
 }
 
@@ -93,6 +175,8 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HMAC: Scheme = Scheme::Hmac(Hash::Sha256);
 
     /// RFC 4231, test cases 1 to 4, 6 and 7: key, data, HMAC-SHA-256.
     #[test]
@@ -110,7 +194,10 @@ mod tests {
             ),
         ];
         for (key, data, tag) in cases {
-            assert_eq!(hex::encode(Secret::from_key(&key).sign(&[&data])), tag);
+            assert_eq!(
+                hex::encode(Secret::from_key(&key, HMAC).sign(&[&data])),
+                tag
+            );
         }
     }
 
@@ -128,8 +215,8 @@ mod tests {
     fn one_right_tag_among_wrong_ones_is_found_and_none_is_not() {
         let secret = Secret::new("whsec_test_secret\n").expect("not empty");
         let right = secret.sign(&[b"1.", b"{}"]);
-        assert!(secret.matches(&[b"1.{}"], &[[0; 32], right, [1; 32]]));
-        assert!(!secret.matches(&[b"1.{}"], &[[0; 32], [1; 32]]));
+        assert!(secret.matches(&[b"1.{}"], &[vec![0; 32], right.clone(), vec![1; 32]]));
+        assert!(!secret.matches(&[b"1.{}"], &[vec![0; 32], vec![1; 32]]));
         assert!(!secret.matches(&[b"1.{}"], &[]));
     }
 
@@ -138,7 +225,7 @@ mod tests {
         let secret = Secret::new("whsec_test_secret").expect("not empty");
         let right = secret.sign(&[b"1.", b"{}"]);
         for bit in 0..256 {
-            let mut tag = right;
+            let mut tag = right.clone();
             tag[bit / 8] ^= 1 << (bit % 8);
             assert!(!secret.matches(&[b"1.{}"], &[tag]), "bit {bit}");
         }
@@ -147,14 +234,19 @@ mod tests {
     #[test]
     fn a_key_of_any_bytes_is_taken_by_its_encoding() {
         let key = [0, 0x0a, 0x80, 0xff, 0x20].repeat(5);
-        let expected = Secret::from_key(&key).sign(&[b"1.{}"]);
+        let expected = Secret::from_key(&key, HMAC).sign(&[b"1.{}"]);
         let written = hex::encode(&key);
-        let read = Secret::read(written.as_bytes(), Some(Encoding::Hex)).expect("hex");
+        let read = Secret::read(
+            written.as_bytes(),
+            &SecretForm::default(),
+            Some(Encoding::Hex),
+        )
+        .expect("hex");
         assert_eq!(read.sign(&[b"1.{}"]), expected);
         // Without the word, the digits are the key.
         let text = Secret::new(&written).expect("a text");
         assert_ne!(text.sign(&[b"1.{}"]), expected);
-        let raw = Secret::read(&key, None);
+        let raw = Secret::read(&key, &SecretForm::default(), None);
         assert_eq!(raw.err(), Some(SecretError::NotText));
     }
 

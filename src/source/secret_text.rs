@@ -31,11 +31,22 @@ pub enum SecretError {
     )]
     Placeholder,
     /// Another text than its encoding says.
-    #[error("the secret is no base64 (RFC 4648), as its `encoding` says it is")]
+    #[error("the secret is no base64 (RFC 4648), as its provider or its `encoding` says it is")]
     NotBase64,
     /// Another text than its encoding says.
-    #[error("the secret is no hex, two digits for each byte, as its `encoding` says it is")]
+    #[error(
+        "the secret is no hex, two digits for each byte, as its provider or its `encoding` says it is"
+    )]
     NotHex,
+    /// No public key of the provider's algorithm.
+    #[error("this is no public key of the provider's algorithm")]
+    NotPublicKey,
+    /// What a sender signs with is something else.
+    #[error("this is no private key of the provider's algorithm, as PKCS #8 in PEM")]
+    NotPrivateKey,
+    /// The other half of the pair: whoever reads it can sign.
+    #[error("this is a private key, which the sender alone should have")]
+    PrivateKey,
 }
 
 impl SecretError {
@@ -55,11 +66,16 @@ impl SecretError {
             }
             Self::Placeholder => Some("have the value put there before the bridge reads it"),
             Self::NotBase64 => Some(
-                "write the key anew (base64 < KEY), or take `encoding` out where the text itself is the secret",
+                "write the key as the sender shows it; where the text itself is the secret, take `encoding` out, or name another provider",
             ),
             Self::NotHex => Some(
-                "write the key anew (xxd -p KEY), or take `encoding` out where the text itself is the secret",
+                "write the key as the sender shows it; where the text itself is the secret, take `encoding` out, or name another provider",
             ),
+            Self::NotPublicKey => Some(
+                "give the public key that the sender shows, in the form that its provider table says (`key`): PEM with BEGIN PUBLIC KEY, or its base64 or hex",
+            ),
+            Self::NotPrivateKey => Some("make one with openssl genpkey, which writes that form"),
+            Self::PrivateKey => Some("give the public key that belongs to it"),
         }
     }
 }

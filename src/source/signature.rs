@@ -1,254 +1,335 @@
-//! The signature header: `t=<Unix seconds> v1=<HMAC-SHA256 in hex>`, and the bytes it covers.
+//! A provider's signature scheme as data, and the signature header that it reads and writes.
 //!
-//! The grammar follows One Codex's documented example, whose `t` carries a stray letter: items are
-//! separated by spaces and/or commas; `t` is 1 to 12 digits and at most one trailing ASCII letter,
-//! and the MAC covers the digits alone. Accepting the letter is safe, because the MAC authenticates
-//! the timestamp. An item with an unknown name is passed over: it may belong to a later scheme.
+//! A header's value is split into items at any of some characters, and an item into its name and its
+//! value; the items of one name are signatures, others are variables of the signed bytes. An item
+//! with an unknown name is passed over: it may belong to a later scheme.
 
-use jiff::Timestamp;
+use std::borrow::Cow;
 
+use base64::Engine as _;
+
+use super::encoding::{self, Encoding};
+use super::head::{HeadValues, HeaderValue, RequestHead};
 use super::rejection::Rejection;
-use super::secret::Secret;
+use super::scheme::{Replay, Scheme, SecretForm};
+use super::template::{FieldTemplate, TemplatePart, Variable};
+use super::time_unit::TimeUnit;
 
-/// The most signatures one header may carry; each costs a comparison per secret.
+/// The most signatures one delivery may carry; each costs a comparison per secret.
 pub const MAX_SIGNATURES: usize = 8;
 const MAX_HEADER_BYTES: usize = 1024;
 
-/// A signature scheme: HMAC-SHA256 over `timestamp "." body`, carried in one header.
-#[derive(Debug)]
+/// A signature scheme.
+#[derive(Debug, Clone)]
 pub struct SignatureScheme {
-    /// The header's name, in lower case.
-    pub header: &'static str,
-    /// What a well-formed value looks like, for messages to people.
-    pub example: &'static str,
+    /// What secrets prove, and how they are written.
+    pub secret: SecretForm,
+    /// The headers that may hold a signature, by their names in lower case.
+    pub headers: Vec<String>,
+    /// The characters that separate the items of a header; it is one item where there are none.
+    pub items: String,
+    /// What stands between an item's name and its value; items have no names where it is empty.
+    pub pair: String,
+    /// The name of the items that are signatures.
+    pub tag: String,
+    /// How a signature is written.
+    pub encoding: Encoding,
+    /// The bytes that are signed.
+    pub signed: FieldTemplate,
+    /// The variable that is the time of the delivery.
+    pub timestamp: Option<Variable>,
+    /// How that time is written.
+    pub unit: TimeUnit,
+    /// Whether one letter after the time's digits is not a part of it. Accepting it is safe, because
+    /// the signature covers the digits.
+    pub stray_letter: bool,
+    /// What tells a repeated delivery, where the table says so.
+    pub replay: Option<Replay>,
 }
 
 impl SignatureScheme {
-    /// The header value that signs `body` at `now`.
+    /// The algorithm and kind of secret.
     #[must_use]
-    pub fn sign(&self, secret: &Secret, body: &[u8], now: Timestamp) -> String {
-        let digits = now.as_second().to_string();
-        let tag = secret.sign(&[digits.as_bytes(), b".", body]);
-        format!("t={digits} v1={}", hex::encode(tag))
+    pub fn scheme(&self) -> Scheme {
+        self.secret.scheme
     }
-}
 
-/// A parsed signature header: what the sender claims, not yet proven.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignatureHeader {
-    text: String,
-    digits: String,
-    seconds: i64,
-    tags: Vec<[u8; 32]>,
-}
+    /// Whether a signature covers what the variable stands for.
+    #[must_use]
+    pub fn covers(&self, variable: &Variable) -> bool {
+        let is_signed = |it: &Variable| self.signed.variables().any(|signed| signed == it);
+        self.scheme().signs()
+            && match variable {
+                Variable::Pointer(_) | Variable::Body | Variable::SortedForm => {
+                    is_signed(&Variable::Body) || is_signed(&Variable::SortedForm)
+                }
+                Variable::Query(_) => is_signed(variable) || is_signed(&Variable::Url),
+                other => is_signed(other),
+            }
+    }
 
-impl SignatureHeader {
-    /// Takes all values of the header and parses the one there should be.
+    /// What tells a repeated delivery. With neither the time nor the id signed, somebody with one
+    /// captured delivery could send it for ever under new ids.
+    #[must_use]
+    pub fn replay(&self, is_identity_signed: bool) -> Replay {
+        let is_open = self.scheme().signs() && self.timestamp.is_none() && !is_identity_signed;
+        let default = if is_open { Replay::Body } else { Replay::Id };
+        self.replay.unwrap_or(default)
+    }
+
+    /// The names of the headers besides its own that it covers.
+    pub fn signed_headers(&self) -> impl Iterator<Item = &str> {
+        self.signed
+            .variables()
+            .filter_map(|variable| match variable {
+                Variable::Header(name) => Some(name.as_str()),
+                _ => None,
+            })
+    }
+
+    /// What a well-formed header looks like, for messages to people.
+    #[must_use]
+    pub fn example(&self) -> String {
+        let signature = match (self.scheme(), self.encoding) {
+            (Scheme::Token | Scheme::Url, _) => "<token>".to_owned(),
+            (Scheme::Hmac(hash), Encoding::Hex) => format!("<{} hex digits>", 2 * hash.bytes()),
+            (_, Encoding::Hex) => "<hex digits>".to_owned(),
+            (_, Encoding::Base64) => "<base64>".to_owned(),
+        };
+        let named: Vec<(&str, &str)> = self.item_names().map(|name| (name, "1492774577")).collect();
+        self.write(&named, &signature)
+    }
+
+    /// The names of the items that are no signatures and that it needs.
+    fn item_names(&self) -> impl Iterator<Item = &str> {
+        let variables = self.signed.variables().chain(&self.timestamp);
+        let mut names: Vec<&str> = variables
+            .filter_map(|variable| match variable {
+                Variable::Item(name) => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        names.dedup();
+        names.into_iter()
+    }
+
+    /// The header's value with these items and this signature.
+    pub(super) fn write(&self, items: &[(&str, &str)], signature: &str) -> String {
+        if self.pair.is_empty() {
+            return signature.to_owned();
+        }
+        let separator = self
+            .items
+            .chars()
+            .next()
+            .map(String::from)
+            .unwrap_or_default();
+        let pairs = items
+            .iter()
+            .chain(std::iter::once(&(self.tag.as_str(), signature)));
+        let written: Vec<String> = pairs
+            .map(|(name, value)| format!("{name}{}{value}", self.pair))
+            .collect();
+        written.join(&separator)
+    }
+
+    /// How a signature's bytes are written.
+    pub(super) fn encode(&self, signature: &[u8]) -> String {
+        match self.encoding {
+            Encoding::Hex => hex::encode(signature),
+            Encoding::Base64 => encoding::STANDARD.encode(signature),
+        }
+    }
+
+    /// Reads the signatures of a head.
     ///
     /// # Errors
-    /// When there is none, more than one, one over 1 KiB, or one outside the grammar.
-    pub fn read<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Result<Self, Rejection> {
-        let value = values.next().ok_or(Rejection::SignatureMissing)?;
-        if values.next().is_some() {
-            return Err(Rejection::SignatureRepeated);
+    /// When there is none, a header stands there twice, is over 1 KiB or outside the grammar.
+    pub fn read(&self, head: &dyn RequestHead) -> Result<SignatureHeader, Rejection> {
+        let mut read = SignatureHeader::default();
+        if self.scheme() == Scheme::Url {
+            let secret = head.path_secret().ok_or(Rejection::SignatureMissing)?;
+            read.signatures.push(secret.as_bytes().to_vec());
+            return Ok(read);
         }
+        for name in &self.headers {
+            match head.header(name) {
+                HeaderValue::Missing => {}
+                HeaderValue::Repeated => return Err(Rejection::SignatureRepeated),
+                HeaderValue::Once(value) => self.read_header(name, value, &mut read)?,
+            }
+        }
+        if read.texts.is_empty() {
+            return Err(Rejection::SignatureMissing);
+        }
+        let is_complete = self
+            .item_names()
+            .all(|name| read.items.iter().any(|(of, _)| of == name));
+        if is_complete && !read.signatures.is_empty() {
+            Ok(read)
+        } else {
+            Err(Rejection::SignatureMalformed)
+        }
+    }
+
+    fn read_header(
+        &self,
+        name: &str,
+        value: &[u8],
+        read: &mut SignatureHeader,
+    ) -> Result<(), Rejection> {
         if value.len() > MAX_HEADER_BYTES {
             return Err(Rejection::SignatureTooLong);
         }
-        let text = std::str::from_utf8(value).map_err(|_| Rejection::SignatureMalformed)?;
-        Self::parse(text).ok_or(Rejection::SignatureMalformed)
+        let text = HeaderValue::Once(value).text();
+        let text = text.ok_or(Rejection::SignatureMalformed)?;
+        self.read_items(text, read)
+            .ok_or(Rejection::SignatureMalformed)?;
+        read.texts.push((name.to_owned(), text.to_owned()));
+        Ok(())
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let mut digits = None;
-        let mut tags = Vec::new();
-        for item in text.split([' ', ',']).filter(|item| !item.is_empty()) {
-            let (name, value) = item.split_once('=')?;
-            match name {
-                "t" if digits.is_none() => digits = Some(timestamp_digits(value)?),
-                "t" => return None,
-                "v1" if tags.len() < MAX_SIGNATURES => tags.push(tag(value)?),
-                "v1" => return None,
-                other if is_item_name(other) => {}
-                _ => return None,
+    fn read_items(&self, text: &str, read: &mut SignatureHeader) -> Option<()> {
+        let is_separator = |c: char| self.items.contains(c);
+        for item in text.split(is_separator).map(str::trim) {
+            if item.is_empty() {
+                continue;
+            }
+            if self.pair.is_empty() {
+                self.read_signature(item, read)?;
+                continue;
+            }
+            let (name, value) = item.split_once(self.pair.as_str())?;
+            if name == self.tag {
+                self.read_signature(value, read)?;
+            } else if self.item_names().any(|wanted| wanted == name) {
+                if read.items.iter().any(|(of, _)| of == name) {
+                    return None;
+                }
+                let value = self.item_value(name, value)?;
+                read.items.push((name.to_owned(), value.to_owned()));
+            } else if !is_item_name(name) {
+                return None;
             }
         }
-        let digits = digits?.to_owned();
-        let seconds = digits.parse().ok()?;
-        (!tags.is_empty()).then(|| Self {
-            text: text.to_owned(),
-            digits,
-            seconds,
-            tags,
-        })
+        Some(())
     }
 
-    /// The header's value as received; it travels with the message, so that a consumer can verify again.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
+    fn read_signature(&self, text: &str, read: &mut SignatureHeader) -> Option<()> {
+        if read.signatures.len() == MAX_SIGNATURES {
+            return None;
+        }
+        let signature = if self.scheme() == Scheme::Token {
+            text.as_bytes().to_vec()
+        } else {
+            match self.encoding {
+                Encoding::Hex => hex::decode(text).ok()?,
+                Encoding::Base64 => encoding::STANDARD.decode(text).ok()?,
+            }
+        };
+        self.scheme()
+            .has_length(signature.len())
+            .then(|| read.signatures.push(signature))
     }
 
-    /// As [`SignatureHeader::text`], when the rest has been looked at.
-    #[must_use]
-    pub(super) fn into_text(self) -> String {
-        self.text
+    /// The value of an item; of the time, what is signed of it.
+    fn item_value<'a>(&self, name: &str, value: &'a str) -> Option<&'a str> {
+        let is_time = matches!(&self.timestamp, Some(Variable::Item(of)) if of == name);
+        if !is_time {
+            return Some(value);
+        }
+        let digits = match value.strip_suffix(|c: char| c.is_ascii_alphabetic()) {
+            Some(digits) if self.stray_letter => digits,
+            _ => value,
+        };
+        self.unit.signed_seconds(digits).map(|_| digits)
     }
 
-    /// The claimed time of the delivery, in Unix seconds.
-    #[must_use]
-    pub fn seconds(&self) -> i64 {
-        self.seconds
+    /// The time that the delivery claims to have been sent at, in seconds since 1970; none where no
+    /// time is signed, or it stands in the body.
+    ///
+    /// # Errors
+    /// When it is not there, or no time.
+    pub(super) fn claimed_seconds(&self, head: &HeadValues) -> Result<Option<i64>, Rejection> {
+        let Some(variable) = self.timestamp.as_ref().filter(|it| it.is_of_head()) else {
+            return Ok(None);
+        };
+        let text = head.value(variable).ok_or(Rejection::SignedHeaderMissing)?;
+        let seconds = self.unit.signed_seconds(&text);
+        seconds.map(Some).ok_or(Rejection::TimestampMalformed)
     }
 
-    /// The timestamp's digits, as the MAC covers them.
-    #[must_use]
-    pub fn digits(&self) -> &str {
-        &self.digits
-    }
-
-    /// Whether `secret` makes one of the signatures over `body`.
-    pub(super) fn matches(&self, secret: &Secret, body: &[u8]) -> bool {
-        secret.matches(&[self.digits.as_bytes(), b".", body], &self.tags)
+    /// The pieces of the signed bytes, in their order.
+    pub(super) fn signed_parts<'a>(
+        &'a self,
+        head: &'a HeadValues,
+        body: &'a [u8],
+        sorted_form: &'a str,
+    ) -> Option<Vec<Cow<'a, [u8]>>> {
+        let part = |part: &'a TemplatePart| match part {
+            TemplatePart::Literal(text) => Some(Cow::Borrowed(text.as_bytes())),
+            TemplatePart::Variable(Variable::Body) => Some(Cow::Borrowed(body)),
+            TemplatePart::Variable(Variable::SortedForm) => {
+                Some(Cow::Borrowed(sorted_form.as_bytes()))
+            }
+            TemplatePart::Variable(variable) => Some(match head.value(variable)? {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            }),
+        };
+        self.signed.parts().iter().map(part).collect()
     }
 }
 
-fn timestamp_digits(value: &str) -> Option<&str> {
-    let digits = value
-        .strip_suffix(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(value);
-    ((1..=12).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()))
-        .then_some(digits)
+/// The signatures of a delivery: what the sender claims, not yet proven.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignatureHeader {
+    /// The headers that held them, with their values as received.
+    texts: Vec<(String, String)>,
+    items: Vec<(String, String)>,
+    signatures: Vec<Vec<u8>>,
 }
 
-/// A full SHA-256 tag in hex; a truncated one is as malformed as any other text.
-fn tag(value: &str) -> Option<[u8; 32]> {
-    let mut tag = [0; 32];
-    hex::decode_to_slice(value, &mut tag).ok()?;
-    Some(tag)
+impl SignatureHeader {
+    /// The first header's value as received; it travels with the message, so that a consumer can
+    /// verify again. None where the secret stands in the URL.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.texts.first().map(|(_, text)| text.as_str())
+    }
+
+    /// The headers that held signatures, with their values as received.
+    #[must_use]
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.texts
+    }
+
+    /// The items that are no signatures: of the time, what is signed of it.
+    #[must_use]
+    pub fn items(&self) -> &[(String, String)] {
+        &self.items
+    }
+
+    /// The signatures' bytes, in their order.
+    #[must_use]
+    pub fn signatures(&self) -> &[Vec<u8>] {
+        &self.signatures
+    }
+
+    /// Takes the items for the values of the head, and the headers for the message.
+    pub(super) fn take_items(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.items)
+    }
+
+    pub(super) fn into_headers(self) -> Vec<(String, String)> {
+        self.texts
+    }
 }
 
 fn is_item_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    !name.is_empty() && name.bytes().all(is_word)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const TAG: &str = "d929ba98ac0e56ff425f9b8ed7c7ab631dc680f9ea80ce2f604cc75580a63b53";
-
-    fn read(value: &str) -> Result<SignatureHeader, Rejection> {
-        SignatureHeader::read([value.as_bytes()].into_iter())
-    }
-
-    #[test]
-    fn the_documented_example_parses_and_its_letter_is_not_signed() {
-        let header = read(&format!("t=1492774577c v1={TAG}")).expect("documented");
-        assert_eq!(
-            (header.digits(), header.seconds()),
-            ("1492774577", 1_492_774_577)
-        );
-    }
-
-    #[test]
-    fn separators_order_and_unknown_items_do_not_matter() {
-        for text in [
-            format!("t=1,v1={TAG}"),
-            format!("v1={TAG}, t=1"),
-            format!("  t=1 ,, v1={TAG} "),
-            format!("t=1 v0=00 v2=abc v1={TAG}"),
-            format!("t=1 v1={}", TAG.to_uppercase()),
-        ] {
-            assert_eq!(read(&text).map(|h| h.tags.len()), Ok(1), "{text}");
-        }
-    }
-
-    #[test]
-    fn everything_else_is_malformed() {
-        let nine = format!(" v1={TAG}").repeat(9);
-        for text in [
-            "",
-            " ",
-            "t=1",
-            "garbage",
-            &format!("v1={TAG}"),
-            &format!("t= v1={TAG}"),
-            &format!("t=-1 v1={TAG}"),
-            &format!("t=1cc v1={TAG}"),
-            &format!("t=c1 v1={TAG}"),
-            &format!("t=+1 v1={TAG}"),
-            &format!("t=1.5 v1={TAG}"),
-            &format!("t=1234567890123 v1={TAG}"),
-            &format!("t=1 t=1 v1={TAG}"),
-            "t=1 v1=",
-            &format!("t=1 v1={}", &TAG[..32]),
-            &format!("t=1 v1={TAG}00"),
-            &format!("t=1 v1={}zz", &TAG[..62]),
-            &format!("t=1{nine}"),
-            &format!("t=1;v1={TAG}"),
-            &format!("T=1 v1={TAG}"),
-            &format!("t=1\tv1={TAG}"),
-            &format!("t=１ v1={TAG}"),
-        ] {
-            assert_eq!(read(text), Err(Rejection::SignatureMalformed), "{text:?}");
-        }
-        assert_eq!(
-            SignatureHeader::read([&[0xff, 0xfe][..]].into_iter()),
-            Err(Rejection::SignatureMalformed)
-        );
-    }
-
-    #[test]
-    fn none_two_and_over_long_headers_have_reasons_of_their_own() {
-        let good = format!("t=1 v1={TAG}");
-        assert_eq!(
-            SignatureHeader::read(std::iter::empty()),
-            Err(Rejection::SignatureMissing)
-        );
-        assert_eq!(
-            SignatureHeader::read([good.as_bytes(), good.as_bytes()].into_iter()),
-            Err(Rejection::SignatureRepeated)
-        );
-        assert_eq!(read(&" ".repeat(1025)), Err(Rejection::SignatureTooLong));
-        assert!(read(&format!("{good}{}", " ".repeat(1024 - good.len()))).is_ok());
-    }
-
-    #[test]
-    fn our_own_vector_holds() {
-        let secret = Secret::new("whsec_test_secret").expect("not empty");
-        let at = Timestamp::from_second(1_492_774_577).expect("in range");
-        let header = super::super::ONE_CODEX.scheme.sign(&secret, b"{}", at);
-        assert_eq!(
-            header,
-            "t=1492774577 v1=53140ab8fa70c511cc40d5c9198af7dde7bbaee877038c056d8250c3bd3b2e11"
-        );
-        assert!(read(&header).expect("ours").matches(&secret, b"{}"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..1100)) {
-            let _ = SignatureHeader::read([bytes.as_slice()].into_iter());
-        }
-
-        /// Against a reference that knows the grammar as a list of expected parts.
-        #[test]
-        fn what_is_built_by_the_grammar_is_read_back(
-            seconds in 0_i64..=999_999_999_999,
-            letter in proptest::option::of("[a-zA-Z]"),
-            tags in proptest::collection::vec(any::<[u8; 32]>(), 1..=MAX_SIGNATURES),
-            separator in "[ ,]{1,3}",
-        ) {
-            let mut items = vec![format!("t={seconds}{}", letter.unwrap_or_default())];
-            items.extend(tags.iter().map(|tag| format!("v1={}", hex::encode(tag))));
-            let header = read(&items.join(&separator)).expect("grammatical");
-            prop_assert_eq!(header.seconds, seconds);
-            prop_assert_eq!(header.tags, tags);
-        }
-    }
-}
+mod tests;

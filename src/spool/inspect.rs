@@ -360,7 +360,10 @@ impl SpoolView {
 #[must_use]
 pub fn describe(event: &Event) -> String {
     match event.content() {
-        Content::Understood(content) => format!("{} {}", content.event_type, content.object_id),
+        Content::Understood(content) => match &content.object_id {
+            Some(object) => format!("{} {object}", content.event_type),
+            None => content.event_type.to_string(),
+        },
         Content::Quarantined(quarantine) => format!("quarantine ({})", quarantine.reason.as_str()),
     }
 }

@@ -189,7 +189,7 @@ impl Maintenance {
             if !self.shared.keeps_dead_letters {
                 // Nothing is kept of it, so the sender's next try must not pass for a duplicate.
                 self.tell(MaintenanceResult::NothingKept(
-                    dead_letter.record.event().id(),
+                    dead_letter.record.event().deduplication_id(),
                 ));
             }
         }

@@ -105,7 +105,7 @@ impl PreparedRecord {
 
     pub(super) fn of(event: Arc<Event>, lane: Lane, sinks: SinkSet) -> Self {
         let prefix = RecordPrefix {
-            id: event.id(),
+            id: event.deduplication_id(),
             digest: event.digest(),
             sinks,
             hour: hour(event.received_at().as_second()),

@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["log"],
     &[
         "name",
+        "json",
         "metrics",
         "path_error",
         "shutdown",

@@ -211,7 +211,7 @@ impl Walkthrough {
             format!(r#"v1=$(printf '%s.%s' "$t" "$body" | openssl dgst -sha256 -hmac "$(cat {secret})" -r | cut -d' ' -f1)"#),
             format!(
                 r#"curl -sS -H 'Content-Type: application/json' -H "{}: t=$t v1=$v1" --data-binary "$body" {}"#,
-                ONE_CODEX.scheme.header, self.webhook_url
+                ONE_CODEX.signature.headers[0], self.webhook_url
             ),
         ]
     }

@@ -5,20 +5,29 @@
 //!
 //! | field | encoded as |
 //! |---|---|
-//! | id | 16 bytes |
+//! | what tells a repeated delivery: the id, or another | 16 bytes |
 //! | when it was received | seconds since 1970 (8 bytes), nanoseconds (4 bytes) |
-//! | when it happened | likewise; zero where the content was not understood |
+//! | when it happened | likewise; zero where it is not known |
 //! | origin | a byte: 0 webhook, 1 backfill |
-//! | content | a byte: 0 understood, 1 quarantined |
+//! | content | a byte: 0 understood, with a time and an object; 1 quarantined; 2 understood, without a time; 3 without an object; 4 without both |
 //! | source, its URI | texts |
-//! | what was understood | texts: event type, object type, object id |
+//! | what was understood | texts: event type, object id (empty where there is none) |
 //! | or why it was quarantined | texts: reason, detail |
 //! | headers | a count, and as many pairs of texts: name, value |
 //! | further fields | up to the end: a tag, a length, as many bytes |
 //!
+//! | tag | further field |
+//! |---|---|
+//! | 1 | the id, where the first field is another: 16 bytes |
+//! | 2 | forwarded headers: a count, and as many pairs of texts |
+//! | 3 | the URL that was signed |
+//! | 4 | extension attributes: a count, and as many pairs of texts |
+//! | 5 | what is not signed, as bits: a byte |
+//! | 6 | how many events the delivery holds: 4 bytes |
+//!
 //! What a later version adds as a header or a further field is skipped here, and left out when the
-//! event is encoded again. There are no further fields yet. Checksums are the log's business: here
-//! changed bytes give an error or another event.
+//! event is encoded again. Checksums are the log's business: here changed bytes give an error or
+//! another event.
 
 use std::sync::Arc;
 
@@ -30,12 +39,36 @@ use crate::event::content::{Content, Understood};
 use crate::event::id::EventId;
 use crate::event::origin::EventOrigin;
 use crate::event::quarantine::{Quarantine, QuarantineReason};
+use crate::event::unsigned::UnsignedFields;
 use crate::name::{EventType, ObjectId, SourceName};
+use crate::source::ForwardedHeaders;
 use crate::trace::{TraceParent, TraceState};
 
 /// The headers that travel with the message, by their names in a record. Every provider's
 /// signature is `signature`, whatever its header is called on the way in.
 const HEADERS: [&str; 4] = ["signature", "content-type", "traceparent", "tracestate"];
+
+/// The kind of a content that was not understood.
+const QUARANTINED: u8 = 1;
+
+/// The tags of further fields.
+const ID: usize = 1;
+const HEADERS_TAG: usize = 2;
+const URL: usize = 3;
+const ATTRIBUTES: usize = 4;
+const UNSIGNED: usize = 5;
+const EVENTS: usize = 6;
+
+/// The further fields.
+#[derive(Default)]
+struct FurtherFields {
+    id: Option<EventId>,
+    headers: Vec<(String, String)>,
+    url: Option<String>,
+    attributes: Vec<(String, String)>,
+    unsigned: UnsignedFields,
+    events: Option<u32>,
+}
 
 /// The bytes are not those of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,23 +80,18 @@ impl Event {
     pub fn encode(&self, to: &mut Vec<u8>) {
         let (kind, triggered_at, texts) = match &self.content {
             Content::Understood(it) => (
-                0,
+                understood_kind(it),
                 it.triggered_at,
-                &[
+                [
                     it.event_type.as_str(),
-                    &it.object_type,
-                    it.object_id.as_str(),
-                ][..],
+                    it.object_id.as_ref().map_or("", ObjectId::as_str),
+                ],
             ),
-            Content::Quarantined(it) => (
-                1,
-                Timestamp::UNIX_EPOCH,
-                &[it.reason.as_str(), &it.detail][..],
-            ),
+            Content::Quarantined(it) => (QUARANTINED, None, [it.reason.as_str(), &it.detail]),
         };
-        to.extend_from_slice(self.id.as_bytes());
+        to.extend_from_slice(self.deduplication_id().as_bytes());
         put_time(to, self.received_at);
-        put_time(to, triggered_at);
+        put_time(to, triggered_at.unwrap_or(Timestamp::UNIX_EPOCH));
         to.extend([u8::from(self.origin == EventOrigin::Backfill), kind]);
         put_text(to, self.source.as_str());
         put_text(to, &self.source_uri);
@@ -72,7 +100,7 @@ impl Event {
         }
         let values = [
             // Always there, for the versions that read no event without it.
-            Some(self.signature.as_deref().unwrap_or_default()),
+            Some(self.forwarded.signature.as_deref().unwrap_or_default()),
             self.content_type.as_deref(),
             Some(self.traceparent.as_str()),
             self.tracestate.as_ref().map(TraceState::as_str),
@@ -84,6 +112,30 @@ impl Event {
                 put_text(to, value);
             }
         }
+        self.encode_further(to);
+    }
+
+    fn encode_further(&self, to: &mut Vec<u8>) {
+        if self.deduplication_id.is_some() {
+            put_further(to, ID, |field| field.extend_from_slice(self.id.as_bytes()));
+        }
+        for (tag, pairs) in [
+            (HEADERS_TAG, &self.forwarded.headers),
+            (ATTRIBUTES, &self.attributes),
+        ] {
+            if !pairs.is_empty() {
+                put_further(to, tag, |field| put_pairs(field, pairs));
+            }
+        }
+        if let Some(url) = &self.forwarded.url {
+            put_further(to, URL, |field| field.extend_from_slice(url.as_bytes()));
+        }
+        if !self.unsigned.is_empty() {
+            put_further(to, UNSIGNED, |field| field.push(self.unsigned.bits()));
+        }
+        if let Some(events) = self.events {
+            put_further(to, EVENTS, |field| field.extend(events.to_le_bytes()));
+        }
     }
 
     /// Reads what [`Event::encode`] has written; the body is empty.
@@ -92,6 +144,32 @@ impl Event {
     /// When the bytes are something else.
     pub fn decode(bytes: &[u8]) -> Result<Self, EventDecodeError> {
         Decoder(bytes).event().ok_or(EventDecodeError)
+    }
+}
+
+/// The kind of a content that was understood.
+fn understood_kind(content: &Understood) -> u8 {
+    match (&content.triggered_at, &content.object_id) {
+        (Some(_), Some(_)) => 0,
+        (None, Some(_)) => 2,
+        (Some(_), None) => 3,
+        (None, None) => 4,
+    }
+}
+
+fn put_further(to: &mut Vec<u8>, tag: usize, put: impl FnOnce(&mut Vec<u8>)) {
+    let mut field = Vec::new();
+    put(&mut field);
+    put_number(to, tag);
+    put_number(to, field.len());
+    to.extend(field);
+}
+
+fn put_pairs(to: &mut Vec<u8>, pairs: &[(String, String)]) {
+    put_number(to, pairs.len());
+    for (name, value) in pairs {
+        put_text(to, name);
+        put_text(to, value);
     }
 }
 
@@ -121,37 +199,56 @@ impl<'a> Decoder<'a> {
         let id = EventId::from_bytes(self.array()?);
         let (received_at, triggered_at) = (self.time()?, self.time()?);
         let origin = self.either(EventOrigin::Webhook, EventOrigin::Backfill)?;
-        let is_understood = self.either(true, false)?;
+        let [kind] = self.array()?;
         let source = SourceName::parse(self.text()?).ok()?;
         let source_uri = Arc::from(self.text()?);
-        let content = if is_understood {
-            self.understood(triggered_at).map(Content::Understood)?
-        } else {
+        let content = if kind == QUARANTINED {
             self.quarantine().map(Content::Quarantined)?
+        } else {
+            self.understood(kind, triggered_at)
+                .map(Content::Understood)?
         };
         let [signature, content_type, traceparent, tracestate] = self.headers()?;
-        self.skip_further_fields()?;
+        let further = self.further_fields()?;
         Some(Event {
-            id,
+            id: further.id.unwrap_or(id),
+            deduplication_id: further.id.map(|_| id),
             source,
             source_uri,
             content,
             received_at,
             origin,
-            signature: Some(signature?.to_owned()).filter(|it| !it.is_empty()),
+            forwarded: ForwardedHeaders {
+                signature: Some(signature?.to_owned()).filter(|it| !it.is_empty()),
+                headers: further.headers,
+                url: further.url,
+            },
+            attributes: further.attributes,
+            unsigned: further.unsigned,
+            events: further.events,
             content_type: content_type.map(str::to_owned),
             traceparent: TraceParent::parse(traceparent?)?,
             // As on the way in, an invalid one is left behind: no event is lost over it.
             tracestate: tracestate.and_then(|it| TraceState::parse(std::iter::once(it))),
             body: Bytes::new(),
+            conditions: Vec::new(),
         })
     }
 
-    fn understood(&mut self, triggered_at: Timestamp) -> Option<Understood> {
+    fn understood(&mut self, kind: u8, triggered_at: Timestamp) -> Option<Understood> {
+        let event_type = EventType::parse(self.text()?).ok()?;
+        let object = self.text()?;
+        let object = || ObjectId::parse(object).ok();
+        let (triggered_at, object_id) = match kind {
+            0 => (Some(triggered_at), Some(object()?)),
+            2 => (None, Some(object()?)),
+            3 => (Some(triggered_at), None),
+            4 => (None, None),
+            _ => return None,
+        };
         Some(Understood {
-            event_type: EventType::parse(self.text()?).ok()?,
-            object_type: self.text()?.to_owned(),
-            object_id: ObjectId::parse(self.text()?).ok()?,
+            event_type,
+            object_id,
             triggered_at,
         })
     }
@@ -177,12 +274,30 @@ impl<'a> Decoder<'a> {
         Some(values)
     }
 
-    fn skip_further_fields(&mut self) -> Option<()> {
+    fn further_fields(&mut self) -> Option<FurtherFields> {
+        let mut fields = FurtherFields::default();
         while !self.0.is_empty() {
-            let (_tag, length) = (self.number()?, self.number()?);
-            self.take(length)?;
+            let (tag, length) = (self.number()?, self.number()?);
+            let mut field = Decoder(self.take(length)?);
+            match tag {
+                ID => fields.id = Some(EventId::from_bytes(field.array()?)),
+                HEADERS_TAG => fields.headers = field.pairs()?,
+                ATTRIBUTES => fields.attributes = field.pairs()?,
+                URL => fields.url = Some(std::str::from_utf8(field.0).ok()?.to_owned()),
+                UNSIGNED => fields.unsigned = UnsignedFields::from_bits(field.array::<1>()?[0]),
+                EVENTS => fields.events = Some(u32::from_le_bytes(field.array()?)),
+                _ => {}
+            }
         }
-        Some(())
+        Some(fields)
+    }
+
+    fn pairs(&mut self) -> Option<Vec<(String, String)>> {
+        let mut pairs = Vec::new();
+        for _ in 0..self.number()? {
+            pairs.push((self.text()?.to_owned(), self.text()?.to_owned()));
+        }
+        Some(pairs)
     }
 
     fn time(&mut self) -> Option<Timestamp> {
@@ -244,26 +359,43 @@ mod tests {
             content,
             received_at: "2026-03-02T17:15:42.184121001Z".parse().expect("RFC 3339"),
             origin: EventOrigin::Webhook,
-            signature: Some(format!("t=1772471742 v1={}", "0f".repeat(32))),
+            deduplication_id: None,
+            forwarded: ForwardedHeaders {
+                signature: Some(format!("t=1772471742 v1={}", "0f".repeat(32))),
+                ..ForwardedHeaders::default()
+            },
+            attributes: vec![("apiversion".to_owned(), "v1".to_owned())],
+            unsigned: UnsignedFields::default(),
+            events: None,
             content_type: Some("application/json".to_owned()),
             traceparent: TraceParent::parse(TRACE).expect("valid"),
             tracestate: None,
             body: Bytes::new(),
+            conditions: Vec::new(),
         }
     }
 
-    fn understood(object_type: &str, triggered_at: &str) -> Event {
+    fn understood(object_id: Option<&str>, triggered_at: Option<&str>) -> Event {
         event(Content::Understood(Understood {
             event_type: EventType::parse("sample.uploaded").expect("valid"),
-            object_type: object_type.to_owned(),
-            object_id: ObjectId::parse("7428cca4a3a04a8e").expect("valid"),
-            triggered_at: triggered_at.parse().expect("RFC 3339"),
+            object_id: object_id.map(|text| ObjectId::parse(text).expect("valid")),
+            triggered_at: triggered_at.map(|text| text.parse().expect("RFC 3339")),
         }))
     }
 
     /// As most events are.
     fn usual() -> Event {
-        understood("sample", "2026-03-02T17:15:42.184121Z")
+        let usual = understood(
+            Some("7428cca4a3a04a8e"),
+            Some("2026-03-02T17:15:42.184121Z"),
+        );
+        let attributes = [("apiversion", "v1"), ("objecttype", "sample")];
+        Event {
+            attributes: attributes
+                .map(|(name, value)| (name.into(), value.into()))
+                .to_vec(),
+            ..usual
+        }
     }
 
     /// With every field that an event can have.
@@ -271,7 +403,15 @@ mod tests {
         Event {
             origin: EventOrigin::Backfill,
             tracestate: TraceState::parse(["a=1,b=2"].into_iter()),
-            ..understood("sample ✓", "1969-12-31T23:59:59.5Z")
+            deduplication_id: Some(EventId::from_bytes([9; 16])),
+            forwarded: ForwardedHeaders {
+                signature: Some("v1,abc".to_owned()),
+                headers: vec![("webhook-id".to_owned(), "msg_1".to_owned())],
+                url: Some("https://bridge.example/webhooks/a?b=c".to_owned()),
+            },
+            unsigned: UnsignedFields::from_bits(5),
+            events: Some(7),
+            ..understood(Some("a"), Some("1969-12-31T23:59:59.5Z"))
         }
     }
 
@@ -279,7 +419,8 @@ mod tests {
         let detail = detail.to_owned();
         Event {
             content_type: None,
-            signature: None,
+            forwarded: ForwardedHeaders::default(),
+            attributes: Vec::new(),
             ..event(Content::Quarantined(Quarantine { reason, detail }))
         }
     }
@@ -311,7 +452,12 @@ mod tests {
         let reasons = QuarantineReason::ALL.into_iter();
         let unread =
             reasons.flat_map(|reason| details.each_ref().map(|it| quarantined(reason, it)));
-        for event in [usual(), full()].into_iter().chain(unread) {
+        let partly = [
+            understood(None, Some("2026-03-02T17:15:42Z")),
+            understood(Some("a"), None),
+            understood(None, None),
+        ];
+        for event in [usual(), full()].into_iter().chain(partly).chain(unread) {
             assert_eq!(Event::decode(&encoded(&event)), Ok(event));
         }
     }
@@ -437,11 +583,18 @@ mod tests {
     #[test]
     fn further_fields_are_skipped_where_they_are_whole() {
         let whole = encoded(&full());
-        for fields in [&[1, 0][..], &[1, 3, 7, 7, 7], &[0xff, 1, 1, 0, 2, 0]] {
+        for fields in [&[99, 0][..], &[99, 3, 7, 7, 7], &[0xff, 1, 1, 0, 98, 0]] {
             let longer = [&whole, fields].concat();
             assert_eq!(Event::decode(&longer), Ok(full()), "{fields:?}");
         }
-        for fields in [&[1][..], &[1, 1], &[1, 3, 7, 7], &[0xff, 0xff], &[1, 0, 2]] {
+        for fields in [
+            &[99][..],
+            &[99, 1],
+            &[99, 3, 7, 7],
+            &[0xff, 0xff],
+            &[1, 0],
+            &[6, 1, 1],
+        ] {
             let longer = [&whole, fields].concat();
             assert_eq!(Event::decode(&longer), Err(EventDecodeError), "{fields:?}");
         }

@@ -24,10 +24,14 @@ pub(super) fn properties(message: &Message) -> BasicProperties {
     }
     match event.content() {
         Content::Understood(content) => {
-            let seconds = u64::try_from(content.triggered_at.as_second()).unwrap_or(0);
-            properties
-                .with_type(content.event_type.as_str().into())
-                .with_timestamp(seconds)
+            let properties = properties.with_type(content.event_type.as_str().into());
+            let seconds = content
+                .triggered_at
+                .map(|time| u64::try_from(time.as_second()));
+            match seconds {
+                Some(Ok(seconds)) => properties.with_timestamp(seconds),
+                _ => properties,
+            }
         }
         Content::Quarantined(_) => properties.with_type("quarantine".into()),
     }

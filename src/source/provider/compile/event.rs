@@ -1,0 +1,135 @@
+//! The `event` and `structured` tables.
+
+use super::super::table::EventTable;
+use super::super::{EventField, EventTemplates};
+use super::Problems;
+use super::signature::unit;
+use crate::json::Pointers;
+use crate::source::signature::SignatureScheme;
+use crate::source::template::{FieldTemplate, Variable};
+use crate::source::time_unit::TimeUnit;
+
+/// What no extension attribute may be called: CloudEvents has these, or the bridge writes them.
+const RESERVED: [&str; 9] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "data",
+];
+
+/// Reads it; none where something is wrong with it.
+pub fn templates(
+    problems: &mut Problems,
+    path: &str,
+    table: &EventTable,
+    signature: Option<&SignatureScheme>,
+) -> Option<EventTemplates> {
+    let before = problems.0.len();
+    let mut fields = |key: &str, texts| {
+        let key = format!("{path}.{key}");
+        let templates = problems.templates(&key, texts, goes_here);
+        let field = |template: FieldTemplate| EventField {
+            is_signed: signature.is_some_and(|it| template.variables().all(|v| it.covers(v))),
+            template,
+        };
+        templates
+            .into_iter()
+            .map(field)
+            .collect::<Vec<EventField>>()
+    };
+    let id = fields("id", table.id.as_ref());
+    let event_type = fields("type", table.event_type.as_ref());
+    let object = fields("object", table.object.as_ref());
+    let time = fields("time", table.time.as_ref());
+    if table.event_type.is_none() {
+        problems.add(
+            format!("{path}.type"),
+            "there is none",
+            "say where a delivery has its type; it may be a word, such as \"push\"",
+        );
+    }
+    for (name, given) in [("object", &table.object), ("time", &table.time)] {
+        if table.id.is_none() && given.is_none() {
+            let found = "there is neither an `id` nor this, and without an id it is made of type, object and time";
+            problems.add(format!("{path}.{name}"), found, "add one of the two");
+        }
+    }
+    let mut templates = EventTemplates {
+        is_identity_signed: is_identity_signed(&id, [&event_type, &object, &time]),
+        id,
+        event_type,
+        object,
+        time,
+        unit: unit(table.unit).unwrap_or(TimeUnit::Rfc3339),
+        form: table.form.clone(),
+        list: table.list.clone(),
+        attributes: attributes(problems, path, table),
+        pointers: Pointers::default(),
+    };
+    templates.pointers = pointers(problems, path, &templates);
+    (problems.0.len() == before).then_some(templates)
+}
+
+fn goes_here(variable: &Variable) -> bool {
+    matches!(
+        variable,
+        Variable::Header(_) | Variable::Query(_) | Variable::Item(_) | Variable::Pointer(_)
+    )
+}
+
+/// Whether a signature covers what the event's id is made of.
+fn is_identity_signed(id: &[EventField], derived: [&Vec<EventField>; 3]) -> bool {
+    if id.is_empty() {
+        return derived.into_iter().flatten().all(|field| field.is_signed);
+    }
+    id.iter().all(|field| field.is_signed)
+}
+
+fn attributes(
+    problems: &mut Problems,
+    path: &str,
+    table: &EventTable,
+) -> Vec<(String, FieldTemplate)> {
+    let mut attributes = Vec::new();
+    for (name, text) in table.attributes.iter().flatten() {
+        let key = format!("{path}.attributes.{name}");
+        let is_name = (1..=20).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if !is_name || RESERVED.contains(&name.as_str()) {
+            problems.add(
+                &key,
+                "no extension attribute of CloudEvents can be called so",
+                "take 1 to 20 characters out of a-z and 0-9, and none of CloudEvents' own names",
+            );
+        }
+        let template = problems.template_of(&key, text, goes_here);
+        attributes.extend(template.map(|template| (name.clone(), template)));
+    }
+    attributes
+}
+
+fn pointers(problems: &mut Problems, path: &str, templates: &EventTemplates) -> Pointers {
+    let mut pointers = Pointers::default();
+    for variable in templates.templates().flat_map(FieldTemplate::variables) {
+        if let Variable::Pointer(pointer) = variable {
+            pointers.add(pointer).expect("it was read as a pointer");
+        }
+    }
+    if let Some(list) = &templates.list
+        && let Err(error) = pointers.add(list)
+    {
+        problems.add(
+            format!("{path}.list"),
+            error,
+            "write it as \"/data/events\"",
+        );
+    }
+    pointers
+}
