@@ -225,12 +225,8 @@ fn endpoints(
     let endpoint = |settings: &SourceSettings| {
         let name = settings.source.name.to_string();
         let before = before.and_then(|rules| rules.endpoints.get(&name));
-        let endpoint = SourceEndpoint::new(
-            settings.source.clone(),
-            settings.rate_limit,
-            before,
-            metrics,
-        );
+        let endpoint =
+            SourceEndpoint::new(settings.source.clone(), settings.endpoint, before, metrics);
         (name, endpoint)
     };
     sources.iter().map(endpoint).collect()

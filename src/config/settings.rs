@@ -11,7 +11,7 @@ use super::ingress_tls::IngressTls;
 use super::key_hashes::KeyHashes;
 use super::problem::ConfigProblem;
 use crate::admin::AccessRules;
-use crate::ingress::{AddressOrigin, IpNet};
+use crate::ingress::{AddressOrigin, EndpointSettings, IpNet};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::DispatcherSettings;
 use crate::sink::kafka::KafkaSettings;
@@ -137,8 +137,8 @@ pub struct SourceSettings {
     pub source: Source,
     /// The event types with topics of their own.
     pub event_types: Vec<EventType>,
-    /// The most deliveries a second.
-    pub rate_limit: Option<NonZeroU32>,
+    /// How its endpoint treats requests.
+    pub endpoint: EndpointSettings,
 }
 
 /// A sink.

@@ -11,6 +11,7 @@ use super::problem::ConfigProblems;
 use super::section::{self, join};
 use super::settings::SourceSettings;
 use crate::event::Event;
+use crate::ingress::EndpointSettings;
 use crate::name::{EventType, SourceName};
 use crate::route::RESERVED_EVENT_TYPES;
 use crate::source::{DeduplicationWindow, MAX_SECRETS, Provider, Secret, Source, built_in};
@@ -46,6 +47,11 @@ pub(super) fn source(
     };
     let (name, provider) = (name?, provider?);
     (problems.iter().count() == before).then(|| SourceSettings {
+        endpoint: EndpointSettings {
+            rate_limit,
+            answer: provider.answer,
+            ..EndpointSettings::default()
+        },
         source: Source {
             uri: file.uri.as_deref().unwrap_or(&provider.uri).into(),
             tolerance: file.tolerance.map_or(DEFAULT_TOLERANCE, |span| span.0),
@@ -57,7 +63,6 @@ pub(super) fn source(
             ..Source::new(name, provider, secrets)
         },
         event_types,
-        rate_limit,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The endpoint of each source, `/webhooks/{source}`, with the source's rate limit and its series.
+//! The endpoint of each source, `/webhooks/{source}`, with the source's limits and its series.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -10,12 +10,27 @@ use prometheus::{Histogram, IntCounter};
 use super::problem::RequestProblem;
 use super::rate_limit::SourceRateLimit;
 use crate::metrics::Metrics;
-use crate::source::Source;
+use crate::source::{AnswerForm, Source};
+
+/// How the endpoint of a source treats requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EndpointSettings {
+    /// The most deliveries a second; no limit, where none.
+    pub rate_limit: Option<NonZeroU32>,
+    /// The largest body, in bytes; as for all sources, where none.
+    pub max_body_bytes: Option<usize>,
+    /// What the body of a 200 is.
+    pub answer: AnswerForm,
+    /// Whether a delivery that no secret signed is answered 503, so that it is sent again, instead
+    /// of 401.
+    pub retries_mismatch: bool,
+}
 
 /// The endpoint of a source.
 #[derive(Debug)]
 pub struct SourceEndpoint {
     source: Source,
+    settings: EndpointSettings,
     rate_limit: Option<Arc<SourceRateLimit>>,
     /// The source's series that every delivery changes, looked up once.
     pub(super) answered_ok: IntCounter,
@@ -26,17 +41,17 @@ pub struct SourceEndpoint {
 pub type SourceEndpoints = HashMap<String, SourceEndpoint>;
 
 impl SourceEndpoint {
-    /// An endpoint for `source` that lets `limit` deliveries a second through. One that had the same
-    /// limit before the configuration was reloaded goes on counting.
+    /// An endpoint for `source`. One that had the same rate limit before the configuration was
+    /// reloaded goes on counting.
     #[must_use]
     pub fn new(
         source: Source,
-        limit: Option<NonZeroU32>,
+        settings: EndpointSettings,
         before: Option<&Self>,
         metrics: &Metrics,
     ) -> Self {
         let kept = before.and_then(|before| before.rate_limit.clone());
-        let rate_limit = limit.map(|limit| {
+        let rate_limit = settings.rate_limit.map(|limit| {
             kept.filter(|kept| kept.limit() == limit)
                 .unwrap_or_else(|| Arc::new(SourceRateLimit::of(limit)))
         });
@@ -46,6 +61,7 @@ impl SourceEndpoint {
             answered_ok: requests.with_label_values(&[name, StatusCode::OK.as_str()]),
             age_seconds: metrics.signature_age_seconds.with_label_values(&[name]),
             source,
+            settings,
             rate_limit,
         }
     }
@@ -54,6 +70,12 @@ impl SourceEndpoint {
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// How it treats requests.
+    #[must_use]
+    pub fn settings(&self) -> &EndpointSettings {
+        &self.settings
     }
 
     /// Takes a proven delivery from the rate limit: nobody but the source can use it up.

@@ -39,7 +39,7 @@ pub use access_control::AccessControl;
 pub use client::{AddressOrigin, Client, ClientAddress};
 pub use connection_failure::ConnectionFailure;
 pub use connection_setup::ConnectionSetup;
-pub use endpoint::{SourceEndpoint, SourceEndpoints};
+pub use endpoint::{EndpointSettings, SourceEndpoint, SourceEndpoints};
 pub use handler::WebhookHandler;
 pub use handshake::HandshakeFailure;
 pub use in_flight::InFlight;

@@ -74,7 +74,7 @@ fn source(settings: &SourceSettings) -> String {
         1 => "1 secret".to_owned(),
         count => format!("{count} secrets"),
     };
-    let limit = match settings.rate_limit {
+    let limit = match settings.endpoint.rate_limit {
         Some(limit) => format!(", {limit} deliveries a second"),
         None => String::new(),
     };
