@@ -11,6 +11,7 @@ mod secret_variants;
 mod variants;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use super::secret_arguments::SecretArguments;
 use crate::event::Event;
 use crate::name::SourceName;
 use crate::source::{
-    DeduplicationWindow, Inbound, ONE_CODEX, Rejection, Secret, SignatureHeader, Source, Verified,
+    DeduplicationWindow, DeliveryHead, Inbound, ONE_CODEX, Rejection, Secret, Source, Verified,
 };
 use crate::trace::TraceContext;
 use explanation::Explanation;
@@ -68,13 +69,14 @@ impl ExplainCommand {
         let taken = text.secret();
         let body = Bytes::from(body_input::read(&self.body)?);
         let now = self.now.unwrap_or_else(Timestamp::now);
-        let value = header::value(&self.header, ONE_CODEX.scheme.header);
+        let scheme = &ONE_CODEX.signature;
+        let value = header::value(&self.header, &scheme.headers[0]);
         let mut explanation = Explanation::new();
-        let parsed = SignatureHeader::read([value.as_bytes()].into_iter());
+        let parsed = scheme.read(&head(value));
         explanation.header(value, &parsed)?;
         explanation.secret(&text, taken.as_ref().err())?;
         // Of one that the bridge does not take, what stands there, for a person to compare with.
-        let own = || Secret::from_key(text.expose().trim_ascii());
+        let own = || Secret::from_key(text.expose().trim_ascii(), scheme.scheme());
         let source = self.source(taken.clone().unwrap_or_else(|_| own()));
         let judged = judge(&source, value, body.clone(), now);
         if let Ok(header) = &parsed {
@@ -89,23 +91,20 @@ impl ExplainCommand {
 
     fn source(&self, secret: Secret) -> Source {
         Source {
-            name: self.source.clone(),
-            provider: &ONE_CODEX,
-            uri: ONE_CODEX.uri.into(),
-            secrets: vec![secret],
             tolerance: self.tolerance,
             deduplication: Some(DeduplicationWindow {
                 window: self.duplicate_window,
                 own_time: Event::own_time,
             }),
-            forward_signature: true,
+            ..Source::new(self.source.clone(), Arc::clone(&ONE_CODEX), vec![secret])
         }
     }
 }
 
 /// What the bridge would say.
 fn judge(source: &Source, value: &str, body: Bytes, now: Timestamp) -> Result<Verified, Rejection> {
-    let claim = source.read_signature([value.as_bytes()].into_iter())?;
+    let head = head(value);
+    let claim = source.read_signature(&head)?;
     // What a running bridge remembers is not known here.
     claim.verify(inbound(body), now, || i64::MIN)
 }
@@ -114,9 +113,16 @@ fn judge(source: &Source, value: &str, body: Bytes, now: Timestamp) -> Result<Ve
 /// read.
 fn read(source: &Source, body: Bytes) -> Event {
     let now = Timestamp::now();
-    let signature = ONE_CODEX.scheme.sign(&source.secrets[0], &body, now);
+    let signature = ONE_CODEX.signature.sign(&source.secrets[0], &body, now);
     let verified = judge(source, &signature, body, now);
     Event::read(verified.expect("it was signed with this secret, and as of this second"))
+}
+
+fn head(value: &str) -> DeliveryHead {
+    DeliveryHead::of(vec![(
+        ONE_CODEX.signature.headers[0].clone(),
+        value.to_owned(),
+    )])
 }
 
 fn inbound(body: Bytes) -> Inbound {

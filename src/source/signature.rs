@@ -124,9 +124,8 @@ impl SignatureScheme {
             .next()
             .map(String::from)
             .unwrap_or_default();
-        let pairs = items
-            .iter()
-            .chain(std::iter::once(&(self.tag.as_str(), signature)));
+        let signature = (self.tag.as_str(), signature);
+        let pairs = items.iter().chain(std::iter::once(&signature));
         let written: Vec<String> = pairs
             .map(|(name, value)| format!("{name}{}{value}", self.pair))
             .collect();

@@ -178,7 +178,7 @@ impl FieldTemplate {
     /// The text with its variables filled in; none where one of them is not there, or where nothing
     /// stands in the place of the only one.
     pub fn fill<'a>(
-        &'a self,
+        &self,
         mut value: impl FnMut(&Variable) -> Option<Cow<'a, str>>,
     ) -> Option<Cow<'a, str>> {
         if let Some(variable) = self.single_variable() {

@@ -10,7 +10,6 @@ use crate::cli::output::Output;
 use crate::cli::secret_arguments::SecretText;
 use crate::cli::symbol::Symbols;
 use crate::event::{Content, Event};
-use crate::name::EventType;
 use crate::route::{Router, Template};
 use crate::sink::Severity;
 use crate::source::{ONE_CODEX, Rejection, Secret, SecretError, SignatureHeader, Source, Verified};
@@ -52,16 +51,13 @@ impl Explanation {
     ) -> Result<(), CommandError> {
         match parsed {
             Ok(header) => {
-                let count = header::tags(value).len();
+                let count = header.signatures().len();
                 let signatures = if count == 1 {
                     "signature"
                 } else {
                     "signatures"
                 };
-                let text = format!(
-                    "well-formed: t={} and {count} {signatures}",
-                    header.digits()
-                );
+                let text = format!("well-formed: t={} and {count} {signatures}", digits(header));
                 self.step(true, "header", &text)
             }
             Err(rejection) => {
@@ -71,7 +67,7 @@ impl Explanation {
                 }
                 self.output.line(format_args!(
                     "             it should look like: {}",
-                    ONE_CODEX.scheme.example
+                    ONE_CODEX.signature.example()
                 ))
             }
         }
@@ -106,12 +102,13 @@ impl Explanation {
         judged: &Result<Verified, Rejection>,
     ) -> Result<(), CommandError> {
         let tolerance = source.tolerance;
-        let age = now.as_second().saturating_sub(header.seconds());
+        let seconds = digits(header).parse().unwrap_or(i64::MAX);
+        let age = now.as_second().saturating_sub(seconds);
         let span = humantime::format_duration(Duration::from_secs(age.unsigned_abs()));
         let side = if age < 0 { "after" } else { "before" };
-        let signed = match Timestamp::from_second(header.seconds()) {
+        let signed = match Timestamp::from_second(seconds) {
             Ok(time) => time.to_string(),
-            Err(_) => format!("second {}", header.seconds()),
+            Err(_) => format!("second {seconds}"),
         };
         let text = format!(
             "signed at {signed}, {span} {side} {now}; the tolerance is {} on both sides",
@@ -137,9 +134,10 @@ impl Explanation {
         secret: &Secret,
         body: &[u8],
     ) -> Result<bool, CommandError> {
-        let signed: [&[u8]; 3] = [header.digits().as_bytes(), b".", body];
-        let tags = header::tags(header.text());
-        let matching = tags.iter().position(|tag| secret.matches(&signed, &[*tag]));
+        let signed: [&[u8]; 3] = [digits(header).as_bytes(), b".", body];
+        let tags = header.signatures();
+        let mut singly = tags.chunks(1);
+        let matching = singly.position(|tag| secret.matches(&signed, tag));
         let which = match matching {
             Some(index) => format!("number {} of {} is", index + 1, tags.len()),
             None => format!("none of {} is", tags.len()),
@@ -175,13 +173,13 @@ impl Explanation {
     pub(super) fn event(&mut self, source: &Source, event: Event) -> Result<(), CommandError> {
         match event.content() {
             Content::Understood(content) => {
-                let text = format!(
-                    "{} of {} {}, triggered at {}",
-                    content.event_type,
-                    content.object_type,
-                    content.object_id,
-                    content.triggered_at
-                );
+                let mut text = content.event_type.to_string();
+                if let Some(object) = &content.object_id {
+                    text.push_str(&format!(" of {object}"));
+                }
+                if let Some(time) = content.triggered_at {
+                    text.push_str(&format!(", triggered at {time}"));
+                }
                 self.step(true, "event", &text)?;
             }
             Content::Quarantined(quarantine) => {
@@ -219,8 +217,7 @@ impl Explanation {
 
 /// The topic that the default template gives.
 fn topic(source: &Source, event: Event) -> String {
-    let types = source.provider.event_types.iter();
-    let types = types.filter_map(|text| EventType::parse(text).ok());
+    let types = source.provider.event_types.iter().cloned();
     let router = Router::new(
         Vec::new(),
         [(source.name.clone(), types.collect())]
@@ -230,4 +227,9 @@ fn topic(source: &Source, event: Event) -> String {
     let template = Template::parse("{source}.{event_type}").expect("the default template");
     let routed = router.route(event);
     template.render(routed.event(), routed.lane())
+}
+
+/// What is signed of the timestamp.
+fn digits(header: &SignatureHeader) -> &str {
+    header.items().first().map_or("", |(_, digits)| digits)
 }

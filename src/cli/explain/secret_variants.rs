@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::source::{Encoding, Secret, without_name, without_quotes};
+use crate::source::{Encoding, ONE_CODEX, Secret, without_name, without_quotes};
 
 /// How often what was made of a secret is cleaned once more: an env file's line with quotes, saved by
 /// another system's editor, takes three times.
@@ -60,7 +60,12 @@ pub(super) fn secret_variants(secret: &[u8], encoding: Option<Encoding>) -> Vec<
     keys.extend(cleaned.iter().flat_map(variants));
     let mut known = HashSet::new();
     keys.retain(|key| !key.bytes.is_empty() && known.insert(key.bytes.clone()));
-    let key = |key: Key| (key.name, Secret::from_key(&key.bytes));
+    let key = |key: Key| {
+        (
+            key.name,
+            Secret::from_key(&key.bytes, ONE_CODEX.signature.scheme()),
+        )
+    };
     keys.into_iter().map(key).collect()
 }
 

@@ -54,12 +54,12 @@ fn stamps(value: &str) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Secret;
+    use crate::source::{ONE_CODEX, Secret};
 
     const BODY: &str = r#"{"b": [1, 2.5,true ],"a":{"n":"Zoë \"x\" 🧬, y: z"} }"#;
 
     fn signed(key: &[u8], bytes: &[u8]) -> String {
-        let tag = Secret::from_key(key).sign(&[b"17.", bytes]);
+        let tag = Secret::from_key(key, ONE_CODEX.signature.scheme()).sign(&[b"17.", bytes]);
         format!("t=17 v1={}", hex::encode(tag))
     }
 
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_was_signed_instead_of_the_timestamps_digits_is_recognised() {
-        let key = Secret::from_key(b"s");
+        let key = Secret::from_key(b"s", ONE_CODEX.signature.scheme());
         let value = |parts: &[&[u8]]| format!("t=17c v1={}", hex::encode(key.sign(parts)));
         assert!(only(&value(&[b"17c.", BODY.as_bytes()]), b"s").contains("letter"));
         assert!(only(&value(&[BODY.as_bytes()]), b"s").contains("body alone"));
