@@ -3,12 +3,13 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hookferry::event::Event;
 use hookferry::name::SourceName;
-use hookferry::source::{Claim, Inbound, MAX_SECRETS, ONE_CODEX, Secret, Source, Verified};
+use hookferry::source::{
+    Claim, DeliveryHead, Inbound, MAX_SECRETS, ONE_CODEX, Secret, Source, Verified,
+};
 use hookferry::trace::TraceContext;
 use jiff::{SignedDuration, Timestamp};
 
@@ -61,15 +62,8 @@ pub fn body(bytes: usize) -> Bytes {
 
 /// A source with so many secrets.
 pub fn source(secrets: usize) -> Source {
-    Source {
-        name: SourceName::parse("onecodex").expect("a slug"),
-        provider: &ONE_CODEX,
-        uri: ONE_CODEX.uri.into(),
-        secrets: (0..secrets).map(secret).collect(),
-        tolerance: Duration::from_secs(300),
-        deduplication: None,
-        forward_signature: true,
-    }
+    let name = SourceName::parse("onecodex").expect("a slug");
+    Source::new(name, ONE_CODEX.clone(), (0..secrets).map(secret).collect())
 }
 
 fn secret(number: usize) -> Secret {
@@ -78,9 +72,9 @@ fn secret(number: usize) -> Secret {
 
 /// A signature header with so many signatures, of which the last is by the source's last secret and
 /// the others by nobody's.
-pub fn signature(source: &Source, body: &[u8], signatures: usize) -> String {
+pub fn signature(source: &Source, body: &[u8], signatures: usize) -> DeliveryHead {
     let now = Timestamp::now();
-    let scheme = &source.provider.scheme;
+    let scheme = &source.provider.signature;
     let mut header = format!("t={}", now.as_second());
     let strangers = (0..signatures - 1).map(|number| secret(MAX_SECRETS + number));
     for secret in strangers.chain(source.secrets.last().cloned()) {
@@ -88,14 +82,13 @@ pub fn signature(source: &Source, body: &[u8], signatures: usize) -> String {
         let (_, tag) = signed.split_once(' ').expect("a time and a signature");
         let _ = write!(header, " {tag}");
     }
-    header
+    let name = &source.provider.signature.headers[0];
+    DeliveryHead::of(vec![(name.clone(), header)])
 }
 
 /// Reads a header.
-pub fn claim<'a>(source: &'a Source, header: &str) -> Claim<'a> {
-    source
-        .read_signature(std::iter::once(header.as_bytes()))
-        .expect("well-formed")
+pub fn claim<'a>(source: &'a Source, head: &DeliveryHead) -> Claim<'a> {
+    source.read_signature(head).expect("well-formed")
 }
 
 /// What comes with a request.

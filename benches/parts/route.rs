@@ -14,7 +14,6 @@ use crate::delivery::{KIB, event, source};
 /// which go to the first sink, and those of samples to the last as well.
 pub fn router(sinks: SinkSet) -> Router {
     let source = source(1).name;
-    let event_type = |name: &&str| EventType::parse(name).expect("documented");
     let samples = EventType::parse("sample.uploaded").expect("documented");
     let [first, last] = [sinks.iter().next(), sinks.iter().last()].map(SinkSet::from_iter);
     let route = |event_types, sinks| Route {
@@ -22,7 +21,7 @@ pub fn router(sinks: SinkSet) -> Router {
         event_types,
         sinks,
     };
-    let known = ONE_CODEX.event_types.iter().map(event_type).collect();
+    let known = ONE_CODEX.event_types.iter().cloned().collect();
     Router::new(
         vec![route(None, first), route(Some([samples].into()), last)],
         HashMap::from([(source.clone(), known)]),

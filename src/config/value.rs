@@ -329,7 +329,10 @@ mod tests {
         };
         let mut problems = ConfigProblems::default();
         let text = reference.take_text("a.b", "the remedy", &mut problems);
-        let key = reference.take_key("a.b", "the remedy", &mut ConfigProblems::default());
+        let key = {
+            let mut problems = ConfigProblems::default();
+            reference.take_key(&SecretForm::default(), "a.b", "the remedy", &mut problems)
+        };
         assert_eq!(text.is_some(), key.is_some(), "all of these are text");
         assert_eq!(text.is_some(), problems.is_empty());
         let wrong = problems.to_string();

@@ -115,6 +115,16 @@ impl Provider {
     }
 }
 
+impl Provider {
+    /// The head of a delivery that a shared secret signs as of `now`, without anything else in it.
+    #[must_use]
+    pub fn signed_head(&self, secret: &Secret, body: &[u8], now: Timestamp) -> DeliveryHead {
+        let key = SigningKey::Hmac(secret.clone());
+        let headers = self.sign(&key, DeliveryHead::default(), ("", body), now);
+        DeliveryHead::of(headers)
+    }
+}
+
 impl SignatureScheme {
     /// The header's value that signs `body` at `now`, for a scheme that covers no header besides its
     /// own.

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hookferry::event::{Event, Position, SinkIndex, SinkSet};
@@ -45,15 +44,7 @@ impl Sender {
         };
         let known = HashMap::from([(name.clone(), event_types().into_iter().collect())]);
         Self {
-            source: Source {
-                name,
-                provider: &ONE_CODEX,
-                uri: ONE_CODEX.uri.into(),
-                secrets: vec![secret.clone()],
-                tolerance: Duration::from_secs(300),
-                deduplication: None,
-                forward_signature: true,
-            },
+            source: Source::new(name, ONE_CODEX.clone(), vec![secret.clone()]),
             secret,
             router: Router::new(vec![route], known),
             sinks,
@@ -117,7 +108,7 @@ impl Sender {
     /// An event on its way into the spool.
     pub fn routed(&self, body: impl Into<Bytes>) -> Routed {
         let (body, now) = (body.into(), Timestamp::now());
-        let header = ONE_CODEX.scheme.sign(&self.secret, &body, now);
+        let head = ONE_CODEX.signed_head(&self.secret, &body, now);
         let inbound = Inbound {
             body,
             content_type: self.content_type.clone(),
@@ -125,7 +116,7 @@ impl Sender {
         };
         let verified = self
             .source
-            .read_signature([header.as_bytes()].into_iter())
+            .read_signature(&head)
             .expect("well-formed")
             .verify(inbound, now, || i64::MIN)
             .expect("signed just now");
@@ -144,6 +135,5 @@ pub fn body(event_type: &str, object_id: &str) -> String {
 }
 
 fn event_types() -> Vec<EventType> {
-    let parse = |text: &&str| EventType::parse(text).expect("documented");
-    ONE_CODEX.event_types.iter().map(parse).collect()
+    ONE_CODEX.event_types.clone()
 }

@@ -1,1 +1,375 @@
+//! What is proven, and what is not.
+
+use std::time::Duration;
+
 use super::*;
+use crate::source::{DeliveryHead, ONE_CODEX, Secret, built_in};
+use crate::trace::TraceContext;
+
+const NOW: i64 = 1_800_000_000;
+/// More than an hour ago, which is what `remembering` asks for.
+const KNOWN_SINCE: i64 = NOW - 4000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).expect("in range")
+}
+
+fn source(secrets: &[&str]) -> Source {
+    of("onecodex", secrets)
+}
+
+fn of(provider: &str, secrets: &[&str]) -> Source {
+    let provider = built_in(provider).expect("built in");
+    let secret = |text: &&str| Secret::read(text.as_bytes(), &provider.signature.secret, None);
+    let secrets = secrets
+        .iter()
+        .map(|text| secret(text).expect("a secret"))
+        .collect();
+    let name = SourceName::parse("a").expect("a slug");
+    Source::new(name, Arc::clone(&provider), secrets)
+}
+
+/// The same with ids that are remembered for an hour, and a body that begins with its own time.
+fn remembering(secrets: &[&str]) -> Source {
+    let own_time = |_: &Source, _: &HeadValues, inbound: &Inbound| {
+        let seconds = std::str::from_utf8(&inbound.body)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
+        Timestamp::from_second(seconds).ok()
+    };
+    let window = Duration::from_secs(3600);
+    Source {
+        deduplication: Some(DeduplicationWindow { window, own_time }),
+        ..source(secrets)
+    }
+}
+
+fn verify(source: &Source, header: &str, body: &'static [u8]) -> Result<Verified, Rejection> {
+    verify_head(source, &[("x-onecodex-signature", header)], body)
+}
+
+fn verify_head(
+    source: &Source,
+    headers: &[(&str, &str)],
+    body: &'static [u8],
+) -> Result<Verified, Rejection> {
+    let header = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let head = DeliveryHead::of(headers.iter().map(header).collect());
+    source
+        .read_signature(&head)?
+        .verify(inbound(body), at(NOW), || KNOWN_SINCE)
+}
+
+fn inbound(body: &'static [u8]) -> Inbound {
+    Inbound {
+        body: Bytes::from_static(body),
+        content_type: None,
+        trace: TraceContext::start(false),
+    }
+}
+
+fn signed(secret: &str, body: &[u8], seconds: i64) -> String {
+    ONE_CODEX
+        .signature
+        .sign(&Secret::new(secret).expect("not empty"), body, at(seconds))
+}
+
+#[test]
+fn a_right_signature_is_verified_with_its_bytes_and_header() {
+    let header = signed("one", b"{}", NOW);
+    let verified = verify(&source(&["one"]), &header, b"{}").expect("right");
+    assert_eq!(verified.body().as_ref(), b"{}");
+    assert_eq!(verified.into_parts().1.signature, Some(header.clone()));
+    let kept = Source {
+        forward_signature: false,
+        ..source(&["one"])
+    };
+    let verified = verify(&kept, &header, b"{}").expect("right");
+    assert_eq!(verified.into_parts().1, ForwardedHeaders::default());
+}
+
+#[test]
+fn a_changed_byte_another_secret_or_another_time_is_a_mismatch() {
+    let source = source(&["one"]);
+    let header = signed("one", b"{}", NOW);
+    assert_eq!(
+        verify(&source, &header, b"{ }").err(),
+        Some(Rejection::SignatureMismatch)
+    );
+    assert_eq!(
+        verify(&source, &signed("two", b"{}", NOW), b"{}").err(),
+        Some(Rejection::SignatureMismatch)
+    );
+    let later = header.replace(&NOW.to_string(), &(NOW + 1).to_string());
+    assert_eq!(
+        verify(&source, &later, b"{}").err(),
+        Some(Rejection::SignatureMismatch)
+    );
+}
+
+#[test]
+fn any_of_several_secrets_and_signatures_will_do() {
+    let source = source(&["old", "new"]);
+    assert_eq!(
+        verify(&source, &signed("old", b"{}", NOW), b"{}").map(|v| v.secret()),
+        Ok(0)
+    );
+    assert_eq!(
+        verify(&source, &signed("new", b"{}", NOW), b"{}").map(|v| v.secret()),
+        Ok(1)
+    );
+    let both = format!(
+        "{} v1={}",
+        signed("other", b"{}", NOW),
+        &signed("new", b"{}", NOW)[16..]
+    );
+    assert!(
+        verify(&source, &both.replace("v1=v1=", "v1="), b"{}").is_ok(),
+        "{both}"
+    );
+}
+
+#[test]
+fn the_tolerance_holds_on_both_sides_to_the_second() {
+    let source = source(&["one"]);
+    for (seconds, expected) in [
+        (NOW - 300, None),
+        (NOW + 300, None),
+        (NOW - 301, Some(Rejection::TimestampStale)),
+        (NOW + 301, Some(Rejection::TimestampFuture)),
+        (0, Some(Rejection::TimestampStale)),
+        (253_402_300_000, Some(Rejection::TimestampFuture)),
+    ] {
+        assert_eq!(
+            verify(
+                &source,
+                &signed("one", b"{}", seconds.min(253_402_200_000)),
+                b"{}"
+            )
+            .err(),
+            expected,
+            "{seconds}"
+        );
+    }
+}
+
+#[test]
+fn a_late_one_is_let_in_as_long_as_its_event_is_remembered() {
+    let source = remembering(&["one"]);
+    let late = |body: &'static [u8], age: i64| {
+        let header = signed("one", body, NOW - age);
+        verify(&source, &header, body).map(|verified| verified.is_late())
+    };
+    // Its own time is 1000 s ago.
+    let event = b"1799999000";
+    for (age, expected) in [
+        (300, Ok(false)),
+        (301, Ok(true)),
+        (3600, Ok(true)),
+        (3601, Err(Rejection::TimestampStale)),
+        (NOW, Err(Rejection::TimestampStale)),
+        (-301, Err(Rejection::TimestampFuture)),
+    ] {
+        assert_eq!(late(event, age), expected, "signed {age} s ago");
+    }
+    // 3600 s ago, and a second more: the id of the second is forgotten, whenever it was signed.
+    assert_eq!(late(b"1799996400", 301), Ok(true));
+    assert_eq!(late(b"1799996399", 301), Err(Rejection::TimestampStale));
+    assert_eq!(late(b"1799996399", 300), Ok(false));
+    // Remembered from when it came, 300 s before its signature at the earliest.
+    assert_eq!(late(b"{}", 3300), Ok(true));
+    assert_eq!(late(b"{}", 3301), Err(Rejection::TimestampStale));
+}
+
+#[test]
+fn a_late_one_from_before_what_is_known_is_stale() {
+    let mut source = remembering(&["one"]);
+    source.deduplication.as_mut().expect("given").window = Duration::from_secs(1 << 20);
+    let late = |body: &'static [u8], age: i64| {
+        let header = signed("one", body, NOW - age);
+        verify(&source, &header, body).map(|verified| verified.is_late())
+    };
+    assert_eq!(late(b"{}", 3700), Ok(true));
+    assert_eq!(late(b"{}", 3701), Err(Rejection::TimestampStale));
+    assert_eq!(late(b"1799996000", 3700), Ok(true));
+    assert_eq!(late(b"1799995999", 3700), Err(Rejection::TimestampStale));
+    assert_eq!(late(b"1799995999", 300), Ok(false));
+}
+
+#[test]
+fn a_wrong_signature_is_one_however_late_it_is() {
+    let source = remembering(&["one"]);
+    for age in [301, 3600, 4000] {
+        assert_eq!(
+            verify(&source, &signed("two", b"{}", NOW - age), b"{}").err(),
+            Some(Rejection::SignatureMismatch)
+        );
+    }
+}
+
+#[test]
+fn stale_and_wrong_is_told_apart_from_stale_but_valid() {
+    let source = source(&["one"]);
+    assert_eq!(
+        verify(&source, &signed("two", b"{}", NOW - 4000), b"{}").err(),
+        Some(Rejection::SignatureMismatch)
+    );
+    assert_eq!(
+        verify(&source, &signed("one", b"{}", NOW - 4000), b"{}").err(),
+        Some(Rejection::TimestampStale)
+    );
+}
+
+#[test]
+fn the_signed_headers_are_there_and_travel() {
+    let source = of("standard_webhooks", &["whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]);
+    let signed = |id: &str, time: &str| {
+        let message = format!("{id}.{time}.{{}}");
+        let mac = source.secrets[0].sign(&[message.as_bytes()]);
+        format!("v1,{}", source.provider.signature.encode(&mac))
+    };
+    let now = NOW.to_string();
+    let right = signed("msg_1", &now);
+    let head = [
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", now.as_str()),
+        ("webhook-signature", right.as_str()),
+    ];
+    let forwarded = verify_head(&source, &head, b"{}")
+        .expect("right")
+        .into_parts()
+        .1;
+    assert_eq!(forwarded.signature.as_deref(), Some(right.as_str()));
+    let names: Vec<&str> = forwarded
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(names, ["webhook-id", "webhook-timestamp"]);
+    for missing in 0..2 {
+        let mut head = head.to_vec();
+        head.remove(missing);
+        let refused = verify_head(&source, &head, b"{}").err();
+        assert_eq!(refused, Some(Rejection::SignedHeaderMissing));
+    }
+    let twice = [&head[..], &head[..1]].concat();
+    assert_eq!(
+        verify_head(&source, &twice, b"{}").err(),
+        Some(Rejection::SignatureRepeated)
+    );
+}
+
+#[test]
+fn a_border_of_the_signed_bytes_cannot_be_moved() {
+    let source = of("standard_webhooks", &["whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]);
+    let now = NOW.to_string();
+    let mac = source.secrets[0].sign(&[b"a.b.", now.as_bytes(), b".{}"]);
+    let signature = format!("v1,{}", source.provider.signature.encode(&mac));
+    let head = [
+        ("webhook-id", "a.b"),
+        ("webhook-timestamp", now.as_str()),
+        ("webhook-signature", signature.as_str()),
+    ];
+    let refused = verify_head(&source, &head, b"{}").err();
+    assert_eq!(refused, Some(Rejection::SignatureMalformed));
+}
+
+#[test]
+fn a_signed_url_is_the_configured_one_with_the_request_s_query() {
+    let mut source = of("square", &["0123456789abcdef"]);
+    source.url = Some("https://bridge.example/webhooks/a".to_owned());
+    let judge = |url: &str, query: Option<&str>| {
+        let mac = source.secrets[0].sign(&[url.as_bytes(), b"{}"]);
+        let signature = source.provider.signature.encode(&mac);
+        let name = source.provider.signature.headers[0].clone();
+        let head = DeliveryHead {
+            query: query.map(str::to_owned),
+            ..DeliveryHead::of(vec![(name, signature)])
+        };
+        let claim = source.read_signature(&head)?;
+        claim.verify(inbound(b"{}"), at(NOW), || KNOWN_SINCE)
+    };
+    let url = "https://bridge.example/webhooks/a";
+    let with_query = "https://bridge.example/webhooks/a?b=c%20d";
+    assert_eq!(
+        judge(url, None).map(|v| v.into_parts().1.url),
+        Ok(Some(url.to_owned()))
+    );
+    let forwarded = judge(with_query, Some("b=c%20d")).map(|v| v.into_parts().1.url);
+    assert_eq!(forwarded, Ok(Some(with_query.to_owned())));
+    assert_eq!(
+        judge(url, Some("b=c%20d")).err(),
+        Some(Rejection::SignatureMismatch)
+    );
+    for json in ["b={", "b=[", "b=\"", "b=c d"] {
+        let refused = judge(&format!("{url}?{json}"), Some(json)).err();
+        assert_eq!(refused, Some(Rejection::SignatureMalformed), "{json}");
+    }
+}
+
+#[test]
+fn a_time_in_the_body_is_judged_after_the_signature() {
+    let source = of("linear", &["0123456789abcdef"]);
+    let judge = |body: &'static [u8]| {
+        let mac = source.secrets[0].sign(&[body]);
+        let signature = source.provider.signature.encode(&mac);
+        verify_head(&source, &[("linear-signature", &signature)], body).map(drop)
+    };
+    assert_eq!(judge(br#"{"webhookTimestamp":1800000000123}"#), Ok(()));
+    assert_eq!(
+        judge(br#"{"webhookTimestamp":1700000000123}"#),
+        Err(Rejection::TimestampStale)
+    );
+    for without in [&b"{}"[..], b"", br#"{"webhookTimestamp":"today"}"#] {
+        assert_eq!(
+            judge(without),
+            Err(Rejection::TimestampMalformed),
+            "{without:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_copied_is_named_and_a_token_never_travels() {
+    let mut source = of("gitlab_token", &["0123456789abcdef"]);
+    source.headers = vec!["x-gitlab-event".to_owned(), "x-none".to_owned()];
+    let head = [
+        ("x-gitlab-token", "0123456789abcdef"),
+        ("x-gitlab-event", "Push Hook"),
+        ("x-other", "1"),
+    ];
+    let forwarded = verify_head(&source, &head, b"{}")
+        .expect("right")
+        .into_parts()
+        .1;
+    let expected = ForwardedHeaders {
+        headers: vec![("x-gitlab-event".to_owned(), "Push Hook".to_owned())],
+        ..ForwardedHeaders::default()
+    };
+    assert_eq!(forwarded, expected);
+    let wrong = verify_head(&source, &[("x-gitlab-token", "0123456789abcdeF")], b"{}");
+    assert_eq!(wrong.err(), Some(Rejection::SignatureMismatch));
+}
+
+#[test]
+fn a_secret_of_the_url_is_compared() {
+    let source = of("docker_hub", &["0123456789abcdef"]);
+    let judge = |secret: Option<&str>| {
+        let head = DeliveryHead {
+            path_secret: secret.map(str::to_owned),
+            ..DeliveryHead::default()
+        };
+        let claim = source.read_signature(&head)?;
+        claim
+            .verify(inbound(b"{}"), at(NOW), || KNOWN_SINCE)
+            .map(drop)
+    };
+    assert_eq!(judge(Some("0123456789abcdef")), Ok(()));
+    assert_eq!(
+        judge(Some("0123456789abcde")),
+        Err(Rejection::SignatureMismatch)
+    );
+    assert_eq!(judge(None), Err(Rejection::SignatureMissing));
+}

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -55,15 +54,8 @@ fn secret() -> Secret {
 }
 
 fn source() -> Source {
-    Source {
-        name: SourceName::parse("onecodex").expect("a slug"),
-        provider: &ONE_CODEX,
-        uri: ONE_CODEX.uri.into(),
-        secrets: vec![secret()],
-        tolerance: Duration::from_secs(300),
-        deduplication: None,
-        forward_signature: true,
-    }
+    let name = SourceName::parse("onecodex").expect("a slug");
+    Source::new(name, ONE_CODEX.clone(), vec![secret()])
 }
 
 fn event(source: &Source, number: usize, version: usize) -> Event {
@@ -83,13 +75,13 @@ fn event(source: &Source, number: usize, version: usize) -> Event {
         number % OBJECTS,
     );
     let now: Timestamp = "2026-03-02T09:30:00Z".parse().expect("RFC 3339");
-    let header = ONE_CODEX.scheme.sign(&secret(), body.as_bytes(), now);
+    let head = ONE_CODEX.signed_head(&secret(), body.as_bytes(), now);
     let inbound = Inbound {
         body: body.into(),
         content_type: None,
         trace: TraceContext::start(false),
     };
-    let claim = source.read_signature([header.as_bytes()].into_iter());
+    let claim = source.read_signature(&head);
     let verified = claim
         .expect("well-formed")
         .verify(inbound, now, || i64::MIN);
