@@ -296,8 +296,8 @@ fn a_form_holds_json_or_is_read_as_its_fields() {
 
 #[test]
 fn several_events_in_one_delivery_are_counted() {
-    let body = r#"[{"eventId":1,"subscriptionType":"contact.creation","objectId":7,"occurredAt":1700000000000,"subscriptionId":1},{},{}]"#;
-    let parsed = of("hubspot", &[], body);
+    let batch = r#"[{"eventId":1,"subscriptionType":"contact.creation","objectId":7,"occurredAt":1700000000000,"subscriptionId":1},{},{}]"#;
+    let parsed = of("hubspot", &[], batch);
     assert_eq!(parsed.events, Some(3));
     assert_eq!(understood(parsed).event_type.as_str(), "contact.creation");
     assert_eq!(one_codex(body("a", "/x/1", TIME)).events, None);
