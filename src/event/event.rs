@@ -238,7 +238,7 @@ mod tests {
     /// Pinned: digests are stored, and compared with those of later deliveries.
     #[test]
     fn the_digest_is_of_the_body_and_nothing_else() {
-        let json = r#"{"id":"019caf8c-6ee8-8f82-8607-a6c03b58d788","source":"onecodex","source_uri":"https://app.onecodex.com","content":{"quarantined":{"reason":"invalid_json","detail":"expected value"}},"received_at":"2026-03-02T17:15:43.184121934Z","origin":"webhook","traceparent":"00-4afa1524aaa0f7484914532e7bc97288-fafad99992dcf708-00"}"#;
+        let json = r#"{"id":"019caf8c-6ee8-8fa1-96d2-170867d5071e","source":"onecodex","source_uri":"https://app.onecodex.com","content":{"quarantined":{"reason":"invalid_json","detail":"expected value"}},"received_at":"2026-03-02T17:15:43.184121934Z","origin":"webhook","traceparent":"00-4afa1524aaa0f7484914532e7bc97288-fafad99992dcf708-00"}"#;
         let event: Event = serde_json::from_str(json).expect("an event without its body");
         assert_eq!(event.digest(), 0xe3b0_c442_98fc_1c14);
         let event = event.with_body(Bytes::from_static(b"abc"));

@@ -15,7 +15,7 @@ async fn the_id_is_of_the_fields_alone() {
     let bridge = setup.start().await;
     let body = event_at("sample.uploaded", "7428cca4a3a04a8e", TIME, 0);
     let id = bridge.accepted("onecodex", body).await;
-    assert_eq!(id, "019caf8c-6ee8-8f82-8607-a6c03b58d788");
+    assert_eq!(id, "019caf8c-6ee8-8fa1-96d2-170867d5071e");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,9 @@ use crate::source::{
 };
 use crate::trace::TraceContext;
 
+/// Where it goes, for the providers that sign that.
+const URL: &str = "https://bridge.example/webhooks/a";
+
 /// A delivery of this provider's, proven.
 fn verified(
     provider: &str,
@@ -17,12 +20,15 @@ fn verified(
     let provider = built_in(provider).expect("built in");
     let secret = Secret::new("0123456789abcdef").expect("not empty");
     let name = SourceName::parse("a").expect("a slug");
-    let source = Source::new(name, provider.clone(), vec![secret.clone()]);
+    let source = Source {
+        url: Some(URL.to_owned()),
+        ..Source::new(name, provider.clone(), vec![secret.clone()])
+    };
     let body = body.into();
     let header = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let head = DeliveryHead::of(headers.iter().map(header).collect());
     let now = Timestamp::now();
-    let head = DeliveryHead::of(provider.sign(&SigningKey::Hmac(secret), head, ("", &body), now));
+    let head = DeliveryHead::of(provider.sign(&SigningKey::Hmac(secret), head, (URL, &body), now));
     let inbound = Inbound {
         body,
         content_type: Some(content_type.to_owned()),

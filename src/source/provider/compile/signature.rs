@@ -140,15 +140,14 @@ fn signed(
     };
     let template = problems.template_of(key, text, goes_here)?;
     let covers = |variable: &Variable| matches!(variable, Variable::Body | Variable::SortedForm);
-    if template.variables().any(covers) {
-        return Some(template);
+    if !template.variables().any(covers) {
+        problems.add(
+            key,
+            "the body is not in it, so anybody could change it",
+            "put {body} in it, or {sorted_form} where the sender signs a form's parameters",
+        );
     }
-    let remedy = "put {body} in it, or {sorted_form} where the sender signs a form's parameters";
-    problems.none(
-        key,
-        "the body is not in it, so anybody could change it",
-        remedy,
-    )
+    Some(template)
 }
 
 fn timestamp(
