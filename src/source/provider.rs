@@ -48,6 +48,8 @@ pub struct Provider {
     pub facts: ProviderFacts,
     /// A delivery of our own invention.
     pub sample: Option<SampleTable>,
+    /// What of a head is looked at besides the signature's own header.
+    pub(super) of_head: Vec<Variable>,
 }
 
 impl Provider {
@@ -60,16 +62,25 @@ impl Provider {
         structured.unwrap_or(&self.event)
     }
 
-    /// The headers that are looked at besides that of the signature, by their names in lower case.
-    pub fn head_variables(&self) -> impl Iterator<Item = &Variable> {
+    /// What of a head is looked at besides the signature's own header.
+    fn variables_of_head(&self) -> Vec<Variable> {
         let events = std::iter::once(&self.event).chain(&self.structured);
         let of_events = events.flat_map(EventTemplates::templates);
         let of_handshakes = self.handshakes.iter().flat_map(Handshake::templates);
         let templates = of_events.chain(of_handshakes);
         let all = templates.flat_map(FieldTemplate::variables);
         let all = all.chain(self.signature.signed.variables());
-        let all = all.chain(&self.signature.timestamp);
-        all.filter(|variable| variable.is_of_head())
+        let mut wanted: Vec<Variable> = Vec::new();
+        for variable in all.chain(&self.signature.timestamp) {
+            let is_kept = matches!(
+                variable,
+                Variable::Header(_) | Variable::Query(_) | Variable::Method
+            );
+            if is_kept && !wanted.contains(variable) {
+                wanted.push(variable.clone());
+            }
+        }
+        wanted
     }
 }
 

@@ -102,7 +102,7 @@ impl Source {
     /// What of the head is still wanted once the body is there.
     pub(super) fn head_values(&self, head: &dyn RequestHead) -> HeadValues {
         let of_routes = self.conditions.iter().flat_map(FieldTemplate::variables);
-        let variables = self.provider.head_variables().chain(of_routes);
+        let variables = self.provider.of_head.iter().chain(of_routes);
         let mut values = HeadValues::take(head, variables);
         for name in &self.headers {
             values.take_header(head, name);

@@ -39,22 +39,25 @@ pub fn provider(name: &str, table: &ProviderTable) -> Result<Provider, Vec<Provi
     let facts = facts(&mut problems, table.facts.as_ref());
     check_sample(&mut problems, table.sample.as_ref());
     match (signature, event) {
-        (Some(signature), Some(event)) if problems.0.is_empty() => Ok(Provider {
-            replay: signature.replay(event.is_identity_signed),
-            name: name.to_owned(),
-            uri: table
-                .uri
-                .clone()
-                .unwrap_or_else(|| format!("urn:hookferry:{name}")),
-            event_types,
-            answer: table.answer.unwrap_or_default(),
-            signature,
-            event,
-            structured,
-            handshakes,
-            facts,
-            sample: table.sample.clone(),
-        }),
+        (Some(signature), Some(event)) if problems.0.is_empty() => {
+            let uri = table.uri.clone();
+            let mut provider = Provider {
+                name: name.to_owned(),
+                uri: uri.unwrap_or_else(|| format!("urn:hookferry:{name}")),
+                event_types,
+                answer: table.answer.unwrap_or_default(),
+                replay: signature.replay(event.is_identity_signed),
+                signature,
+                event,
+                structured,
+                handshakes,
+                facts,
+                sample: table.sample.clone(),
+                of_head: Vec::new(),
+            };
+            provider.of_head = provider.variables_of_head();
+            Ok(provider)
+        }
         _ => Err(problems.0),
     }
 }
