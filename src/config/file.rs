@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::value::{ByteSize, SecretReference, TimeSpan};
+use crate::source::AnswerForm;
 
 /// When a delivery is answered 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -79,7 +80,8 @@ pub struct IngressFile {
     /// The most requests answered at once; beyond it they are answered 503. Default: `4096`.
     pub max_in_flight: Option<usize>,
     /// The most memory that the bodies of requests take together, as they arrive; beyond it
-    /// requests are answered 503. At least `max_body`. Default: `"256MiB"`.
+    /// requests are answered 503. At least the largest `max_body`, those of sources included. Default:
+    /// `"256MiB"`.
     pub max_body_memory: Option<ByteSize>,
     /// A path, such as `"/healthz"`, at which `GET` and `HEAD` answer a load balancer 200 while
     /// deliveries are taken and 503 while not, as `/readyz` does for operators. Neither `allow` nor
@@ -176,7 +178,7 @@ pub struct SpoolFile {
     /// `1000000`.
     pub max_events: Option<u64>,
     /// The most bytes its files may have, those of dead letters and damaged ones included; at least
-    /// four segments and two deliveries of `ingress.max_body`. Beyond it deliveries are answered
+    /// four segments and two deliveries of the largest `max_body`. Beyond it deliveries are answered
     /// 503. Default: `"4GiB"`.
     pub max_size: Option<ByteSize<LEAST_SPOOL_BYTES>>,
 }
@@ -204,14 +206,32 @@ pub struct LogFile {
     pub filter: Option<String>,
 }
 
+/// What a delivery is answered that no secret has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MismatchFile {
+    /// 401.
+    Reject,
+    /// 503, so that a sender comes again that gives up at a 401: for the time of a rotation.
+    Retry,
+}
+
 /// A source of webhooks.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceFile {
-    /// Who sends: `"onecodex"`. Required.
+    /// Who sends: the name of a provider that is built in, such as `"onecodex"`, or of a table
+    /// `[provider.NAME]`. `hookferry config providers` lists all. Required.
     pub provider: Option<String>,
-    /// The 1 to 4 secrets its deliveries may be signed with; several during a rotation. Required.
+    /// The 1 to 4 secrets, tokens or public keys its deliveries may be proven with; several during a
+    /// rotation. How they are written is the provider's `key`. Required.
     pub secrets: Option<Vec<SecretReference>>,
+    /// The webhook's URL as its sender knows it, without the query: of a provider that signs the URL.
+    /// Required, where it is signed.
+    pub url: Option<String>,
+    /// The secret that a handshake of the provider asks for; without it the handshake is refused.
+    /// Default: none.
+    pub verify: Option<SecretReference>,
     /// How far a signature's timestamp may be from now, on both sides. With a spool on the disk and
     /// `duplicates = "suppress"`, a delivery may be later than that, by as long as its event is
     /// remembered: `duplicate_window`. Default: `"300s"`.
@@ -220,13 +240,24 @@ pub struct SourceFile {
     /// send the delivery again with it. `false` keeps it out of the spool too, and counts for what
     /// is accepted from then on. Default: `true`.
     pub forward_signature: Option<bool>,
+    /// Headers of the request that the message carries besides, under their own names in lower case;
+    /// at most 16. Not those that the bridge writes itself (`content-type`, `traceparent`,
+    /// `tracestate`, `ce-…`, `hookferry-…`) or that hold a secret or the signature. Default: none.
+    pub headers: Option<Vec<String>>,
     /// The event types with topics of their own; all others go to the catch-all. Not `other` or
-    /// `quarantine`, whose names the catch-alls have. Default: those the provider documents:
+    /// `quarantine`, whose names the catch-alls have. Default: those of the provider, of One Codex
     /// `sample.uploaded`, `analysis.succeeded`, `analysis.failed`.
     pub event_types: Option<Vec<String>>,
-    /// The CloudEvents `source` of its events. Default: the provider's address,
+    /// The CloudEvents `source` of its events. Default: the provider's, of One Codex
     /// `"https://app.onecodex.com"`.
     pub uri: Option<String>,
+    /// The largest body that is taken of this source, at most `"64MiB"`; larger ones are answered 413.
+    /// Default: `ingress.max_body`.
+    pub max_body: Option<ByteSize<1024>>,
+    /// What the body of a 200 is. Default: the provider's, of One Codex `"json"`.
+    pub answer: Option<AnswerForm>,
+    /// What a delivery is answered that no secret has signed. Default: `"reject"`.
+    pub on_mismatch: Option<MismatchFile>,
     /// The most deliveries a second whose signature is right; as many may come at once. Beyond it
     /// they are answered 429. Default: no limit.
     pub rate_limit: Option<u32>,

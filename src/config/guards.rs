@@ -12,17 +12,14 @@ const DEFAULT_MAX_IN_FLIGHT: usize = 4096;
 const DEFAULT_MAX_BODY_MEMORY: ByteSize = ByteSize(256 << 20);
 
 /// Reads them; what is wrong is noted.
-pub(super) fn settings(
-    file: &IngressFile,
-    max_body_bytes: u64,
-    problems: &mut ConfigProblems,
-) -> GuardSettings {
+pub(super) fn settings(file: &IngressFile, problems: &mut ConfigProblems) -> GuardSettings {
+    let ByteSize(max_body_memory) = file.max_body_memory.unwrap_or(DEFAULT_MAX_BODY_MEMORY);
     GuardSettings {
         allow: allow(file.allow.as_deref(), problems),
         origin: origin(file),
         rate_limit_per_address: rate_limit(file.rate_limit_per_address, problems),
         max_in_flight: max_in_flight(file.max_in_flight, problems),
-        max_body_bytes_in_flight: max_body_memory(file.max_body_memory, max_body_bytes, problems),
+        max_body_bytes_in_flight: usize::try_from(max_body_memory).unwrap_or(usize::MAX),
         health_path: health_path(file.health_path.as_deref(), problems),
     }
 }
@@ -113,22 +110,6 @@ fn max_in_flight(most: Option<usize>, problems: &mut ConfigProblems) -> usize {
     most
 }
 
-fn max_body_memory(
-    most: Option<ByteSize>,
-    max_body_bytes: u64,
-    problems: &mut ConfigProblems,
-) -> usize {
-    let ByteSize(most) = most.unwrap_or(DEFAULT_MAX_BODY_MEMORY);
-    if most < max_body_bytes {
-        problems.add(
-            "ingress.max_body_memory",
-            format!("{most} bytes are less than one body of ingress.max_body ({max_body_bytes} bytes) takes"),
-            "give at least ingress.max_body, and as much for each request that is to be answered at once",
-        );
-    }
-    usize::try_from(most).unwrap_or(usize::MAX)
-}
-
 /// Whatever leads to a webhook must not answer a load balancer, and what no request can ask for is a
 /// mistake.
 fn health_path(path: Option<&str>, problems: &mut ConfigProblems) -> Option<String> {
@@ -154,7 +135,7 @@ mod tests {
     fn read(text: &str) -> (GuardSettings, Vec<IpNet>, Vec<String>) {
         let file: IngressFile = toml::from_str(text).expect("well-formed");
         let mut problems = ConfigProblems::default();
-        let settings = settings(&file, 1 << 20, &mut problems);
+        let settings = settings(&file, &mut problems);
         let proxies = trusted_proxies(&file, &mut problems);
         let paths = problems.iter().map(|problem| problem.path.clone());
         (settings, proxies, paths.collect())
@@ -232,7 +213,6 @@ mod tests {
                 "ingress.rate_limit_per_address",
             ),
             ("max_in_flight = 0", "ingress.max_in_flight"),
-            ("max_body_memory = \"1023KiB\"", "ingress.max_body_memory"),
             ("health_path = \"\"", "ingress.health_path"),
             ("health_path = \"up\"", "ingress.health_path"),
             ("health_path = \"/up?x\"", "ingress.health_path"),

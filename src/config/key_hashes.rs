@@ -38,6 +38,7 @@ const TAKEN_OVER: &[&str] = &[
     "spool.max_events",
     "spool.max_size",
     "log.filter",
+    "provider",
     "source",
     "sink.*.max_in_flight",
     "sink.*.retry_delay_max",

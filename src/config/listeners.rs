@@ -9,8 +9,11 @@ use super::problem::ConfigProblems;
 use super::section;
 use super::settings::{AdminSettings, IngressSettings};
 use super::value::{SecretReference, span};
-use super::{guards, ingress_tls};
+use super::{guards, ingress_tls, max_body};
 use crate::admin::{AccessRules, AdminToken, Host};
+
+/// The largest body unless the file says otherwise, in bytes.
+const DEFAULT_MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Reads the senders' listener.
 pub(super) fn ingress(mut table: Table, problems: &mut ConfigProblems) -> IngressSettings {
@@ -24,21 +27,14 @@ pub(super) fn ingress(mut table: Table, problems: &mut ConfigProblems) -> Ingres
         None => None,
     };
     let file: IngressFile = section::read("ingress", table, problems);
-    let max_body = file.max_body.map_or(1 << 20, |size| size.0);
-    if max_body > 64 << 20 {
-        problems.add(
-            "ingress.max_body",
-            format!("{max_body} bytes is too much"),
-            "give at most \"64MiB\"",
-        );
-    }
+    let max_body = max_body::read("ingress.max_body", file.max_body, problems);
     IngressSettings {
         trusted_proxies: guards::trusted_proxies(&file, problems),
-        guard: guards::settings(&file, max_body, problems),
+        guard: guards::settings(&file, problems),
         listen: file
             .listen
             .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8080))),
-        max_body_bytes: usize::try_from(max_body).unwrap_or(usize::MAX),
+        max_body_bytes: max_body.unwrap_or(DEFAULT_MAX_BODY_BYTES),
         head_timeout: span(file.head_timeout, 5),
         body_timeout: span(file.body_timeout, 10),
         keep_alive: span(file.keep_alive, 75),

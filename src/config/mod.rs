@@ -4,6 +4,7 @@
 
 mod capacity;
 mod certificate;
+mod event_types;
 mod example;
 pub mod file;
 mod fingerprint;
@@ -14,9 +15,11 @@ mod kafka;
 mod key_hashes;
 mod listeners;
 mod load;
+mod max_body;
 mod named;
 mod paths;
 pub mod problem;
+mod providers;
 mod rabbitmq;
 mod reading;
 mod routes;
@@ -29,6 +32,7 @@ mod spool;
 mod store;
 mod tls;
 mod trace;
+mod uri;
 pub mod value;
 mod warning;
 

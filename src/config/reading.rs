@@ -7,16 +7,18 @@ use toml::Table;
 
 use super::file::{Acknowledge, LogFile, LogFormat, TopFile};
 use super::key_hashes::KeyHashes;
+use super::max_body::LargestBody;
 use super::named::{named, take_table};
 use super::paths::Writable;
 use super::problem::ConfigProblems;
+use super::providers::Providers;
 use super::settings::{AdminSettings, IngressSettings, LogSettings, Settings};
 use super::value::span;
 use super::{capacity, listeners, paths, routes, section, sinks, sources, spool, trace};
 use crate::spool::Milestone;
 
-const SECTIONS: [&str; 9] = [
-    "ingress", "admin", "metrics", "spool", "log", "trace", "source", "sink", "route",
+const SECTIONS: [&str; 10] = [
+    "ingress", "admin", "metrics", "spool", "log", "trace", "provider", "source", "sink", "route",
 ];
 
 /// Reads the whole file; none where a part is missing, and that has been noted.
@@ -47,8 +49,11 @@ pub(super) fn settings(
         .contains_key("trace")
         .then(|| trace::trace(take_table(&mut sections, "trace", problems), problems));
     let remembered = spool::remembered_for(&bounds, &top);
+    let body = LargestBody::of(ingress.max_body_bytes, sections.get("source"));
+    let providers = take_table(&mut sections, "provider", problems);
+    let providers = Providers::read(providers, problems);
     let source = |name: &str, table, problems: &mut ConfigProblems| {
-        sources::source(name, table, remembered, problems)
+        sources::source(name, table, remembered, &providers, problems)
     };
     let sources = named(&mut sections, "source", problems, source);
     let sinks = named(&mut sections, "sink", problems, sinks::sink);
@@ -56,7 +61,7 @@ pub(super) fn settings(
     listeners::check(&addresses(&ingress, &admin, metrics), problems);
     paths::check_writable(&sinks, &bounds, writable, problems);
     paths::check_uses(&sinks, &bounds, problems);
-    capacity::check(&ingress, &bounds, &sinks, problems);
+    capacity::check(&body, &ingress, &bounds, &sinks, problems);
     routes::check(&sources, &sinks, &routes, problems);
     Some(Settings {
         milestone,
@@ -69,6 +74,7 @@ pub(super) fn settings(
         spool: spool::settings(bounds, &top),
         log,
         trace: trace.flatten(),
+        providers: providers.tables,
         sources: sources.read,
         sinks: sinks.read,
         routes,

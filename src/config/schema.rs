@@ -12,6 +12,7 @@ use super::kafka::KafkaFile;
 use super::rabbitmq::RabbitMqFile;
 use super::store::StoreFile;
 use super::trace::TraceFile;
+use crate::source::ProviderTable;
 
 /// The JSON Schema of the file (2020-12).
 #[must_use]
@@ -32,8 +33,8 @@ pub fn schema() -> String {
 /// does not count. A key that is no text is written there as base64 or hex, and `encoding` says so:
 /// `{ file = "…", encoding = "base64" }`.
 ///
-/// Names of sources and sinks are 1 to 40 characters out of `a-z`, `0-9`, `-` and `_`, the first a
-/// letter or digit. Names of topics, exchanges and routing keys are templates: `{source}`,
+/// Names of sources, providers and sinks are 1 to 40 characters out of `a-z`, `0-9`, `-` and `_`, the
+/// first a letter or digit. Names of topics, exchanges and routing keys are templates: `{source}`,
 /// `{event_type}`, `{object_id}` and `{id}`, with letters, digits, `.`, `_` and `-` around them.
 /// `{event_type}` is `other` where the event's type is not configured, and `quarantine` where the
 /// delivery was not understood; a template without it puts all into one place.
@@ -59,6 +60,8 @@ struct WholeFile {
     log: Option<LogFile>,
     /// The export of traces.
     trace: Option<TraceFile>,
+    /// Providers besides those that are built in, by name.
+    provider: Option<BTreeMap<String, ProviderTable>>,
     /// The sources, by name.
     source: BTreeMap<String, SourceFile>,
     /// The sinks, by name.

@@ -40,7 +40,7 @@ pub struct StoreFile {
     /// Events older than this are deleted, an eighth of this span at a time. Default: `"7d"`.
     pub retention: Option<TimeSpan<LEAST_RETENTION_MS>>,
     /// Beyond this size of all files the oldest events are deleted, a sixteenth or at most 16 MiB
-    /// at a time; at least four segments and two deliveries of `ingress.max_body`. Default:
+    /// at a time; at least four segments and two deliveries of the largest `max_body`. Default:
     /// `"1GiB"`.
     pub max_size: Option<ByteSize<LEAST_MAX_SIZE_BYTES>>,
 }

@@ -12,7 +12,7 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::problem::ConfigProblems;
-use crate::source::{Encoding, Secret, SecretError, SecretForm, doubt, secret_text};
+use crate::source::{Encoding, Scheme, Secret, SecretError, SecretForm, doubt, secret_text};
 
 /// A span of time such as `"250ms"`, `"10s"`, `"24h"` or `"30d"`, of at least so many milliseconds.
 /// Where a key names no least it is more than nothing: a guard that lasts no time is none.
@@ -169,10 +169,29 @@ pub enum SecretReferenceError {
     /// The variable is not set.
     #[error("the environment variable {0} is not set")]
     Unset(String),
+    /// What stands before a secret's text is no part of an encoding of it.
+    #[error("the secret begins with `{0}`, and `encoding` would decode that too")]
+    EncodedPrefix(String),
     /// There is none in it.
     #[error(transparent)]
     Secret(#[from] SecretError),
 }
+
+impl SecretReferenceError {
+    /// What to do, where it does not depend on what the secret is for.
+    pub(super) fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Secret(error) => error.remedy(),
+            Self::EncodedPrefix(_) => Some("take `encoding` out"),
+            Self::Ambiguous | Self::File { .. } | Self::Unset(_) => None,
+        }
+    }
+}
+
+/// How senders mark a shared secret, whether it is base64 behind the mark or all of it a text.
+const SHARED_SECRET_PREFIX: &str = "whsec_";
+/// How Standard Webhooks marks the private key of a sender.
+const PRIVATE_KEY_PREFIX: &str = "whsk_";
 
 impl SecretReference {
     /// Reads the secret, where it must be a text.
@@ -191,39 +210,52 @@ impl SecretReference {
         problems: &mut ConfigProblems,
     ) -> Option<String> {
         let read = |bytes: &[u8]| self.text_of(bytes);
-        self.take(read, (path, remedy), problems)
+        let remedy = |error: &SecretReferenceError| error.remedy().unwrap_or(remedy).to_owned();
+        self.take(read, path, &remedy, problems)
     }
 
-    /// The webhook's key, which may be any bytes; what is wrong with it, or doubtful, is noted.
+    /// The webhook's key, which may be any bytes, in the form that its provider writes it; what is
+    /// wrong with it, or doubtful, is noted.
     pub(super) fn take_key(
         &self,
         form: &SecretForm,
         path: &str,
-        remedy: &str,
+        remedy: &dyn Fn(&SecretReferenceError) -> String,
         problems: &mut ConfigProblems,
     ) -> Option<Secret> {
-        let read = |bytes: &[u8]| Ok(Secret::read(bytes, form, self.encoding)?);
-        self.take(read, (path, remedy), problems)
+        let read = |bytes: &[u8]| self.key_of(bytes, form);
+        self.take(read, path, remedy, problems)
+    }
+
+    fn key_of(&self, bytes: &[u8], form: &SecretForm) -> Result<Secret, SecretReferenceError> {
+        let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
+        let mut prefixes = [form.prefix.as_str(), SHARED_SECRET_PREFIX].into_iter();
+        let prefix = prefixes.find(|prefix| !prefix.is_empty() && text.starts_with(prefix));
+        if let (Some(prefix), Some(_)) = (prefix, self.encoding) {
+            return Err(SecretReferenceError::EncodedPrefix(prefix.to_owned()));
+        }
+        let is_public = matches!(form.scheme, Scheme::Ed25519 | Scheme::EcdsaP256);
+        if is_public && text.starts_with(PRIVATE_KEY_PREFIX) {
+            return Err(SecretError::PrivateKey.into());
+        }
+        Ok(Secret::read(bytes, form, self.encoding)?)
     }
 
     fn take<T>(
         &self,
         read: impl FnOnce(&[u8]) -> Result<T, SecretReferenceError>,
-        (path, remedy): (&str, &str),
+        path: &str,
+        remedy: &dyn Fn(&SecretReferenceError) -> String,
         problems: &mut ConfigProblems,
     ) -> Option<T> {
-        let bytes = problems.take(path, self.bytes(), remedy)?;
-        match read(&bytes) {
-            Ok(secret) => {
+        let taken = self.bytes().and_then(|bytes| Ok((read(&bytes)?, bytes)));
+        match taken {
+            Ok((secret, bytes)) => {
                 self.note_doubt(&bytes, path, problems);
                 Some(secret)
             }
             Err(error) => {
-                let own = match error {
-                    SecretReferenceError::Secret(error) => error.remedy(),
-                    _ => None,
-                };
-                problems.add(path, error.to_string(), own.unwrap_or(remedy));
+                problems.add(path, error.to_string(), remedy(&error));
                 None
             }
         }
@@ -329,10 +361,9 @@ mod tests {
         };
         let mut problems = ConfigProblems::default();
         let text = reference.take_text("a.b", "the remedy", &mut problems);
-        let key = {
-            let mut problems = ConfigProblems::default();
-            reference.take_key(&SecretForm::default(), "a.b", "the remedy", &mut problems)
-        };
+        let remedy = |_: &SecretReferenceError| "the remedy".to_owned();
+        let form = SecretForm::default();
+        let key = reference.take_key(&form, "a.b", &remedy, &mut ConfigProblems::default());
         assert_eq!(text.is_some(), key.is_some(), "all of these are text");
         assert_eq!(text.is_some(), problems.is_empty());
         let wrong = problems.to_string();
@@ -403,11 +434,11 @@ mod tests {
             ..SecretReference::default()
         };
         let mut problems = ConfigProblems::default();
-        assert!(
-            reference
-                .take_key(&SecretForm::default(), "a", "", &mut problems)
-                .is_some()
-        );
+        let (form, remedy) = (SecretForm::default(), |_: &SecretReferenceError| {
+            String::new()
+        });
+        let key = reference.take_key(&form, "a", &remedy, &mut problems);
+        assert!(key.is_some());
         assert!(problems.is_empty());
         assert!(reference.take_text("a", "", &mut problems).is_none());
         assert!(problems.to_string().contains("UTF-8"), "{problems}");

@@ -1,6 +1,8 @@
 //! What a configuration may ask for, and an operator may not have meant: it is said, by `check` and in
 //! the log, and does not keep the bridge from running.
 
+mod sources;
+
 use super::problem::{ConfigProblem, ConfigProblems};
 use super::settings::{Settings, SinkKind};
 use crate::admin::Host;
@@ -13,6 +15,7 @@ impl Settings {
     pub fn warnings(&self) -> Vec<ConfigProblem> {
         let mut found = ConfigProblems::default();
         self.warn_of_a_short_chain(&mut found);
+        sources::warn(self, &mut found);
         for sink in &self.sinks {
             let path = format!("sink.{}", sink.name);
             match &sink.kind {

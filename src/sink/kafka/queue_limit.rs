@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The most messages in flight: enough for full batches to many partitions, at little memory.
 pub(super) const MAX_MESSAGES: u32 = 20_000;
-/// The most bytes of bodies in flight: twice what `ingress.max_body` may be at most, so every body fits.
+/// The most bytes of bodies in flight: twice what any `max_body` may be at most, so every body fits.
 pub(super) const MAX_BODY_BYTES: u32 = 128 << 20;
 
 /// The limit of one producer.

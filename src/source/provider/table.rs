@@ -51,7 +51,7 @@ pub enum AnswerForm {
 
 /// One text, or several of which the first that can be filled in counts.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "this is neither a text nor a list of texts")]
 pub enum OneOrSeveral {
     /// One.
     One(String),
@@ -237,7 +237,10 @@ pub enum HandshakeMethodName {
 
 /// What a template of a handshake must give.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "this is neither a text nor { secret = \"verify\" }"
+)]
 pub enum ExpectedTable {
     /// This text; `"*"` is any.
     Text(String),
@@ -250,7 +253,7 @@ pub enum ExpectedTable {
 
 /// The answer to a handshake.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "this is neither a text nor a table")]
 pub enum AnswerTable {
     /// A plain text, as a template.
     Text(String),
