@@ -156,8 +156,8 @@ fn note_extends(name: &str, tables: &ProviderTables, own: &Table, problems: &mut
 
 /// Whether what `name` extends leads back to it.
 fn leads_back(name: &str, own: &Table) -> bool {
-    let mut bases = std::iter::successors(extended(own, name), |base| extended(own, base));
-    bases.by_ref().take(own.len()).any(|base| base == name)
+    let bases = std::iter::successors(extended(own, name), |base| extended(own, base));
+    bases.take(own.len()).any(|base| base == name)
 }
 
 /// Whether a value has been noted already, and left out, or the scheme that says what it should be.

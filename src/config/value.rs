@@ -91,7 +91,7 @@ impl<const LEAST_BYTES: u64> JsonSchema for ByteSize<LEAST_BYTES> {
 }
 
 /// A size as the file writes it, in the largest unit that needs no fraction.
-fn in_units(bytes: u64) -> String {
+pub(super) fn in_units(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let whole = |(shift, _): &(u32, &str)| bytes > 0 && bytes.trailing_zeros() >= *shift;
     match units.into_iter().find(whole) {

@@ -69,6 +69,18 @@ fn a_good_table_is_a_provider_like_those_that_are_built_in() {
 }
 
 #[test]
+fn the_one_of_the_example_is_good() {
+    let mut example = crate::config::example::whole_example();
+    let Some(Value::Table(section)) = example.remove("provider") else {
+        panic!("{example}");
+    };
+    let mut problems = ConfigProblems::default();
+    let providers = Providers::read(section, &mut problems);
+    assert_eq!(problems.to_string(), "");
+    assert!(providers.find("", "lab", &mut problems).is_some());
+}
+
+#[test]
 fn each_mistake_is_named_by_its_key_with_a_remedy() {
     let signed = "signed = \"{item.t}.{body}\"";
     let time = "timestamp = \"{item.t}\"";

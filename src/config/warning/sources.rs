@@ -3,6 +3,7 @@
 use super::super::max_body::MOST_BODY_BYTES;
 use super::super::problem::ConfigProblems;
 use super::super::settings::{Settings, SourceSettings};
+use super::super::value::in_units;
 use crate::source::{Provider, Replay, RetriesName, Scheme};
 use crate::spool::Milestone;
 
@@ -64,14 +65,15 @@ fn warn_of_large_bodies(settings: &Settings, source: &SourceSettings, found: &mu
         RetriesName::NonSuccess => "sent again in vain",
         RetriesName::ServerErrors | RetriesName::Nothing => "never sent again",
     };
-    let [most, sent] = [most, sent].map(|bytes| bytesize::ByteSize(bytes).to_string());
+    let least = in_units(sent.min(MOST_BODY_BYTES));
+    let [most, sent] = [most, sent].map(in_units);
     found.add(
         key(source, "max_body"),
         format!(
             "`{}` sends bodies of up to {sent}, and one beyond {most} is answered 413 and {then}",
             provider.name
         ),
-        format!("raise it to {sent}, at most 64 MiB, unless your deliveries are smaller"),
+        format!("give \"{least}\", unless your deliveries are smaller"),
     );
 }
 
@@ -243,8 +245,8 @@ mod tests {
     fn a_limit_below_the_largest_body_refuses_some() {
         let key = "source.a.max_body";
         let parts = [
-            "`github` sends bodies of up to 25",
-            "beyond 1",
+            "`github` sends bodies of up to 25MiB",
+            "beyond 1MiB is",
             "413",
             "never sent again",
         ];
@@ -259,7 +261,7 @@ mod tests {
             "github",
             "max_body = \"24MiB\"",
         );
-        assert_one(&found, key, &["beyond 24"]);
+        assert_one(&found, key, &["beyond 24MiB", "give \"25MiB\""]);
     }
 
     #[test]

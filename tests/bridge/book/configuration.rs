@@ -35,6 +35,21 @@ impl Schema {
         first.map_or(value, |choice| self.resolve(choice))
     }
 
+    /// What a value may be, where that is one of several.
+    fn alternatives<'a>(&'a self, value: &'a Value) -> Vec<&'a Value> {
+        if let Some(name) = value["$ref"].as_str() {
+            let name = name.trim_start_matches("#/$defs/");
+            return self.alternatives(&self.0["$defs"][name]);
+        }
+        let choices = value["anyOf"].as_array().into_iter().flatten();
+        let choices: Vec<&Value> = choices.filter(|choice| choice["type"] != "null").collect();
+        match choices.as_slice() {
+            [] => vec![value],
+            [choice] => self.alternatives(choice),
+            _ => choices,
+        }
+    }
+
     fn keys<'a>(&'a self, value: &'a Value) -> Option<&'a Keys> {
         self.resolve(value)["properties"].as_object()
     }
@@ -53,6 +68,11 @@ impl Schema {
 
     /// What may be written for a key.
     fn kind(&self, value: &Value) -> String {
+        let alternatives = self.alternatives(value);
+        if alternatives.len() > 1 {
+            let kinds: Vec<String> = alternatives.iter().map(|one| self.kind(one)).collect();
+            return kinds.join(" or ");
+        }
         let value = self.resolve(value);
         let about = value["description"].as_str().unwrap_or_default();
         let bounded = [("a span of time", "span"), ("a number of bytes", "size")];
@@ -128,9 +148,12 @@ impl Schema {
         let rows: Vec<String> = rows.into_iter().map(|(_, row)| row).collect();
         let head = "| key | value | default | meaning |\n|---|---|---|---|";
         let _ = write!(page, "{head}\n{}\n\n", rows.join("\n"));
-        for (name, value) in &section.keys {
-            if self.is_table(value) {
-                let inner = self.resolve(value);
+        for (at, (name, value)) in section.keys.iter().enumerate() {
+            let inner = self.resolve(value);
+            let mut before = section.keys[..at].iter();
+            // Two keys may have one kind of table, which is described once.
+            let is_known = before.any(|(_, other)| std::ptr::eq(self.resolve(other), inner));
+            if self.is_table(value) && !is_known {
                 let is_array = type_of(inner) == "array";
                 let item = if is_array { &inner["items"] } else { inner };
                 let below = self.section(&format!("{}{name}", section.path), item, is_array);
@@ -233,8 +256,8 @@ fn lower_first(text: &str) -> String {
 }
 
 /// The order in which a person writes the file.
-const TABLES: [&str; 8] = [
-    "ingress", "admin", "metrics", "spool", "log", "trace", "source", "route",
+const TABLES: [&str; 9] = [
+    "ingress", "admin", "metrics", "spool", "log", "trace", "provider", "source", "route",
 ];
 
 fn page(schema: &Schema) -> String {
@@ -260,6 +283,7 @@ fn page(schema: &Schema) -> String {
     for table in TABLES {
         let value = &whole[table];
         let (path, value, is_array) = match table {
+            "provider" => ("provider.NAME", &value["additionalProperties"], false),
             "source" => ("source.NAME", &value["additionalProperties"], false),
             "route" => ("route", &value["items"], true),
             _ => (table, value, false),
