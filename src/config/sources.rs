@@ -184,8 +184,6 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_as_the_provider_has_it() {
-        let (source, wrong, doubts) = read("provider = \"discord\"\nsecrets = []");
-        assert!(source.is_none() && doubts.is_empty(), "{wrong:?}");
         let (source, wrong, _) = read("provider = \"twilio\"\nurl = \"https://a.example/b\"");
         assert_eq!(wrong, [""; 0]);
         let settings = source.expect("nothing is wrong");

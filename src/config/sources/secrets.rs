@@ -159,7 +159,7 @@ mod tests {
         problems.to_string()
     }
 
-    /// Made with openssl for this test.
+    /// An Ed25519 key in the form of RFC 8410, of the bytes 0 to 31.
     const ED25519_PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n";
 
     #[test]
