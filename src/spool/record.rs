@@ -2,7 +2,7 @@
 //!
 //! The payload: the digest of the body (8 bytes), the sinks it was accepted for as bits (4), the
 //! lane (1), the event's length (3), the event but for its body ([`Event::encode`], which begins
-//! with the id), and the body. The log adds the sequence, the length and a checksum over all of it.
+//! with what tells a repeated delivery, most often the event's id), and the body. The log adds the sequence, the length and a checksum over all of it.
 
 use std::sync::Arc;
 
@@ -39,6 +39,7 @@ pub(super) struct RecordDecodeError;
 /// What is asked of a record without decoding its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RecordPrefix {
+    /// What tells a repeated delivery: see [`Event::deduplication_id`].
     pub id: EventId,
     pub digest: u64,
     pub sinks: SinkSet,
@@ -58,7 +59,7 @@ impl RecordPrefix {
         let array = |at: usize| payload.get(at..at + 8)?.try_into().ok();
         let sinks = payload.get(8..12)?.try_into().ok()?;
         let id = payload.get(PREFIX_BYTES..PREFIX_BYTES + ID_BYTES)?;
-        // An event begins with its id and the second it was received in.
+        // An event begins with what tells a repeated delivery, and the second it was received in.
         let received_at = i64::from_le_bytes(array(PREFIX_BYTES + ID_BYTES)?);
         Some(Self {
             digest: u64::from_le_bytes(array(0)?),
