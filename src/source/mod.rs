@@ -7,6 +7,7 @@
 mod configured;
 mod encoding;
 pub mod form;
+mod handshake;
 mod head;
 mod inbound;
 mod provider;
@@ -23,6 +24,7 @@ mod verified;
 
 pub use configured::{DeduplicationWindow, MAX_SECRETS, Source};
 pub use encoding::Encoding;
+pub use handshake::{HandshakeRefused, HandshakeReply};
 pub use head::{DeliveryHead, HeadValues, HeaderValue, RequestHead};
 pub use inbound::Inbound;
 pub use provider::*;

@@ -71,7 +71,7 @@ impl Provider {
         let all = templates.flat_map(FieldTemplate::variables);
         let all = all.chain(self.signature.signed.variables());
         let mut wanted: Vec<Variable> = Vec::new();
-        for variable in all.chain(&self.signature.timestamp) {
+        for variable in all.chain(&self.signature.timestamp).map(Variable::operand) {
             let is_kept = matches!(
                 variable,
                 Variable::Header(_) | Variable::Query(_) | Variable::Method

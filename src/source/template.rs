@@ -98,14 +98,22 @@ impl Variable {
         }
     }
 
+    /// What an HMAC is made of; of every other variable, itself.
+    #[must_use]
+    pub fn operand(&self) -> &Self {
+        match self {
+            Self::HmacHex(of) | Self::HmacBase64(of) => of.operand(),
+            other => other,
+        }
+    }
+
     /// Whether it is known before the body is read.
     #[must_use]
     pub fn is_of_head(&self) -> bool {
-        match self {
-            Self::Body | Self::SortedForm | Self::Pointer(_) => false,
-            Self::Method | Self::Url | Self::Header(_) | Self::Query(_) | Self::Item(_) => true,
-            Self::HmacHex(of) | Self::HmacBase64(of) => of.is_of_head(),
-        }
+        !matches!(
+            self.operand(),
+            Self::Body | Self::SortedForm | Self::Pointer(_)
+        )
     }
 }
 

@@ -106,11 +106,7 @@ fn answer(
 fn pointers(handshake: &Handshake) -> Pointers {
     let mut pointers = Pointers::default();
     for variable in handshake.templates().flat_map(FieldTemplate::variables) {
-        let variable = match variable {
-            Variable::HmacHex(of) | Variable::HmacBase64(of) => of,
-            other => other,
-        };
-        if let Variable::Pointer(pointer) = variable {
+        if let Variable::Pointer(pointer) = variable.operand() {
             pointers.add(pointer).expect("it was read as a pointer");
         }
     }
