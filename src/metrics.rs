@@ -100,6 +100,8 @@ metrics! {
     http_body_bytes_in_flight: IntGauge;
     /// Answers to a load balancer at health_path, which are counted nowhere else.
     http_health_checks_total: IntCounterVec, "code";
+    /// Requests by which a sender makes sure of its webhook, by result: answered or refused (its conditions do not hold, or it wants too much back); they are no events.
+    handshakes_total: IntCounterVec, "source", "result";
     /// TLS handshakes on the public listener that failed, by reason: timeout, not_tls, incompatible (no version, cipher suite or protocol in common), client_certificate (missing, unknown, expired), server_certificate (the sender does not trust ours), abandoned (the sender hung up in the middle) or other.
     tls_handshake_failures_total: IntCounterVec, "reason";
     /// Seconds from the request's head to its answer.

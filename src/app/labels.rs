@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::certificates;
 use crate::config::{IngressSettings, Settings, SourceSettings};
 use crate::event::QuarantineReason;
-use crate::ingress::{ConnectionFailure, HandshakeFailure, RequestProblem};
+use crate::ingress::{ConnectionFailure, HandshakeFailure, HandshakeResult, RequestProblem};
 use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName};
 use crate::pipeline::Refusal;
@@ -104,6 +104,11 @@ fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName])
         metrics
             .deliveries_rejected_total
             .with_label_values(&[source, reason]);
+    }
+    for result in HandshakeResult::ALL {
+        metrics
+            .handshakes_total
+            .with_label_values(&[source, result.as_str()]);
     }
     metrics.deliveries_late_total.with_label_values(&[source]);
     for body in ["same", "different"] {

@@ -10,7 +10,7 @@ use prometheus::{Histogram, IntCounter};
 use super::problem::RequestProblem;
 use super::rate_limit::SourceRateLimit;
 use crate::metrics::Metrics;
-use crate::source::{AnswerForm, Source};
+use crate::source::{AnswerForm, Rejection, Source};
 
 /// How the endpoint of a source treats requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +76,16 @@ impl SourceEndpoint {
     #[must_use]
     pub fn settings(&self) -> &EndpointSettings {
         &self.settings
+    }
+
+    /// What a delivery is answered that is not proven.
+    pub(super) fn problem(&self, rejection: Rejection) -> RequestProblem {
+        match rejection {
+            Rejection::SignatureMismatch if self.settings.retries_mismatch => {
+                RequestProblem::RetriedMismatch
+            }
+            other => RequestProblem::Rejected(other),
+        }
     }
 
     /// Takes a proven delivery from the rate limit: nobody but the source can use it up.

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_http::Request;
-use actix_web::dev::{Payload, RequestHead};
-use actix_web::http::header;
+use actix_web::dev::Payload;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 
+use super::answer;
 use super::body;
 use super::endpoint::SourceEndpoint;
+use super::handshake_result::HandshakeResult;
 use super::in_flight::{InFlight, InFlightPermit};
 use super::problem::{EarlyBody, RequestProblem};
 use super::refusal_log::{RefusalLog, RefusedRequest};
@@ -22,11 +23,19 @@ use super::rules::HandlerRules;
 use super::webhook_request::WebhookRequest;
 use crate::metrics::Metrics;
 use crate::pipeline::{Accepted, Pipeline, Refusal};
-use crate::source::{Claim, Inbound, Rejection, Source, Verified};
+use crate::source::{AnswerForm, Claim, HandshakeReply, Inbound, Rejection, Source, Verified};
 use crate::trace::{SpanWork, Tracer};
 
 /// Marks a request whose sender was sent `100 Continue`: the rate limits have counted it already.
 struct ContinueSent;
+
+/// A request that is answered 200.
+enum Passed {
+    /// Its delivery is accepted, and answered in this form.
+    Delivery(Accepted, AnswerForm),
+    /// It is a handshake.
+    Handshake(HandshakeReply),
+}
 
 /// The handler. Cloning it shares all that it has.
 #[derive(Debug, Clone)]
@@ -69,7 +78,13 @@ impl WebhookHandler {
             .catch_unwind()
             .await;
         let response = match passed.unwrap_or(Err(RequestProblem::Internal)) {
-            Ok(accepted) => ok(&accepted, webhook.head),
+            Ok(Passed::Delivery(accepted, form)) => {
+                answer::to_delivery(&accepted, form, webhook.head)
+            }
+            Ok(Passed::Handshake(reply)) => {
+                self.count_handshake(&webhook, HandshakeResult::Answered);
+                answer::to_handshake(reply, payload)
+            }
             Err(problem) => self.refuse(&webhook, problem, payload),
         };
         self.count_answer(&webhook, response.status());
@@ -90,9 +105,12 @@ impl WebhookHandler {
         let payload = request.take_payload();
         let webhook = WebhookRequest::of(request.head(), request.conn_data(), &rules);
         if !webhook.is_health_check() {
-            let passed = self
-                .admit(&webhook, false)
-                .and_then(|_permit| webhook.check(&self.pipeline));
+            let passed =
+                self.admit(&webhook, false)
+                    .and_then(|_permit| match webhook.handshake()? {
+                        Some(_) => Ok(()),
+                        None => webhook.check(&self.pipeline).map(drop),
+                    });
             if let Err(problem) = passed {
                 let response = self.refuse(&webhook, problem, payload);
                 self.count_answer(&webhook, response.status());
@@ -109,25 +127,32 @@ impl WebhookHandler {
         webhook: &WebhookRequest<'_>,
         is_admitted: bool,
         payload: &mut Payload,
-    ) -> Result<Accepted, RequestProblem> {
+    ) -> Result<Passed, RequestProblem> {
         let WebhookRequest { head, rules, .. } = *webhook;
         let mut permit = self.admit(webhook, is_admitted)?;
+        if let Some(reply) = webhook.handshake()? {
+            return Ok(Passed::Handshake(reply));
+        }
         let (endpoint, claim) = webhook.check(&self.pipeline)?;
-        let body = body::read(head, payload, &mut permit, &rules.limits).await?;
+        let body = body::read(head, payload, &mut permit, &webhook.limits()).await?;
         let entered = self.tracer.enter(webhook.trace_context());
         let inbound = Inbound {
             body,
             content_type: webhook.content_type(),
             trace: entered.context.clone(),
         };
-        let verified = self.verify(endpoint, claim, inbound)?;
+        let proven = self.verify(endpoint, claim, inbound);
+        let verified = proven.map_err(|rejection| endpoint.problem(rejection))?;
         endpoint.take()?;
+        if let Some(reply) = endpoint.source().signed_handshake(&verified) {
+            return Ok(Passed::Handshake(reply?));
+        }
         let accepted = self.pipeline.accept(verified, &rules.terms).await;
         // Only what was proven: nobody else may fill the collector.
         self.tracer.received(entered, || {
             work(endpoint.source(), webhook.started, &accepted)
         });
-        Ok(accepted?)
+        Ok(Passed::Delivery(accepted?, endpoint.settings().answer))
     }
 
     /// The answer to a request that is not accepted.
@@ -137,7 +162,7 @@ impl WebhookHandler {
         problem: RequestProblem,
         unread: Payload,
     ) -> HttpResponse {
-        self.count_refusal(webhook.label(), problem);
+        self.count_refusal(webhook, problem);
         let client = webhook
             .rules
             .access
@@ -246,8 +271,18 @@ impl WebhookHandler {
             .observe(webhook.started.elapsed().as_secs_f64());
     }
 
-    fn count_refusal(&self, source: &str, problem: RequestProblem) {
+    fn count_handshake(&self, webhook: &WebhookRequest<'_>, result: HandshakeResult) {
+        self.metrics
+            .handshakes_total
+            .with_label_values(&[webhook.label(), result.as_str()])
+            .inc();
+    }
+
+    fn count_refusal(&self, webhook: &WebhookRequest<'_>, problem: RequestProblem) {
         match problem {
+            RequestProblem::HandshakeMismatch | RequestProblem::HandshakeRefused => {
+                self.count_handshake(webhook, HandshakeResult::Refused);
+            }
             RequestProblem::Refused(_) | RequestProblem::Overloaded => self
                 .metrics
                 .deliveries_refused_total
@@ -256,7 +291,7 @@ impl WebhookHandler {
             other => self
                 .metrics
                 .deliveries_rejected_total
-                .with_label_values(&[source, other.reason()])
+                .with_label_values(&[webhook.label(), other.reason()])
                 .inc(),
         }
     }
@@ -282,22 +317,4 @@ fn work(source: &Source, started: Instant, result: &Result<Accepted, Refusal>) -
             .collect(),
         error: result.as_ref().err().map(|refusal| refusal.reason()),
     }
-}
-
-/// Exactly 200: the provider takes nothing else for success.
-fn ok(accepted: &Accepted, head: &RequestHead) -> HttpResponse {
-    let body = format!(
-        "{{\"id\":\"{}\",\"status\":\"{}\"}}",
-        accepted.id(),
-        accepted.status().as_str()
-    );
-    let mut response = HttpResponse::Ok();
-    if head.upgrade() {
-        // Sent before the answer to the request before it, the offer could not be overwritten: the
-        // server ends the connection after this answer, and says so only if it is told to.
-        response.force_close();
-    }
-    response
-        .insert_header((header::CONTENT_TYPE, "application/json"))
-        .body(body)
 }

@@ -1,14 +1,16 @@
-//! The public listener: `POST /webhooks/{source}` and nothing else.
+//! The public listener: `POST /webhooks/{source}`, and the handshakes of the sources.
 //!
 //! The cheap checks come first, before the body is read: the client's address and its rate limit, the
-//! number of requests in flight, path, method, encoding, length, whether an event could be kept at
-//! all, the signature header's form. Then the body, once, within its limit and its deadline; then the
+//! number of requests in flight, path, whether it is a handshake that the head alone decides, method,
+//! encoding, length, whether an event could be kept at all, the signature header's form. Then the body, once, within its limit and its deadline; then the
 //! proof, and only then the source's rate limit, which nobody else can use up; then the pipeline.
 //! [`RequestProblem`] alone chooses the statuses of errors.
 //!
 //! Before all that, a connection may have to begin with a PROXY header, and with a TLS handshake.
 
 mod access_control;
+mod allowed_methods;
+mod answer;
 mod body;
 mod client;
 mod connection_failure;
@@ -17,6 +19,7 @@ mod connection_stream;
 mod endpoint;
 mod handler;
 mod handshake;
+mod handshake_result;
 mod in_flight;
 pub mod networks;
 mod open_connection;
@@ -36,12 +39,14 @@ mod upgrade;
 mod webhook_request;
 
 pub use access_control::AccessControl;
+pub use allowed_methods::AllowedMethods;
 pub use client::{AddressOrigin, Client, ClientAddress};
 pub use connection_failure::ConnectionFailure;
 pub use connection_setup::ConnectionSetup;
 pub use endpoint::{EndpointSettings, SourceEndpoint, SourceEndpoints};
 pub use handler::WebhookHandler;
 pub use handshake::HandshakeFailure;
+pub use handshake_result::HandshakeResult;
 pub use in_flight::InFlight;
 pub use networks::IpNet;
 pub use problem::{EarlyBody, RequestProblem};

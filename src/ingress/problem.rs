@@ -13,11 +13,12 @@ use actix_web::http::header;
 use actix_web::web::Bytes;
 use serde::Serialize;
 
+use super::allowed_methods::AllowedMethods;
 use super::rate_limit::RateLimitExceeded;
 use super::request_id::RequestId;
 use crate::pipeline::Refusal;
 use crate::seeded::{self, Bug};
-use crate::source::Rejection;
+use crate::source::{HandshakeRefused, Rejection};
 use crate::spool::SpoolUnavailable;
 
 /// Why a request is not answered 200.
@@ -26,9 +27,15 @@ pub enum RequestProblem {
     /// No such path, or no such source.
     #[error("there is no such webhook")]
     UnknownSource,
-    /// Another method than POST.
+    /// A method that the source does not take.
     #[error("webhooks are received by POST")]
-    MethodNotAllowed,
+    MethodNotAllowed(AllowedMethods),
+    /// A request that is a handshake by its method alone.
+    #[error("the handshake does not say what this webhook asks for")]
+    HandshakeMismatch,
+    /// A handshake that wants something back that is not given.
+    #[error("the handshake cannot be answered")]
+    HandshakeRefused,
     /// A `Content-Encoding`: decoding would change the bytes that were signed.
     #[error("a content encoding is not supported")]
     ContentEncoding,
@@ -56,12 +63,22 @@ pub enum RequestProblem {
     /// The delivery is not proven.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// The delivery is not proven, and the source asks its sender to repeat such ones: its secret may
+    /// be about to change.
+    #[error("{}", Rejection::SignatureMismatch)]
+    RetriedMismatch,
     /// The delivery cannot be kept now.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// A bug.
     #[error("internal error")]
     Internal,
+}
+
+impl From<HandshakeRefused> for RequestProblem {
+    fn from(_: HandshakeRefused) -> Self {
+        Self::HandshakeRefused
+    }
 }
 
 /// The answer's body (RFC 9457), and no more than this: details are for the operator.
@@ -77,7 +94,7 @@ impl RequestProblem {
     /// The reasons of rejections that HTTP itself gives; [`Rejection`] has the others.
     pub const REJECTIONS: [Self; 10] = [
         Self::UnknownSource,
-        Self::MethodNotAllowed,
+        Self::MethodNotAllowed(AllowedMethods::POST),
         Self::ContentEncoding,
         Self::BodyTooLarge,
         Self::BodyTimeout,
@@ -100,7 +117,9 @@ impl RequestProblem {
     pub fn reason(self) -> &'static str {
         match self {
             Self::UnknownSource => "unknown_source",
-            Self::MethodNotAllowed => "method_not_allowed",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::HandshakeMismatch => "handshake_mismatch",
+            Self::HandshakeRefused => "handshake_refused",
             Self::ContentEncoding => "content_encoding",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
@@ -110,6 +129,7 @@ impl RequestProblem {
             Self::RateLimited(_) => "rate_limited",
             Self::Overloaded => Refusal::Spool(SpoolUnavailable::Overloaded).reason(),
             Self::Rejected(rejection) => rejection.reason(),
+            Self::RetriedMismatch => Rejection::SignatureMismatch.reason(),
             Self::Refused(refusal) => refusal.reason(),
             Self::Internal => "internal",
         }
@@ -118,12 +138,12 @@ impl RequestProblem {
     fn status(self) -> StatusCode {
         match self {
             Self::UnknownSource => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTruncated => StatusCode::BAD_REQUEST,
-            Self::AddressNotAllowed => StatusCode::FORBIDDEN,
+            Self::BodyTruncated | Self::HandshakeRefused => StatusCode::BAD_REQUEST,
+            Self::AddressNotAllowed | Self::HandshakeMismatch => StatusCode::FORBIDDEN,
             Self::AddressRateLimited(_) | Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Rejected(
                 Rejection::SignatureMissing
@@ -135,7 +155,9 @@ impl RequestProblem {
             ) => StatusCode::BAD_REQUEST,
             Self::Rejected(_) => StatusCode::UNAUTHORIZED,
             Self::Refused(_) if seeded::is(Bug::BlameSender) => StatusCode::BAD_REQUEST,
-            Self::Refused(_) | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(_) | Self::Overloaded | Self::RetriedMismatch => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -144,6 +166,8 @@ impl RequestProblem {
     fn retry_after_seconds(self) -> Option<u32> {
         match self {
             Self::Refused(_) => Some(5),
+            // Somebody has to change the secret.
+            Self::RetriedMismatch => Some(60),
             // Others end all the time.
             Self::Overloaded => Some(1),
             Self::AddressRateLimited(wait) | Self::RateLimited(wait) => {
@@ -162,8 +186,8 @@ impl RequestProblem {
         if let Some(seconds) = self.retry_after_seconds() {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        if self == Self::MethodNotAllowed {
-            response.insert_header((header::ALLOW, "POST"));
+        if let Self::MethodNotAllowed(allowed) = self {
+            response.insert_header((header::ALLOW, allowed.to_string()));
         }
         response.force_close();
         let document = Document {

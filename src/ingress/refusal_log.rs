@@ -13,6 +13,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::Method;
 
 use super::client::Client;
+use super::path;
 use super::problem::RequestProblem;
 use super::request_id::RequestId;
 
@@ -99,7 +100,13 @@ fn write(refused: RefusedRequest<'_>, decision: LineDecision, request_id: &Reque
     let (reason, address) = (refused.problem.reason(), refused.client.counted_as());
     let method = head.method.as_str();
     // Without the query, in which some senders put a token.
-    let path: String = head.uri.path().chars().take(MAX_PATH_CHARS).collect();
+    let path = path::shown(head.uri.path());
+    let path: String = path.chars().take(MAX_PATH_CHARS).collect();
+    let repeats = if refused.problem == RequestProblem::RetriedMismatch {
+        "; it is answered 503, so that the sender repeats it (on_mismatch = \"retry\")"
+    } else {
+        ""
+    };
     match decision {
         LineDecision::Line { left_out, is_last } => {
             // A field without a value is left out.
@@ -109,10 +116,10 @@ fn write(refused: RefusedRequest<'_>, decision: LineDecision, request_id: &Reque
             } else {
                 ""
             };
-            tracing::info!(request_id, source, reason, %address, method, path, left_out, "a request was refused{then}");
+            tracing::info!(request_id, source, reason, %address, method, path, left_out, "a request was refused{repeats}{then}");
         }
         LineDecision::LeftOut => {
-            tracing::debug!(request_id, source, reason, %address, method, path, "a request was refused");
+            tracing::debug!(request_id, source, reason, %address, method, path, "a request was refused{repeats}");
         }
     }
 }

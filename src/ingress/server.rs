@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Request};
+use actix_http::{ConnectionType, HttpService, Request};
 use actix_service::{
     IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
 };
@@ -194,8 +194,9 @@ async fn handle(
     }
     let response = handler.handle(&request, payload.into_inner()).await;
     if let Some(progress) = progress {
-        // Every other answer ends the connection.
-        progress.answered(response.status() == StatusCode::OK);
+        // Every other answer ends the connection, and some of these do.
+        let is_kept = response.head().connection_type() != ConnectionType::Close;
+        progress.answered(response.status() == StatusCode::OK && is_kept);
     }
     response
 }
