@@ -19,6 +19,7 @@ mod eventually;
 mod faults;
 mod fuzz;
 mod guards;
+mod handshakes;
 mod harness;
 mod http;
 mod http_clients;
