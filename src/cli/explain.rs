@@ -5,47 +5,79 @@
 //! never tries another form.
 
 mod body_variants;
+mod explained_event;
 mod explanation;
+mod given_request;
 mod header;
+mod header_variants;
+mod provider_choice;
+mod scheme_variants;
+mod search;
 mod secret_variants;
-mod variants;
+mod signed_time;
+mod time_variants;
+mod url_variants;
+mod variant;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
 use jiff::Timestamp;
 
 use super::body_input;
 use super::command_error::CommandError;
-use super::secret_arguments::SecretArguments;
+use super::secret_arguments::{SecretArguments, SecretText};
 use crate::event::Event;
 use crate::name::SourceName;
 use crate::source::{
-    DeduplicationWindow, DeliveryHead, Inbound, ONE_CODEX, Rejection, Secret, Source, Verified,
+    DeduplicationWindow, Provider, Rejection, Scheme, Secret, SecretError, SecretForm, SigningKey,
+    Source, Variable, Verified,
 };
-use crate::trace::TraceContext;
 use explanation::Explanation;
+use given_request::GivenRequest;
+use provider_choice::ProviderChoice;
+use search::Unverified;
 
 /// Say why a delivery does or does not verify.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The body must be the very bytes that were sent: a copy out of a browser or an editor may differ.
+Where the signature is wrong, the usual mistakes are tried, and the one that matches is named.
 Exit code 0: it verifies. 1: it does not.
 
 Examples:
   hookferry explain --header 't=1492774577 v1=5314…' --body delivery.json --secret-file secret
-  hookferry explain --header \"$SIGNATURE\" --body - --secret-env SECRET --now 1492774580 < delivery.json"
+  hookferry explain --header \"$SIGNATURE\" --body - --secret-env SECRET --now 1492774580 < delivery.json
+  hookferry explain --provider slack --header 'X-Slack-Signature: v0=a2114d…' \\
+    --header 'X-Slack-Request-Timestamp: 1531420618' --body delivery --secret-file secret
+  hookferry explain --provider square --url https://hooks.example.org/webhooks/square \\
+    --header 'X-Square-HmacSha256-Signature: 2kRE5q…' --body delivery.json --secret-file secret"
 )]
 pub(super) struct ExplainCommand {
-    /// The signature header's value, with or without its name.
+    #[command(flatten)]
+    provider: ProviderChoice,
+    /// A header of the request, as 'Name: value'; without its name, the signature's. Name each one
+    /// that is signed, and those that the event is read from.
     #[arg(long, value_name = "HEADER")]
-    header: String,
+    header: Vec<String>,
     /// The body, from a file or from standard input (-).
     #[arg(long, value_name = "FILE")]
     body: PathBuf,
+    /// Its content type, unless a --header says it.
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// The webhook's URL as the sender has it, with or without a query, where the URL is signed or
+    /// holds the secret.
+    #[arg(long)]
+    url: Option<String>,
+    /// The query of the URL, without its question mark.
+    #[arg(long)]
+    query: Option<String>,
+    /// The method of the request.
+    #[arg(long, default_value = "POST")]
+    method: String,
     #[command(flatten)]
     secret: SecretArguments,
     /// When it arrived, in Unix seconds or RFC 3339; now unless given.
@@ -58,79 +90,142 @@ pub(super) struct ExplainCommand {
     /// memory, or duplicates are forwarded.
     #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = humantime::parse_duration)]
     duplicate_window: Duration,
-    /// The source's name in the configuration; the event's id depends on it.
-    #[arg(long, value_name = "NAME", default_value = "onecodex", value_parser = source_name)]
-    source: SourceName,
+    /// The source's name in the configuration, on which the event's id depends; the provider's unless
+    /// given.
+    #[arg(long, value_name = "NAME", value_parser = source_name)]
+    source: Option<SourceName>,
 }
 
 impl ExplainCommand {
     pub(super) fn run(&self) -> Result<(), CommandError> {
+        let providers = self.provider.read()?;
+        let provider = &providers.chosen;
+        let request = self.request(provider)?;
         let text = self.secret.read()?;
-        let taken = text.secret();
-        let body = Bytes::from(body_input::read(&self.body)?);
-        let now = self.now.unwrap_or_else(Timestamp::now);
-        let scheme = &ONE_CODEX.signature;
-        let value = header::value(&self.header, &scheme.headers[0]);
-        let mut explanation = Explanation::new();
-        let parsed = scheme.read(&head(value));
-        explanation.header(value, &parsed)?;
-        explanation.secret(&text, taken.as_ref().err())?;
+        let (scheme, form) = (&provider.signature, &provider.signature.secret);
+        let taken = text
+            .secret(form)
+            .map_err(|error| recognised(&text, form, error));
         // Of one that the bridge does not take, what stands there, for a person to compare with.
         let own = || Secret::from_key(text.expose().trim_ascii(), scheme.scheme());
-        let source = self.source(taken.clone().unwrap_or_else(|_| own()));
-        let judged = judge(&source, value, body.clone(), now);
-        if let Ok(header) = &parsed {
-            explanation.timestamp(header, now, &source, &judged)?;
-            if !explanation.signature(header, &source.secrets[0], &body)? {
-                explanation.other_forms(value, &text, &body)?;
-            }
+        let source = self.source(provider, &request, taken.clone().unwrap_or_else(|_| own()))?;
+        let now = self.now.unwrap_or_else(Timestamp::now);
+        let head = request.head(provider);
+        let judged = judge(&source, &request, now);
+        let mut explanation = Explanation::new();
+        if let Some(reply) = source.unsigned_handshake(&head) {
+            return explanation.unsigned_handshake(&reply);
         }
-        explanation.event(&source, read(&source, body))?;
+        explanation.header(scheme, &head)?;
+        explanation.signed_headers(scheme, &head, &judged)?;
+        explanation.secret(&text, form, taken.as_ref().err().copied())?;
+        let signed = signed_time::signed_time(provider, &request);
+        explanation.timestamp(&source, signed.as_deref(), now, &judged)?;
+        let is_right = explanation.signature(&whenever(&source, &judged), &request)?;
+        if is_right != Some(true) {
+            let unverified = Unverified {
+                source: &source,
+                request: &request,
+                secret: &text,
+                others: &providers.others,
+            };
+            explanation.other_forms(&unverified.search(), is_right.is_some())?;
+        }
+        let verified = judged.as_ref().ok();
+        match verified.and_then(|verified| source.signed_handshake(verified)) {
+            Some(reply) => explanation.handshake(&reply)?,
+            None => explanation.event(&source, explained_event::read(&source, &request))?,
+        }
         explanation.verdict(taken.err(), judged.map(drop))
     }
 
-    fn source(&self, secret: Secret) -> Source {
-        Source {
+    fn request(&self, provider: &Provider) -> Result<GivenRequest, CommandError> {
+        let usage = |text: String| Err(CommandError::Usage(text));
+        let scheme = &provider.signature;
+        let signs_url = scheme.signed.variables().any(|it| *it == Variable::Url);
+        if self.url.is_none() && (signs_url || scheme.scheme() == Scheme::Url) {
+            let name = &provider.name;
+            return usage(format!(
+                "name the webhook's URL as the sender has it, with --url: {name} needs it to prove a delivery"
+            ));
+        }
+        let (url, of_url) = match &self.url {
+            Some(url) => {
+                let (url, query) = given_request::url_and_query(url);
+                (Some(url), query)
+            }
+            None => (None, None),
+        };
+        if of_url.is_some() && self.query.is_some() {
+            return usage(
+                "--query: the query stands in --url already; leave one of them out".into(),
+            );
+        }
+        let mut request = GivenRequest {
+            headers: Vec::new(),
+            unnamed: None,
+            method: self.method.clone(),
+            url,
+            query: self.query.clone().or(of_url),
+            content_type: self.content_type.clone(),
+            body: body_input::read(&self.body)?.into(),
+        };
+        request.add_headers(&self.header)?;
+        Ok(request)
+    }
+
+    fn source(
+        &self,
+        provider: &Arc<Provider>,
+        request: &GivenRequest,
+        secret: Secret,
+    ) -> Result<Source, CommandError> {
+        let name = match &self.source {
+            Some(name) => name.clone(),
+            None => source_name(&provider.name).map_err(|error| {
+                CommandError::Usage(format!("name the source with --source: {error}"))
+            })?,
+        };
+        Ok(Source {
             tolerance: self.tolerance,
             deduplication: Some(DeduplicationWindow {
                 window: self.duplicate_window,
                 own_time: Event::own_time,
             }),
-            ..Source::new(self.source.clone(), Arc::clone(&ONE_CODEX), vec![secret])
-        }
+            url: request.url.clone(),
+            ..Source::new(name, Arc::clone(provider), vec![secret])
+        })
     }
 }
 
 /// What the bridge would say.
-fn judge(source: &Source, value: &str, body: Bytes, now: Timestamp) -> Result<Verified, Rejection> {
-    let head = head(value);
+fn judge(source: &Source, request: &GivenRequest, now: Timestamp) -> Result<Verified, Rejection> {
+    let head = request.head(&source.provider);
     let claim = source.read_signature(&head)?;
     // What a running bridge remembers is not known here.
-    claim.verify(inbound(body), now, || i64::MIN)
+    claim.verify(request.inbound(), now, || i64::MIN)
 }
 
-/// The event that the body would be. It is signed here anew, because only a verified delivery is ever
-/// read.
-fn read(source: &Source, body: Bytes) -> Event {
-    let now = Timestamp::now();
-    let signature = ONE_CODEX.signature.sign(&source.secrets[0], &body, now);
-    let verified = judge(source, &signature, body, now);
-    Event::read(verified.expect("it was signed with this secret, and as of this second"))
-}
-
-fn head(value: &str) -> DeliveryHead {
-    DeliveryHead::of(vec![(
-        ONE_CODEX.signature.headers[0].clone(),
-        value.to_owned(),
-    )])
-}
-
-fn inbound(body: Bytes) -> Inbound {
-    Inbound {
-        body,
-        content_type: None,
-        trace: TraceContext::start(false),
+/// The source, without its time where that cannot be read: the signature covers its text all the same.
+fn whenever(source: &Source, judged: &Result<Verified, Rejection>) -> Source {
+    let mut source = source.clone();
+    if matches!(judged, Err(Rejection::TimestampMalformed)) {
+        let mut provider = Provider::clone(&source.provider);
+        provider.signature.timestamp = None;
+        source.provider = Arc::new(provider);
     }
+    source
+}
+
+/// Why it is no secret; of a private key without the lines of PEM around it, that it is one.
+fn recognised(text: &SecretText, form: &SecretForm, error: SecretError) -> SecretError {
+    let key = String::from_utf8_lossy(text.expose().trim_ascii()).into_owned();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
+    let is_asymmetric = matches!(form.scheme, Scheme::Ed25519 | Scheme::EcdsaP256);
+    if is_asymmetric && SigningKey::read(pem.as_bytes(), form, None).is_ok() {
+        return SecretError::PrivateKey;
+    }
+    error
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

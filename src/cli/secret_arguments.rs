@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::command_error::CommandError;
-use crate::source::{Encoding, Secret, SecretDoubt, SecretError, SecretForm, doubt};
+use crate::source::{Encoding, KeyForm, Secret, SecretDoubt, SecretError, SecretForm, doubt};
 
 /// Where the secret is.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ impl SecretArguments {
 
     /// The secret, ready to sign.
     pub(super) fn secret(&self) -> Result<Secret, CommandError> {
-        let secret = self.read()?.secret();
+        let secret = self.read()?.secret(&SecretForm::default());
         secret.map_err(|error| {
             let remedy = error.remedy().unwrap_or("put the webhook's secret there");
             CommandError::Usage(format!("{error}; {remedy}"))
@@ -79,15 +79,25 @@ fn encoding(text: &str) -> Result<Encoding, String> {
 }
 
 impl SecretText {
+    /// A text that was read already.
+    #[cfg(test)]
+    pub(super) fn new(bytes: &[u8], encoding: Option<Encoding>) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            encoding,
+        }
+    }
+
     /// The secret as the bridge takes it.
-    pub(super) fn secret(&self) -> Result<Secret, SecretError> {
-        Secret::read(&self.bytes, &SecretForm::default(), self.encoding)
+    pub(super) fn secret(&self, form: &SecretForm) -> Result<Secret, SecretError> {
+        Secret::read(&self.bytes, form, self.encoding)
     }
 
     /// What a person should be told of a secret that the bridge takes.
-    pub(super) fn doubt(&self) -> Option<SecretDoubt> {
+    pub(super) fn doubt(&self, form: &SecretForm) -> Option<SecretDoubt> {
         let text = std::str::from_utf8(&self.bytes).unwrap_or_default();
-        doubt(text.trim()).filter(|_| self.encoding.is_none())
+        let is_text = self.encoding.is_none() && form.key == KeyForm::Text;
+        doubt(text.trim()).filter(|_| is_text)
     }
 
     /// How its bytes are to be read.

@@ -20,7 +20,7 @@ pub const MAX_SIGNATURES: usize = 8;
 const MAX_HEADER_BYTES: usize = 1024;
 
 /// A signature scheme.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureScheme {
     /// What secrets prove, and how they are written.
     pub secret: SecretForm,

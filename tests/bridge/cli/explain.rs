@@ -1,3 +1,5 @@
+mod providers;
+
 use super::{Said, hookferry};
 
 const HEADER: &str =
