@@ -36,6 +36,7 @@ mod operators;
 mod oracles;
 mod order;
 mod private_files;
+mod providers;
 mod proxy;
 mod proxy_protocol;
 mod quarantine;

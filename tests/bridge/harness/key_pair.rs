@@ -44,6 +44,11 @@ impl KeyPair {
         BASE64_STANDARD.encode(&self.public_der)
     }
 
+    /// The 32 bytes of an Ed25519 public key in base64.
+    pub fn raw_public_base64(&self) -> String {
+        BASE64_STANDARD.encode(self.raw_public())
+    }
+
     /// The 32 bytes of an Ed25519 public key, which stand at the end of its DER.
     pub fn raw_public(&self) -> &[u8] {
         &self.public_der[self.public_der.len() - 32..]

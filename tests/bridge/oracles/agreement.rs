@@ -80,7 +80,10 @@ impl Case<'_> {
                 assert!(reason.starts_with(expected), "{what}: {reason}");
                 return;
             }
-            Err(reason) => return assert!(reason.ends_with(" only"), "{what}: {reason}"),
+            Err(reason) => {
+                assert!(reason.ends_with(" only"), "{what}: {reason}");
+                return;
+            }
         };
         assert!(row.signs && row.signing_refusal(bytes).is_none(), "{what}");
         for ours in self.ours {

@@ -1,8 +1,9 @@
 //! The vendors' libraries, each with the built-in providers that sign as it does.
 
 use super::bodies::Body;
+use crate::harness::Language::{self, Go, Node, Python};
 use crate::harness::sdk::Headers;
-use crate::harness::{KeyPair, Language, Question, Sdk};
+use crate::harness::{KeyPair, Question, Sdk};
 
 /// The time at which deliveries are signed.
 pub const NOW: i64 = 1_700_000_000;
@@ -80,8 +81,6 @@ impl Row {
         }
     }
 }
-
-use Language::{Go, Node, Python};
 
 pub const ROWS: &[Row] = &[
     row(
