@@ -5,7 +5,9 @@ mod sources;
 
 use super::problem::{ConfigProblem, ConfigProblems};
 use super::settings::{Settings, SinkKind};
+use super::value::in_units;
 use crate::admin::Host;
+use crate::name::SinkName;
 use crate::sink::kafka::KafkaSettings;
 use crate::sink::rabbitmq;
 
@@ -19,12 +21,41 @@ impl Settings {
         for sink in &self.sinks {
             let path = format!("sink.{}", sink.name);
             match &sink.kind {
-                SinkKind::RabbitMq(rabbit) => warn_of_plain_rabbitmq(&path, rabbit, &mut found),
+                SinkKind::RabbitMq(rabbit) => {
+                    warn_of_plain_rabbitmq(&path, rabbit, &mut found);
+                    self.warn_of_dead_letters(&sink.name, rabbit, &mut found);
+                }
                 SinkKind::Kafka(kafka) => warn_of_plain_kafka(&path, kafka, &mut found),
                 SinkKind::Store(_) => {}
             }
         }
         self.doubts.iter().chain(found.iter()).cloned().collect()
+    }
+
+    /// A body that is taken and that the broker refuses is a dead letter.
+    fn warn_of_dead_letters(
+        &self,
+        sink: &SinkName,
+        rabbit: &rabbitmq::RabbitMqSettings,
+        found: &mut ConfigProblems,
+    ) {
+        let most = rabbit.max_message_bytes;
+        for source in &self.sources {
+            let routes = self.routes.iter();
+            let mut of_source = routes.filter(|route| route.source == source.source.name);
+            let taken = source.endpoint.max_body_bytes;
+            let taken = taken.unwrap_or(self.ingress.max_body_bytes) as u64;
+            if taken <= most || !of_source.any(|route| route.sinks.contains(sink)) {
+                continue;
+            }
+            let [taken, most] = [taken, most].map(in_units);
+            let name = &source.source.name;
+            found.add(
+                format!("sink.{sink}.max_message_size"),
+                format!("of {name} bodies of up to {taken} are taken, and those beyond {most} become dead letters here"),
+                format!("raise it and the broker's own max_message_size to \"{taken}\", or lower max_body"),
+            );
+        }
     }
 
     fn warn_of_a_short_chain(&self, found: &mut ConfigProblems) {
@@ -121,6 +152,30 @@ mod tests {
         ] {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_body_that_the_broker_does_not_take_is_told_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().display();
+        let warnings = |source: &str, sink: &str| {
+            let text = format!(
+                "[spool]\npath = \"{folder}/spool\"\n[source.a]\nprovider = \"onecodex\"\nsecrets = [{{ env = \"PATH\" }}]\n{source}\n[sink.r]\ntype = \"rabbitmq\"\nurl = \"amqp://localhost\"\n{sink}\n[[route]]\nsource = \"a\"\nsinks = [\"r\"]"
+            );
+            let settings = crate::config::parse(&text, &|_| None).expect("nothing is wrong");
+            let warnings = settings.warnings();
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(warnings("", ""), [""; 0]);
+        let large = "max_body = \"25MiB\"";
+        assert_eq!(warnings(large, "max_message_size = \"25MiB\""), [""; 0]);
+        let found = warnings(large, "");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("sink.r.max_message_size: of a bodies of up to 25MiB"));
+        assert!(
+            found[0].contains("beyond 16MiB become dead letters"),
+            "{found:?}"
+        );
     }
 
     #[test]

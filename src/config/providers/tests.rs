@@ -345,6 +345,15 @@ fn a_built_in_name_is_taken() {
 }
 
 #[test]
+fn a_table_that_stands_there_twice_is_named_by_its_line() {
+    let text = "[provider.a]\n[provider.b]\n[provider.a]";
+    let problems = crate::config::parse(text, &|_| None).expect_err("there are two");
+    let said = problems.to_string();
+    assert!(said.starts_with("the file: line 3, column "), "{said}");
+    assert!(said.contains("duplicate"), "{said}");
+}
+
+#[test]
 fn what_is_extended_must_be_there_and_lead_nowhere_back() {
     let found = said("[a]\nextends = \"strpe\"\n[b]\nextends = \"nobody-knows\"\n[c]\nextends = 5");
     assert_eq!(found.len(), 3, "{found:#?}");
