@@ -1,23 +1,29 @@
-//! `demo`: the whole bridge on this machine, with a secret made for it and the store as its sink. It
-//! sends itself sample events over HTTP, shows what became of them, and stays up.
+//! `demo`: the whole bridge on this machine, with a key made for it and the store as its sink. It
+//! sends itself sample events of a provider over HTTP, shows what became of them, and stays up.
 
+mod configuration;
 mod counters;
 mod deliveries;
 mod folder;
+mod paste;
+mod sender;
 mod walkthrough;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use clap::Args;
 
 use super::command_error::CommandError;
+use super::provider_argument::ProviderArgument;
 use super::runtime::block_on;
 use super::signals::Signals;
 use super::terminal_log;
 use crate::app::Bridge;
 use crate::config;
 use folder::DemoFolder;
+use sender::DemoSender;
 use walkthrough::Walkthrough;
 
 /// Show the whole bridge at work on this machine, without a configuration.
@@ -28,10 +34,13 @@ Ctrl-C ends it.
 
 Examples:
   hookferry demo
+  hookferry demo --provider github        # another sender's deliveries
   hookferry demo --once                   # ends after showing
   hookferry demo --folder ./demo          # keeps the events there"
 )]
 pub(super) struct DemoCommand {
+    #[command(flatten)]
+    provider: ProviderArgument,
     /// End after showing.
     #[arg(long)]
     once: bool,
@@ -46,11 +55,12 @@ pub(super) struct DemoCommand {
 impl DemoCommand {
     pub(super) fn run(&self) -> Result<(), CommandError> {
         terminal_log::start();
+        let sender = self.sender()?;
         let folder = match &self.folder {
-            Some(path) => DemoFolder::at(path)?,
-            None => DemoFolder::temporary(self.keep)?,
+            Some(path) => DemoFolder::at(&sender, path)?,
+            None => DemoFolder::temporary(&sender, self.keep)?,
         };
-        let text = folder.configuration();
+        let text = configuration::text(&sender, &folder)?;
         let settings = config::parse(&text, &|_| None).map_err(|problems| {
             CommandError::Failed(anyhow!(
                 "the demo's configuration cannot be used: {problems}"
@@ -60,11 +70,22 @@ impl DemoCommand {
             let mut signals = Signals::new()?;
             let mut bridge = Bridge::start(settings)?;
             bridge.serving().await?;
-            let walkthrough = Walkthrough::new(&bridge, &folder, text, !self.once);
+            let stays_up = !self.once;
+            let walkthrough = Walkthrough::new(&bridge, (sender, &folder), text, stays_up);
             let outcome = self.present(walkthrough, &mut bridge, &mut signals).await;
             let stopped = bridge.stop().await;
             outcome?;
             Ok(stopped?)
+        })
+    }
+
+    fn sender(&self) -> Result<DemoSender, CommandError> {
+        let provider = self.provider.provider()?;
+        DemoSender::new(Arc::clone(&provider)).ok_or_else(|| {
+            CommandError::Usage(format!(
+                "--provider: {} has no sample that can be understood; give its table one",
+                provider.name
+            ))
         })
     }
 

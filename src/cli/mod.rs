@@ -23,6 +23,7 @@ mod offline_spool;
 mod output;
 mod page_request;
 mod print_config;
+mod provider_argument;
 mod runtime;
 mod sample_delivery;
 mod secret_arguments;

@@ -1,16 +1,22 @@
-//! `config`: prints the annotated example, or the JSON Schema.
+//! `config`: prints the annotated example, the JSON Schema, or the providers.
+
+mod provider_text;
+mod providers;
 
 use clap::{Args, Subcommand};
 
 use super::command_error::CommandError;
 use super::output::Output;
 use crate::config;
+use providers::ProvidersCommand;
 
-/// Print an annotated configuration, or the JSON Schema of one.
+/// Print an annotated configuration, the JSON Schema of one, or the providers.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hookferry config example > hookferry.toml
-  hookferry config schema > hookferry.schema.json   # for an editor that completes and checks TOML")]
+  hookferry config schema > hookferry.schema.json   # for an editor that completes and checks TOML
+  hookferry config providers                        # who may send
+  hookferry config providers github                 # how, as a table to copy under another name")]
 pub(super) struct ConfigCommand {
     #[command(subcommand)]
     what: What,
@@ -22,13 +28,15 @@ enum What {
     Example,
     /// The JSON Schema (2020-12) of the file.
     Schema,
+    Providers(ProvidersCommand),
 }
 
 impl ConfigCommand {
     pub(super) fn run(&self) -> Result<(), CommandError> {
-        let text = match self.what {
+        let text = match &self.what {
             What::Example => config::EXAMPLE.to_owned(),
             What::Schema => config::schema(),
+            What::Providers(providers) => return providers.run(),
         };
         Output::new().line(text.trim_end())
     }

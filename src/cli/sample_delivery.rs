@@ -1,17 +1,28 @@
-//! Deliveries as One Codex makes them (<https://docs.onecodex.com>, webhooks), with objects of our
-//! own invention: each is a new event.
+//! Deliveries that the commands make: a provider's sample, with objects of our own invention. One
+//! Codex has a second one, because its analyses look otherwise (<https://docs.onecodex.com>, webhooks).
 
 use jiff::Timestamp;
 
 use crate::name::{EventType, ObjectId};
+use crate::source::{ONE_CODEX, Provider, Sample, SampleValues};
 
-/// The body of a delivery: `object` happened to have `event_type` at `now`.
-pub(super) fn body(event_type: &EventType, object: &ObjectId, now: Timestamp) -> String {
-    let now = microseconds(now);
-    match event_type.as_str().split('.').next() {
-        Some("sample") => sample(event_type, object, now),
-        _ => analysis(event_type, object, now),
+/// The type of a sample whose provider lists none and whose table leaves it open.
+const ANY_TYPE: &str = "test";
+
+/// A new delivery; none where the provider's table has no sample.
+pub(super) fn new(provider: &Provider, values: &SampleValues) -> Option<Sample> {
+    let mut sample = provider.new_sample(values)?;
+    let is_of_sample = values.event_type.as_str().starts_with("sample.");
+    if provider.name == ONE_CODEX.name && !is_of_sample {
+        sample.body = analysis(values).into_bytes();
     }
+    Some(sample)
+}
+
+/// The event type of a delivery for which nobody chose one.
+pub(super) fn event_type(provider: &Provider) -> EventType {
+    let first = provider.event_types.first().cloned();
+    first.unwrap_or_else(|| EventType::parse(ANY_TYPE).expect("a word"))
 }
 
 /// An object id nobody has used: 16 hex digits.
@@ -24,28 +35,11 @@ pub(super) fn hex_digits() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-fn microseconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
-}
-
-fn sample(event_type: &EventType, object: &ObjectId, now: Timestamp) -> String {
-    let (owner, classification) = (hex_digits(), hex_digits());
-    format!(
-        concat!(
-            r#"{{"api_version":"v1","event_type":"{event_type}","object_type":"sample","triggered_at":"{now}","#,
-            r#""object":{{"$uri":"/api/v1/samples/{object}","created_at":"{now}","filename":"zymo-mock-{object}.fastq.gz","#,
-            r#""owner":{{"$ref":"/api/v1/users/{owner}"}},"primary_classification":{{"$ref":"/api/v1/classifications/{classification}"}},"#,
-            r#""project":null,"size":73400320,"tags":[],"visibility":"private","status":"available"}}}}"#
-        ),
-        event_type = event_type,
-        now = now,
-        object = object,
-        owner = owner,
-        classification = classification,
-    )
-}
-
-fn analysis(event_type: &EventType, object: &ObjectId, now: Timestamp) -> String {
+fn analysis(values: &SampleValues) -> String {
+    let SampleValues {
+        object, event_type, ..
+    } = values;
+    let now = Timestamp::from_microsecond(values.time.as_microsecond()).unwrap_or(values.time);
     let (job, of) = (hex_digits(), hex_digits());
     let failed = event_type.as_str().ends_with(".failed");
     let error = if failed {
@@ -73,18 +67,29 @@ fn analysis(event_type: &EventType, object: &ObjectId, now: Timestamp) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::ONE_CODEX;
+    use crate::source::built_in;
 
     #[test]
     fn every_documented_type_makes_json_that_names_it() {
         for event_type in &ONE_CODEX.event_types {
-            let object = ObjectId::parse("7428cca4a3a04a8e").expect("hex");
-            let body = body(event_type, &object, Timestamp::UNIX_EPOCH);
-            let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            let values = SampleValues {
+                object: ObjectId::parse("7428cca4a3a04a8e").expect("hex"),
+                event_type: event_type.clone(),
+                time: Timestamp::UNIX_EPOCH,
+            };
+            let sample = new(&ONE_CODEX, &values).expect("it has one");
+            let value: serde_json::Value = serde_json::from_slice(&sample.body).expect("JSON");
             assert_eq!(value["event_type"], event_type.as_str());
             let uri = value["object"]["$uri"].as_str().expect("a string");
             assert!(uri.ends_with("/7428cca4a3a04a8e"), "{uri}");
             assert_eq!(value["triggered_at"], "1970-01-01T00:00:00Z");
         }
+    }
+
+    #[test]
+    fn the_first_of_a_providers_types_is_taken_unless_it_lists_none() {
+        assert_eq!(event_type(&ONE_CODEX).as_str(), "sample.uploaded");
+        let github = built_in("github").expect("built in");
+        assert_eq!(event_type(&github).as_str(), ANY_TYPE);
     }
 }

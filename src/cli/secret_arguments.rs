@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::command_error::CommandError;
-use crate::source::{Encoding, KeyForm, Secret, SecretDoubt, SecretError, SecretForm, doubt};
+use crate::source::{
+    Encoding, KeyForm, Secret, SecretDoubt, SecretError, SecretForm, SigningKey, doubt,
+};
 
 /// Where the secret is.
 #[derive(Debug, Args)]
 pub(super) struct SecretArguments {
-    /// A file that holds the webhook's secret; white space around it does not count.
+    /// A file that holds the webhook's secret or key; white space around it does not count.
     #[arg(
         long,
         value_name = "FILE",
@@ -22,8 +24,8 @@ pub(super) struct SecretArguments {
     /// An environment variable that holds it.
     #[arg(long, value_name = "VARIABLE")]
     secret_env: Option<String>,
-    /// What the secret's text is to be decoded from, base64 or hex; the text itself is the secret
-    /// unless given.
+    /// What the secret's text is to be decoded from, base64 or hex; as the provider writes it unless
+    /// given.
     #[arg(long, value_name = "ENCODING", value_parser = encoding)]
     secret_encoding: Option<Encoding>,
 }
@@ -60,10 +62,10 @@ impl SecretArguments {
         })
     }
 
-    /// The secret, ready to sign.
-    pub(super) fn secret(&self) -> Result<Secret, CommandError> {
-        let secret = self.read()?.secret(&SecretForm::default());
-        secret.map_err(|error| {
+    /// What a sender signs with, in the form that its provider writes it.
+    pub(super) fn signing_key(&self, form: &SecretForm) -> Result<SigningKey, CommandError> {
+        let text = self.read()?;
+        SigningKey::read(&text.bytes, form, text.encoding).map_err(|error| {
             let remedy = error.remedy().unwrap_or("put the webhook's secret there");
             CommandError::Usage(format!("{error}; {remedy}"))
         })

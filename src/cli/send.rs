@@ -1,5 +1,7 @@
 //! `send`: signed test deliveries to a webhook's URL.
 
+mod deliveries;
+mod header_argument;
 mod load_report;
 mod load_test;
 
@@ -7,23 +9,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::command_error::CommandError;
 use super::http_client::HttpClient;
 use super::output::Output;
+use super::provider_argument::ProviderArgument;
 use super::secret_arguments::SecretArguments;
 use super::tls_arguments::TlsArguments;
 use super::webhook_client::{WebhookClient, WebhookResponse};
-use super::{body_input, sample_delivery};
 use crate::name::{EventType, ObjectId};
+use deliveries::Deliveries;
 use load_test::LoadTest;
 
 /// Send signed test deliveries to a webhook's URL.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A new event is made for each delivery, unless --body gives one. One delivery prints its answer;
-several print what came of them. Exit code 1: an answer was not 200.
+    after_help = "The provider's sample is sent, each time as a new event, unless --body gives a delivery. It is signed as
+the provider signs, with what the file of --secret-file holds: the secret or the token as the provider
+writes it, or the private key (PKCS #8 in PEM) where the bridge has the public one. Where a secret belongs
+into the URL it is put behind --url; where the URL is signed, --url is.
+One delivery prints its answer; several print what came of them. Exit code 1: an answer was not 200.
 
 Examples:
   hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret
@@ -31,25 +36,38 @@ Examples:
   hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --count 1000 --rate 200
   hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --body delivery.json
   hookferry send --url http://127.0.0.1:8080/webhooks/onecodex --secret-file secret --timestamp 1492774577   # stale
-  hookferry send --url https://bridge.example/webhooks/onecodex --secret-file secret --ca-file ca.pem"
+  hookferry send --url https://bridge.example/webhooks/onecodex --secret-file secret --ca-file ca.pem
+  hookferry send --provider github --url http://127.0.0.1:8080/webhooks/code --secret-file secret
+  hookferry send --provider github --url http://127.0.0.1:8080/webhooks/code --secret-file secret \\
+    --body issue.json --header 'X-GitHub-Event: issues' --header 'X-GitHub-Delivery: 1'"
 )]
 pub(super) struct SendCommand {
     /// The webhook's URL, such as http://127.0.0.1:8080/webhooks/onecodex.
     #[arg(long)]
     url: String,
     #[command(flatten)]
+    provider: ProviderArgument,
+    #[command(flatten)]
     secret: SecretArguments,
     #[command(flatten)]
     trust: TlsArguments,
-    /// The event type.
-    #[arg(long, value_name = "TYPE", default_value = "sample.uploaded", value_parser = event_type)]
-    event_type: EventType,
+    /// The event type, where the provider's sample leaves it open; unless given the first that has a
+    /// topic of its own.
+    #[arg(long, value_name = "TYPE", value_parser = event_type)]
+    event_type: Option<EventType>,
     /// The object it happens to; a new one for each delivery unless given.
     #[arg(long, value_name = "ID", value_parser = object_id)]
     object_id: Option<ObjectId>,
     /// A body to send unchanged, from a file or from standard input (-).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["event_type", "object_id"])]
     body: Option<PathBuf>,
+    /// A header of the delivery, besides those that the sample has and those of the signature; several
+    /// may be given.
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header_argument::parse)]
+    header: Vec<(String, String)>,
+    /// The content type; that of the provider's sample unless given.
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
     /// How many deliveries.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -59,7 +77,7 @@ pub(super) struct SendCommand {
     /// Deliveries under way at once.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: u16,
-    /// The signature's timestamp in Unix seconds; now unless given.
+    /// The signature's timestamp in Unix seconds, where the provider signs one; now unless given.
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(i64).range(0..=999_999_999_999))]
     timestamp: Option<i64>,
     /// How long one answer may take.
@@ -67,30 +85,16 @@ pub(super) struct SendCommand {
     timeout: Duration,
 }
 
-/// What is sent.
-enum Bodies {
-    /// The same each time.
-    Given(Vec<u8>),
-    /// A new event each time.
-    Made(EventType, Option<ObjectId>),
-}
-
 impl SendCommand {
     pub(super) fn run(&self) -> Result<(), CommandError> {
+        let provider = self.provider.provider()?;
         let http = HttpClient::to_anywhere(self.timeout, self.trust.read()?);
-        let webhook = WebhookClient::new(http, self.url.clone(), self.secret.secret()?);
-        let bodies = match &self.body {
-            Some(file) => Bodies::Given(body_input::read(file)?),
-            None => Bodies::Made(self.event_type.clone(), self.object_id.clone()),
-        };
-        let signed_at = self.timestamp.map(|seconds| {
-            Timestamp::from_second(seconds)
-                .map_err(|error| CommandError::Usage(format!("--timestamp: {error}")))
-        });
-        let signed_at = signed_at.transpose()?;
+        let key = self.secret.signing_key(&provider.signature.secret)?;
+        let deliveries = Deliveries::of(self, &provider)?;
+        let webhook = WebhookClient::new(http, &self.url, provider, key);
         let deliver = || -> Result<WebhookResponse, CommandError> {
-            let body = bodies.next();
-            Ok(webhook.deliver(&body, signed_at.unwrap_or_else(Timestamp::now))?)
+            let (delivery, signed_at) = deliveries.next()?;
+            Ok(webhook.deliver(&delivery, signed_at)?)
         };
         if self.count == 1 {
             return show(&deliver()?);
@@ -101,21 +105,6 @@ impl SendCommand {
             parallel: self.parallel,
         };
         load_test.run(&deliver)?.show(&mut Output::new())
-    }
-}
-
-impl Bodies {
-    fn next(&self) -> Vec<u8> {
-        match self {
-            Self::Given(body) => body.clone(),
-            Self::Made(event_type, object) => {
-                let object = match object {
-                    Some(object) => object.clone(),
-                    None => sample_delivery::object_id(),
-                };
-                sample_delivery::body(event_type, &object, Timestamp::now()).into_bytes()
-            }
-        }
     }
 }
 

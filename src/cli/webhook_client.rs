@@ -1,19 +1,33 @@
-//! A client that signs deliveries and sends them to a webhook's URL.
+//! A client that signs deliveries as their provider does, and sends them to a webhook's URL.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::http_client::HttpClient;
-use crate::source::{ONE_CODEX, Secret};
+use crate::source::{Provider, Sample, Scheme, SigningKey};
 
 /// Where deliveries go, and what they are signed with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct WebhookClient {
     http: HttpClient,
+    /// Without its query: what is signed, where the provider signs the URL.
     url: String,
-    secret: Secret,
+    query: Option<String>,
+    provider: Arc<Provider>,
+    key: SigningKey,
+}
+
+/// A signed delivery, as it goes over the wire.
+#[derive(Debug)]
+pub(super) struct SignedRequest {
+    /// Where it goes, with a secret in the path and the query.
+    pub url: String,
+    /// All headers that tell of it.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What the other side answered.
@@ -38,34 +52,60 @@ struct Accepted {
 
 impl WebhookClient {
     /// A client of the webhook at `url`.
-    pub(super) fn new(http: HttpClient, url: String, secret: Secret) -> Self {
-        Self { http, url, secret }
+    pub(super) fn new(
+        http: HttpClient,
+        url: &str,
+        provider: Arc<Provider>,
+        key: SigningKey,
+    ) -> Self {
+        let (url, query) = match url.split_once('?') {
+            Some((url, query)) => (url, Some(query.to_owned())),
+            None => (url, None),
+        };
+        Self {
+            http,
+            url: url.to_owned(),
+            query,
+            provider,
+            key,
+        }
     }
 
-    /// Signs the body as of `signed_at` and sends it.
+    /// The same with another key.
+    pub(super) fn with_key(&self, key: SigningKey) -> Self {
+        Self {
+            key,
+            ..self.clone()
+        }
+    }
+
+    /// Signs a delivery as of `signed_at`.
+    pub(super) fn sign(&self, delivery: &Sample, signed_at: Timestamp) -> SignedRequest {
+        let mut head = delivery.head.clone();
+        head.query.clone_from(&self.query);
+        let content = (self.url.as_str(), delivery.body.as_slice());
+        let signed = self.provider.sign(&self.key, head, content, signed_at);
+        let mut headers = vec![("content-type".to_owned(), delivery.content_type.clone())];
+        headers.extend(signed);
+        SignedRequest {
+            url: self.request_url(),
+            headers,
+        }
+    }
+
+    /// Signs a delivery as of `signed_at` and sends it.
     pub(super) fn deliver(
         &self,
-        body: &[u8],
+        delivery: &Sample,
         signed_at: Timestamp,
     ) -> anyhow::Result<WebhookResponse> {
-        self.deliver_signed(
-            body,
-            &ONE_CODEX.signature.sign(&self.secret, body, signed_at),
-        )
-    }
-
-    /// Sends the body with this signature, right or wrong.
-    pub(super) fn deliver_signed(
-        &self,
-        body: &[u8],
-        signature: &str,
-    ) -> anyhow::Result<WebhookResponse> {
-        let headers = [
-            ("content-type", "application/json"),
-            (ONE_CODEX.signature.headers[0].as_str(), signature),
-        ];
+        let SignedRequest { url, headers } = self.sign(delivery, signed_at);
+        let headers = headers.iter();
+        let headers: Vec<(&str, &str)> = headers
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let began = Instant::now();
-        let answer = self.http.post(&self.url, &headers, body)?;
+        let answer = self.http.post(&url, &headers, &delivery.body)?;
         let took = began.elapsed();
         let accepted = serde_json::from_slice::<Accepted>(&answer.body).ok();
         let (said, id) = match accepted {
@@ -78,5 +118,55 @@ impl WebhookClient {
             id,
             took,
         })
+    }
+
+    fn request_url(&self) -> String {
+        let mut url = self.url.clone();
+        if let (Scheme::Url, SigningKey::Token(secret)) =
+            (self.provider.signature.scheme(), &self.key)
+        {
+            url.push('/');
+            url.push_str(&percent_encoded(secret));
+        }
+        if let Some(query) = &self.query {
+            url.push('?');
+            url.push_str(query);
+        }
+        url
+    }
+}
+
+/// A text as one segment of a path (RFC 3986, section 2.3).
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::built_in;
+
+    fn client(provider: &str, url: &str, token: &str) -> WebhookClient {
+        let provider = built_in(provider).expect("built in");
+        let key = SigningKey::Token(token.to_owned());
+        WebhookClient::new(HttpClient::new(Duration::ZERO), url, provider, key)
+    }
+
+    #[test]
+    fn a_secret_stands_in_the_path_of_those_that_sign_nothing() {
+        let url = "https://bridge.example/webhooks/hub";
+        let of = |provider, url: &str| client(provider, url, "a/b 1").request_url();
+        assert_eq!(of("docker_hub", url), format!("{url}/a%2Fb%201"));
+        let asked = format!("{url}?tag=1");
+        assert_eq!(of("docker_hub", &asked), format!("{url}/a%2Fb%201?tag=1"));
+        assert_eq!(of("gitlab_token", &asked), asked);
     }
 }

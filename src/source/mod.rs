@@ -7,12 +7,14 @@
 mod configured;
 mod encoding;
 pub mod form;
+mod generated_key;
 mod handshake;
 mod head;
 mod inbound;
 mod provider;
 mod public_key;
 mod rejection;
+mod sample;
 mod scheme;
 mod secret;
 mod secret_text;
@@ -24,11 +26,13 @@ mod verified;
 
 pub use configured::{DeduplicationWindow, MAX_SECRETS, Source};
 pub use encoding::Encoding;
+pub use generated_key::GeneratedKey;
 pub use handshake::{HandshakeRefused, HandshakeReply};
 pub use head::{DeliveryHead, HeadValues, HeaderValue, RequestHead};
 pub use inbound::Inbound;
 pub use provider::*;
 pub use rejection::Rejection;
+pub use sample::{Sample, SampleValues};
 pub use scheme::{Hash, KeyForm, Replay, Scheme, SecretForm};
 pub use secret::Secret;
 pub use secret_text::{SecretDoubt, SecretError, doubt, secret_text, without_name, without_quotes};

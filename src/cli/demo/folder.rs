@@ -1,4 +1,4 @@
-//! The demo's files: a secret that only this user can read, the spool, the store.
+//! The demo's files: keys that only this user can read, the spool, the store.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
@@ -7,68 +7,47 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::sender::DemoSender;
 use crate::cli::command_error::CommandError;
 use crate::cli::sample_delivery;
-use crate::source::Secret;
 
-/// A folder with a secret in it; a temporary one goes when this does.
+/// A folder with the sender's key in it; a temporary one goes when this does.
 #[derive(Debug)]
 pub(super) struct DemoFolder {
     path: PathBuf,
     removed: bool,
-    secret: Secret,
+    has_key_pair: bool,
 }
 
 impl DemoFolder {
     /// A new folder among the temporary ones.
-    pub(super) fn temporary(keep: bool) -> Result<Self, CommandError> {
+    pub(super) fn temporary(sender: &DemoSender, keep: bool) -> Result<Self, CommandError> {
         let name = format!("hookferry-demo-{}", sample_delivery::hex_digits());
-        Self::open(std::env::temp_dir().join(name), !keep)
+        Self::open(sender, std::env::temp_dir().join(name), !keep)
     }
 
     /// The folder at `path`, which stays.
-    pub(super) fn at(path: &Path) -> Result<Self, CommandError> {
+    pub(super) fn at(sender: &DemoSender, path: &Path) -> Result<Self, CommandError> {
         let path = std::path::absolute(path).context("the folder has no absolute path")?;
-        Self::open(path, false)
+        Self::open(sender, path, false)
     }
 
-    fn open(path: PathBuf, removed: bool) -> Result<Self, CommandError> {
+    fn open(sender: &DemoSender, path: PathBuf, removed: bool) -> Result<Self, CommandError> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder
             .create(&path)
             .with_context(|| format!("cannot make the folder {}", path.display()))?;
-        let text = format!(
-            "{}{}",
-            sample_delivery::hex_digits(),
-            sample_delivery::hex_digits()
-        );
-        let secret = Secret::new(&text).expect("32 digits are not empty");
         let folder = Self {
             path,
             removed,
-            secret,
+            has_key_pair: sender.has_key_pair(),
         };
-        let file = folder.secret_file();
-        folder
-            .write_secret(&text)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(folder)
-    }
-
-    /// Writes the secret into a file that is new, so that nobody has it open already.
-    fn write_secret(&self, text: &str) -> std::io::Result<()> {
-        let file = self.secret_file();
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        write_key(&folder.secret_file(), &sender.key.verifying)?;
+        if folder.has_key_pair {
+            write_key(&folder.signing_file(), &sender.key.signing)?;
         }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(file)?;
-        writeln!(file, "{text}")
+        Ok(folder)
     }
 
     /// Where it is.
@@ -81,54 +60,36 @@ impl DemoFolder {
         self.removed
     }
 
-    /// The secret.
-    pub(super) fn secret(&self) -> &Secret {
-        &self.secret
-    }
-
-    /// The file that holds the secret.
+    /// The file that holds what the bridge verifies with.
     pub(super) fn secret_file(&self) -> PathBuf {
         self.path.join("secret")
     }
 
-    /// The bridge's configuration, as a file would hold it.
-    pub(super) fn configuration(&self) -> String {
-        let quoted = |name: &str| quoted(&self.path.join(name));
-        format!(
-            r#"acknowledge = "spooled"
-
-[ingress]
-listen = "127.0.0.1:0"
-
-[admin]
-listen = "127.0.0.1:0"
-
-[spool]
-path = {spool}
-
-[source.onecodex]
-provider = "onecodex"
-secrets = [{{ file = {secret} }}]
-
-[sink.store]
-type = "store"
-path = {topics}
-
-[[route]]
-source = "onecodex"
-sinks = ["store"]
-"#,
-            spool = quoted("spool"),
-            secret = quoted("secret"),
-            topics = quoted("topics"),
-        )
+    /// The file that holds what the sender signs with.
+    pub(super) fn signing_file(&self) -> PathBuf {
+        if self.has_key_pair {
+            self.path.join("private_key.pem")
+        } else {
+            self.secret_file()
+        }
     }
 }
 
-/// A path as a TOML string. JSON's escapes are TOML's too; `${` would be taken for a variable.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy().replace("${", "$${");
-    serde_json::Value::String(text).to_string()
+/// Writes a key into a file that is new, so that nobody has it open already.
+fn write_key(file: &Path, text: &str) -> Result<(), CommandError> {
+    let written = || {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file)?;
+        writeln!(file, "{text}")
+    };
+    Ok(written().with_context(|| format!("cannot write {}", file.display()))?)
 }
 
 impl Drop for DemoFolder {
@@ -144,23 +105,29 @@ impl Drop for DemoFolder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::built_in;
     use std::os::unix::fs::PermissionsExt as _;
 
+    fn sender(provider: &str) -> DemoSender {
+        DemoSender::new(built_in(provider).expect("built in")).expect("it has a sample")
+    }
+
     #[test]
-    fn the_secret_is_for_this_user_alone_and_the_configuration_is_good() {
+    fn keys_are_for_this_user_alone() {
         let parent = tempfile::tempdir().expect("a temporary folder");
-        let folder = DemoFolder::at(&parent.path().join("a \"${b}\" 'c'")).expect("made");
+        let folder = DemoFolder::at(&sender("sendgrid"), &parent.path().join("a b"));
+        let folder = folder.expect("made");
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-        assert_eq!(mode(&folder.secret_file()), 0o600);
         assert_eq!(mode(folder.path()), 0o700);
-        let settings = crate::config::parse(&folder.configuration(), &|_| None);
-        assert!(settings.is_ok(), "{settings:?}");
+        let keys = [folder.secret_file(), folder.signing_file()];
+        assert_ne!(keys[0], keys[1], "a pair has two halves");
+        assert_eq!(keys.map(|key| mode(&key)), [0o600; 2]);
     }
 
     #[test]
     fn a_temporary_folder_goes_and_a_kept_one_stays() {
         for keep in [false, true] {
-            let folder = DemoFolder::temporary(keep).expect("made");
+            let folder = DemoFolder::temporary(&sender("onecodex"), keep).expect("made");
             let path = folder.path().to_owned();
             drop(folder);
             assert_eq!(path.exists(), keep);

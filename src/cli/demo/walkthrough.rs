@@ -1,6 +1,7 @@
 //! What the demo shows, step by step: deliveries and their answers, the counters, what a consumer
 //! reads, and how to go on from there.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -9,6 +10,8 @@ use jiff::Timestamp;
 use super::counters::DemoCounters;
 use super::deliveries::{DemoDelivery, deliveries};
 use super::folder::DemoFolder;
+use super::paste::Paste;
+use super::sender::{self, DemoSender};
 use crate::app::Bridge;
 use crate::cli::command_error::CommandError;
 use crate::cli::http_client::HttpClient;
@@ -16,7 +19,7 @@ use crate::cli::output::Output;
 use crate::cli::store_reader::{StoreEntry, StoreReader, TopicRead};
 use crate::cli::symbol::Symbols;
 use crate::cli::webhook_client::{WebhookClient, WebhookResponse};
-use crate::source::ONE_CODEX;
+use crate::source::GeneratedKey;
 
 /// How long each step may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -26,7 +29,8 @@ pub(super) struct Walkthrough {
     stays_up: bool,
     configuration: String,
     folder: String,
-    secret_file: String,
+    signing_file: String,
+    sender: DemoSender,
     webhook_url: String,
     admin: String,
     http: HttpClient,
@@ -38,11 +42,12 @@ impl Walkthrough {
     /// The steps at this bridge; where it stays up, also how to go on.
     pub(super) fn new(
         bridge: &Bridge,
-        folder: &DemoFolder,
+        (sender, folder): (DemoSender, &DemoFolder),
         configuration: String,
         stays_up: bool,
     ) -> Self {
-        let webhook_url = format!("http://{}/webhooks/onecodex", bridge.ingress());
+        let provider = Arc::clone(&sender.provider);
+        let webhook_url = format!("http://{}/webhooks/{}", bridge.ingress(), provider.name);
         let admin = format!("http://{}", bridge.admin());
         let http = HttpClient::new(DEADLINE);
         let lifetime = if folder.is_removed() {
@@ -54,8 +59,9 @@ impl Walkthrough {
             stays_up,
             configuration,
             folder: format!("{} ({lifetime})", folder.path().display()),
-            secret_file: folder.secret_file().display().to_string(),
-            webhook: WebhookClient::new(http.clone(), webhook_url.clone(), folder.secret().clone()),
+            signing_file: folder.signing_file().display().to_string(),
+            webhook: WebhookClient::new(http.clone(), &webhook_url, provider, sender.signing_key()),
+            sender,
             reader: StoreReader::new(&admin, None),
             webhook_url,
             admin,
@@ -109,13 +115,8 @@ impl Walkthrough {
         ))?;
         let symbols = Symbols::for_output();
         let mut sent = Vec::new();
-        for delivery in deliveries(Timestamp::now()) {
-            let reply = if delivery.forged {
-                let signature = format!("t={} v1={}", Timestamp::now().as_second(), "0".repeat(64));
-                self.webhook.deliver_signed(&delivery.body, &signature)?
-            } else {
-                self.webhook.deliver(&delivery.body, Timestamp::now())?
-            };
+        for delivery in deliveries(&self.sender, Timestamp::now()) {
+            let reply = self.deliver(&delivery)?;
             let as_expected = reply.said == delivery.expected;
             output.line(format_args!(
                 "   {} {:<44} {} {:<18} {}",
@@ -134,6 +135,18 @@ impl Walkthrough {
             sent.push((delivery, reply));
         }
         Ok(sent)
+    }
+
+    /// Sends one, with another key than the bridge knows where it is forged.
+    fn deliver(&self, delivery: &DemoDelivery) -> anyhow::Result<WebhookResponse> {
+        let now = Timestamp::now();
+        if !delivery.forged {
+            return self.webhook.deliver(&delivery.sample, now);
+        }
+        let provider = &self.sender.provider;
+        let other = GeneratedKey::new(&provider.signature.secret);
+        let forger = self.webhook.with_key(sender::signing_key(provider, &other));
+        forger.deliver(&delivery.sample, now)
     }
 
     /// The counters, once everything accepted is delivered.
@@ -184,36 +197,25 @@ impl Walkthrough {
     }
 
     fn show_what_next(&self, output: &mut Output) -> Result<(), CommandError> {
-        output.line("\n4. Send one yourself, signed by openssl; each paste is a new event:\n")?;
-        for line in self.paste() {
+        let paste = Paste {
+            sender: &self.sender,
+            webhook: &self.webhook,
+            webhook_url: &self.webhook_url,
+            signing_file: &self.signing_file,
+        };
+        output.line(format_args!("\n4. {}:\n", paste.heading()))?;
+        for line in paste.lines() {
             output.line(format_args!("   {line}"))?;
         }
-        output.line(format_args!(
-            "\n   or     hookferry send --url {} --secret-file {}",
-            self.webhook_url,
-            shell_quoted(&self.secret_file)
-        ))?;
+        output.line(format_args!("\n   or     {}", paste.command()))?;
         output.line(format_args!("\nwebhook {}", self.webhook_url))?;
         output.line(format_args!("topics  {}/topics", self.admin))?;
-        output.line(format_args!(
-            "        {}",
-            self.reader.url("onecodex.sample.uploaded", 0)
-        ))?;
+        let source = &self.sender.provider.name;
+        for event_type in self.sender.event_types.iter().take(1) {
+            let topic = format!("{source}.{event_type}");
+            output.line(format_args!("        {}", self.reader.url(&topic, 0)))?;
+        }
         output.line(format_args!("metrics {}/metrics", self.admin))
-    }
-
-    /// Lines for a POSIX shell that make a delivery, sign it and send it.
-    fn paste(&self) -> [String; 4] {
-        let secret = shell_quoted(&self.secret_file);
-        [
-            r#"body=$(printf '{"api_version":"v1","event_type":"sample.uploaded","object_type":"sample","triggered_at":"%s","object":{"$uri":"/api/v1/samples/7428cca4a3a04a8e","filename":"mine.fastq.gz"}}' "$(date -u +%Y-%m-%dT%H:%M:%SZ)")"#.to_owned(),
-            "t=$(date +%s)".to_owned(),
-            format!(r#"v1=$(printf '%s.%s' "$t" "$body" | openssl dgst -sha256 -hmac "$(cat {secret})" -r | cut -d' ' -f1)"#),
-            format!(
-                r#"curl -sS -H 'Content-Type: application/json' -H "{}: t=$t v1=$v1" --data-binary "$body" {}"#,
-                ONE_CODEX.signature.headers[0], self.webhook_url
-            ),
-        ]
     }
 }
 
@@ -223,9 +225,9 @@ fn show_entry(
     output: &mut Output,
 ) -> Result<(), CommandError> {
     let bytes = entry.bytes()?;
-    let same = sent
-        .iter()
-        .any(|(delivery, reply)| reply.id.as_ref() == Some(&entry.id) && delivery.body == bytes);
+    let same = sent.iter().any(|(delivery, reply)| {
+        reply.id.as_ref() == Some(&entry.id) && delivery.sample.body == bytes
+    });
     let verdict = if same {
         "the same bytes as were sent"
     } else {
@@ -244,20 +246,5 @@ fn show_entry(
         Err(CommandError::Failed(anyhow!(
             "a body was changed on its way"
         )))
-    }
-}
-
-/// A word for a POSIX shell.
-fn shell_quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quote_in_a_path_stays_in_its_word() {
-        assert_eq!(shell_quoted("/a b/it's"), r"'/a b/it'\''s'");
     }
 }

@@ -1,0 +1,136 @@
+//! Who sends the demo's deliveries: a provider with a key made for it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::cli::sample_delivery;
+use crate::event::{Content, Event, Understood};
+use crate::name::{EventType, SourceName};
+use crate::source::{
+    DeliveryHead, GeneratedKey, Inbound, Provider, Sample, SampleValues, Secret, SigningKey,
+    Source, Variable,
+};
+use crate::trace::TraceContext;
+
+/// The URL that is signed in a delivery that goes nowhere.
+const NOWHERE: &str = "http://127.0.0.1/";
+
+/// The sender.
+#[derive(Clone)]
+pub(super) struct DemoSender {
+    /// What kind of sender.
+    pub provider: Arc<Provider>,
+    /// What it signs with, and what the bridge verifies with.
+    pub key: GeneratedKey,
+    /// The types of the events it will send.
+    pub event_types: Vec<EventType>,
+}
+
+impl DemoSender {
+    /// One of this provider with a new key; none where the provider has no sample that the bridge
+    /// understands.
+    pub(super) fn new(provider: Arc<Provider>) -> Option<Self> {
+        let mut sender = Self {
+            key: GeneratedKey::new(&provider.signature.secret),
+            event_types: provider.event_types.clone(),
+            provider,
+        };
+        if sender.event_types.is_empty() {
+            sender.event_types.push(sender.type_of_sample()?);
+        }
+        Some(sender)
+    }
+
+    /// What it signs with.
+    pub(super) fn signing_key(&self) -> SigningKey {
+        signing_key(&self.provider, &self.key)
+    }
+
+    /// Whether the bridge has one half of a pair and the sender the other.
+    pub(super) fn has_key_pair(&self) -> bool {
+        self.key.signing != self.key.verifying
+    }
+
+    /// Whether the webhook's URL is signed, so that the bridge has to know it.
+    pub(super) fn signs_url(&self) -> bool {
+        let mut variables = self.provider.signature.signed.variables();
+        variables.any(|variable| *variable == Variable::Url)
+    }
+
+    /// A new delivery.
+    pub(super) fn sample(&self, values: &SampleValues) -> Option<Sample> {
+        sample_delivery::new(&self.provider, values)
+    }
+
+    /// The event type that the bridge reads in the sample: its table need not say it.
+    fn type_of_sample(&self) -> Option<EventType> {
+        let now = Timestamp::now();
+        let sample = self.sample(&SampleValues {
+            object: sample_delivery::object_id(),
+            event_type: sample_delivery::event_type(&self.provider),
+            time: now,
+        })?;
+        let form = &self.provider.signature.secret;
+        let secret = Secret::read(self.key.verifying.as_bytes(), form, None).ok()?;
+        let name = SourceName::parse("demo").expect("a name");
+        let source = Source {
+            url: Some(NOWHERE.to_owned()),
+            ..Source::new(name, Arc::clone(&self.provider), vec![secret])
+        };
+        let content = (NOWHERE, sample.body.as_slice());
+        let signed = self
+            .provider
+            .sign(&self.signing_key(), sample.head, content, now);
+        let head = DeliveryHead {
+            path_secret: Some(self.key.signing.clone()),
+            ..DeliveryHead::of(signed)
+        };
+        let inbound = Inbound {
+            body: Bytes::from(sample.body),
+            content_type: Some(sample.content_type),
+            trace: TraceContext::start(false),
+        };
+        let claim = source.read_signature(&head).ok()?;
+        let event = Event::read(claim.verify(inbound, now, || i64::MIN).ok()?);
+        match event.content() {
+            Content::Understood(Understood { event_type, .. }) => Some(event_type.clone()),
+            Content::Quarantined(_) => None,
+        }
+    }
+}
+
+/// The sender's half of a key that was made for this provider.
+pub(super) fn signing_key(provider: &Provider, key: &GeneratedKey) -> SigningKey {
+    let read = SigningKey::read(key.signing.as_bytes(), &provider.signature.secret, None);
+    read.expect("it was made in this form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{ProviderTables, built_in};
+
+    #[test]
+    fn every_built_in_provider_can_be_shown() {
+        for name in ProviderTables::built_in().names() {
+            let provider = built_in(name).expect(name);
+            let sender = DemoSender::new(provider).expect(name);
+            assert!(!sender.event_types.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_types_are_those_that_the_bridge_reads() {
+        let types = |name: &str| {
+            let sender = DemoSender::new(built_in(name).expect(name)).expect(name);
+            let types = sender.event_types.iter().map(ToString::to_string);
+            types.collect::<Vec<String>>()
+        };
+        assert_eq!(types("github"), ["push"]);
+        assert_eq!(types("shopify"), ["orders.create"]);
+        assert_eq!(types("linear"), ["Issue.create"]);
+        assert_eq!(types("onecodex").len(), 3);
+    }
+}
