@@ -4,6 +4,7 @@ mod configuration;
 mod demo;
 mod explain;
 mod health;
+mod providers;
 mod send;
 mod spool;
 mod tail;
