@@ -17,11 +17,13 @@ use clap::Args;
 
 use super::command_error::CommandError;
 use super::provider_argument::ProviderArgument;
+use super::provider_text;
 use super::runtime::block_on;
 use super::signals::Signals;
 use super::terminal_log;
 use crate::app::Bridge;
 use crate::config;
+use crate::source::built_in;
 use folder::DemoFolder;
 use sender::DemoSender;
 use walkthrough::Walkthrough;
@@ -80,12 +82,17 @@ impl DemoCommand {
     }
 
     fn sender(&self) -> Result<DemoSender, CommandError> {
-        let provider = self.provider.provider()?;
-        DemoSender::new(Arc::clone(&provider)).ok_or_else(|| {
+        let (provider, table) = self.provider.read()?;
+        let sender = DemoSender::new(Arc::clone(&provider)).ok_or_else(|| {
             CommandError::Usage(format!(
                 "--provider: {} has no sample that can be understood; give its table one",
                 provider.name
             ))
+        })?;
+        let is_built_in = built_in(&provider.name).is_some();
+        Ok(DemoSender {
+            definition: (!is_built_in).then(|| provider_text::text(&provider, table)),
+            ..sender
         })
     }
 

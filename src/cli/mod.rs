@@ -24,6 +24,7 @@ mod output;
 mod page_request;
 mod print_config;
 mod provider_argument;
+mod provider_text;
 mod runtime;
 mod sample_delivery;
 mod secret_arguments;

@@ -1,6 +1,5 @@
 //! `config`: prints the annotated example, the JSON Schema, or the providers.
 
-mod provider_text;
 mod providers;
 
 use clap::{Args, Subcommand};
@@ -16,7 +15,8 @@ use providers::ProvidersCommand;
   hookferry config example > hookferry.toml
   hookferry config schema > hookferry.schema.json   # for an editor that completes and checks TOML
   hookferry config providers                        # who may send
-  hookferry config providers github                 # how, as a table to copy under another name")]
+  hookferry config providers github                 # how, as a table to copy under another name
+  hookferry config providers --config hookferry.toml")]
 pub(super) struct ConfigCommand {
     #[command(subcommand)]
     what: What,

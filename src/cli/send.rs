@@ -87,7 +87,7 @@ pub(super) struct SendCommand {
 
 impl SendCommand {
     pub(super) fn run(&self) -> Result<(), CommandError> {
-        let provider = self.provider.provider()?;
+        let (provider, _) = self.provider.read()?;
         let http = HttpClient::to_anywhere(self.timeout, self.trust.read()?);
         let key = self.secret.signing_key(&provider.signature.secret)?;
         let deliveries = Deliveries::of(self, &provider)?;

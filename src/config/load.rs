@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 use super::fingerprint::Fingerprint;
+use super::named::take_table;
 use super::paths::Writable;
 use super::problem::ConfigProblems;
+use super::providers::Providers;
 use super::settings::{AdminSettings, Settings};
 use super::{interpolate, reading};
 use crate::path_error::{PathError, explain};
+use crate::source::ProviderTables;
 
 /// Reads the file at `path`.
 ///
@@ -62,14 +65,7 @@ pub enum HealthListener {
 pub fn health_listener(path: &Path) -> Result<HealthListener, ConfigProblems> {
     let table = table(&text(path)?)?;
     let mut problems = ConfigProblems::default();
-    let section = |name: &str, problems: &mut ConfigProblems| {
-        let mut table = table.clone();
-        table.retain(|key, _| key == name);
-        for (key, value) in &mut table {
-            interpolate::fill(key, value, &variable, problems);
-        }
-        table
-    };
+    let section = |name: &str, problems: &mut ConfigProblems| section(&table, name, problems);
     let metrics = section("metrics", &mut problems);
     let listener = match reading::metrics(metrics, &mut problems) {
         Some(listen) => HealthListener::Metrics(listen),
@@ -83,6 +79,34 @@ pub fn health_listener(path: &Path) -> Result<HealthListener, ConfigProblems> {
     } else {
         Err(problems)
     }
+}
+
+/// The providers that the file at `path` may name: those that are built in, and its own. Nothing else
+/// of the file is looked at.
+///
+/// # Errors
+/// When the file cannot be read, or everything that is wrong with its providers.
+pub fn provider_tables(path: &Path) -> Result<ProviderTables, ConfigProblems> {
+    let table = table(&text(path)?)?;
+    let mut problems = ConfigProblems::default();
+    let mut own = section(&table, "provider", &mut problems);
+    let own = take_table(&mut own, "provider", &mut problems);
+    let providers = Providers::read(own, &mut problems);
+    if problems.is_empty() {
+        Ok(providers.tables)
+    } else {
+        Err(problems)
+    }
+}
+
+/// A file with nothing but this section, its variables filled in.
+fn section(table: &Table, name: &str, problems: &mut ConfigProblems) -> Table {
+    let mut table = table.clone();
+    table.retain(|key, _| key == name);
+    for (key, value) in &mut table {
+        interpolate::fill(key, value, &variable, problems);
+    }
+    table
 }
 
 fn text(path: &Path) -> Result<String, ConfigProblems> {

@@ -42,6 +42,7 @@ pub use ingress_tls::{IngressTls, Untimely, Validity};
 pub use key_hashes::{KeyHashes, is_taken_over};
 pub use load::{
     HealthListener, fingerprint_of, health_listener, load, load_again, load_to_look, parse,
+    provider_tables,
 };
 pub use problem::{ConfigProblem, ConfigProblems};
 pub use schema::schema;

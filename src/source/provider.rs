@@ -72,10 +72,11 @@ impl Provider {
         let all = all.chain(self.signature.signed.variables());
         let mut wanted: Vec<Variable> = Vec::new();
         for variable in all.chain(&self.signature.timestamp).map(Variable::operand) {
-            let is_kept = matches!(
-                variable,
-                Variable::Header(_) | Variable::Query(_) | Variable::Method
-            );
+            let is_kept = match variable {
+                Variable::Header(_) | Variable::Query(_) | Variable::Method => true,
+                Variable::Item(name) => *name == self.signature.tag,
+                _ => false,
+            };
             if is_kept && !wanted.contains(variable) {
                 wanted.push(variable.clone());
             }

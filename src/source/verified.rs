@@ -84,7 +84,9 @@ impl Source {
             }
         }
         let mut values = self.head_values(head);
-        values.set_items(signature.take_items());
+        let mut items = signature.take_items();
+        items.extend(self.signature_item(&signature));
+        values.set_items(items);
         if let Some(url) = &self.url {
             values.set_url(with_query(url, head.query()));
         }
@@ -97,6 +99,16 @@ impl Source {
             signature,
             head: values,
         })
+    }
+
+    /// The first signature as an item, where an event is known by it. It is written anew, so that
+    /// another case of its digits makes no other event.
+    fn signature_item(&self, signature: &SignatureHeader) -> Option<(String, String)> {
+        let scheme = &self.provider.signature;
+        let is_tag = |it: &Variable| matches!(it, Variable::Item(name) if *name == scheme.tag);
+        let is_wanted = scheme.scheme().signs() && self.provider.of_head.iter().any(is_tag);
+        let first = signature.signatures().first().filter(|_| is_wanted)?;
+        Some((scheme.tag.clone(), scheme.encode(first)))
     }
 
     /// What of the head is still wanted once the body is there.

@@ -17,6 +17,9 @@ pub(super) fn text(sender: &DemoSender, folder: &DemoFolder) -> Result<String, C
     let name = &sender.provider.name;
     let port = port(sender)?;
     let quoted = |name: &str| quoted(&folder.path().join(name));
+    // `${` would be taken for a variable.
+    let definition = sender.definition.as_ref();
+    let definition = definition.map(|table| format!("\n{}", table.replace("${", "$${")));
     Ok(format!(
         r#"acknowledge = "spooled"
 
@@ -40,7 +43,8 @@ path = {topics}
 [[route]]
 source = "{name}"
 sinks = ["store"]
-"#,
+{definition}"#,
+        definition = definition.unwrap_or_default(),
         more = source_keys(sender, port),
         spool = quoted("spool"),
         secret = quoted("secret"),
@@ -52,8 +56,8 @@ sinks = ["store"]
 /// answer that tells the demo what became of a delivery.
 fn source_keys(sender: &DemoSender, port: u16) -> String {
     let mut keys = String::new();
-    if sender.event_types != sender.provider.event_types {
-        let types = sender.event_types.iter();
+    if !sender.provider.event_types.contains(&sender.event_type) {
+        let types = sender.event_types().into_iter();
         let types = Value::from_iter(types.map(ToString::to_string));
         let _ = writeln!(keys, "event_types = {types}");
     }

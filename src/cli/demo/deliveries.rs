@@ -52,9 +52,13 @@ fn of_one_codex(sender: &DemoSender, now: Timestamp) -> Vec<DemoDelivery> {
 /// Three of the sample's type; their objects are new, where the sample has a place for one.
 fn of_sample(sender: &DemoSender, now: Timestamp) -> Vec<DemoDelivery> {
     let new = |seconds_ago| {
-        let event_type = sender.event_types.first()?.clone();
         let object = sample_delivery::object_id();
-        good(sender, event_type, &object, ago(now, seconds_ago))
+        good(
+            sender,
+            sender.event_type.clone(),
+            &object,
+            ago(now, seconds_ago),
+        )
     };
     let mut all: Vec<DemoDelivery> = [3, 2, 1].into_iter().filter_map(new).collect();
     all.extend(all.last().map(repeated));

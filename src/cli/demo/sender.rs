@@ -24,23 +24,32 @@ pub(super) struct DemoSender {
     pub provider: Arc<Provider>,
     /// What it signs with, and what the bridge verifies with.
     pub key: GeneratedKey,
-    /// The types of the events it will send.
-    pub event_types: Vec<EventType>,
+    /// The type of its sample.
+    pub event_type: EventType,
+    /// The provider's table, where it is not built in.
+    pub definition: Option<String>,
 }
 
 impl DemoSender {
     /// One of this provider with a new key; none where the provider has no sample that the bridge
     /// understands.
     pub(super) fn new(provider: Arc<Provider>) -> Option<Self> {
-        let mut sender = Self {
-            key: GeneratedKey::new(&provider.signature.secret),
-            event_types: provider.event_types.clone(),
+        let key = GeneratedKey::new(&provider.signature.secret);
+        Some(Self {
+            event_type: type_of_sample(&provider, &key)?,
+            key,
             provider,
-        };
-        if sender.event_types.is_empty() {
-            sender.event_types.push(sender.type_of_sample()?);
+            definition: None,
+        })
+    }
+
+    /// The event types that get topics of their own.
+    pub(super) fn event_types(&self) -> Vec<&EventType> {
+        let mut event_types: Vec<&EventType> = self.provider.event_types.iter().collect();
+        if !event_types.contains(&&self.event_type) {
+            event_types.push(&self.event_type);
         }
-        Some(sender)
+        event_types
     }
 
     /// What it signs with.
@@ -63,41 +72,40 @@ impl DemoSender {
     pub(super) fn sample(&self, values: &SampleValues) -> Option<Sample> {
         sample_delivery::new(&self.provider, values)
     }
+}
 
-    /// The event type that the bridge reads in the sample: its table need not say it.
-    fn type_of_sample(&self) -> Option<EventType> {
-        let now = Timestamp::now();
-        let sample = self.sample(&SampleValues {
-            object: sample_delivery::object_id(),
-            event_type: sample_delivery::event_type(&self.provider),
-            time: now,
-        })?;
-        let form = &self.provider.signature.secret;
-        let secret = Secret::read(self.key.verifying.as_bytes(), form, None).ok()?;
-        let name = SourceName::parse("demo").expect("a name");
-        let source = Source {
-            url: Some(NOWHERE.to_owned()),
-            ..Source::new(name, Arc::clone(&self.provider), vec![secret])
-        };
-        let content = (NOWHERE, sample.body.as_slice());
-        let signed = self
-            .provider
-            .sign(&self.signing_key(), sample.head, content, now);
-        let head = DeliveryHead {
-            path_secret: Some(self.key.signing.clone()),
-            ..DeliveryHead::of(signed)
-        };
-        let inbound = Inbound {
-            body: Bytes::from(sample.body),
-            content_type: Some(sample.content_type),
-            trace: TraceContext::start(false),
-        };
-        let claim = source.read_signature(&head).ok()?;
-        let event = Event::read(claim.verify(inbound, now, || i64::MIN).ok()?);
-        match event.content() {
-            Content::Understood(Understood { event_type, .. }) => Some(event_type.clone()),
-            Content::Quarantined(_) => None,
-        }
+/// The event type that the bridge reads in the sample: its table need not say it.
+fn type_of_sample(provider: &Arc<Provider>, key: &GeneratedKey) -> Option<EventType> {
+    let now = Timestamp::now();
+    let values = SampleValues {
+        object: sample_delivery::object_id(),
+        event_type: sample_delivery::event_type(provider),
+        time: now,
+    };
+    let sample = sample_delivery::new(provider, &values)?;
+    let form = &provider.signature.secret;
+    let secret = Secret::read(key.verifying.as_bytes(), form, None).ok()?;
+    let name = SourceName::parse("demo").expect("a name");
+    let source = Source {
+        url: Some(NOWHERE.to_owned()),
+        ..Source::new(name, Arc::clone(provider), vec![secret])
+    };
+    let content = (NOWHERE, sample.body.as_slice());
+    let signed = provider.sign(&signing_key(provider, key), sample.head, content, now);
+    let head = DeliveryHead {
+        path_secret: Some(key.signing.clone()),
+        ..DeliveryHead::of(signed)
+    };
+    let inbound = Inbound {
+        body: Bytes::from(sample.body),
+        content_type: Some(sample.content_type),
+        trace: TraceContext::start(false),
+    };
+    let claim = source.read_signature(&head).ok()?;
+    let event = Event::read(claim.verify(inbound, now, || i64::MIN).ok()?);
+    match event.content() {
+        Content::Understood(Understood { event_type, .. }) => Some(event_type.clone()),
+        Content::Quarantined(_) => None,
     }
 }
 
@@ -116,21 +124,25 @@ mod tests {
     fn every_built_in_provider_can_be_shown() {
         for name in ProviderTables::built_in().names() {
             let provider = built_in(name).expect(name);
-            let sender = DemoSender::new(provider).expect(name);
-            assert!(!sender.event_types.is_empty(), "{name}");
+            assert!(DemoSender::new(provider).is_some(), "{name}");
         }
     }
 
     #[test]
-    fn the_types_are_those_that_the_bridge_reads() {
-        let types = |name: &str| {
+    fn the_type_is_the_one_that_the_bridge_reads() {
+        for (name, types) in [
+            ("github", vec!["push"]),
+            ("shopify", vec!["orders.create"]),
+            ("linear", vec!["Issue.create"]),
+            (
+                "onecodex",
+                vec!["sample.uploaded", "analysis.succeeded", "analysis.failed"],
+            ),
+        ] {
             let sender = DemoSender::new(built_in(name).expect(name)).expect(name);
-            let types = sender.event_types.iter().map(ToString::to_string);
-            types.collect::<Vec<String>>()
-        };
-        assert_eq!(types("github"), ["push"]);
-        assert_eq!(types("shopify"), ["orders.create"]);
-        assert_eq!(types("linear"), ["Issue.create"]);
-        assert_eq!(types("onecodex").len(), 3);
+            assert_eq!(sender.event_type.as_str(), types[0]);
+            let all = sender.event_types().into_iter();
+            assert_eq!(all.map(EventType::as_str).collect::<Vec<_>>(), types);
+        }
     }
 }

@@ -211,10 +211,8 @@ impl Walkthrough {
         output.line(format_args!("\nwebhook {}", self.webhook_url))?;
         output.line(format_args!("topics  {}/topics", self.admin))?;
         let source = &self.sender.provider.name;
-        for event_type in self.sender.event_types.iter().take(1) {
-            let topic = format!("{source}.{event_type}");
-            output.line(format_args!("        {}", self.reader.url(&topic, 0)))?;
-        }
+        let topic = format!("{source}.{}", self.sender.event_type);
+        output.line(format_args!("        {}", self.reader.url(&topic, 0)))?;
         output.line(format_args!("metrics {}/metrics", self.admin))
     }
 }

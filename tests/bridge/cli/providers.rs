@@ -58,6 +58,27 @@ fn a_provider_that_is_none_is_named_with_the_nearest() {
     }
 }
 
+#[test]
+fn a_provider_of_a_configuration_is_known_to_the_commands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("providers.toml").display().to_string();
+    let table = "[provider.lab]\nextends = \"stripe\"\nuri = \"urn:lab\"\n\
+                 [provider.lab.sample]\nbody = '{\"id\":\"<id>\",\"created\":<now:s>,\"type\":\"<type>\"}'\n";
+    std::fs::write(&config, table).expect("written");
+    let said = run(&["config", "providers", "--config", &config]).with_code(0);
+    assert!(said.out.contains("\nlab "), "{}", said.out);
+    let said = run(&["config", "providers", "lab", "--config", &config]).with_code(0);
+    let copied = said.out.replace("provider.lab", "provider.lab2");
+    std::fs::write(&config, format!("{table}{copied}")).expect("written");
+    let said = run(&["config", "providers", "--config", &config]).with_code(0);
+    assert!(said.out.contains("\nlab2 "), "{}", said.out);
+    let said = run(&["demo", "--once", "--provider", "lab2", "--config", &config]).with_code(0);
+    assert!(said.out.contains("topic lab2.test\n"), "{}", said.out);
+    std::fs::write(&config, table.replace("stripe", "strip")).expect("written");
+    let said = run(&["config", "providers", "--config", &config]).with_code(2);
+    assert!(said.err.contains("provider.lab.extends"), "{}", said.err);
+}
+
 /// A sender, its source in the configuration, and the topic that its sample goes to.
 struct Case {
     provider: &'static str,
