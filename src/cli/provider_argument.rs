@@ -19,12 +19,12 @@ pub(super) struct ProviderArgument {
     #[arg(long, value_name = "NAME", default_value = "onecodex")]
     provider: String,
     #[command(flatten)]
-    known: KnownProviders,
+    known: ConfiguredProviders,
 }
 
 /// Which providers there are.
 #[derive(Debug, Args)]
-pub(super) struct KnownProviders {
+pub(super) struct ConfiguredProviders {
     /// A configuration file, whose providers are known besides those that are built in.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -38,7 +38,7 @@ impl ProviderArgument {
     }
 }
 
-impl KnownProviders {
+impl ConfiguredProviders {
     /// Their tables.
     pub(super) fn tables(&self) -> Result<ProviderTables, CommandError> {
         match &self.config {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::command_error::CommandError;
 use crate::cli::output::Output;
-use crate::cli::provider_argument::{KnownProviders, find};
+use crate::cli::provider_argument::{ConfiguredProviders, find};
 use crate::cli::provider_text;
 use crate::cli::table::Table;
 use crate::source::{Hash, Provider, ProviderTables, Scheme};
@@ -15,7 +15,7 @@ pub(super) struct ProvidersCommand {
     /// The provider whose table is printed, as TOML.
     name: Option<String>,
     #[command(flatten)]
-    known: KnownProviders,
+    known: ConfiguredProviders,
 }
 
 impl ProvidersCommand {
