@@ -110,6 +110,8 @@ metrics! {
     events_accepted_total: IntCounterVec, "source", "event_type";
     /// Deliveries of an id that had been accepted before, by whether the body was the same or different.
     events_duplicate_total: IntCounterVec, "source", "body";
+    /// Events answered 200 and not kept, because a route drops them and none takes them to a sink; they do not count as accepted.
+    events_dropped_total: IntCounterVec, "source", "event_type";
     /// Authentic deliveries that could not be understood, by reason; they count as accepted too.
     events_quarantined_total: IntCounterVec, "reason";
     /// Deliveries let in although their signature is older than the tolerance, because their events are remembered for longer.

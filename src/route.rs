@@ -1,11 +1,15 @@
 //! Where an event goes: the sinks of its source, and the lane that names its topic.
 //!
+//! It goes to the sinks of every route that takes it. Only where there is none, a route may drop it,
+//! and never a delivery that was not understood: that goes to every sink of its source rather than to
+//! none.
+//!
 //! The lane is decided here, once, against the configured event types; the address itself is
 //! rendered by each sink from its own [`Template`], so that a corrected template also serves the
 //! events that already wait. Only names that passed their character set reach a template.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -66,15 +70,60 @@ impl Routed {
     }
 }
 
-/// One configured route: the sinks that take a source's events, or some types of them.
+/// What becomes of an event.
+#[derive(Debug)]
+pub enum Routing {
+    /// It goes to sinks.
+    To(Routed),
+    /// Nobody wants it: a route drops it.
+    Dropped {
+        /// The event.
+        event: Event,
+        /// Its lane.
+        lane: Lane,
+    },
+}
+
+impl Routing {
+    /// The event with its destinations; none where it is dropped.
+    #[must_use]
+    pub fn routed(self) -> Option<Routed> {
+        match self {
+            Self::To(routed) => Some(routed),
+            Self::Dropped { .. } => None,
+        }
+    }
+}
+
+/// One configured route: where the events of a source go, or some of them.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// The source.
     pub source: SourceName,
     /// The event types it takes; none named takes them all, quarantined deliveries included.
     pub event_types: Option<HashSet<EventType>>,
-    /// The sinks.
-    pub sinks: SinkSet,
+    /// What else must hold of an event that it takes.
+    pub conditions: Vec<RouteCondition>,
+    /// Where they go.
+    pub target: RouteTarget,
+}
+
+/// Where the events of a route go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// To these sinks, of which there is one at least.
+    Sinks(SinkSet),
+    /// Nowhere, where no other route takes them to a sink.
+    Nowhere,
+}
+
+/// That one of the values that [`Event::conditions`] lists is one of these texts.
+#[derive(Debug, Clone)]
+pub struct RouteCondition {
+    /// Its place among them.
+    pub place: usize,
+    /// The texts.
+    pub texts: BTreeSet<String>,
 }
 
 /// The configured routes and event types.
@@ -87,7 +136,12 @@ pub struct Router {
 /// What is configured for one source.
 #[derive(Debug, Default)]
 struct Table {
-    routes: Vec<Route>,
+    /// The routes to sinks.
+    kept: Vec<(Route, SinkSet)>,
+    /// Those that lead nowhere.
+    dropped: Vec<Route>,
+    /// The sinks of all its routes.
+    every_sink: SinkSet,
     /// The event types that have topics of their own.
     known: HashSet<EventType>,
 }
@@ -96,54 +150,105 @@ impl Router {
     /// Builds the tables. `known` lists the event types of each source that have topics of their own.
     #[must_use]
     pub fn new(routes: Vec<Route>, known: HashMap<SourceName, HashSet<EventType>>) -> Self {
-        let every_sink = routes.iter().flat_map(|route| route.sinks.iter()).collect();
+        let mut every_sink = SinkSet::default();
         let mut tables: HashMap<SourceName, Table> = HashMap::new();
         for (source, known) in known {
             tables.entry(source).or_default().known = known;
         }
         for route in routes {
             let table = tables.entry(route.source.clone()).or_default();
-            table.routes.push(route);
+            match route.target {
+                RouteTarget::Sinks(sinks) => {
+                    table.every_sink = table.every_sink.union(sinks);
+                    every_sink = every_sink.union(sinks);
+                    table.kept.push((route, sinks));
+                }
+                RouteTarget::Nowhere => table.dropped.push(route),
+            }
         }
         Self { tables, every_sink }
     }
 
-    /// Routes the event. An event that no route takes goes to every sink rather than to none; the
-    /// configuration is checked so that this cannot happen.
+    /// The event's lane, wherever it goes.
     #[must_use]
-    pub fn route(&self, event: Event) -> Routed {
-        let event_type = match event.content() {
-            Content::Understood(content) => Some(&content.event_type),
-            Content::Quarantined(_) => None,
-        };
+    pub fn lane(&self, event: &Event) -> Lane {
+        lane(self.tables.get(event.source()), event)
+    }
+
+    /// Routes the event. What no route takes goes to every sink of its source, or to every sink there
+    /// is, rather than to none: a quarantined delivery can come to that, and other events cannot,
+    /// because the configuration is checked.
+    #[must_use]
+    pub fn route(&self, event: Event) -> Routing {
         let table = self.tables.get(event.source());
-        let lane = match event_type {
-            None => Lane::Quarantine,
-            Some(it) if table.is_some_and(|table| table.known.contains(it)) => Lane::Typed,
-            Some(_) => Lane::Other,
-        };
-        let sinks: SinkSet = table
-            .map_or(&[][..], |table| &table.routes)
-            .iter()
-            .filter(|route| route.takes(event_type))
-            .flat_map(|route| route.sinks.iter())
-            .collect();
-        let sinks = if sinks.is_empty() {
+        let lane = lane(table, &event);
+        let sinks = table.map_or_else(SinkSet::default, |table| table.sinks(&event));
+        if !sinks.is_empty() {
+            return Routing::To(Routed { event, lane, sinks });
+        }
+        if lane != Lane::Quarantine && table.is_some_and(|table| table.drops(&event)) {
+            return Routing::Dropped { event, lane };
+        }
+        let of_source = table.map_or_else(SinkSet::default, |table| table.every_sink);
+        let sinks = if of_source.is_empty() {
             self.every_sink
         } else {
-            sinks
+            of_source
         };
-        Routed { event, lane, sinks }
+        Routing::To(Routed { event, lane, sinks })
+    }
+}
+
+fn lane(table: Option<&Table>, event: &Event) -> Lane {
+    match (event.content(), table) {
+        (Content::Quarantined(_), _) => Lane::Quarantine,
+        (Content::Understood(it), Some(table)) if table.known.contains(&it.event_type) => {
+            Lane::Typed
+        }
+        (Content::Understood(_), _) => Lane::Other,
+    }
+}
+
+impl Table {
+    /// The sinks of every route that takes the event.
+    fn sinks(&self, event: &Event) -> SinkSet {
+        let taking = self.kept.iter().filter(|(route, _)| route.takes(event));
+        taking.fold(SinkSet::default(), |all, (_, sinks)| all.union(*sinks))
+    }
+
+    fn drops(&self, event: &Event) -> bool {
+        self.dropped.iter().any(|route| route.takes(event))
     }
 }
 
 impl Route {
-    fn takes(&self, event_type: Option<&EventType>) -> bool {
-        match (&self.event_types, event_type) {
-            (None, _) => true,
-            (Some(types), Some(event_type)) => types.contains(event_type),
-            (Some(_), None) => false,
+    /// A route that takes all events of a source to these sinks.
+    #[must_use]
+    pub fn new(source: SourceName, sinks: SinkSet) -> Self {
+        Self {
+            source,
+            event_types: None,
+            conditions: Vec::new(),
+            target: RouteTarget::Sinks(sinks),
         }
+    }
+
+    fn takes(&self, event: &Event) -> bool {
+        let has_type = match (&self.event_types, event.content()) {
+            (None, _) => true,
+            (Some(types), Content::Understood(content)) => types.contains(&content.event_type),
+            (Some(_), Content::Quarantined(_)) => false,
+        };
+        has_type && self.conditions.iter().all(|it| it.holds(event))
+    }
+}
+
+impl RouteCondition {
+    /// What could not be filled in equals nothing.
+    fn holds(&self, event: &Event) -> bool {
+        let value = event.conditions().get(self.place);
+        let value = value.and_then(Option::as_ref);
+        value.is_some_and(|value| self.texts.contains(value))
     }
 }
 
@@ -311,3 +416,6 @@ pub fn object_key(event: &Event) -> Cow<'_, str> {
         _ => Cow::Owned(event.id().to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,9 +17,8 @@ pub fn router(sinks: SinkSet) -> Router {
     let samples = EventType::parse("sample.uploaded").expect("documented");
     let [first, last] = [sinks.iter().next(), sinks.iter().last()].map(SinkSet::from_iter);
     let route = |event_types, sinks| Route {
-        source: source.clone(),
         event_types,
-        sinks,
+        ..Route::new(source.clone(), sinks)
     };
     let known = ONE_CODEX.event_types.iter().cloned().collect();
     Router::new(

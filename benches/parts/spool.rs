@@ -184,9 +184,11 @@ impl Bench {
 
     /// New events, routed to the one sink.
     fn events(&self, count: usize, bytes: usize) -> Vec<Routed> {
-        (0..count)
-            .map(|_| self.router.route(event(&self.source, bytes)))
-            .collect()
+        let routed = |_| {
+            let routing = self.router.route(event(&self.source, bytes));
+            routing.routed().expect("no route drops it")
+        };
+        (0..count).map(routed).collect()
     }
 
     /// Appends them together, and says how long that took from the call to the last answer.

@@ -117,6 +117,11 @@ fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName])
             .with_label_values(&[source, body]);
     }
     let event_types = settings.event_types.iter().map(EventType::as_str);
+    for label in event_types.clone().chain(["other"]) {
+        metrics
+            .events_dropped_total
+            .with_label_values(&[source, label]);
+    }
     for label in event_types.chain(["other", "quarantine"]) {
         metrics
             .events_accepted_total

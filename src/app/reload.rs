@@ -13,7 +13,8 @@ use super::running_sinks::{index, needs};
 use super::{Bridge, connection_setup, labels};
 use crate::admin::AccessRules;
 use crate::config::{
-    IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
+    ConditionSettings, IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings,
+    SourceSettings,
 };
 use crate::ingress::{
     AccessControl, ClientAddress, ConnectionSetup, HandlerRules, RequestLimits, SourceEndpoint,
@@ -22,8 +23,9 @@ use crate::ingress::{
 use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::{DispatcherSettings, Terms};
-use crate::route::{Route, Router};
+use crate::route::{Route, RouteCondition, RouteTarget, Router};
 use crate::sink::{Needs, rabbitmq};
+use crate::source::FieldTemplate;
 use crate::spool::{Spool, SpoolLimits};
 use crate::telemetry::Filter;
 
@@ -233,22 +235,9 @@ fn endpoints(
 }
 
 fn router(settings: &Settings, spool: &Spool) -> anyhow::Result<Router> {
-    let route = |route: &RouteSettings| -> anyhow::Result<Route> {
-        let sinks = route
-            .sinks
-            .iter()
-            .map(|name| index(spool, name))
-            .collect::<anyhow::Result<_>>()?;
-        Ok(Route {
-            source: route.source.clone(),
-            event_types: route.event_types.clone(),
-            sinks,
-        })
-    };
-    let routes = settings
-        .routes
-        .iter()
-        .map(route)
+    let routes = settings.routes.iter();
+    let routes = routes
+        .map(|of| route(of, &settings.sources, spool))
         .collect::<anyhow::Result<_>>()?;
     let known: HashMap<_, _> = settings
         .sources
@@ -261,4 +250,36 @@ fn router(settings: &Settings, spool: &Spool) -> anyhow::Result<Router> {
         })
         .collect();
     Ok(Router::new(routes, known))
+}
+
+/// A route, whose conditions are known by their places among those of its source: both are of the same
+/// settings, and are put in place together.
+fn route(
+    route: &RouteSettings,
+    sources: &[SourceSettings],
+    spool: &Spool,
+) -> anyhow::Result<Route> {
+    let source = sources.iter().find(|it| it.source.name == route.source);
+    let asked: &[FieldTemplate] = source.map_or(&[], |it| &it.source.conditions);
+    let condition = |of: &ConditionSettings| {
+        let place = asked.iter().position(|it| *it == of.template);
+        let place = place.ok_or_else(|| anyhow!("source {} has no {}", route.source, of.template));
+        place.map(|place| RouteCondition {
+            place,
+            texts: of.texts.clone(),
+        })
+    };
+    let conditions = route.when.iter().flatten().map(condition);
+    let target = if route.drop {
+        RouteTarget::Nowhere
+    } else {
+        let sinks = route.sinks.iter().map(|name| index(spool, name));
+        RouteTarget::Sinks(sinks.collect::<anyhow::Result<_>>()?)
+    };
+    Ok(Route {
+        source: route.source.clone(),
+        event_types: route.event_types.clone(),
+        conditions: conditions.collect::<anyhow::Result<_>>()?,
+        target,
+    })
 }

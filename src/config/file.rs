@@ -1,6 +1,7 @@
 //! What the file says: plain data that mirrors the TOML, every key optional. The doc comments are
 //! the descriptions of the JSON Schema.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -277,15 +278,24 @@ pub struct SinkFile {
     pub retry_delay_max: Option<TimeSpan>,
 }
 
-/// A route: which sinks the events of a source go to.
+/// A route: which sinks the events of a source go to. Of each source, one route must take what no other
+/// does: one without `event_types` and `when`. Where that one has `drop = true`, another must lead to a
+/// sink, for quarantined deliveries are never dropped.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteFile {
     /// The source whose events take it. Required.
     pub source: Option<String>,
-    /// The sinks they go to. Required.
+    /// The sinks they go to. Required but where `drop = true`.
     pub sinks: Option<Vec<String>>,
-    /// Only these event types; another route must take all. Default: all, and quarantined
-    /// deliveries.
+    /// Whether its events are answered 200 and not kept, instead of `sinks`: those that no route
+    /// takes to a sink. They are counted (`events_dropped_total`). Default: `false`.
+    pub drop: Option<bool>,
+    /// Only these event types. Default: all, and quarantined deliveries.
     pub event_types: Option<Vec<String>>,
+    /// Only where each of these templates gives one of its texts, such as
+    /// `{ "{/repository/id}" = ["42"], "{header.x-github-event}" = ["push"] }`. There are
+    /// `{header.NAME}`, `{query.NAME}`, `{item.NAME}` (of the signature header) and
+    /// `{/json/pointer}` (RFC 6901); what is not there equals nothing. Default: no condition.
+    pub when: Option<BTreeMap<String, Vec<String>>>,
 }

@@ -47,6 +47,6 @@ pub use load::{
 pub use problem::{ConfigProblem, ConfigProblems};
 pub use schema::schema;
 pub use settings::{
-    AdminSettings, GuardSettings, IngressSettings, LogSettings, RouteSettings, Settings, SinkKind,
-    SinkSettings, SourceSettings,
+    AdminSettings, ConditionSettings, GuardSettings, IngressSettings, LogSettings, RouteSettings,
+    Settings, SinkKind, SinkSettings, SourceSettings,
 };

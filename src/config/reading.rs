@@ -55,7 +55,7 @@ pub(super) fn settings(
     let source = |name: &str, table, problems: &mut ConfigProblems| {
         sources::source(name, table, remembered, &providers, problems)
     };
-    let sources = named(&mut sections, "source", problems, source);
+    let mut sources = named(&mut sections, "source", problems, source);
     let sinks = named(&mut sections, "sink", problems, sinks::sink);
     let routes = routes::routes(sections.remove("route"), problems);
     listeners::check(&addresses(&ingress, &admin, metrics), problems);
@@ -63,6 +63,7 @@ pub(super) fn settings(
     paths::check_uses(&sinks, &bounds, problems);
     capacity::check(&body, &ingress, &bounds, &sinks, problems);
     routes::check(&sources, &sinks, &routes, problems);
+    routes::ask(&mut sources.read, &routes);
     Some(Settings {
         milestone,
         acknowledge_timeout: span(top.acknowledge_timeout, 10),

@@ -1,6 +1,6 @@
 //! What the program runs on: parsed, complete, and checked against each other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::pipeline::DispatcherSettings;
 use crate::sink::kafka::KafkaSettings;
 use crate::sink::store::StoreSettings;
 use crate::sink::{BrokerTls, rabbitmq};
-use crate::source::{ProviderTables, Source};
+use crate::source::{FieldTemplate, ProviderTables, Source};
 use crate::spool::{Milestone, SpoolLocation, SpoolSettings};
 use crate::trace::TraceSettings;
 
@@ -182,8 +182,29 @@ impl SinkKind {
 pub struct RouteSettings {
     /// The source whose events take it.
     pub source: SourceName,
-    /// The sinks they go to.
+    /// The sinks they go to; none where they are dropped.
     pub sinks: Vec<SinkName>,
+    /// Whether they are dropped, where no other route takes them to a sink.
+    pub drop: bool,
     /// Only these event types.
     pub event_types: Option<HashSet<EventType>>,
+    /// Only where all of these hold.
+    pub when: Option<Vec<ConditionSettings>>,
+}
+
+impl RouteSettings {
+    /// Whether it takes every event of its source.
+    #[must_use]
+    pub fn takes_all(&self) -> bool {
+        self.event_types.is_none() && self.when.is_none()
+    }
+}
+
+/// What a route asks of an event besides its type.
+#[derive(Debug, Clone)]
+pub struct ConditionSettings {
+    /// What is looked at.
+    pub template: FieldTemplate,
+    /// What it may give.
+    pub texts: BTreeSet<String>,
 }

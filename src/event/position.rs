@@ -62,6 +62,12 @@ impl SinkSet {
         Self(self.0 & !(1 << sink.0))
     }
 
+    /// The set with all members of both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether `sink` is in it.
     #[must_use]
     pub fn contains(self, sink: SinkIndex) -> bool {

@@ -8,14 +8,14 @@ use super::logged_objects::LoggedObjects;
 use crate::event::{Content, Event, EventId, OrderingKey};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
-use crate::route::Router;
+use crate::route::{Lane, Router, Routing, event_label};
 use crate::seeded::{self, Bug};
 use crate::shutdown::Draining;
 use crate::source::Verified;
 use crate::spool::{Appended, Milestone, Spool, SpoolUnavailable};
 
-/// An event that has reached its milestone; only [`Pipeline::accept`] makes one, and only an
-/// `Accepted` is answered 200.
+/// An event that has reached its milestone, or that the configuration drops; only
+/// [`Pipeline::accept`] makes one, and only an `Accepted` is answered 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
     id: EventId,
@@ -31,6 +31,8 @@ pub enum AcceptStatus {
     Duplicate,
     /// It is kept, but was not understood or cannot be published.
     Quarantined,
+    /// It is not kept: a route drops it, and none takes it to a sink.
+    Dropped,
 }
 
 impl AcceptStatus {
@@ -41,6 +43,7 @@ impl AcceptStatus {
             Self::Accepted => "accepted",
             Self::Duplicate => "duplicate",
             Self::Quarantined => "quarantined",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -174,7 +177,8 @@ impl Pipeline {
     }
 
     /// Makes the delivery an accepted event. Returns once the milestone is reached; if the caller
-    /// gives up waiting, the event goes its way all the same.
+    /// gives up waiting, the event goes its way all the same. An event that a route drops is counted,
+    /// and neither kept nor remembered.
     ///
     /// # Errors
     /// When it could not be made durable in time.
@@ -188,7 +192,11 @@ impl Pipeline {
             let status = AcceptStatus::Quarantined;
             return Ok(Accepted { id, status });
         }
-        let append = self.spool.append(terms.router.route(event), self.milestone);
+        let routed = match terms.router.route(event) {
+            Routing::To(routed) => routed,
+            Routing::Dropped { event, lane } => return Ok(self.dropped(&event, lane)),
+        };
+        let append = self.spool.append(routed, self.milestone);
         let appended = tokio::select! {
             appended = append => appended?,
             () = tokio::time::sleep(terms.deadline) => return Err(Refusal::NotInTime),
@@ -214,6 +222,17 @@ impl Pipeline {
             Appended::DeadLettered => AcceptStatus::Quarantined,
         };
         Ok(Accepted { id, status })
+    }
+
+    /// An event that is dropped is no accepted one: it is counted here and nowhere else.
+    fn dropped(&self, event: &Event, lane: Lane) -> Accepted {
+        let labels = [event.source().as_str(), event_label(event, lane)];
+        let dropped = &self.metrics.events_dropped_total;
+        dropped.with_label_values(&labels).inc();
+        Accepted {
+            id: event.id(),
+            status: AcceptStatus::Dropped,
+        }
     }
 
     /// An id was accepted before: with the same body, or a different one.

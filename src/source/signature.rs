@@ -96,22 +96,21 @@ impl SignatureScheme {
             (_, Encoding::Hex) => "<hex digits>".to_owned(),
             (_, Encoding::Base64) => "<base64>".to_owned(),
         };
-        let mut named: Vec<(&str, &str)> = Vec::new();
-        for name in self.item_names() {
-            if named.iter().all(|(of, _)| *of != name) {
-                named.push((name, "1492774577"));
-            }
-        }
+        let named: Vec<(&str, &str)> = self.item_names().map(|name| (name, "1492774577")).collect();
         self.write(&named, &signature)
     }
 
-    /// The names of the items that are no signatures and that it needs; one may stand there twice.
+    /// The names of the items that are no signatures and that it needs.
     fn item_names(&self) -> impl Iterator<Item = &str> {
         let variables = self.signed.variables().chain(&self.timestamp);
-        variables.filter_map(|variable| match variable {
-            Variable::Item(name) => Some(name.as_str()),
-            _ => None,
-        })
+        let mut names: Vec<&str> = variables
+            .filter_map(|variable| match variable {
+                Variable::Item(name) => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        names.dedup();
+        names.into_iter()
     }
 
     /// The header's value with these items and this signature.

@@ -107,6 +107,16 @@ impl Variable {
         }
     }
 
+    /// Whether an event's fields, and the conditions of routes, can be made of it: it is one value that
+    /// the sender gives.
+    #[must_use]
+    pub fn is_of_event(&self) -> bool {
+        matches!(
+            self,
+            Self::Header(_) | Self::Query(_) | Self::Item(_) | Self::Pointer(_)
+        )
+    }
+
     /// Whether it is known before the body is read.
     #[must_use]
     pub fn is_of_head(&self) -> bool {

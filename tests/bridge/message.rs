@@ -37,11 +37,7 @@ impl Sender {
         let name = SourceName::parse(name).expect("a slug");
         let secret = Secret::new("whsec_test_secret").expect("not empty");
         let sinks = SinkSet::default().with(SinkIndex::new(0).expect("in range"));
-        let route = Route {
-            source: name.clone(),
-            event_types: None,
-            sinks,
-        };
+        let route = Route::new(name.clone(), sinks);
         let known = HashMap::from([(name.clone(), event_types().into_iter().collect())]);
         Self {
             source: Source::new(name, ONE_CODEX.clone(), vec![secret.clone()]),
@@ -55,11 +51,7 @@ impl Sender {
     /// The same source, routed to these sinks.
     pub fn to(self, sinks: impl IntoIterator<Item = SinkIndex>) -> Self {
         let sinks: SinkSet = sinks.into_iter().collect();
-        let route = Route {
-            source: self.source.name.clone(),
-            event_types: None,
-            sinks,
-        };
+        let route = Route::new(self.source.name.clone(), sinks);
         let known = HashMap::from([(
             self.source.name.clone(),
             event_types().into_iter().collect(),
@@ -120,7 +112,8 @@ impl Sender {
             .expect("well-formed")
             .verify(inbound, now, || i64::MIN)
             .expect("signed just now");
-        self.router.route(Event::read(verified))
+        let routing = self.router.route(Event::read(verified));
+        routing.routed().expect("no route drops it")
     }
 }
 

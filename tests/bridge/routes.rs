@@ -1,8 +1,13 @@
-//! Where an event goes: templates, the catch-all, filters, several sources.
+//! Where an event goes: templates, the catch-all, filters, conditions, what is dropped, several
+//! sources.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
 use crate::eventually::eventually;
 use crate::harness::delivery::{event, now};
 use crate::harness::outlet::store_topic;
+use crate::harness::setup::SECRET;
 use crate::harness::{Bridge, Outlet, Post, Setup, amqp_url};
 
 async fn lies_on(bridge: &Bridge, topic: &str, id: &str) {
@@ -126,6 +131,193 @@ async fn a_route_with_event_types_takes_only_those() {
         .await
         .sum("events_spooled_total", &[("sink", "rabbitmq")]);
     assert!((spooled - 1.0).abs() < f64::EPSILON);
+}
+
+/// The table of a route of this source with these keys.
+fn route(source: &str, keys: &str) -> String {
+    format!("[[route]]\nsource = \"{source}\"\n{keys}\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_with_conditions_takes_what_equals_them() {
+    let mut setup = Setup::store().and_rabbitmq(&amqp_url());
+    let source = setup.source.clone();
+    let when = r#"when = { "{/object/$uri}" = ["/api/v1/analysiss/a", "/api/v1/analysiss/b"], "{query.lab}-{header.x-room}" = ["west-7"] }"#;
+    let conditional =
+        format!("sinks = [\"rabbitmq\"]\nevent_types = [\"analysis.failed\"]\n{when}");
+    setup.routes = Some(
+        [
+            route(&source, "sinks = [\"store\"]"),
+            route(&source, &conditional),
+        ]
+        .concat(),
+    );
+    let mut queue = Outlet::rabbitmq(&setup).await;
+    let bridge = setup.start().await;
+    let path = format!("/webhooks/{source}?lab=west");
+    let post = |event_type, object, room: &str| {
+        let post = Post::signed(&source, event(event_type, object)).path(&path);
+        post.with("x-room", room)
+    };
+    let mut ids = Vec::new();
+    for right in [
+        post("analysis.failed", "a", "7"),
+        post("analysis.failed", "b", "7"),
+    ] {
+        ids.push(bridge.post(&right).await.id());
+    }
+    let mut all = ids.clone();
+    for wrong in [
+        post("analysis.failed", "c", "7"),
+        post("analysis.failed", "a", "8"),
+        post("analysis.failed", "a", "7").with("x-room", "7"),
+        post("analysis.failed", "a", "7").path(&format!("/webhooks/{source}?lab=east")),
+        post("analysis.succeeded", "a", "7"),
+        Post::signed(&source, event("analysis.failed", "a")),
+        Post::signed(&source, "odd").path(&path).with("x-room", "7"),
+    ] {
+        let answer = bridge.post(&wrong).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        all.push(answer.id());
+    }
+    Outlet::Store.has(&bridge, &source, &all).await;
+    queue.has(&bridge, &source, &ids).await;
+    bridge.drained().await;
+    let seen = queue.read(&bridge, &source).await;
+    let seen: Vec<&str> = seen.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(seen, ids, "nothing else came");
+}
+
+/// A delivery as GitHub sends and signs it.
+fn github(source: &str, event_type: &str, delivery: &str, body: &str) -> Post {
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key will do");
+    mac.update(body.as_bytes());
+    let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+    Post::unsigned(source, body)
+        .with("x-github-event", event_type)
+        .with("x-github-delivery", delivery)
+        .with("x-hub-signature-256", &signature)
+}
+
+/// A push to a repository.
+fn push_to(source: &str, repository: u64, delivery: &str) -> Post {
+    let body = format!("{{\"repository\":{{\"id\":{repository}}},\"of\":\"{delivery}\"}}");
+    github(source, "push", delivery, &body)
+}
+
+/// A store with a GitHub source, of which two repositories' pushes are kept and the rest is dropped.
+fn dropping() -> (Setup, String) {
+    let mut setup = Setup::store();
+    let hub = crate::harness::unique("hub");
+    let kept = "sinks = [\"store\"]\nevent_types = [\"push\"]\nwhen = { \"{/repository/id}\" = [\"42\", \"43\"] }";
+    setup.more = format!(
+        "[source.{hub}]\nprovider = \"github\"\nevent_types = [\"push\"]\nsecrets = [{{ file = {:?} }}]\n{}{}",
+        setup.path("secret"),
+        route(&hub, kept),
+        route(&hub, "drop = true")
+    );
+    (setup, hub)
+}
+
+async fn is_answered(bridge: &Bridge, post: &Post, status: &str) -> String {
+    let answer = bridge.post(post).await;
+    assert_eq!(
+        (answer.status, answer.outcome()),
+        (200, status.to_owned()),
+        "{answer:?}"
+    );
+    answer.id()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_route_takes_to_a_sink_is_dropped_and_counted() {
+    let (setup, hub) = dropping();
+    let bridge = setup.start().await;
+    let dropped = async |label: &str, count: f64| {
+        let labels = [("source", hub.as_str()), ("event_type", label)];
+        bridge.shows("events_dropped_total", &labels, count).await;
+    };
+    dropped("push", 0.0).await;
+    dropped("other", 0.0).await;
+    let mut kept = Vec::new();
+    for (repository, delivery) in [(42, "1"), (43, "2")] {
+        let post = push_to(&hub, repository, delivery);
+        kept.push(is_answered(&bridge, &post, "accepted").await);
+    }
+    let ping = github(&hub, "ping", "3", "{\"repository\":{\"id\":42}}");
+    for unwanted in [&ping, &push_to(&hub, 44, "4"), &push_to(&hub, 4, "5")] {
+        // Not remembered, so never a duplicate.
+        let id = is_answered(&bridge, unwanted, "dropped").await;
+        assert_eq!(is_answered(&bridge, unwanted, "dropped").await, id);
+    }
+    // What nobody can read is never dropped.
+    kept.push(is_answered(&bridge, &github(&hub, "ping", "6", "{"), "quarantined").await);
+    dropped("push", 4.0).await;
+    dropped("other", 2.0).await;
+    Outlet::Store.has(&bridge, &hub, &kept).await;
+    bridge.drained().await;
+    let mut seen = Outlet::Store.read(&bridge, &hub).await;
+    seen.sort_by_key(|one| kept.iter().position(|id| *id == one.id));
+    let seen: Vec<String> = seen.into_iter().map(|one| one.id).collect();
+    assert_eq!(seen, kept, "nothing else came");
+    let metrics = bridge.metrics().await;
+    metrics.assert_balanced("store");
+    for (name, value) in [("events_accepted_total", 3.0), ("http_requests_total", 9.0)] {
+        let counted = metrics.sum(name, &[("source", hub.as_str())]);
+        assert!((counted - value).abs() < f64::EPSILON, "{name}: {counted}");
+    }
+    let duplicates = metrics.sum("events_duplicate_total", &[("source", hub.as_str())]);
+    assert!(duplicates.abs() < f64::EPSILON, "{duplicates} duplicates");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_over_conditions_with_what_their_source_looks_at() {
+    let (setup, hub) = dropping();
+    let bridge = setup.start().await;
+    let wanted = push_to(&hub, 42, "1");
+    let unwanted = push_to(&hub, 50, "2").with("x-lab", "west");
+    let kept = is_answered(&bridge, &wanted, "accepted").await;
+    let dropped = is_answered(&bridge, &unwanted, "dropped").await;
+    let next = setup.text().replace(
+        "when = { \"{/repository/id}\" = [\"42\", \"43\"] }",
+        "when = { \"{/of}\" = [\"2\", \"3\"], \"{/repository/id}\" = [\"50\"], \"{header.x-lab}\" = [\"west\"] }",
+    );
+    assert_ne!(next, setup.text());
+    std::fs::write(setup.path("hookferry.toml"), next).expect("writable");
+    bridge.reload(true).await;
+    // It was not remembered, and so is no duplicate now that somebody wants it.
+    assert_eq!(is_answered(&bridge, &unwanted, "accepted").await, dropped);
+    assert_eq!(is_answered(&bridge, &wanted, "dropped").await, kept);
+    is_answered(&bridge, &push_to(&hub, 50, "3"), "dropped").await;
+    Outlet::Store.has(&bridge, &hub, &[kept, dropped]).await;
+    bridge.metrics().await.assert_balanced("store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_that_leave_an_event_without_a_way_are_refused() {
+    let (setup, hub) = dropping();
+    for (old, new, said) in [
+        ("drop = true\n", "drop = false\n", "route[2].drop"),
+        ("drop = true\n", "drop = true\nwhen = {}\n", "route[2].when"),
+        (
+            "\"{/repository/id}\" =",
+            "\"{body}\" =",
+            "route[1].when.{body}",
+        ),
+        (
+            "event_types = [\"push\"]\nwhen = {",
+            "drop = false\n# {",
+            "route[2].drop",
+        ),
+    ] {
+        let text = setup.text().replace(old, new);
+        assert_ne!(text, setup.text(), "{old}");
+        let path = setup.path("hookferry.toml");
+        std::fs::write(&path, text).expect("writable");
+        let (code, log) = crate::harness::setup::ends(&path).await;
+        assert_eq!(code, Some(2), "{new} of {hub}: {log}");
+        assert!(log.contains(said), "{said}: {log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use crate::cli::topics;
 use crate::config::{
     AdminSettings, IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings, SourceSettings,
 };
+use crate::name::EventType;
 use crate::spool::{Milestone, SpoolLocation};
 
 /// The lines.
@@ -119,15 +120,11 @@ fn route_lines(settings: &Settings, route: &RouteSettings) -> Vec<String> {
         .sources
         .iter()
         .find(|source| source.source.name == route.source);
+    let only = conditions(route);
+    if route.drop {
+        lines.push(format!("  route        {} → dropped{only}", route.source));
+    }
     for name in &route.sinks {
-        let only = match &route.event_types {
-            None => String::new(),
-            Some(types) => {
-                let mut types: Vec<&str> = types.iter().map(|of| of.as_str()).collect();
-                types.sort_unstable();
-                format!(", only {}", types.join(", "))
-            }
-        };
         lines.push(format!("  route        {} → {name}{only}", route.source));
         let sink = settings.sinks.iter().find(|sink| sink.name == *name);
         let topics = sink.zip(source).map(|(sink, source)| {
@@ -141,4 +138,18 @@ fn route_lines(settings: &Settings, route: &RouteSettings) -> Vec<String> {
         lines.extend(topics.into_iter().flatten().map(indent));
     }
     lines
+}
+
+/// What a route asks of the events it takes.
+fn conditions(route: &RouteSettings) -> String {
+    let types = route.event_types.iter().map(|types| {
+        let mut types: Vec<&str> = types.iter().map(EventType::as_str).collect();
+        types.sort_unstable();
+        format!(", only {}", types.join(", "))
+    });
+    let when = route.when.iter().flatten().map(|condition| {
+        let texts: Vec<&str> = condition.texts.iter().map(String::as_str).collect();
+        format!(", where {} is {}", condition.template, texts.join(" or "))
+    });
+    types.chain(when).collect()
 }

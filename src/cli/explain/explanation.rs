@@ -339,8 +339,7 @@ fn topic(source: &Source, event: Event) -> String {
             .collect(),
     );
     let template = Template::parse("{source}.{event_type}").expect("the default template");
-    let routed = router.route(event);
-    template.render(routed.event(), routed.lane())
+    template.render(&event, router.lane(&event))
 }
 
 /// What a well-formed header holds.

@@ -49,7 +49,7 @@ impl Answer {
         self.json()["id"].as_str().expect("an id").to_owned()
     }
 
-    /// `accepted`, `duplicate` or `quarantined`.
+    /// `accepted`, `duplicate`, `quarantined` or `dropped`.
     pub fn outcome(&self) -> String {
         self.json()["status"]
             .as_str()

@@ -32,7 +32,7 @@ pub fn templates(
     let before = problems.0.len();
     let mut fields = |key: &str, texts| {
         let key = format!("{path}.{key}");
-        let templates = problems.templates(&key, texts, goes_here);
+        let templates = problems.templates(&key, texts, Variable::is_of_event);
         let field = |template: FieldTemplate| EventField {
             is_signed: signature.is_some_and(|it| template.variables().all(|v| it.covers(v))),
             template,
@@ -75,13 +75,6 @@ pub fn templates(
     (problems.0.len() == before).then_some(templates)
 }
 
-fn goes_here(variable: &Variable) -> bool {
-    matches!(
-        variable,
-        Variable::Header(_) | Variable::Query(_) | Variable::Item(_) | Variable::Pointer(_)
-    )
-}
-
 /// Whether a signature covers what the event's id is made of.
 fn is_identity_signed(id: &[EventField], derived: [&Vec<EventField>; 3]) -> bool {
     if id.is_empty() {
@@ -109,7 +102,7 @@ fn attributes(
                 "take 1 to 20 characters out of a-z and 0-9, and none of CloudEvents' own names",
             );
         }
-        let template = problems.template_of(&key, text, goes_here);
+        let template = problems.template_of(&key, text, Variable::is_of_event);
         attributes.extend(template.map(|template| (name.clone(), template)));
     }
     attributes
