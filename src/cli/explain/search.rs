@@ -311,7 +311,9 @@ mod tests {
         assert!(only(&value(&[b"17c.", body]), b"s").contains("letter"));
         assert!(only(&value(&[body]), b"s").contains("body alone"));
         assert!(only(&value(&[b"17:", body]), b"s").contains("{item.t}:{body}"));
-        assert!(only(&value(&[b"17000.", body]), b"s").contains("in milliseconds"));
+        let milliseconds: [&[u8]; 2] = [b"1492774577000.", body];
+        let milliseconds = header("1492774577", &key(b"s"), &milliseconds);
+        assert!(only(&milliseconds, b"s").contains("in milliseconds"));
     }
 
     #[test]
