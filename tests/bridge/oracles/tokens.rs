@@ -21,9 +21,8 @@ pub const PROVIDERS: &[&str] = &[
 
 const TOKEN: &str = "a-token-of-32-characters-and-more";
 
-fn verdict(provider: &str, head: &DeliveryHead) -> Result<(), String> {
-    let ours = Ours::named(provider);
-    ours.verify_head(&Question::new(provider, TOKEN, b"{}", NOW), head)
+fn verdict(ours: &Ours, head: &DeliveryHead) -> Result<(), String> {
+    ours.verify_head(&Question::new("", TOKEN, b"{}", NOW), head)
 }
 
 fn refused(reason: &str) -> Result<(), String> {
@@ -49,50 +48,52 @@ fn a_token_is_the_whole_value_of_its_header() {
         ("okta", "authorization", ""),
         ("scinote", "webhook-secret-key", ""),
     ] {
+        let ours = Ours::named(provider);
         let head = |value: String| DeliveryHead::of(vec![(header.to_owned(), value)]);
         let right = head(format!("{prefix}{TOKEN}"));
-        assert_eq!(verdict(provider, &right), Ok(()), "{provider}");
+        assert_eq!(verdict(&ours, &right), Ok(()), "{provider}");
         for wrong in wrong_tokens() {
-            let found = verdict(provider, &head(format!("{prefix}{wrong}")));
+            let found = verdict(&ours, &head(format!("{prefix}{wrong}")));
             assert_eq!(found, refused("signature_mismatch"), "{provider}: {wrong}");
         }
-        let none = verdict(provider, &DeliveryHead::default());
+        let none = verdict(&ours, &DeliveryHead::default());
         assert_eq!(none, refused("signature_missing"), "{provider}");
-        let empty = verdict(provider, &head(prefix.to_owned()));
+        let empty = verdict(&ours, &head(prefix.to_owned()));
         assert_eq!(empty, refused("signature_malformed"), "{provider}");
         let mut twice = right.clone();
         twice.headers.extend(right.headers.clone());
-        let found = verdict(provider, &twice);
+        let found = verdict(&ours, &twice);
         assert_eq!(found, refused("signature_repeated"), "{provider}");
         let in_path = DeliveryHead {
             path_secret: Some(TOKEN.to_owned()),
             ..DeliveryHead::default()
         };
-        let found = verdict(provider, &in_path);
+        let found = verdict(&ours, &in_path);
         assert_eq!(found, refused("signature_missing"), "{provider}");
     }
     let basic = vec![("authorization".to_owned(), format!("Basic {TOKEN}"))];
-    let found = verdict("cloudevents", &DeliveryHead::of(basic));
+    let found = verdict(&Ours::named("cloudevents"), &DeliveryHead::of(basic));
     assert_eq!(found, refused("signature_malformed"));
 }
 
 #[test]
 fn a_secret_in_the_url_is_the_whole_segment() {
     for provider in ["docker_hub", "ms_graph", "nextflow", "redcap"] {
+        let ours = Ours::named(provider);
         let head = |secret: &str| DeliveryHead {
             path_secret: Some(secret.to_owned()),
             ..DeliveryHead::default()
         };
-        assert_eq!(verdict(provider, &head(TOKEN)), Ok(()), "{provider}");
+        assert_eq!(verdict(&ours, &head(TOKEN)), Ok(()), "{provider}");
         for wrong in wrong_tokens() {
-            let found = verdict(provider, &head(&wrong));
+            let found = verdict(&ours, &head(&wrong));
             assert_eq!(found, refused("signature_mismatch"), "{provider}: {wrong}");
         }
         let in_query = DeliveryHead {
             query: Some(format!("secret={TOKEN}")),
             ..DeliveryHead::default()
         };
-        let found = verdict(provider, &in_query);
+        let found = verdict(&ours, &in_query);
         assert_eq!(found, refused("signature_missing"), "{provider}");
     }
 }
