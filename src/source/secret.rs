@@ -102,7 +102,9 @@ impl Secret {
             Key::Token(expected) => any(signatures, &|token| {
                 is_equal(&Sha256::digest(token), expected)
             }),
-            _ => {
+            Key::HmacSha256(keyed) => has_mac(keyed.clone(), parts, signatures),
+            Key::HmacSha512(keyed) => has_mac(keyed.clone(), parts, signatures),
+            Key::HmacSha1(_) => {
                 let mac = self.sign(parts);
                 any(signatures, &|signature| is_equal(signature, &mac))
             }
@@ -113,8 +115,8 @@ impl Secret {
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> Vec<u8> {
         match &self.key {
-            Key::HmacSha256(keyed) => mac(keyed.clone(), parts),
-            Key::HmacSha512(keyed) => mac(keyed.clone(), parts),
+            Key::HmacSha256(keyed) => fed(keyed.clone(), parts).finalize().into_bytes().to_vec(),
+            Key::HmacSha512(keyed) => fed(keyed.clone(), parts).finalize().into_bytes().to_vec(),
             Key::HmacSha1(key) => {
                 let mut context = legacy::Context::with_key(key);
                 for part in parts {
@@ -138,11 +140,17 @@ fn is_equal(one: &[u8], other: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
-fn mac<M: Mac>(mut mac: M, parts: &[&[u8]]) -> Vec<u8> {
+/// Whether one of `signatures` is the MAC of `parts`.
+fn has_mac<M: Mac>(mac: M, parts: &[&[u8]], signatures: &[Vec<u8>]) -> bool {
+    let mac = fed(mac, parts).finalize().into_bytes();
+    any(signatures, &|signature| is_equal(signature, &mac))
+}
+
+fn fed<M: Mac>(mut mac: M, parts: &[&[u8]]) -> M {
     for part in parts {
         mac.update(part);
     }
-    mac.finalize().into_bytes().to_vec()
+    mac
 }
 
 /// The bytes of the key that is written there.

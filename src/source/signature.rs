@@ -96,21 +96,22 @@ impl SignatureScheme {
             (_, Encoding::Hex) => "<hex digits>".to_owned(),
             (_, Encoding::Base64) => "<base64>".to_owned(),
         };
-        let named: Vec<(&str, &str)> = self.item_names().map(|name| (name, "1492774577")).collect();
+        let mut named: Vec<(&str, &str)> = Vec::new();
+        for name in self.item_names() {
+            if named.iter().all(|(of, _)| *of != name) {
+                named.push((name, "1492774577"));
+            }
+        }
         self.write(&named, &signature)
     }
 
-    /// The names of the items that are no signatures and that it needs.
+    /// The names of the items that are no signatures and that it needs; one may stand there twice.
     fn item_names(&self) -> impl Iterator<Item = &str> {
         let variables = self.signed.variables().chain(&self.timestamp);
-        let mut names: Vec<&str> = variables
-            .filter_map(|variable| match variable {
-                Variable::Item(name) => Some(name.as_str()),
-                _ => None,
-            })
-            .collect();
-        names.dedup();
-        names.into_iter()
+        variables.filter_map(|variable| match variable {
+            Variable::Item(name) => Some(name.as_str()),
+            _ => None,
+        })
     }
 
     /// The header's value with these items and this signature.

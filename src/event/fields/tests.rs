@@ -308,3 +308,13 @@ fn several_events_in_one_delivery_are_counted() {
     assert_eq!(understood(parsed).event_type.as_str(), "contact.creation");
     assert_eq!(one_codex(body("a", "/x/1", TIME)).events, None);
 }
+
+/// The content type is not signed: it must not make another event of the same bytes.
+#[test]
+fn json_that_is_called_a_form_is_json() {
+    let headers = [("x-github-event", "push"), ("x-github-delivery", "1")];
+    let body = r#"{"repository":{"id":42}}"#;
+    let form = ("application/x-www-form-urlencoded", body);
+    let parsed = read_verified(&verified("github", &headers, form));
+    assert_eq!(understood(parsed).object_id.expect("named").as_str(), "42");
+}
