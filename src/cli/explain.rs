@@ -98,8 +98,8 @@ pub(super) struct ExplainCommand {
 
 impl ExplainCommand {
     pub(super) fn run(&self) -> Result<(), CommandError> {
-        let providers = self.provider.read()?;
-        let provider = &providers.chosen;
+        let (provider, others) = self.provider.read()?;
+        let provider = &provider;
         let request = self.request(provider)?;
         let text = self.secret.read()?;
         let (scheme, form) = (&provider.signature, &provider.signature.secret);
@@ -127,7 +127,7 @@ impl ExplainCommand {
                 source: &source,
                 request: &request,
                 secret: &text,
-                others: &providers.others,
+                others: &others,
             };
             explanation.other_forms(&unverified.search(), is_right.is_some())?;
         }

@@ -219,6 +219,22 @@ fn another_providers_signature_is_known() {
     intercom.names(&["intercom", "hash = \"sha1\""]);
 }
 
+/// As a configuration defines it; the others may be it as well.
+#[test]
+fn a_provider_of_a_configuration_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("hookferry.toml");
+    let table =
+        "[provider.lab]\nextends = \"github\"\n[provider.lab.signature]\nheader = \"x-lab\"\n";
+    std::fs::write(&file, table).expect("written");
+    let config = file.display().to_string();
+    let mut request = Request::of("github", SECRET, "{}").with(&["--config", &config]);
+    request.headers[0].0 = "x-lab".to_owned();
+    request.names(&["if the provider were lab: this is how it signs"]);
+    let request = request.explained_as("lab");
+    request.explain().with_code(0);
+}
+
 #[test]
 fn a_handshake_is_told_with_its_answer() {
     let body = r#"{"type":"url_verification","challenge":"abc123"}"#;
