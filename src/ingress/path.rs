@@ -177,7 +177,7 @@ mod tests {
             ("/webhooks/lab/100%hush", "/webhooks/[redacted]"),
             ("/hooks/lab/hush", "/hooks/[redacted]"),
             ("/lab/hush", "/lab/[redacted]"),
-            ("//webhooks/lab/hush", "/[redacted]"),
+            ("//webhooks/lab/hush", "//[redacted]"),
             ("/webhooks", "/webhooks"),
             ("*", "*"),
         ] {

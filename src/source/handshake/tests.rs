@@ -39,7 +39,7 @@ fn with_verify(name: &str, token: &str) -> Source {
 /// A provider with this handshake, whose other tables are of no account.
 fn with_handshake(handshake: &str) -> Source {
     let text = format!(
-        "[signature]\nheader = \"x-tag\"\n[event]\ntype = \"{{/type}}\"\n[[handshake]]\n{handshake}"
+        "[signature]\nheader = \"x-tag\"\n[event]\nid = \"{{/id}}\"\ntype = \"{{/type}}\"\n[[handshake]]\n{handshake}"
     );
     let table: ProviderTable = toml::from_str(&text).expect("a table");
     source_of(Arc::new(provider("own", &table).expect("a provider")))
