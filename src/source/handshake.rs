@@ -81,6 +81,16 @@ impl Source {
         })
     }
 
+    /// Whether a signature over these parts proves nothing: it can be had from us, by a handshake
+    /// without a signature.
+    pub(super) fn signs_for_strangers(&self, parts: &[&[u8]]) -> bool {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let mut handshakes = self.provider.handshakes.iter();
+        length <= MAX_TOKEN_BYTES
+            && handshakes.any(Handshake::signs_for_strangers)
+            && std::str::from_utf8(&parts.concat()).is_ok_and(is_token)
+    }
+
     fn unsigned_handshakes(&self, method: &str) -> impl Iterator<Item = &Handshake> {
         let handshakes = self.provider.handshakes.iter();
         handshakes.filter(move |it| !it.is_signed && it.method == method)
@@ -177,8 +187,8 @@ impl Filling<'_> {
     ///
     /// It is the secret that deliveries are signed with, so for whoever may choose the value this signs
     /// what they like: sent as a handshake, a forged body would come back with its signature. From a
-    /// request that proves nothing only a short token is taken, and no token is a body that says
-    /// anything: a JSON object has braces, and a form's field has something behind its `=`.
+    /// request that proves nothing only a short token is taken, and a delivery whose signed bytes are
+    /// such a token is not taken for proven: [`Source::signs_for_strangers`].
     fn mac(&self, of: &Variable) -> Option<Vec<u8>> {
         let text = (self.value)(of)?;
         if text.is_empty() || !(self.is_signed || is_token(&text)) {

@@ -143,6 +143,13 @@ pub struct Handshake {
 }
 
 impl Handshake {
+    /// Whether its answer holds an HMAC that anybody gets who asks.
+    pub(super) fn signs_for_strangers(&self) -> bool {
+        let is_hmac = |it: &Variable| matches!(it, Variable::HmacHex(_) | Variable::HmacBase64(_));
+        let mut variables = self.templates().flat_map(FieldTemplate::variables);
+        !self.is_signed && variables.any(is_hmac)
+    }
+
     fn templates(&self) -> impl Iterator<Item = &FieldTemplate> {
         let conditions = self.when.iter().map(|(template, _)| template);
         let mut of_answer = Vec::new();

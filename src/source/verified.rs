@@ -176,7 +176,8 @@ impl<'a> Claim<'a> {
     /// Proves that the delivery was signed with a secret of its source.
     ///
     /// # Errors
-    /// When no secret makes a signature, or the time that is signed in the body is none.
+    /// When no secret makes a signature, anybody can have it made by a handshake, or the time that is
+    /// signed in the body is none.
     pub fn prove(mut self, inbound: Inbound) -> Result<SignedDelivery<'a>, Rejection> {
         let secret = self
             .matching_secret(&inbound.body)
@@ -227,6 +228,9 @@ impl<'a> Claim<'a> {
         };
         let parts = scheme.signed_parts(&self.head, body, &sorted_form)?;
         let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+        if self.source.signs_for_strangers(&parts) {
+            return None;
+        }
         let secrets = self.source.secrets.iter().enumerate();
         secrets.fold(None, |found, (index, secret)| {
             let matches = secret.matches(&parts, self.signature.signatures());

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use super::*;
 use crate::name::SourceName;
 use crate::source::{
-    DeliveryHead, Inbound, Provider, ProviderTable, Secret, SecretForm, built_in, provider,
+    DeliveryHead, Encoding, Inbound, Provider, ProviderTable, Secret, SecretForm, built_in,
+    provider,
 };
 use crate::trace::TraceContext;
 
@@ -107,6 +108,43 @@ fn x_gets_the_hmac_of_a_token_and_of_nothing_else() {
         source.unsigned_handshake(&get("crc_token=a&crc_token=b")),
         None
     );
+}
+
+/// Its HMAC comes back to whoever asks, so that a delivery of the same bytes could be anybody's.
+#[test]
+fn a_token_that_strangers_get_signed_is_no_delivery() {
+    let x = source("x_twitter");
+    let is_proven = |source: &Source, header: &str, prefix: &str, body: &'static str| {
+        let mac = source.secrets[0].sign(&[body.as_bytes()]);
+        let mac = match source.provider.signature.encoding {
+            Encoding::Hex => hex::encode(mac),
+            Encoding::Base64 => encoding::STANDARD.encode(mac),
+        };
+        let headers = vec![(header.to_owned(), format!("{prefix}{mac}"))];
+        let head = DeliveryHead::of(headers);
+        let claim = source.read_signature(&head).expect("well-formed");
+        let inbound = Inbound {
+            body: Bytes::from_static(body.as_bytes()),
+            content_type: None,
+            trace: TraceContext::start(false),
+        };
+        claim.prove(inbound).is_ok()
+    };
+    let of_x = |body| is_proven(&x, "x-twitter-webhooks-signature", "sha256=", body);
+    for token in ["MjFieXRlc29mcmFuZG9tbm9pc2U=", "12345", "true", "a"] {
+        assert!(!of_x(token), "{token}");
+    }
+    for delivery in [r#"{"for_user_id":"1"}"#, "[]", "", "a b"] {
+        assert!(of_x(delivery), "{delivery}");
+    }
+    // No handshake of GitHub signs anything.
+    let github = source("github");
+    assert!(is_proven(
+        &github,
+        "x-hub-signature-256",
+        "sha256=",
+        "12345"
+    ));
 }
 
 #[test]
