@@ -32,12 +32,18 @@ pub fn handshake(problems: &mut Problems, path: &str, table: &HandshakeTable) ->
         let condition = condition(problems, &key, expected);
         when.extend(template.zip(condition));
     }
-    if table.when.is_none() {
-        problems.add(
+    match &table.when {
+        None => problems.add(
             format!("{path}.when"),
             "there is none",
-            "say what tells it from a delivery; {} is any request",
-        );
+            "say what tells it from a delivery; {} is any request of another method than POST",
+        ),
+        Some(when) if when.is_empty() && method == "POST" => problems.add(
+            format!("{path}.when"),
+            "it is empty, so every delivery would be a handshake, and no event",
+            "say what tells it from a delivery, such as { \"{/type}\" = \"ping\" }",
+        ),
+        Some(_) => {}
     }
     let answer = answer(problems, path, table, &goes_here);
     let mut handshake = Handshake {

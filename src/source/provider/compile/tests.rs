@@ -134,9 +134,14 @@ fn each_mistake_is_named_with_its_key_and_a_remedy() {
         ("[sample]\nheaders = {}", "sample.body", "there is none"),
         ("event_types = [\"a b\"]", "event_types", "event type"),
         (
-            "[[handshake]]\nwhen = {}",
+            "[[handshake]]\nwhen = { \"{/a}\" = \"1\" }",
             "handshake[0].answer",
             "there is none",
+        ),
+        (
+            "[[handshake]]\nwhen = {}\nanswer = \"\"",
+            "handshake[0].when",
+            "every delivery",
         ),
         (
             "[[handshake]]\nanswer = \"{/a}\"",
