@@ -223,8 +223,19 @@ impl SecretReference {
         remedy: &dyn Fn(&SecretReferenceError) -> String,
         problems: &mut ConfigProblems,
     ) -> Option<Secret> {
-        let read = |bytes: &[u8]| self.key_of(bytes, form);
-        self.take(read, path, remedy, problems)
+        let read = |bytes: &[u8]| {
+            let key = self.key_of(bytes, form)?;
+            Ok::<_, SecretReferenceError>((key, is_odd_in_url(bytes)))
+        };
+        let (secret, is_odd) = self.take(read, path, remedy, problems)?;
+        if is_odd && form.scheme == Scheme::Url {
+            problems.warn(
+                path,
+                "there is a character in the secret that a URL may have to write as %XX, and it is compared as it stands in the path",
+                "take one of letters, digits, `-`, `.`, `_` and `~` alone",
+            );
+        }
+        Some(secret)
     }
 
     fn key_of(&self, bytes: &[u8], form: &SecretForm) -> Result<Secret, SecretReferenceError> {
@@ -292,6 +303,12 @@ impl SecretReference {
             problems.warn(path, doubt.to_string(), "correct it, unless it is meant");
         }
     }
+}
+
+/// Whether a text has other characters than those that a URL never encodes (RFC 3986, section 2.3).
+fn is_odd_in_url(bytes: &[u8]) -> bool {
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~".contains(b);
+    !bytes.trim_ascii().iter().all(is_plain)
 }
 
 /// The span that was given, or so many seconds.

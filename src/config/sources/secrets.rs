@@ -257,6 +257,45 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_in_the_url_is_doubted_where_a_url_encodes_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let doubts = |provider: &str, text: &str| {
+            let provider = built_in(provider).expect("built in");
+            let file = folder.path().join("secret");
+            std::fs::write(&file, text).expect("written");
+            let reference = SecretReference {
+                file: Some(file),
+                ..SecretReference::default()
+            };
+            let mut problems = ConfigProblems::default();
+            read(
+                "source.a",
+                Some(&[reference]),
+                Some(&provider),
+                &mut problems,
+            );
+            assert!(problems.is_empty(), "{problems}");
+            let doubts = problems.into_warnings();
+            doubts.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(doubts("docker_hub", "a-Long_secret.of~letters\n"), [""; 0]);
+        for text in [
+            "a secret of words here",
+            "a/secret/with/slashes",
+            "a%2Fsecret+there",
+        ] {
+            let found = doubts("docker_hub", text);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].starts_with("source.a.secrets[0]: "), "{found:?}");
+            assert!(
+                found[0].contains("%XX") && !found[0].contains(text),
+                "{found:?}"
+            );
+            assert_eq!(doubts("gitlab_token", text), [""; 0]);
+        }
+    }
+
+    #[test]
     fn of_an_unknown_provider_any_text_is_a_secret() {
         let reference = SecretReference {
             env: Some("PATH".to_owned()),
