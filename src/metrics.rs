@@ -122,6 +122,8 @@ metrics! {
     deliveries_refused_total: IntCounterVec, "reason";
     /// Seconds between a signature's timestamp and its arrival; negative when it came from the future.
     signature_age_seconds: HistogramVec, "source";
+    /// Whether a delivery that no secret has signed is lost (1): by its provider's facts, the sender sends nothing again after the answer that it gets.
+    source_mismatches_lost: IntGaugeVec, "source";
     /// When a secret last proved a delivery, by its place in the configuration, from 0; one that a reload takes out is no longer shown.
     secret_last_used_timestamp_seconds: IntGaugeVec, "source", "secret";
     /// Events put into the spool for a sink.

@@ -110,6 +110,10 @@ fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName])
             .handshakes_total
             .with_label_values(&[source, result.as_str()]);
     }
+    metrics
+        .source_mismatches_lost
+        .with_label_values(&[source])
+        .set(i64::from(settings.loses_mismatches()));
     metrics.deliveries_late_total.with_label_values(&[source]);
     for body in ["same", "different"] {
         metrics

@@ -17,7 +17,7 @@ use crate::pipeline::DispatcherSettings;
 use crate::sink::kafka::KafkaSettings;
 use crate::sink::store::StoreSettings;
 use crate::sink::{BrokerTls, rabbitmq};
-use crate::source::{FieldTemplate, ProviderTables, Source};
+use crate::source::{FieldTemplate, ProviderTables, RetriesName, Source};
 use crate::spool::{Milestone, SpoolLocation, SpoolSettings};
 use crate::trace::TraceSettings;
 
@@ -141,6 +141,19 @@ pub struct SourceSettings {
     pub event_types: Vec<EventType>,
     /// How its endpoint treats requests.
     pub endpoint: EndpointSettings,
+}
+
+impl SourceSettings {
+    /// Whether a delivery that no secret has signed is lost: its sender sends nothing again after the
+    /// answer that it gets.
+    #[must_use]
+    pub fn loses_mismatches(&self) -> bool {
+        match self.source.provider.facts.retries {
+            RetriesName::NonSuccess => false,
+            RetriesName::ServerErrors => !self.endpoint.retries_mismatch,
+            RetriesName::Nothing => true,
+        }
+    }
 }
 
 /// A sink.
