@@ -2,8 +2,9 @@
 //!
 //! The cheap checks come first, before the body is read: the client's address and its rate limit, the
 //! number of requests in flight, path, whether it is a handshake that the head alone decides, method,
-//! encoding, length, whether an event could be kept at all, the signature header's form. Then the body, once, within its limit and its deadline; then the
-//! proof, and only then the source's rate limit, which nobody else can use up; then the pipeline.
+//! encoding, length, whether an event could be kept at all, the signature header's form. Then the
+//! body, once, within its limit and its deadline; then the proof, and only then the source's rate
+//! limit, which nobody else can use up; then the pipeline, unless it is a signed handshake.
 //! [`RequestProblem`] alone chooses the statuses of errors.
 //!
 //! Before all that, a connection may have to begin with a PROXY header, and with a TLS handshake.
