@@ -203,7 +203,12 @@ async fn the_challenge_of_x_signs_no_forged_body() {
         assert_refused(&answer, 400, "handshake_refused");
         assert!(!answer.text().contains(&tag), "{answer:?}");
     }
-    assert_counted(&bridge, "x_twitter", 1.0, 4.0).await;
+    // A token comes back with its signature, and is no delivery all the same.
+    let answer = bridge.post(&ask("12345")).await.json();
+    let tag = answer["response_token"].as_str().expect("a signature");
+    let post = Post::unsigned("x_twitter", "12345").with("x-twitter-webhooks-signature", tag);
+    assert_refused(&bridge.post(&post).await, 401, "signature_mismatch");
+    assert_counted(&bridge, "x_twitter", 2.0, 4.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,6 +359,23 @@ async fn a_wrong_signature_is_503_where_the_source_asks_for_repetition() {
     assert_refused(&bridge.post(&unsigned).await, 400, "signature_missing");
     bridge.shows("deliveries_refused_total", &[], 0.0).await;
     bridge.accepted(&setup.source, body()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_sends_nothing_again_is_shown_as_one() {
+    let retry = "on_mismatch = \"retry\"";
+    for (provider, keys, lost) in [
+        ("slack", "", 0.0),
+        ("pagerduty", "", 1.0),
+        ("pagerduty", retry, 0.0),
+        ("github", "", 1.0),
+        // It does not come again after a 503 either.
+        ("github", retry, 1.0),
+    ] {
+        let bridge = with_source(provider, keys).start().await;
+        let labels = [("source", provider)];
+        bridge.shows("source_mismatches_lost", &labels, lost).await;
+    }
 }
 
 fn pushed(path: &str) -> Post {
