@@ -66,7 +66,7 @@ impl Event {
             verified.head(),
             verified.inbound(),
         );
-        let of_bytes = || EventId::of_bytes(&source, verified.body());
+        let of_bytes = || EventId::of_bytes(&source, &verified.replay_bytes());
         let id = parsed.id.unwrap_or_else(of_bytes);
         let is_by_body = verified.provider().replay == Replay::Body;
         let deduplication_id = is_by_body.then(of_bytes).filter(|by_body| *by_body != id);

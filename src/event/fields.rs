@@ -30,7 +30,7 @@ pub(super) fn read(
     inbound: &Inbound,
 ) -> ParsedDelivery {
     let templates = provider.event_of(inbound.content_type.as_deref());
-    let document = match document_of(templates, inbound) {
+    let document = match document_of(provider, templates, inbound) {
         Ok(document) => document,
         Err(quarantine) => return ParsedDelivery::quarantined(quarantine),
     };
@@ -54,6 +54,7 @@ pub(super) fn read(
 
 /// The JSON of a delivery; none where nothing is looked for in it.
 fn document_of<'a>(
+    provider: &Provider,
     templates: &EventTemplates,
     inbound: &'a Inbound,
 ) -> Result<Option<Cow<'a, str>>, Quarantine> {
@@ -64,18 +65,24 @@ fn document_of<'a>(
         let detail = "the body has no bytes";
         return Err(quarantine(QuarantineReason::EmptyBody, &detail));
     }
-    let document = document(templates.form.as_deref(), inbound);
+    let document = document(provider, templates, inbound);
     document
         .map(Some)
         .map_err(|error| quarantine(QuarantineReason::NotUtf8, &error))
 }
 
 /// The body, or the JSON of a form body. No signature covers the content type: a body that begins as
-/// JSON's objects and arrays do is JSON, whatever it says.
-fn document<'a>(form: Option<&str>, inbound: &'a Inbound) -> Result<Cow<'a, str>, Utf8Error> {
+/// JSON's objects and arrays do is JSON, whatever it says; and where the parameters of a form are
+/// signed, the body is one.
+fn document<'a>(
+    provider: &Provider,
+    templates: &EventTemplates,
+    inbound: &'a Inbound,
+) -> Result<Cow<'a, str>, Utf8Error> {
     let begins_as_json = inbound.body.starts_with(b"{") || inbound.body.starts_with(b"[");
     let is_form = !begins_as_json && form::is_form(inbound.content_type.as_deref());
-    if let Some(field) = form.filter(|_| is_form) {
+    let is_form = is_form || provider.signature.signs_form();
+    if let Some(field) = templates.form.as_deref().filter(|_| is_form) {
         return Ok(Cow::Owned(form_document(field, &inbound.body)));
     }
     std::str::from_utf8(&inbound.body).map(Cow::Borrowed)
@@ -234,10 +241,9 @@ pub(super) fn conditions(verified: &Verified) -> Vec<Option<String>> {
         }
     }
     let inbound = verified.inbound();
-    let templates_of_event = verified
-        .provider()
-        .event_of(inbound.content_type.as_deref());
-    let document = document(templates_of_event.form.as_deref(), inbound).unwrap_or_default();
+    let provider = verified.provider();
+    let of_event = provider.event_of(inbound.content_type.as_deref());
+    let document = document(provider, of_event, inbound).unwrap_or_default();
     let found = json::read(&document, &pointers).ok();
     let value = |variable: &Variable| match variable {
         Variable::Pointer(pointer) => found.as_ref()?.text(pointer),

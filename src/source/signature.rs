@@ -5,6 +5,7 @@
 //! with an unknown name is passed over: it may belong to a later scheme.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine as _;
 
@@ -66,6 +67,13 @@ impl SignatureScheme {
                 Variable::Query(_) => is_signed(variable) || is_signed(&Variable::Url),
                 other => is_signed(other),
             }
+    }
+
+    /// Whether the parameters of a form are signed, not its bytes.
+    #[must_use]
+    pub fn signs_form(&self) -> bool {
+        let mut signed = self.signed.variables();
+        signed.any(|it| *it == Variable::SortedForm)
     }
 
     /// What tells a repeated delivery. With neither the time nor the id signed, somebody with one
@@ -264,14 +272,12 @@ impl SignatureScheme {
         &'a self,
         head: &'a HeadValues,
         body: &'a [u8],
-        sorted_form: &'a str,
+        sorted_form: &'a [u8],
     ) -> Option<Vec<Cow<'a, [u8]>>> {
         let part = |part: &'a TemplatePart| match part {
             TemplatePart::Literal(text) => Some(Cow::Borrowed(text.as_bytes())),
             TemplatePart::Variable(Variable::Body) => Some(Cow::Borrowed(body)),
-            TemplatePart::Variable(Variable::SortedForm) => {
-                Some(Cow::Borrowed(sorted_form.as_bytes()))
-            }
+            TemplatePart::Variable(Variable::SortedForm) => Some(Cow::Borrowed(sorted_form)),
             TemplatePart::Variable(variable) => Some(match head.value(variable)? {
                 Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
                 Cow::Owned(text) => Cow::Owned(text.into_bytes()),
@@ -282,7 +288,7 @@ impl SignatureScheme {
 }
 
 /// The signatures of a delivery: what the sender claims, not yet proven.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SignatureHeader {
     /// The headers that held them, with their values as received.
     texts: Vec<(String, String)>,
@@ -323,6 +329,14 @@ impl SignatureHeader {
 
     pub(super) fn into_headers(self) -> Vec<(String, String)> {
         self.texts
+    }
+}
+
+/// Without the signatures and the headers that held them: of a token these are the secret.
+impl fmt::Debug for SignatureHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = f.debug_struct("SignatureHeader");
+        parts.field("items", &self.items).finish_non_exhaustive()
     }
 }
 

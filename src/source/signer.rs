@@ -146,7 +146,7 @@ impl SignatureScheme {
             items.push((name.clone(), self.unit.write(now)));
         }
         values.set_items(items.clone());
-        let sorted_form = super::form::sorted(body);
+        let sorted_form = super::form::sorted(body).unwrap_or_default();
         let parts = self
             .signed_parts(&values, body, &sorted_form)
             .unwrap_or_default();
