@@ -145,6 +145,10 @@ impl HeadValues {
         self.items = items;
     }
 
+    pub(super) fn add_item(&mut self, item: Option<(String, String)>) {
+        self.items.extend(item);
+    }
+
     /// The header of this name, in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -1,6 +1,7 @@
 //! The proof that a delivery came from its source. [`SignedDelivery::accept`] is the only maker of
 //! [`Verified`], and everything downstream takes a `Verified`, so nothing unproven can be accepted.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use super::head::{HeadValues, HeaderValue, RequestHead};
 use super::inbound::Inbound;
 use super::provider::Provider;
 use super::rejection::Rejection;
+use super::scheme::Replay;
 use super::signature::SignatureHeader;
 use super::signer::with_query;
 use super::template::{FieldTemplate, TemplatePart, Variable};
@@ -84,9 +86,7 @@ impl Source {
             }
         }
         let mut values = self.head_values(head);
-        let mut items = signature.take_items();
-        items.extend(self.signature_item(&signature));
-        values.set_items(items);
+        values.set_items(signature.take_items());
         if let Some(url) = &self.url {
             values.set_url(with_query(url, head.query()));
         }
@@ -99,16 +99,6 @@ impl Source {
             signature,
             head: values,
         })
-    }
-
-    /// The first signature as an item, where an event is known by it. It is written anew, so that
-    /// another case of its digits makes no other event.
-    fn signature_item(&self, signature: &SignatureHeader) -> Option<(String, String)> {
-        let scheme = &self.provider.signature;
-        let is_tag = |it: &Variable| matches!(it, Variable::Item(name) if *name == scheme.tag);
-        let is_wanted = scheme.scheme().signs() && self.provider.of_head.iter().any(is_tag);
-        let first = signature.signatures().first().filter(|_| is_wanted)?;
-        Some((scheme.tag.clone(), scheme.encode(first)))
     }
 
     /// What of the head is still wanted once the body is there.
@@ -130,11 +120,10 @@ fn is_url(text: &str) -> bool {
         .all(|b| b.is_ascii_alphanumeric() || b"-._~:/?#@!$&'()*+,;=%".contains(&b))
 }
 
-/// Whether every signed variable of the head is there, and the text behind one is not in its value:
-/// the same signed bytes could otherwise be taken apart in two ways.
+/// Whether every signed variable of the head is there, and its value says where it ends: the same
+/// signed bytes could otherwise be taken apart in two ways.
 fn is_unambiguous(parts: &[TemplatePart], head: &HeadValues) -> bool {
-    let next = parts.iter().skip(1).map(Some).chain(std::iter::once(None));
-    parts.iter().zip(next).all(|(part, next)| {
+    parts.iter().enumerate().all(|(at, part)| {
         let TemplatePart::Variable(variable) = part else {
             return true;
         };
@@ -144,14 +133,31 @@ fn is_unambiguous(parts: &[TemplatePart], head: &HeadValues) -> bool {
         let Some(value) = head.value(variable) else {
             return false;
         };
-        match (variable, next) {
-            (Variable::Url, _) => is_url(&value),
-            (Variable::Header(_) | Variable::Item(_), Some(TemplatePart::Literal(literal))) => {
-                !value.contains(literal.as_str())
-            }
-            _ => true,
+        match variable {
+            Variable::Method => true,
+            Variable::Url => is_url(&value),
+            _ => begins_behind(&parts[..at], &value) && ends_before(parts.get(at + 1), &value),
         }
     })
+}
+
+/// Whether a value cannot begin elsewhere. A text at the very beginning of the template separates
+/// nothing.
+fn begins_behind(before: &[TemplatePart], value: &str) -> bool {
+    match before {
+        [] | [TemplatePart::Literal(_)] => true,
+        [.., TemplatePart::Literal(text)] => !value.contains(text.as_str()),
+        [.., TemplatePart::Variable(_)] => is_url(value),
+    }
+}
+
+/// Whether a value cannot end elsewhere.
+fn ends_before(after: Option<&TemplatePart>, value: &str) -> bool {
+    match after {
+        None => true,
+        Some(TemplatePart::Literal(text)) => !value.contains(text.as_str()),
+        Some(TemplatePart::Variable(_)) => is_url(value),
+    }
 }
 
 impl<'a> Claim<'a> {
@@ -179,9 +185,9 @@ impl<'a> Claim<'a> {
     /// When no secret makes a signature, anybody can have it made by a handshake, or the time that is
     /// signed in the body is none.
     pub fn prove(mut self, inbound: Inbound) -> Result<SignedDelivery<'a>, Rejection> {
-        let secret = self
-            .matching_secret(&inbound.body)
-            .ok_or(Rejection::SignatureMismatch)?;
+        let proof = self.proof(&inbound);
+        let (secret, item) = proof.ok_or(Rejection::SignatureMismatch)?;
+        self.head.add_item(item);
         if let Some(Variable::Pointer(pointer)) = &self.source.provider.signature.timestamp {
             let seconds = self.seconds_of_body(pointer, &inbound.body);
             self.seconds = Some(seconds.ok_or(Rejection::TimestampMalformed)?);
@@ -214,28 +220,56 @@ impl<'a> Claim<'a> {
         unit.signed_seconds(&found.text(pointer)?)
     }
 
-    /// The first secret that makes one of the signatures; every pair is tried, without early exit.
-    fn matching_secret(&self, body: &[u8]) -> Option<usize> {
+    /// The secret that makes one of the signatures, and that signature as an item where an event is
+    /// known by it.
+    fn proof(&self, inbound: &Inbound) -> Option<(usize, Option<(String, String)>)> {
         let scheme = &self.source.provider.signature;
-        let signs_form = scheme
-            .signed
-            .variables()
-            .any(|it| *it == Variable::SortedForm);
-        let sorted_form = if signs_form {
-            form::sorted(body)
-        } else {
-            String::new()
-        };
-        let parts = scheme.signed_parts(&self.head, body, &sorted_form)?;
+        let sorted_form = self.sorted_form(inbound)?;
+        let parts = scheme.signed_parts(&self.head, &inbound.body, &sorted_form)?;
         let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
         if self.source.signs_for_strangers(&parts) {
             return None;
         }
+        let secret = self.matching_secret(&parts)?;
+        Some((secret, self.signature_item(secret, &parts)))
+    }
+
+    /// The parameters of the form, where these are signed; none where the body is no form.
+    fn sorted_form(&self, inbound: &Inbound) -> Option<Vec<u8>> {
+        if !self.source.provider.signature.signs_form() {
+            return Some(Vec::new());
+        }
+        let content_type = inbound.content_type.as_deref();
+        let may_be_form = content_type.is_none() || form::is_form(content_type);
+        form::sorted(&inbound.body).filter(|_| may_be_form)
+    }
+
+    /// The first secret that makes one of the signatures; every pair is tried, without early exit.
+    fn matching_secret(&self, parts: &[&[u8]]) -> Option<usize> {
         let secrets = self.source.secrets.iter().enumerate();
         secrets.fold(None, |found, (index, secret)| {
-            let matches = secret.matches(&parts, self.signature.signatures());
+            let matches = secret.matches(parts, self.signature.signatures());
             found.or(matches.then_some(index))
         })
+    }
+
+    /// The signature that the secret makes. Others may stand beside it that nobody has made, so that
+    /// one delivery could be sent as many events; and it is written anew, so that another case of its
+    /// digits makes no other event.
+    fn signature_item(&self, secret: usize, parts: &[&[u8]]) -> Option<(String, String)> {
+        let provider = &self.source.provider;
+        let scheme = &provider.signature;
+        let is_tag = |it: &Variable| matches!(it, Variable::Item(name) if *name == scheme.tag);
+        if !scheme.scheme().signs() || !provider.of_head.iter().any(is_tag) {
+            return None;
+        }
+        let secret = &self.source.secrets[secret];
+        let is_made = |it: &&Vec<u8>| secret.matches(parts, std::slice::from_ref(*it));
+        let signature = match self.signature.signatures() {
+            [only] => only,
+            several => several.iter().find(is_made)?,
+        };
+        Some((scheme.tag.clone(), scheme.encode(signature)))
     }
 
     fn forwarded(&mut self) -> ForwardedHeaders {
@@ -306,8 +340,8 @@ impl SignedDelivery<'_> {
     }
 
     /// Whether the event would still be known, had it been accepted when it was signed. An event
-    /// that was old by then is not; one without a time of its own is remembered from when it came,
-    /// which by this clock may be the tolerance before it was signed. One whose id somebody could
+    /// that was old by then is not; one without a time of its own, or that is known by its bytes, is
+    /// remembered from when it came, which by this clock may be the tolerance before it was signed. One whose id somebody could
     /// change without the secret is not known by it.
     fn is_remembered(&self, now: Timestamp, known_since: impl FnOnce() -> i64) -> bool {
         let source = self.claim.source;
@@ -321,7 +355,9 @@ impl SignedDelivery<'_> {
             return false;
         }
         let came = signed.saturating_sub(whole_seconds(source.tolerance));
-        let own_time = own_time(source, &self.claim.head, &self.inbound);
+        let is_by_id = source.provider.replay == Replay::Id;
+        let own_time = is_by_id.then(|| own_time(source, &self.claim.head, &self.inbound));
+        let own_time = own_time.flatten();
         let from = own_time.map_or(came, |time| time.as_second().min(signed));
         now.as_second().saturating_sub(from) <= whole_seconds(window) && from >= known_since()
     }
@@ -362,6 +398,21 @@ impl Verified {
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.inbound.body
+    }
+
+    /// What a repeated delivery is known by where that is not its id: the body. Where the parameters of
+    /// a form are signed it is what was signed, because one form can be written in many ways.
+    #[must_use]
+    pub fn replay_bytes(&self) -> Cow<'_, [u8]> {
+        let scheme = &self.provider.signature;
+        let of_form = || {
+            let sorted_form = form::sorted(self.body())?;
+            let parts = scheme.signed_parts(&self.head, self.body(), &sorted_form)?;
+            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+            Some(parts.concat())
+        };
+        let signed = scheme.signs_form().then(of_form).flatten();
+        signed.map_or(Cow::Borrowed(self.body().as_ref()), Cow::Owned)
     }
 
     /// What the conditions of the source's routes ask for.

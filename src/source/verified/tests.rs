@@ -373,3 +373,103 @@ fn a_secret_of_the_url_is_compared() {
     );
     assert_eq!(judge(None), Err(Rejection::SignatureMissing));
 }
+
+/// Verifies a form of Twilio's.
+fn verify_form(
+    source: &Source,
+    signature: &str,
+    body: &'static [u8],
+) -> Result<Verified, Rejection> {
+    let head = DeliveryHead::of(vec![("x-twilio-signature".into(), signature.into())]);
+    let inbound = Inbound {
+        content_type: Some("application/x-www-form-urlencoded".to_owned()),
+        ..inbound(body)
+    };
+    let claim = source.read_signature(&head)?;
+    claim.verify(inbound, at(NOW), || KNOWN_SINCE)
+}
+
+#[test]
+fn a_form_in_another_writing_is_the_same_delivery() {
+    let mut source = of("twilio", &["0123456789abcdef"]);
+    source.url = Some("https://bridge.example/webhooks/a".to_owned());
+    let mac = source.secrets[0].sign(&[b"https://bridge.example/webhooks/a", b"From1To2"]);
+    let signature = source.provider.signature.encode(&mac);
+    let known_by = |body| {
+        let verified = verify_form(&source, &signature, body);
+        verified.map(|it| it.replay_bytes().into_owned())
+    };
+    let first = known_by(b"From=1&To=2").expect("right");
+    for same in [
+        &b"To=2&From=1"[..],
+        b"%46rom=1&To=2&",
+        b"From1=&To=2",
+        b"From=1&From=1&To=2",
+    ] {
+        assert_eq!(known_by(same).as_ref(), Ok(&first));
+    }
+    assert_eq!(known_by(b"From=1&To=3"), Err(Rejection::SignatureMismatch));
+    let head = DeliveryHead::of(vec![("x-twilio-signature".into(), signature.clone())]);
+    let json = Inbound {
+        content_type: Some("application/json".to_owned()),
+        ..inbound(b"From=1&To=2")
+    };
+    let claim = source.read_signature(&head).expect("well-formed");
+    let refused = claim.verify(json, at(NOW), || KNOWN_SINCE).err();
+    assert_eq!(refused, Some(Rejection::SignatureMismatch));
+}
+
+#[test]
+fn an_event_is_known_by_the_signature_that_was_made_and_by_no_other() {
+    let source = of("retell", &["0123456789abcdef"]);
+    let now = (NOW * 1000).to_string();
+    let mac = hex::encode(source.secrets[0].sign(&[b"{}", now.as_bytes()]));
+    let item = |header: String| {
+        let verified = verify_head(&source, &[("x-retell-signature", &header)], b"{}");
+        let verified = verified.expect("right");
+        let item = verified.head().value(&Variable::Item("d".to_owned()));
+        item.map(Cow::into_owned)
+    };
+    let junk = "00".repeat(32);
+    for header in [
+        format!("v={now},d={mac}"),
+        format!("v={now},d={}", mac.to_uppercase()),
+        format!("v={now},d={junk},d={mac}"),
+        format!("d={mac},v={now},d={junk}"),
+    ] {
+        assert_eq!(item(header), Some(mac.clone()));
+    }
+}
+
+#[test]
+fn the_values_of_a_head_say_where_they_end() {
+    let judge = |signed: &str, id: &str| {
+        let mut source = source(&["one"]);
+        let mut provider = Provider::clone(&source.provider);
+        provider.signature.signed = FieldTemplate::parse(signed).expect("a template");
+        provider.signature.timestamp = None;
+        provider.of_head = vec![Variable::Header("x-id".to_owned())];
+        source.provider = Arc::new(provider);
+        let header = format!("v1={}", "00".repeat(32));
+        let head = [("x-onecodex-signature", header.as_str()), ("x-id", id)];
+        verify_head(&source, &head, b"{}").err()
+    };
+    let (passes, refused) = (
+        Some(Rejection::SignatureMismatch),
+        Some(Rejection::SignatureMalformed),
+    );
+    for (signed, id, expected) in [
+        ("{header.x-id}.{body}", "a-1", passes),
+        ("{header.x-id}.{body}", "a.1", refused),
+        ("{body}.{header.x-id}", "a-1", passes),
+        ("{body}.{header.x-id}", "a.1", refused),
+        (".{header.x-id}:{body}", "a.1", passes),
+        ("{header.x-id}{body}", "a.1", passes),
+        ("{header.x-id}{body}", "a{", refused),
+        ("{header.x-id}{body}", "a\"", refused),
+        ("{body}{header.x-id}", "}a", refused),
+        ("{body}", "}a", passes),
+    ] {
+        assert_eq!(judge(signed, id), expected, "{signed} {id}");
+    }
+}
