@@ -83,15 +83,23 @@ impl Variable {
             pointers.add(name).map_err(|_| unknown())?;
             return Ok(Self::Pointer(name.to_owned()));
         }
-        match (name, name.split_once(['.', ':'])) {
+        if let Some(rest) = name.strip_prefix("hmac_hex:") {
+            return Ok(Self::HmacHex(of(rest)?));
+        }
+        if let Some(rest) = name.strip_prefix("hmac_base64:") {
+            return Ok(Self::HmacBase64(of(rest)?));
+        }
+        match (name, name.split_once('.')) {
             ("body", _) => Ok(Self::Body),
             ("method", _) => Ok(Self::Method),
             ("url", _) => Ok(Self::Url),
             ("sorted_form", _) => Ok(Self::SortedForm),
-            (_, Some(("hmac_hex", rest))) => Ok(Self::HmacHex(of(rest)?)),
-            (_, Some(("hmac_base64", rest))) => Ok(Self::HmacBase64(of(rest)?)),
             (_, Some((_, ""))) => Err(unknown()),
-            (_, Some(("header", rest))) => Ok(Self::Header(rest.to_ascii_lowercase())),
+            (_, Some(("header", rest))) => {
+                let name = rest.to_ascii_lowercase();
+                let header = is_header_name(&name).then_some(Self::Header(name));
+                header.ok_or_else(unknown)
+            }
             (_, Some(("query", rest))) => Ok(Self::Query(rest.to_owned())),
             (_, Some(("item", rest))) => Ok(Self::Item(rest.to_owned())),
             _ => Err(unknown()),
@@ -215,6 +223,13 @@ impl FieldTemplate {
     }
 }
 
+/// Whether a text can be a header's name, in lower case (RFC 9110, section 5.6.2).
+pub(super) fn is_header_name(text: &str) -> bool {
+    let is_token =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty() && text.bytes().all(is_token)
+}
+
 fn push_literal(parts: &mut Vec<TemplatePart>, text: &str) {
     if !text.is_empty() {
         parts.push(TemplatePart::Literal(text.to_owned()));
@@ -274,6 +289,9 @@ mod tests {
             "header",
             "header.",
             "item.",
+            "header.x y",
+            "header:x",
+            "hmac_hex.body",
             "t",
             "a/b",
             "/a~2",

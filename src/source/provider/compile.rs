@@ -27,7 +27,7 @@ pub fn provider(name: &str, table: &ProviderTable) -> Result<Provider, Vec<Provi
             "say where a delivery has its type, object and time",
         ),
     };
-    let structured = table.structured.as_ref().and_then(|structured| {
+    let mut structured = table.structured.as_ref().and_then(|structured| {
         event::templates(&mut problems, "structured", structured, signature.as_ref())
     });
     let mut handshakes = Vec::new();
@@ -39,8 +39,14 @@ pub fn provider(name: &str, table: &ProviderTable) -> Result<Provider, Vec<Provi
     let facts = facts(&mut problems, table.facts.as_ref());
     check_sample(&mut problems, table.sample.as_ref());
     match (signature, event) {
-        (Some(signature), Some(event)) if problems.0.is_empty() => {
+        (Some(signature), Some(mut event)) if problems.0.is_empty() => {
             let uri = table.uri.clone();
+            let content_type = Variable::Header("content-type".to_owned());
+            if structured.is_some() && !signature.covers(&content_type) {
+                // By the content type one of the two is taken, and each gives another id.
+                let tables = std::iter::once(&mut event).chain(&mut structured);
+                tables.for_each(|it| it.is_identity_signed = false);
+            }
             let mut provider = Provider {
                 name: name.to_owned(),
                 uri: uri.unwrap_or_else(|| format!("urn:hookferry:{name}")),
@@ -177,13 +183,6 @@ fn check_sample(problems: &mut Problems, sample: Option<&SampleTable>) {
             "write the body of a delivery",
         );
     }
-}
-
-/// Whether a text can be a header's name, in lower case (RFC 9110, section 5.6.2).
-fn is_header_name(text: &str) -> bool {
-    let is_token =
-        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !text.is_empty() && text.bytes().all(is_token)
 }
 
 #[cfg(test)]

@@ -32,10 +32,15 @@ pub fn templates(
     let before = problems.0.len();
     let mut fields = |key: &str, texts| {
         let key = format!("{path}.{key}");
-        let templates = problems.templates(&key, texts, Variable::is_of_event);
-        let field = |template: FieldTemplate| EventField {
-            is_signed: signature.is_some_and(|it| template.variables().all(|v| it.covers(v))),
-            template,
+        let templates = problems.templates(&key, texts, |it| goes_here(it, signature));
+        let mut is_signed = true;
+        let field = |template: FieldTemplate| {
+            // Who can take away what is not signed decides that the next one counts.
+            is_signed &= signature.is_some_and(|it| template.variables().all(|v| it.covers(v)));
+            EventField {
+                template,
+                is_signed,
+            }
         };
         templates
             .into_iter()
@@ -68,25 +73,42 @@ pub fn templates(
         unit: unit(table.unit).unwrap_or(TimeUnit::Rfc3339),
         form: table.form.clone(),
         list: table.list.clone(),
-        attributes: attributes(problems, path, table),
+        attributes: attributes(problems, path, table, signature),
         pointers: Pointers::default(),
     };
     templates.pointers = pointers(problems, path, &templates);
     (problems.0.len() == before).then_some(templates)
 }
 
-/// Whether a signature covers what the event's id is made of.
-fn is_identity_signed(id: &[EventField], derived: [&Vec<EventField>; 3]) -> bool {
-    if id.is_empty() {
-        return derived.into_iter().flatten().all(|field| field.is_signed);
+/// What a field may be made of. Of the items only the signature and those that it covers are kept; and
+/// a token or a secret is for nobody but the bridge.
+fn goes_here(variable: &Variable, signature: Option<&SignatureScheme>) -> bool {
+    match (variable, signature) {
+        (Variable::Item(name), Some(it)) => {
+            it.scheme().signs() && (*name == it.tag || it.covers(variable))
+        }
+        (Variable::Header(name), Some(it)) => it.scheme().signs() || !it.headers.contains(name),
+        _ => variable.is_of_event(),
     }
-    id.iter().all(|field| field.is_signed)
+}
+
+/// Whether a signature covers what the event's id is made of: the sender's own and the time, or the
+/// other three.
+fn is_identity_signed(id: &[EventField], derived: [&[EventField]; 3]) -> bool {
+    let [_, _, time] = derived;
+    let fields = if id.is_empty() {
+        derived.concat()
+    } else {
+        [id, time].concat()
+    };
+    fields.iter().all(|field| field.is_signed)
 }
 
 fn attributes(
     problems: &mut Problems,
     path: &str,
     table: &EventTable,
+    signature: Option<&SignatureScheme>,
 ) -> Vec<(String, FieldTemplate)> {
     let mut attributes = Vec::new();
     for (name, text) in table.attributes.iter().flatten() {
@@ -102,7 +124,7 @@ fn attributes(
                 "take 1 to 20 characters out of a-z and 0-9, and none of CloudEvents' own names",
             );
         }
-        let template = problems.template_of(&key, text, Variable::is_of_event);
+        let template = problems.template_of(&key, text, |it| goes_here(it, signature));
         attributes.extend(template.map(|template| (name.clone(), template)));
     }
     attributes

@@ -4,11 +4,11 @@ use super::super::table::{
     EncodingName, HashName, KeyFormName, OneOrSeveral, ReplayName, SchemeName, SignatureTable,
     UnitName,
 };
-use super::{Problems, is_header_name};
+use super::Problems;
 use crate::source::encoding::Encoding;
 use crate::source::scheme::{Hash, KeyForm, Replay, Scheme, SecretForm};
 use crate::source::signature::SignatureScheme;
-use crate::source::template::{FieldTemplate, Variable};
+use crate::source::template::{FieldTemplate, Variable, is_header_name};
 use crate::source::time_unit::TimeUnit;
 
 /// Reads it; none where something is wrong with it.
@@ -34,6 +34,7 @@ pub fn signature(
             "name the items that are signatures, such as \"v1\"",
         );
     }
+    check_items(problems, table);
     let signed = signed(problems, table, scheme);
     let timestamp = timestamp(problems, table, scheme, signed.as_ref());
     let key = key_form(problems, table, scheme);
@@ -93,6 +94,46 @@ fn scheme(problems: &mut Problems, table: &SignatureTable) -> Scheme {
         );
     }
     scheme
+}
+
+/// What is said of items must be of items that are read: another one is never there, so that every
+/// delivery would be refused.
+fn check_items(problems: &mut Problems, table: &SignatureTable) {
+    for (name, text) in [("signed", &table.signed), ("timestamp", &table.timestamp)] {
+        let template = text.as_deref().map(FieldTemplate::parse);
+        let Some(Ok(template)) = template else {
+            continue;
+        };
+        for variable in template.variables() {
+            let Variable::Item(item) = variable else {
+                continue;
+            };
+            let found = if table.pair.as_deref().unwrap_or_default().is_empty() {
+                format!("`{{{variable}}}` is an item with a name, and there is no `pair`")
+            } else if table.tag.as_ref() == Some(item) {
+                format!("`{{{variable}}}` is the signature itself, by `tag`")
+            } else {
+                continue;
+            };
+            problems.add(
+                format!("signature.{name}"),
+                found,
+                "name another item, and say by `pair` what stands between its name and its value",
+            );
+        }
+    }
+    let is_item = |text: &String| {
+        let template = FieldTemplate::parse(text).ok();
+        let variable = template.as_ref().and_then(FieldTemplate::single_variable);
+        matches!(variable, Some(Variable::Item(_)))
+    };
+    if table.stray_letter == Some(true) && !table.timestamp.as_ref().is_none_or(is_item) {
+        problems.add(
+            "signature.stray_letter",
+            "the `timestamp` is no item of the signature header",
+            "take the key out",
+        );
+    }
 }
 
 fn headers(problems: &mut Problems, table: &SignatureTable, scheme: Scheme) -> Vec<String> {
@@ -226,6 +267,20 @@ fn key_form(problems: &mut Problems, table: &SignatureTable, scheme: Scheme) -> 
             found,
             "write \"text\", \"base64\" or \"hex\"",
         );
+    }
+    if !scheme.signs() {
+        let is_other = matches!(form, KeyForm::Base64 | KeyForm::Hex);
+        let has_prefix = table.key_prefix.as_ref().is_some_and(|it| !it.is_empty());
+        for (name, is_given) in [("key", is_other), ("key_prefix", has_prefix)] {
+            if is_given {
+                let key = format!("signature.{name}");
+                problems.add(
+                    key,
+                    "a token is compared as it is written",
+                    "take the key out",
+                );
+            }
+        }
     }
     form
 }

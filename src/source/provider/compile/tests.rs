@@ -58,7 +58,7 @@ fn each_mistake_is_named_with_its_key_and_a_remedy() {
             "not in `signed`",
         ),
         (
-            "[signature]\ntimestamp = \"at {item.t}\"",
+            "[signature]\ntimestamp = \"at {header.x-time}\"",
             "signature.timestamp",
             "not one variable alone",
         ),
@@ -134,7 +134,7 @@ fn each_mistake_is_named_with_its_key_and_a_remedy() {
         ("[sample]\nheaders = {}", "sample.body", "there is none"),
         ("event_types = [\"a b\"]", "event_types", "event type"),
         (
-            "[[handshake]]\nwhen = { \"{/a}\" = \"1\" }",
+            "[[handshake]]\nwhen = { \"{/a}\" = \"b\" }",
             "handshake[0].answer",
             "there is none",
         ),
@@ -142,6 +142,41 @@ fn each_mistake_is_named_with_its_key_and_a_remedy() {
             "[[handshake]]\nwhen = {}\nanswer = \"\"",
             "handshake[0].when",
             "every delivery",
+        ),
+        (
+            "[signature]\nsigned = \"{item.t}.{body}\"",
+            "signature.signed",
+            "there is no `pair`",
+        ),
+        (
+            "[signature]\npair = \"=\"\ntag = \"v1\"\nsigned = \"{item.v1}.{body}\"",
+            "signature.signed",
+            "is the signature itself",
+        ),
+        (
+            "[signature]\nsigned = \"{header.x-time}.{body}\"\ntimestamp = \"{header.x-time}\"\nstray_letter = true",
+            "signature.stray_letter",
+            "no item",
+        ),
+        (
+            "[signature]\nscheme = \"token\"\nkey = \"base64\"",
+            "signature.key",
+            "as it is written",
+        ),
+        (
+            "[signature]\nscheme = \"token\"\nkey_prefix = \"whsec_\"",
+            "signature.key_prefix",
+            "as it is written",
+        ),
+        (
+            "[signature]\nscheme = \"token\"\n[event]\ntype = \"{header.x-signature}\"",
+            "event.type",
+            "does not go here",
+        ),
+        (
+            "[event]\ntype = \"{item.kind}\"",
+            "event.type",
+            "does not go here",
         ),
         (
             "[[handshake]]\nanswer = \"{/a}\"",
@@ -178,7 +213,7 @@ fn each_mistake_is_named_with_its_key_and_a_remedy() {
 #[test]
 fn all_are_named_at_once() {
     let found = problems(
-        "[signature]\nsigned = \"{item.t}\"\ntimestamp = \"{header.x}\"\n[event]\ntype = \"{what}\"\nlist = \"a\"",
+        "[signature]\npair = \"=\"\ntag = \"v1\"\nsigned = \"{item.t}\"\ntimestamp = \"{header.x}\"\n[event]\ntype = \"{what}\"\nlist = \"a\"",
     );
     assert_eq!(found.len(), 4, "{found:?}");
 }
@@ -196,6 +231,27 @@ fn without_an_id_the_others_are_needed() {
     assert_eq!(keys, ["event.object", "event.time"]);
 }
 
+/// The time is a part of the id, and so is which of two tables gives it.
+#[test]
+fn an_id_is_signed_with_all_that_makes_it() {
+    let is_signed = |text: &str| {
+        let table: ProviderTable = toml::from_str(text).expect("of this shape");
+        let provider = provider("lab", &table).expect("sound");
+        assert_eq!(
+            provider.replay == Replay::Id,
+            provider.event.is_identity_signed
+        );
+        provider.event.is_identity_signed
+    };
+    let base =
+        "[signature]\nheader = \"x-signature\"\n[event]\ntype = \"{/type}\"\nid = \"{/id}\"\n";
+    assert!(is_signed(base));
+    assert!(is_signed(&format!("{base}time = \"{{/time}}\"")));
+    assert!(!is_signed(&format!("{base}time = \"{{header.x-time}}\"")));
+    let structured = "[structured]\ntype = \"{/type}\"\nid = \"{/other}\"";
+    assert!(!is_signed(&format!("{base}{structured}")));
+}
+
 #[test]
 fn what_no_signature_covers_is_known() {
     let of = |name: &str| crate::source::built_in(name).expect("built in");
@@ -206,6 +262,9 @@ fn what_no_signature_covers_is_known() {
     assert!(!github.event.is_identity_signed && !github.event.event_type[0].is_signed);
     assert!(github.event.object.iter().all(|field| field.is_signed));
     assert!(!of("gitlab_token").event.object[0].is_signed);
+    // Without the header, which anybody can take away, the id of the body is another one.
+    assert!(!of("zendesk").event.id[1].is_signed);
+    assert!(!of("twilio").event.id[5].is_signed);
     for (name, replay) in [
         ("onecodex", Replay::Id),
         ("github", Replay::Body),
