@@ -40,10 +40,12 @@ impl TimeUnit {
     }
 
     /// Reads the time that a signature covers, in whole seconds since 1970: of a number its digits and
-    /// nothing else.
+    /// nothing else, of RFC 3339 all of its form. A shorter or longer text could be a time too, whose
+    /// other bytes were taken from the body.
     #[must_use]
     pub fn signed_seconds(self, text: &str) -> Option<i64> {
         let most = match self {
+            Self::Rfc3339 if !is_rfc_3339(text) => return None,
             Self::Rfc3339 => return text.parse().ok().map(Timestamp::as_second),
             Self::Seconds => 12,
             Self::Milliseconds => 15,
@@ -66,6 +68,34 @@ impl TimeUnit {
             Self::Rfc3339 => time.to_string(),
         }
     }
+}
+
+/// Whether a text has the form of RFC 3339 (section 5.6), whatever its numbers are.
+fn is_rfc_3339(text: &str) -> bool {
+    let is_like = |text: &str, form: &str| {
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(b, of)| match of {
+                b'0' => b.is_ascii_digit(),
+                of => b.eq_ignore_ascii_case(&of),
+            })
+    };
+    let Some((time, rest)) = text.split_at_checked("0000-00-00T00:00:00".len()) else {
+        return false;
+    };
+    let offset = match rest.strip_prefix('.') {
+        Some(fraction) => {
+            let offset = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+            if offset.len() == fraction.len() {
+                return false;
+            }
+            offset
+        }
+        None => rest,
+    };
+    let is_offset = ["Z", "+00:00", "-00:00"]
+        .iter()
+        .any(|form| is_like(offset, form));
+    is_like(time, "0000-00-00T00:00:00") && is_offset
 }
 
 #[cfg(test)]
@@ -119,6 +149,25 @@ mod tests {
         );
         let zulu = TimeUnit::Rfc3339.signed_seconds("2017-04-21T11:36:17Z");
         assert_eq!(zulu, Some(1_492_774_577));
+        for text in ["2017-04-21t11:36:17.25z", "2017-04-21T13:36:17+02:00"] {
+            let seconds = TimeUnit::Rfc3339.signed_seconds(text);
+            assert_eq!(seconds, Some(1_492_774_577), "{text}");
+        }
+        for text in [
+            "",
+            "2017-04-21",
+            "2017-04-21T11:36Z",
+            "20170421T113617Z",
+            "2017-04-21T11:36:17",
+            "2017-04-21T11:36:17.Z",
+            "2017-04-21T13:36:17+02",
+            "2017-04-21T11:36:17Z[UTC]",
+            "2017-04-21T11:36:17Z1",
+            "2017-99-21T11:36:17Z",
+            "2017-04-21T11:36:1\u{e9}",
+        ] {
+            assert_eq!(TimeUnit::Rfc3339.signed_seconds(text), None, "{text}");
+        }
         for text in ["", "-1", "+1", "1.0", "1e3", " 1", "1a", "1234567890123"] {
             assert_eq!(TimeUnit::Seconds.signed_seconds(text), None, "{text}");
         }
