@@ -61,6 +61,9 @@ TIMES = {
 # The characters that no URL has are left out, so that no part of a JSON body counts as one.
 URL = re.compile(r"""https?://[^\s"<>\\^`{|}\x00-\x20\x7f]+""")
 
+# The characters of a value that stands beside another one without anything between them.
+PLAIN = re.compile(rb"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]*")
+
 VARIABLE = re.compile(r"body|sorted_form|method|url|(header|query|item)[.].+|(/[^/]*)+")
 
 # Whether a signature is that of these bytes: a secret, made ready.
@@ -413,14 +416,26 @@ class Template:
 
     def fill(self, message: Message) -> bytes:
         signed = self._texts[0].encode()
-        for variable, after in zip(self._variables, self._texts[1:]):
+        for index, variable in enumerate(self._variables):
             value = message.value(variable)
-            if after and variable not in self._whole and after.encode() in value:
-                # Else its end could be moved into the body, under the same signature.
-                reason = f"has `{after}` in it, which marks its end in what was signed"
-                raise Refused(f"{{{variable}}} {reason}")
-            signed += value + after.encode()
+            if variable not in self._whole:
+                self._check_ends(index, value)
+            signed += value + self._texts[index + 1].encode()
         return signed
+
+    def _check_ends(self, index: int, value: bytes) -> None:
+        """Else an end of it could be moved into the body, under the same signature."""
+        variable = self._variables[index]
+        # The text at the very beginning separates nothing, and neither does the end.
+        before = self._texts[index] if index else None
+        after = self._texts[index + 1] if index + 1 < len(self._variables) else None
+        for text in filter(None, (before, self._texts[index + 1])):
+            if text.encode() in value:
+                reason = f"has `{text}` in it, which marks its end in what was signed"
+                raise Refused(f"{{{variable}}} {reason}")
+        if "" in (before, after) and not PLAIN.fullmatch(value):
+            reason = "has a character in it that a body may begin or end with, and nothing marks its end"
+            raise Refused(f"{{{variable}}} {reason}")
 
     def has_url(self) -> bool:
         return "url" in self._variables
