@@ -4,8 +4,8 @@
 //! The first 48 bits are the event's own time in Unix milliseconds, zero where it has none; the 74 bits
 //! that version and variant leave free come from SHA-256 over the source and the sender's id, or over
 //! the source and the event's type, object and time, each preceded by its length so that no two lists
-//! of fields give the same input. Nothing random and nothing of the
-//! delivery goes in, so a retry, a requeue and another replica all arrive at the same id.
+//! of fields give the same input. Nothing random and nothing of the delivery goes in, so a retry, a
+//! requeue and another replica all arrive at the same id.
 //!
 //! Ordered by time, because the ids accepted are kept in a b-tree: new ones go to its end, and
 //! forgetting old ones is one range.

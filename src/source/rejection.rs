@@ -7,8 +7,9 @@ pub enum Rejection {
     /// No signature header.
     #[error("the signature header is missing")]
     SignatureMissing,
-    /// More than one signature header; which one counts would be a guess.
-    #[error("the signature header appears more than once")]
+    /// More than one header of the signature's name, or of one that it covers; which one counts would be
+    /// a guess.
+    #[error("the signature header, or one that the signature covers, appears more than once")]
     SignatureRepeated,
     /// A signature header over 1 KiB.
     #[error("the signature header is longer than 1024 bytes")]

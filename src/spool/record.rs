@@ -2,7 +2,8 @@
 //!
 //! The payload: the digest of the body (8 bytes), the sinks it was accepted for as bits (4), the
 //! lane (1), the event's length (3), the event but for its body ([`Event::encode`], which begins
-//! with what tells a repeated delivery, most often the event's id), and the body. The log adds the sequence, the length and a checksum over all of it.
+//! with what tells a repeated delivery, most often the event's id), and the body. The log adds the
+//! sequence, the length and a checksum over all of it.
 
 use std::sync::Arc;
 
