@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::given_request::GivenRequest;
 use super::header::{Item, items};
 use super::variant::{Variant, combined};
-use crate::source::{Encoding, FieldTemplate, Hash, Provider, Scheme, SignatureScheme, Variable};
+use crate::source::{
+    Encoding, FieldTemplate, Hash, Provider, Scheme, SignatureScheme, TimeUnit, Variable,
+};
 
 /// The hash functions by their names.
 const HASHES: [(&str, Hash); 3] = [
@@ -37,6 +39,10 @@ pub(super) fn scheme_variants(
     let with = |scheme: Variant<SignatureScheme>| {
         let mut changed = Provider::clone(provider);
         changed.signature = scheme.value;
+        if changed.signature.unit == TimeUnit::Seconds {
+            // It takes the digits of both, and nobody asks here when it was.
+            changed.signature.unit = TimeUnit::Milliseconds;
+        }
         Variant {
             differences: scheme.differences,
             value: Arc::new(changed),
