@@ -113,7 +113,7 @@ pub struct Route {
 pub enum RouteTarget {
     /// To these sinks, of which there is one at least.
     Sinks(SinkSet),
-    /// Nowhere, where no other route takes them to a sink.
+    /// Nowhere, where no other route with a condition takes them to a sink.
     Nowhere,
 }
 
@@ -175,19 +175,27 @@ impl Router {
         lane(self.tables.get(event.source()), event)
     }
 
-    /// Routes the event. What no route takes goes to every sink of its source, or to every sink there
+    /// Routes the event. A route that drops gives way to one with sinks and a condition, and goes
+    /// before one that takes everything. What no route takes goes to every sink of its source, or to every sink there
     /// is, rather than to none: a quarantined delivery can come to that, and other events cannot,
     /// because the configuration is checked.
     #[must_use]
     pub fn route(&self, event: Event) -> Routing {
         let table = self.tables.get(event.source());
         let lane = lane(table, &event);
-        let sinks = table.map_or_else(SinkSet::default, |table| table.sinks(&event));
+        let sinks_of = |is_conditional| {
+            table.map_or_else(SinkSet::default, |table| {
+                table.sinks(&event, is_conditional)
+            })
+        };
+        let chosen = sinks_of(true);
+        let may_drop = chosen.is_empty() && lane != Lane::Quarantine;
+        if may_drop && table.is_some_and(|table| table.drops(&event)) {
+            return Routing::Dropped { event, lane };
+        }
+        let sinks = chosen.union(sinks_of(false));
         if !sinks.is_empty() {
             return Routing::To(Routed { event, lane, sinks });
-        }
-        if lane != Lane::Quarantine && table.is_some_and(|table| table.drops(&event)) {
-            return Routing::Dropped { event, lane };
         }
         let of_source = table.map_or_else(SinkSet::default, |table| table.every_sink);
         let sinks = if of_source.is_empty() {
@@ -210,9 +218,11 @@ fn lane(table: Option<&Table>, event: &Event) -> Lane {
 }
 
 impl Table {
-    /// The sinks of every route that takes the event.
-    fn sinks(&self, event: &Event) -> SinkSet {
-        let taking = self.kept.iter().filter(|(route, _)| route.takes(event));
+    /// The sinks of the routes that take the event: of those with a condition, or of the others.
+    fn sinks(&self, event: &Event, is_conditional: bool) -> SinkSet {
+        let routes = self.kept.iter();
+        let routes = routes.filter(|(route, _)| route.is_conditional() == is_conditional);
+        let taking = routes.filter(|(route, _)| route.takes(event));
         taking.fold(SinkSet::default(), |all, (_, sinks)| all.union(*sinks))
     }
 
@@ -231,6 +241,11 @@ impl Route {
             conditions: Vec::new(),
             target: RouteTarget::Sinks(sinks),
         }
+    }
+
+    /// Whether it takes only some events of its source.
+    fn is_conditional(&self) -> bool {
+        self.event_types.is_some() || !self.conditions.is_empty()
     }
 
     fn takes(&self, event: &Event) -> bool {

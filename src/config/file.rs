@@ -289,7 +289,8 @@ pub struct RouteFile {
     /// The sinks they go to. Required but where `drop = true`.
     pub sinks: Option<Vec<String>>,
     /// Whether its events are answered 200 and not kept, instead of `sinks`: those that no route
-    /// takes to a sink. They are counted (`events_dropped_total`). Default: `false`.
+    /// with sinks and a condition takes. They are counted (`events_dropped_total`). Default:
+    /// `false`.
     pub drop: Option<bool>,
     /// Only these event types. Default: all, and quarantined deliveries.
     pub event_types: Option<Vec<String>>,

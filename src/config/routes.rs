@@ -247,14 +247,11 @@ fn check_ways(source: &str, routes: &[RouteSettings], problems: &mut ConfigProbl
     let Some((keeping, _)) = keeps_all else {
         return;
     };
-    for (index, _) in own().filter(|(_, route)| route.drop) {
+    for (index, _) in own().filter(|(_, route)| route.drop && route.takes_all()) {
         problems.add(
             format!("route[{index}].drop"),
-            format!("nothing is dropped here: route[{keeping}] takes every event of {source}"),
-            format!(
-                "leave this route out, or give route[{keeping}] event_types or when; \
-                 what no route takes to a sink can then be dropped"
-            ),
+            format!("both this route and route[{keeping}] take every event of {source}"),
+            "leave one of them out, or give this one event_types or when",
         );
     }
 }

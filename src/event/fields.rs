@@ -256,8 +256,12 @@ pub(super) fn conditions(verified: &Verified) -> Vec<Option<String>> {
 /// The event type that a sender's own becomes: `/`, `:` and spaces become dots, and what is none then
 /// is known by its hash.
 fn event_type_name(text: &str) -> EventType {
-    let dotted = text.replace(['/', ':', ' '], ".");
-    EventType::parse(&dotted).unwrap_or_else(|_| {
+    let separators = ['/', ':', ' '];
+    let parsed = match text.contains(separators) {
+        true => EventType::parse(&text.replace(separators, ".")),
+        false => EventType::parse(text),
+    };
+    parsed.unwrap_or_else(|_| {
         EventType::parse(&hashed(text)).expect("a word of letters, digits and a hyphen")
     })
 }

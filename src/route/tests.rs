@@ -193,6 +193,19 @@ fn what_no_route_takes_to_a_sink_is_dropped() {
 }
 
 #[test]
+fn what_a_condition_drops_does_not_reach_the_route_of_all_the_rest() {
+    let dropping = where_("{header.x-github-event}", &["ping"], to(&[]));
+    let routes = [to(&[0]), dropping.clone()];
+    assert_eq!(routed(&routes, push()), Some(sinks(&[0])));
+    assert_eq!(routed(&routes, event("a", PING, None, REPOSITORY)), None);
+    // A route that asks for it by a condition of its own gets it, and so does the one of all the rest.
+    let asking = where_("{/repository/id}", &["42"], to(&[1]));
+    let routes = [to(&[0]), dropping, asking];
+    let found = routed(&routes, event("a", PING, None, REPOSITORY));
+    assert_eq!(found, Some(sinks(&[0, 1])));
+}
+
+#[test]
 fn a_quarantined_delivery_is_never_dropped() {
     let conditional = |texts| where_("{header.x-github-event}", texts, to(&[1]));
     let by_body = where_("{/repository/id}", &["42"], to(&[2, 3]));

@@ -29,10 +29,12 @@ impl<'a> HeaderValue<'a> {
     #[must_use]
     pub fn text(self) -> Option<&'a str> {
         match self {
-            Self::Once(value) => std::str::from_utf8(value).ok().filter(|text| {
-                text.bytes()
-                    .all(|b| b == b'\t' || (b' '..=b'~').contains(&b))
-            }),
+            Self::Once(value) => {
+                let is_visible = |b: u8| b == b'\t' || (b' '..=b'~').contains(&b);
+                // Without an early exit, so that many bytes are looked at at once.
+                let are_all = value.iter().fold(true, |all, b| all & is_visible(*b));
+                std::str::from_utf8(value).ok().filter(|_| are_all)
+            }
             _ => None,
         }
     }
