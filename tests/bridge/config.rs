@@ -392,7 +392,8 @@ async fn a_key_in_another_encoding_is_refused_and_not_repeated() {
     for (encoding, text, part) in [
         ("base64", "\"whsec_hush\"", "no base64"),
         ("base64", "\u{feff}d2hzZWNfaHVzaA==", "byte-order mark"),
-        ("hex", "whsec_hush", "no hex"),
+        ("hex", "hush", "no hex"),
+        ("hex", "whsec_hush", "take `encoding` out"),
         ("base32", "whsec_hush", "`base64` or `hex`"),
     ] {
         std::fs::write(setup.path("secret"), text).unwrap();

@@ -99,7 +99,8 @@ async fn assert_counted(bridge: &Bridge, source: &str, answered: f64, refused: f
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slack_gets_its_challenge_back_once_it_is_signed() {
-    let bridge = with_source("slack", "").start().await;
+    let setup = with_source("slack", "");
+    let bridge = setup.start().await;
     assert_counted(&bridge, "slack", 0.0, 0.0).await;
     let body = r#"{"token":"t","challenge":"3eZbrw1aB","type":"url_verification"}"#;
     let answer = bridge.post(&of_slack(SECRET, body)).await;
@@ -127,7 +128,8 @@ async fn slack_gets_its_challenge_back_once_it_is_signed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn zoom_gets_the_hmac_of_its_token() {
-    let bridge = with_source("zoom", "").start().await;
+    let setup = with_source("zoom", "");
+    let bridge = setup.start().await;
     let token = "qgg8vlvZRS6UYooatFL8Aw";
     let body = format!(
         r#"{{"payload":{{"plainToken":"{token}"}},"event_ts":1654503849680,"event":"endpoint.url_validation"}}"#
@@ -147,7 +149,8 @@ async fn zoom_gets_the_hmac_of_its_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn meta_is_answered_with_the_right_token_and_403_without() {
-    let bridge = with_verify("meta").start().await;
+    let setup = with_verify("meta");
+    let bridge = setup.start().await;
     let query = |token: &str| {
         format!("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}")
     };
@@ -170,7 +173,8 @@ async fn meta_is_answered_with_the_right_token_and_403_without() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn okta_gets_its_header_back_as_json() {
-    let bridge = with_source("okta", "").start().await;
+    let setup = with_source("okta", "");
+    let bridge = setup.start().await;
     let asked = get("okta", "").with("x-okta-verification-challenge", "a\"1\\");
     let answer = bridge.post(&asked).await;
     assert_answered(&answer, "application/json", r#"{"verification":"a\"1\\"}"#);
@@ -182,7 +186,8 @@ async fn okta_gets_its_header_back_as_json() {
 /// X signs deliveries by an HMAC of the body under the secret that its challenge is answered with.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_challenge_of_x_signs_no_forged_body() {
-    let bridge = with_source("x_twitter", "").start().await;
+    let setup = with_source("x_twitter", "");
+    let bridge = setup.start().await;
     let ask = |token: &str| {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("crc_token", token)
@@ -213,7 +218,8 @@ async fn the_challenge_of_x_signs_no_forged_body() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_ends_its_connection_and_other_methods_are_405() {
-    let bridge = with_source("dropbox", "").start().await;
+    let setup = with_source("dropbox", "");
+    let bridge = setup.start().await;
     let mut connection = Connection::open(bridge.ingress).await.unwrap();
     // A body that nobody asked for is not waited for.
     let asked = get("dropbox", "challenge=abc").head("content-length: 100000\r\n");
@@ -248,7 +254,8 @@ async fn the_rate_limit_of_an_address_holds_for_handshakes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsigned_post_is_a_handshake_only_under_the_secret_in_its_url() {
-    let bridge = with_source("ms_graph", "").start().await;
+    let setup = with_source("ms_graph", "");
+    let bridge = setup.start().await;
     let asked = |secret: &str| {
         let path = format!("/webhooks/ms_graph{secret}?validationToken=Validation%3A+1");
         Post::unsigned("ms_graph", "").path(&path)
@@ -372,7 +379,8 @@ async fn a_sender_that_sends_nothing_again_is_shown_as_one() {
         // It does not come again after a 503 either.
         ("github", retry, 1.0),
     ] {
-        let bridge = with_source(provider, keys).start().await;
+        let setup = with_source(provider, keys);
+        let bridge = setup.start().await;
         let labels = [("source", provider)];
         bridge.shows("source_mismatches_lost", &labels, lost).await;
     }

@@ -123,7 +123,7 @@ async fn a_bad_file_keeps_the_old_configuration_and_says_so() {
         (
             good.replace("provider = \"onecodex\"", "provider = \"nobody\""),
             ".provider",
-            "name one of onecodex",
+            "name one of benchling",
         ),
         (
             good.replace("sinks = [\"store\"]", "sinks = []"),

@@ -10,7 +10,7 @@ const MAX_BYTES: usize = 1024;
 
 /// An item of a signature's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Item<'a> {
+pub(super) enum HeaderItem<'a> {
     /// A signature, or what should be one.
     Signature(&'a str),
     /// What is signed besides, with its name.
@@ -25,24 +25,24 @@ pub(super) enum Item<'a> {
 pub(super) fn items<'a>(
     scheme: &'a SignatureScheme,
     value: &'a str,
-) -> impl Iterator<Item = Item<'a>> {
+) -> impl Iterator<Item = HeaderItem<'a>> {
     texts(scheme, value).map(|text| item(scheme, text))
 }
 
-fn texts<'a>(scheme: &'a SignatureScheme, value: &'a str) -> impl Iterator<Item = &'a str> {
+fn texts<'a>(scheme: &'a SignatureScheme, value: &'a str) -> impl Iterator<HeaderItem = &'a str> {
     let texts = value.split(|c: char| scheme.items.contains(c));
     texts.map(str::trim).filter(|text| !text.is_empty())
 }
 
-fn item<'a>(scheme: &SignatureScheme, text: &'a str) -> Item<'a> {
+fn item<'a>(scheme: &SignatureScheme, text: &'a str) -> HeaderItem<'a> {
     if scheme.pair.is_empty() {
-        return Item::Signature(text);
+        return HeaderItem::Signature(text);
     }
     match text.split_once(scheme.pair.as_str()) {
-        None => Item::Unnamed(text),
-        Some((name, value)) if name == scheme.tag => Item::Signature(value),
-        Some((name, value)) if needed(scheme).contains(&name) => Item::Needed(name, value),
-        Some((name, _)) => Item::Other(name),
+        None => HeaderItem::Unnamed(text),
+        Some((name, value)) if name == scheme.tag => HeaderItem::Signature(value),
+        Some((name, value)) if needed(scheme).contains(&name) => HeaderItem::Needed(name, value),
+        Some((name, _)) => HeaderItem::Other(name),
     }
 }
 
@@ -51,7 +51,7 @@ fn needed(scheme: &SignatureScheme) -> Vec<&str> {
     let variables = scheme.signed.variables().chain(&scheme.timestamp);
     let mut names: Vec<&str> = variables
         .filter_map(|variable| match variable {
-            Variable::Item(name) => Some(name.as_str()),
+            Variable::HeaderItem(name) => Some(name.as_str()),
             _ => None,
         })
         .collect();
@@ -71,7 +71,7 @@ pub(super) fn single_signatures(
             continue;
         };
         let all: Vec<&str> = texts(scheme, value).collect();
-        let is_signature = |text: &str| matches!(item(scheme, text), Item::Signature(_));
+        let is_signature = |text: &str| matches!(item(scheme, text), HeaderItem::Signature(_));
         for (index, _) in all
             .iter()
             .enumerate()
@@ -146,7 +146,7 @@ fn item_faults(scheme: &SignatureScheme, values: &[&str]) -> Vec<String> {
         };
         let pair = format!("{name}{}", scheme.pair);
         match found()
-            .filter(|it| matches!(it, Item::Needed(of, _) if *of == name))
+            .filter(|it| matches!(it, HeaderItem::Needed(of, _) if *of == name))
             .count()
         {
             0 => faults.push(format!("there is no `{pair}`, the {what}")),
@@ -155,7 +155,7 @@ fn item_faults(scheme: &SignatureScheme, values: &[&str]) -> Vec<String> {
         }
     }
     match found()
-        .filter(|it| matches!(it, Item::Signature(_)))
+        .filter(|it| matches!(it, HeaderItem::Signature(_)))
         .count()
     {
         0 if scheme.pair.is_empty() => faults.push("there is no signature in it".to_owned()),
@@ -173,12 +173,12 @@ fn item_faults(scheme: &SignatureScheme, values: &[&str]) -> Vec<String> {
 
 fn fault(scheme: &SignatureScheme, text: &str) -> Option<String> {
     let found = match item(scheme, text) {
-        Item::Signature(value) => signature_fault(scheme, value)?,
-        Item::Needed(name, value) if is_time(scheme, name) => time_fault(scheme, value)?,
-        Item::Needed(..) => return None,
-        Item::Other(name) if is_item_name(name) => return None,
-        Item::Other(_) => "its name must be of A-Z, a-z, 0-9, `_` and `-`".to_owned(),
-        Item::Unnamed(_) => format!("this is no item of the form name{}value", scheme.pair),
+        HeaderItem::Signature(value) => signature_fault(scheme, value)?,
+        HeaderItem::Needed(name, value) if is_time(scheme, name) => time_fault(scheme, value)?,
+        HeaderItem::Needed(..) => return None,
+        HeaderItem::Other(name) if is_item_name(name) => return None,
+        HeaderItem::Other(_) => "its name must be of A-Z, a-z, 0-9, `_` and `-`".to_owned(),
+        HeaderItem::Unnamed(_) => format!("this is no item of the form name{}value", scheme.pair),
     };
     if scheme.scheme() == Scheme::Token {
         return Some(found);
@@ -187,7 +187,7 @@ fn fault(scheme: &SignatureScheme, text: &str) -> Option<String> {
 }
 
 fn is_time(scheme: &SignatureScheme, name: &str) -> bool {
-    matches!(&scheme.timestamp, Some(Variable::Item(of)) if of == name)
+    matches!(&scheme.timestamp, Some(Variable::HeaderItem(of)) if of == name)
 }
 
 fn time_fault(scheme: &SignatureScheme, value: &str) -> Option<String> {

@@ -270,13 +270,13 @@ fn a_signed_header_that_is_missing_is_named() {
 
 #[test]
 fn a_time_that_is_none_is_named_and_the_signature_judged_all_the_same() {
-    let slack = provider("slack");
-    let key = SigningKey::read(SECRET.as_bytes(), &slack.signature.secret, None).expect("a secret");
-    let name = "x-slack-request-timestamp".to_owned();
+    let sender = provider("standard_webhooks");
+    let key = SigningKey::read(WHSEC.as_bytes(), &sender.signature.secret, None).expect("a secret");
+    let name = "webhook-timestamp".to_owned();
     let head = DeliveryHead::of(vec![(name, "2017-04-21T11:36:17Z".to_owned())]);
     let now = Timestamp::from_second(NOW).expect("in range");
-    let mut request = Request::of("slack", SECRET, "{}");
-    request.headers = slack.sign(&key, head, (URL, b"{}"), now);
+    let mut request = Request::of("standard_webhooks", WHSEC, "{}");
+    request.headers = sender.sign(&key, head, (URL, b"{}"), now);
     let said = request.explain().with_code(1);
     for text in ["✗ timestamp", "unit = \"rfc3339\"", "timestamp_malformed"] {
         assert!(said.out.contains(text), "{text} is not in {}", said.out);
