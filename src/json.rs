@@ -179,10 +179,10 @@ fn literal<'a>(document: &'a str, pointer: &str) -> Option<&'a str> {
     for key in keys(pointer).ok()? {
         let value: &RawValue = if text.trim_start().starts_with('[') {
             let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-            *items.get(key.parse::<usize>().ok()?)?
+            items.get(key.parse::<usize>().ok()?)?
         } else {
             let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text).ok()?;
-            *members.get(key.as_str())?
+            members.get(key.as_str())?
         };
         text = value.get();
     }

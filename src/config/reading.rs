@@ -75,7 +75,6 @@ pub(super) fn settings(
         spool: spool::settings(bounds, &top),
         log,
         trace: trace.flatten(),
-        providers: providers.tables,
         sources: sources.read,
         sinks: sinks.read,
         routes,

@@ -17,7 +17,7 @@ use crate::pipeline::DispatcherSettings;
 use crate::sink::kafka::KafkaSettings;
 use crate::sink::store::StoreSettings;
 use crate::sink::{BrokerTls, rabbitmq};
-use crate::source::{FieldTemplate, ProviderTables, RetriesName, Source};
+use crate::source::{FieldTemplate, RetriesName, Source};
 use crate::spool::{Milestone, SpoolLocation, SpoolSettings};
 use crate::trace::TraceSettings;
 
@@ -44,8 +44,6 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where spans go, if anywhere.
     pub trace: Option<TraceSettings>,
-    /// The tables of all providers, those that are built in and those of the file.
-    pub providers: ProviderTables,
     /// The sources.
     pub sources: Vec<SourceSettings>,
     /// The sinks.

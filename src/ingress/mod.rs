@@ -50,6 +50,7 @@ pub use handshake::HandshakeFailure;
 pub use handshake_result::HandshakeResult;
 pub use in_flight::InFlight;
 pub use networks::IpNet;
+pub use path::decoded as decoded_path;
 pub use problem::{EarlyBody, RequestProblem};
 pub use proxy_header::read as read_proxy_header;
 pub use refusal_log::RefusalLog;

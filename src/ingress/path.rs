@@ -63,7 +63,8 @@ pub(super) fn shown(path: &str) -> String {
 
 /// The path with its unreserved characters (section 2.3) as they are; none where a `%` begins no
 /// encoding. The others stay encoded: `%2F` is no slash.
-fn decoded(path: &str) -> Option<String> {
+#[must_use]
+pub fn decoded(path: &str) -> Option<String> {
     let mut text = String::with_capacity(path.len());
     let mut parts = path.split('%');
     text.push_str(parts.next()?);

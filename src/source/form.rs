@@ -37,7 +37,7 @@ pub fn sorted(body: &[u8]) -> Option<Vec<u8>> {
     if parts.clone().nth(MAX_SIGNED_FIELDS).is_some() {
         return None;
     }
-    let mut parameters: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = parts
+    let mut parameters: Vec<SignedField<'_>> = parts
         .map(|part| {
             let equals = part.iter().position(|b| *b == b'=').unwrap_or(part.len());
             let value = part.get(equals + 1..).unwrap_or_default();
@@ -53,6 +53,9 @@ pub fn sorted(body: &[u8]) -> Option<Vec<u8>> {
     }
     Some(text)
 }
+
+/// A field's name and its value, decoded.
+type SignedField<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// A name or a value with its `+` as spaces and its `%XX` as bytes; a `%` that begins no encoding is
 /// itself.

@@ -28,8 +28,8 @@ pub struct Secret {
 #[derive(Clone)]
 enum Key {
     HmacSha256(Hmac<Sha256>),
-    HmacSha512(Hmac<Sha512>),
-    HmacSha1(legacy::Key),
+    HmacSha512(Box<Hmac<Sha512>>),
+    HmacSha1(Box<legacy::Key>),
     Public(PublicKey),
     /// Its SHA-256, so that a comparison says nothing of its length.
     Token([u8; 32]),
@@ -73,10 +73,10 @@ impl Secret {
         let key = match scheme {
             Scheme::Hmac(Hash::Sha1) => {
                 let algorithm = legacy::HMAC_SHA1_FOR_LEGACY_USE_ONLY;
-                Key::HmacSha1(legacy::Key::new(algorithm, key))
+                Key::HmacSha1(Box::new(legacy::Key::new(algorithm, key)))
             }
             Scheme::Hmac(Hash::Sha512) => {
-                Key::HmacSha512(Hmac::new_from_slice(key).expect(any_length))
+                Key::HmacSha512(Box::new(Hmac::new_from_slice(key).expect(any_length)))
             }
             Scheme::Token | Scheme::Url => Key::Token(Sha256::digest(key).into()),
             _ => Key::HmacSha256(Hmac::new_from_slice(key).expect(any_length)),
@@ -103,7 +103,7 @@ impl Secret {
                 is_equal(&Sha256::digest(token), expected)
             }),
             Key::HmacSha256(keyed) => has_mac(keyed.clone(), parts, signatures),
-            Key::HmacSha512(keyed) => has_mac(keyed.clone(), parts, signatures),
+            Key::HmacSha512(keyed) => has_mac((**keyed).clone(), parts, signatures),
             Key::HmacSha1(_) => {
                 let mac = self.sign(parts);
                 any(signatures, &|signature| is_equal(signature, &mac))
@@ -116,7 +116,10 @@ impl Secret {
     pub fn sign(&self, parts: &[&[u8]]) -> Vec<u8> {
         match &self.key {
             Key::HmacSha256(keyed) => fed(keyed.clone(), parts).finalize().into_bytes().to_vec(),
-            Key::HmacSha512(keyed) => fed(keyed.clone(), parts).finalize().into_bytes().to_vec(),
+            Key::HmacSha512(keyed) => fed((**keyed).clone(), parts)
+                .finalize()
+                .into_bytes()
+                .to_vec(),
             Key::HmacSha1(key) => {
                 let mut context = legacy::Context::with_key(key);
                 for part in parts {
@@ -223,7 +226,7 @@ mod tests {
     fn one_right_tag_among_wrong_ones_is_found_and_none_is_not() {
         let secret = Secret::new("whsec_test_secret\n").expect("not empty");
         let right = secret.sign(&[b"1.", b"{}"]);
-        assert!(secret.matches(&[b"1.{}"], &[vec![0; 32], right.clone(), vec![1; 32]]));
+        assert!(secret.matches(&[b"1.{}"], &[vec![0; 32], right, vec![1; 32]]));
         assert!(!secret.matches(&[b"1.{}"], &[vec![0; 32], vec![1; 32]]));
         assert!(!secret.matches(&[b"1.{}"], &[]));
     }

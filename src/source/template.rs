@@ -67,7 +67,7 @@ pub enum FieldTemplateError {
 
 impl FieldTemplateError {
     /// What to do about it.
-    pub const REMEDY: &'static str = "there are {body}, {method}, {url}, {sorted_form}, {header.NAME}, {query.NAME}, {item.NAME} and {/json/pointer}";
+    pub const REMEDY: &'static str = "there are {body}, {method}, {url}, {sorted_form}, {header.NAME}, {query.NAME}, {item.NAME} and {/json/pointer}, and in a handshake's answer {hmac_hex:VARIABLE} and {hmac_base64:VARIABLE}";
 }
 
 impl Variable {

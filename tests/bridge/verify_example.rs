@@ -218,7 +218,7 @@ fn altered(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let middle = bytes.len() / 2;
     bytes[middle] = match bytes[middle] {
-        b'0'..b'9' => bytes[middle] + 1,
+        b'0'..=b'8' => bytes[middle] + 1,
         b'9' => b'0',
         b'a' => b'b',
         _ => b'a',

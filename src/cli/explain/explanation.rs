@@ -305,7 +305,7 @@ impl Explanation {
                 format!("{fields}: no signature covers this; who has one delivery could change it");
             self.graded(Severity::Warning, "unsigned", &text)?;
         }
-        let topic = topic(source, event);
+        let topic = topic(source, &event);
         self.property(
             "topic",
             format_args!("{topic} (unless configured otherwise)"),
@@ -330,7 +330,7 @@ impl Explanation {
 }
 
 /// The topic that the default template gives.
-fn topic(source: &Source, event: Event) -> String {
+fn topic(source: &Source, event: &Event) -> String {
     let types = source.provider.event_types.iter().cloned();
     let router = Router::new(
         Vec::new(),
@@ -339,7 +339,7 @@ fn topic(source: &Source, event: Event) -> String {
             .collect(),
     );
     let template = Template::parse("{source}.{event_type}").expect("the default template");
-    template.render(&event, router.lane(&event))
+    template.render(event, router.lane(event))
 }
 
 /// What a well-formed header holds.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::cli::command_error::CommandError;
+use crate::ingress::decoded_path;
 use crate::source::{DeliveryHead, Inbound, Provider, Rejection, Source};
 use crate::trace::TraceContext;
 
@@ -103,7 +104,7 @@ impl GivenRequest {
         DeliveryHead {
             headers,
             query: self.query.clone(),
-            path_secret: path.map(|(_, last)| percent_decoded(last)),
+            path_secret: path.and_then(|(_, last)| decoded_path(last)),
             method: Some(self.method.clone()),
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn items<'a>(
     texts(scheme, value).map(|text| item(scheme, text))
 }
 
-fn texts<'a>(scheme: &'a SignatureScheme, value: &'a str) -> impl Iterator<HeaderItem = &'a str> {
+fn texts<'a>(scheme: &'a SignatureScheme, value: &'a str) -> impl Iterator<Item = &'a str> {
     let texts = value.split(|c: char| scheme.items.contains(c));
     texts.map(str::trim).filter(|text| !text.is_empty())
 }
@@ -51,7 +51,7 @@ fn needed(scheme: &SignatureScheme) -> Vec<&str> {
     let variables = scheme.signed.variables().chain(&scheme.timestamp);
     let mut names: Vec<&str> = variables
         .filter_map(|variable| match variable {
-            Variable::HeaderItem(name) => Some(name.as_str()),
+            Variable::Item(name) => Some(name.as_str()),
             _ => None,
         })
         .collect();
@@ -187,7 +187,7 @@ fn fault(scheme: &SignatureScheme, text: &str) -> Option<String> {
 }
 
 fn is_time(scheme: &SignatureScheme, name: &str) -> bool {
-    matches!(&scheme.timestamp, Some(Variable::HeaderItem(of)) if of == name)
+    matches!(&scheme.timestamp, Some(Variable::Item(of)) if of == name)
 }
 
 fn time_fault(scheme: &SignatureScheme, value: &str) -> Option<String> {

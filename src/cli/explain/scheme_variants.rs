@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::given_request::GivenRequest;
-use super::header::{Item, items};
+use super::header::{HeaderItem, items};
 use super::variant::{Variant, combined};
 use crate::source::{
     Encoding, FieldTemplate, Hash, Provider, Scheme, SignatureScheme, TimeUnit, Variable,
@@ -199,7 +199,7 @@ fn tags(
     let mut names: Vec<&str> = values
         .flat_map(|(_, value)| items(scheme, value))
         .filter_map(|item| match item {
-            Item::Other(name) => Some(name),
+            HeaderItem::Other(name) => Some(name),
             _ => None,
         })
         .collect();

@@ -80,207 +80,212 @@ fn the_one_of_the_example_is_good() {
     assert!(providers.find("", "lab", &mut problems).is_some());
 }
 
+const SIGNED: &str = "signed = \"{item.t}.{body}\"";
+const TIME: &str = "timestamp = \"{item.t}\"";
+const HEADER: &str = "header = \"x-lab-signature\"";
+
+/// A line of the good table, what stands in its place, the key that is named, and a part of what is
+/// said.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    (
+        SIGNED,
+        "signed = \"{item.t}.{bdy}\"",
+        "signature.signed",
+        "`{bdy}` is no variable",
+    ),
+    (
+        SIGNED,
+        "signed = \"{item.t}.{body\"",
+        "signature.signed",
+        "braces",
+    ),
+    (
+        SIGNED,
+        "signed = \"{item.t}\"",
+        "signature.signed",
+        "the body is not in it",
+    ),
+    (
+        SIGNED,
+        "signed = \"{body}\"",
+        "signature.timestamp",
+        "not in `signed`",
+    ),
+    (
+        TIME,
+        "timestamp = \"{header.date}\"",
+        "signature.timestamp",
+        "not in `signed`",
+    ),
+    (
+        TIME,
+        "timestamp = \"t={item.t}\"",
+        "signature.timestamp",
+        "not one variable",
+    ),
+    (
+        TIME,
+        "unit = \"ms\"",
+        "signature.unit",
+        "there is no `timestamp`",
+    ),
+    (
+        "tag = \"v1\"",
+        "",
+        "signature.tag",
+        "name the items that are signatures",
+    ),
+    (
+        HEADER,
+        "header = \"x lab\"",
+        "signature.header",
+        "no name of a header",
+    ),
+    (HEADER, "", "signature.header", "name the header"),
+    (
+        HEADER,
+        "header = 5",
+        "signature.header",
+        "neither a text nor a list",
+    ),
+    (
+        HEADER,
+        "header = \"x\"\nhedaer = \"y\"",
+        "signature.hedaer",
+        "did you mean `header`?",
+    ),
+    (
+        HEADER,
+        "header = \"x\"\nkey = \"pem\"",
+        "signature.key",
+        "PEM is for public keys",
+    ),
+    (
+        HEADER,
+        "header = \"x\"\nscheme = \"ed25519\"",
+        "signature.key",
+        "public key",
+    ),
+    (
+        HEADER,
+        "header = \"x\"\nscheme = \"hmca\"",
+        "signature.scheme",
+        "hmac",
+    ),
+    ("type = \"{/type}\"", "", "event.type", "there is none"),
+    (
+        "type = \"{/type}\"",
+        "type = \"{body}\"",
+        "event.type",
+        "does not go here",
+    ),
+    (
+        "id = \"{/id}\"",
+        "id = \"{/id}\"\ntpye = \"x\"",
+        "event.tpye",
+        "did you mean `type`?",
+    ),
+    (
+        "attributes = { run = \"{/run/id}\" }",
+        "attributes = { run_id = \"{/run/id}\" }",
+        "event.attributes.run_id",
+        "a-z and 0-9",
+    ),
+    (
+        "attributes = { run = \"{/run/id}\" }",
+        "attributes = { id = \"{/run/id}\" }",
+        "event.attributes.id",
+        "CloudEvents",
+    ),
+    (
+        "method = \"GET\"",
+        "method = \"PUT\"",
+        "handshake[0].method",
+        "GET",
+    ),
+    (
+        "method = \"GET\"",
+        "methd = \"GET\"",
+        "handshake[0].methd",
+        "did you mean `method`?",
+    ),
+    (
+        "method = \"GET\"",
+        "method = \"GET\"\nsigned = true",
+        "handshake[0].signed",
+        "only a POST",
+    ),
+    (
+        "answer = \"{query.challenge}\"",
+        "",
+        "handshake[0].answer",
+        "say what is answered",
+    ),
+    (
+        "answer = \"{query.challenge}\"",
+        "answer = 5",
+        "handshake[0].answer",
+        "neither a text nor a table",
+    ),
+    (
+        "deadline = \"5s\"",
+        "deadline = \"soon\"",
+        "facts.deadline",
+        "10s",
+    ),
+    (
+        "deadline = \"5s\"",
+        "dedline = \"5s\"",
+        "facts.dedline",
+        "did you mean `deadline`?",
+    ),
+    (
+        "body = '{\"id\":\"<id>\"}'",
+        "bdy = ''\nbody = '{}'",
+        "sample.bdy",
+        "did you mean `body`?",
+    ),
+    (
+        "uri = \"https://lab.example.org\"",
+        "uri = \"\"",
+        "uri",
+        "every CloudEvent has a source",
+    ),
+    (
+        "uri = \"https://lab.example.org\"",
+        "urii = \"x\"",
+        "urii",
+        "did you mean `uri`?",
+    ),
+    (
+        "uri = \"https://lab.example.org\"",
+        "answer = \"jsn\"",
+        "answer",
+        "json",
+    ),
+    (
+        "event_types = [\"run.finished\"]",
+        "event_types = [\"a\", \"other\"]",
+        "event_types[1]",
+        "catch-all",
+    ),
+    (
+        "event_types = [\"run.finished\"]",
+        "event_types = [\"a/b\"]",
+        "event_types[0]",
+        "single dots",
+    ),
+    (
+        "event_types = [\"run.finished\"]",
+        "structured = 5",
+        "structured",
+        "not a table",
+    ),
+];
+
 #[test]
 fn each_mistake_is_named_by_its_key_with_a_remedy() {
-    let signed = "signed = \"{item.t}.{body}\"";
-    let time = "timestamp = \"{item.t}\"";
-    let header = "header = \"x-lab-signature\"";
-    for (line, other, key, part) in [
-        (
-            signed,
-            "signed = \"{item.t}.{bdy}\"",
-            "signature.signed",
-            "`{bdy}` is no variable",
-        ),
-        (
-            signed,
-            "signed = \"{item.t}.{body\"",
-            "signature.signed",
-            "braces",
-        ),
-        (
-            signed,
-            "signed = \"{item.t}\"",
-            "signature.signed",
-            "the body is not in it",
-        ),
-        (
-            signed,
-            "signed = \"{body}\"",
-            "signature.timestamp",
-            "not in `signed`",
-        ),
-        (
-            time,
-            "timestamp = \"{header.date}\"",
-            "signature.timestamp",
-            "not in `signed`",
-        ),
-        (
-            time,
-            "timestamp = \"t={item.t}\"",
-            "signature.timestamp",
-            "not one variable",
-        ),
-        (
-            time,
-            "unit = \"ms\"",
-            "signature.unit",
-            "there is no `timestamp`",
-        ),
-        (
-            "tag = \"v1\"",
-            "",
-            "signature.tag",
-            "name the items that are signatures",
-        ),
-        (
-            header,
-            "header = \"x lab\"",
-            "signature.header",
-            "no name of a header",
-        ),
-        (header, "", "signature.header", "name the header"),
-        (
-            header,
-            "header = 5",
-            "signature.header",
-            "neither a text nor a list",
-        ),
-        (
-            header,
-            "header = \"x\"\nhedaer = \"y\"",
-            "signature.hedaer",
-            "did you mean `header`?",
-        ),
-        (
-            header,
-            "header = \"x\"\nkey = \"pem\"",
-            "signature.key",
-            "PEM is for public keys",
-        ),
-        (
-            header,
-            "header = \"x\"\nscheme = \"ed25519\"",
-            "signature.key",
-            "public key",
-        ),
-        (
-            header,
-            "header = \"x\"\nscheme = \"hmca\"",
-            "signature.scheme",
-            "hmac",
-        ),
-        ("type = \"{/type}\"", "", "event.type", "there is none"),
-        (
-            "type = \"{/type}\"",
-            "type = \"{body}\"",
-            "event.type",
-            "does not go here",
-        ),
-        (
-            "id = \"{/id}\"",
-            "id = \"{/id}\"\ntpye = \"x\"",
-            "event.tpye",
-            "did you mean `type`?",
-        ),
-        (
-            "attributes = { run = \"{/run/id}\" }",
-            "attributes = { run_id = \"{/run/id}\" }",
-            "event.attributes.run_id",
-            "a-z and 0-9",
-        ),
-        (
-            "attributes = { run = \"{/run/id}\" }",
-            "attributes = { id = \"{/run/id}\" }",
-            "event.attributes.id",
-            "CloudEvents",
-        ),
-        (
-            "method = \"GET\"",
-            "method = \"PUT\"",
-            "handshake[0].method",
-            "GET",
-        ),
-        (
-            "method = \"GET\"",
-            "methd = \"GET\"",
-            "handshake[0].methd",
-            "did you mean `method`?",
-        ),
-        (
-            "method = \"GET\"",
-            "method = \"GET\"\nsigned = true",
-            "handshake[0].signed",
-            "only a POST",
-        ),
-        (
-            "answer = \"{query.challenge}\"",
-            "",
-            "handshake[0].answer",
-            "say what is answered",
-        ),
-        (
-            "answer = \"{query.challenge}\"",
-            "answer = 5",
-            "handshake[0].answer",
-            "neither a text nor a table",
-        ),
-        (
-            "deadline = \"5s\"",
-            "deadline = \"soon\"",
-            "facts.deadline",
-            "10s",
-        ),
-        (
-            "deadline = \"5s\"",
-            "dedline = \"5s\"",
-            "facts.dedline",
-            "did you mean `deadline`?",
-        ),
-        (
-            "body = '{\"id\":\"<id>\"}'",
-            "bdy = ''\nbody = '{}'",
-            "sample.bdy",
-            "did you mean `body`?",
-        ),
-        (
-            "uri = \"https://lab.example.org\"",
-            "uri = \"\"",
-            "uri",
-            "every CloudEvent has a source",
-        ),
-        (
-            "uri = \"https://lab.example.org\"",
-            "urii = \"x\"",
-            "urii",
-            "did you mean `uri`?",
-        ),
-        (
-            "uri = \"https://lab.example.org\"",
-            "answer = \"jsn\"",
-            "answer",
-            "json",
-        ),
-        (
-            "event_types = [\"run.finished\"]",
-            "event_types = [\"a\", \"other\"]",
-            "event_types[1]",
-            "catch-all",
-        ),
-        (
-            "event_types = [\"run.finished\"]",
-            "event_types = [\"a/b\"]",
-            "event_types[0]",
-            "single dots",
-        ),
-        (
-            "event_types = [\"run.finished\"]",
-            "structured = 5",
-            "structured",
-            "not a table",
-        ),
-    ] {
+    for &(line, other, key, part) in MISTAKES {
         let found = said(&with(line, other));
         assert_eq!(found.len(), 1, "{other}: {found:#?}");
         assert!(

@@ -2,7 +2,18 @@
 //! signed, unless it is kept back.
 
 use super::senders::{Sender, Values, with_store};
-use crate::harness::Outlet;
+use crate::harness::{Bridge, Outlet, Seen};
+
+/// The name of the sender's source, and the message that its sample has become.
+async fn sent<'a>(bridge: &Bridge, sender: &'a Sender) -> (&'a str, Seen) {
+    let sample = sender.sample(&Values::new());
+    let answer = sender.sends(bridge, &sample, "accepted").await;
+    let source = sender.source();
+    (
+        source,
+        Outlet::Store.has_one(bridge, source, &answer.id()).await,
+    )
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chosen_headers_are_copied_and_no_others() {
@@ -30,10 +41,7 @@ async fn what_was_signed_can_be_kept_back() {
         .map(|name| Sender::of(name).with("forward_signature = false"));
     let (_setup, bridge) = with_store(&senders).await;
     for sender in &senders {
-        let sample = sender.sample(&Values::new());
-        let answer = sender.sends(&bridge, &sample, "accepted").await;
-        let source = sender.source();
-        let seen = Outlet::Store.has_one(&bridge, source, &answer.id()).await;
+        let (source, seen) = sent(&bridge, sender).await;
         for name in [
             "hookferry-signature",
             "hookferry-url",
@@ -58,10 +66,7 @@ async fn a_token_and_a_secret_in_the_url_do_not_travel() {
     .map(Sender::of);
     let (_setup, bridge) = with_store(&senders).await;
     for sender in &senders {
-        let sample = sender.sample(&Values::new());
-        let answer = sender.sends(&bridge, &sample, "accepted").await;
-        let source = sender.source();
-        let seen = Outlet::Store.has_one(&bridge, source, &answer.id()).await;
+        let (source, seen) = sent(&bridge, sender).await;
         let mut headers = seen.headers.values();
         assert!(
             !headers.any(|value| value.contains(&sender.proves)),

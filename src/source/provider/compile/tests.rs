@@ -34,171 +34,174 @@ fn a_sound_table_has_no_problems() {
     );
 }
 
+/// What is changed, the key that is named, and words of what is said.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "[signature]\nsigned = \"{timestamp}.{body}\"",
+        "signature.signed",
+        "`{timestamp}` is no variable",
+    ),
+    (
+        "[signature]\nsigned = \"{header.x-id}\"",
+        "signature.signed",
+        "the body is not in it",
+    ),
+    (
+        "[signature]\nsigned = \"{/a}{body}\"",
+        "signature.signed",
+        "does not go here",
+    ),
+    (
+        "[signature]\ntimestamp = \"{header.x-time}\"",
+        "signature.timestamp",
+        "not in `signed`",
+    ),
+    (
+        "[signature]\ntimestamp = \"at {header.x-time}\"",
+        "signature.timestamp",
+        "not one variable alone",
+    ),
+    (
+        "[signature]\ntimestamp = \"{body}\"",
+        "signature.timestamp",
+        "is no time",
+    ),
+    (
+        "[signature]\nunit = \"ms\"",
+        "signature.unit",
+        "there is no `timestamp`",
+    ),
+    (
+        "[signature]\npair = \"=\"",
+        "signature.tag",
+        "none of them is said",
+    ),
+    (
+        "[signature]\nheader = \"x signature\"",
+        "signature.header",
+        "no name of a header",
+    ),
+    (
+        "[signature]\nheader = []",
+        "signature.header",
+        "there is none",
+    ),
+    (
+        "[signature]\nkey = \"pem\"",
+        "signature.key",
+        "PEM is for public keys",
+    ),
+    (
+        "[signature]\nscheme = \"ed25519\"",
+        "signature.key",
+        "not the text itself",
+    ),
+    (
+        "[signature]\nscheme = \"ed25519\"\nkey = \"pem\"\nhash = \"sha1\"",
+        "signature.hash",
+        "only an HMAC",
+    ),
+    (
+        "[signature]\nscheme = \"token\"\nsigned = \"{body}\"",
+        "signature.signed",
+        "nothing is signed",
+    ),
+    (
+        "[signature]\nscheme = \"url\"",
+        "signature.header",
+        "stands in the URL",
+    ),
+    (
+        "[event]\ntype = \"{body}\"",
+        "event.type",
+        "does not go here",
+    ),
+    ("[event]\ntype = []", "event.type", "the list is empty"),
+    ("[event]\nlist = \"data\"", "event.list", "JSON pointer"),
+    (
+        "[event.attributes]\nApi = \"{/a}\"",
+        "event.attributes.Api",
+        "extension attribute",
+    ),
+    (
+        "[event.attributes]\nsubject = \"{/a}\"",
+        "event.attributes.subject",
+        "extension attribute",
+    ),
+    ("[facts]\ndeadline = \"soon\"", "facts.deadline", ""),
+    ("[facts]\nmax_body = \"big\"", "facts.max_body", ""),
+    ("[sample]\nheaders = {}", "sample.body", "there is none"),
+    ("event_types = [\"a b\"]", "event_types", "event type"),
+    (
+        "[[handshake]]\nwhen = { \"{/a}\" = \"b\" }",
+        "handshake[0].answer",
+        "there is none",
+    ),
+    (
+        "[[handshake]]\nwhen = {}\nanswer = \"\"",
+        "handshake[0].when",
+        "every delivery",
+    ),
+    (
+        "[signature]\nsigned = \"{item.t}.{body}\"",
+        "signature.signed",
+        "there is no `pair`",
+    ),
+    (
+        "[signature]\npair = \"=\"\ntag = \"v1\"\nsigned = \"{item.v1}.{body}\"",
+        "signature.signed",
+        "is the signature itself",
+    ),
+    (
+        "[signature]\nsigned = \"{header.x-time}.{body}\"\ntimestamp = \"{header.x-time}\"\nstray_letter = true",
+        "signature.stray_letter",
+        "no item",
+    ),
+    (
+        "[signature]\nscheme = \"token\"\nkey = \"base64\"",
+        "signature.key",
+        "as it is written",
+    ),
+    (
+        "[signature]\nscheme = \"token\"\nkey_prefix = \"whsec_\"",
+        "signature.key_prefix",
+        "as it is written",
+    ),
+    (
+        "[signature]\nscheme = \"token\"\n[event]\ntype = \"{header.x-signature}\"",
+        "event.type",
+        "does not go here",
+    ),
+    (
+        "[event]\ntype = \"{item.kind}\"",
+        "event.type",
+        "does not go here",
+    ),
+    (
+        "[[handshake]]\nanswer = \"{/a}\"",
+        "handshake[0].when",
+        "there is none",
+    ),
+    (
+        "[[handshake]]\nmethod = \"GET\"\nwhen = {}\nanswer = \"{/a}\"",
+        "handshake[0].answer",
+        "does not go here",
+    ),
+    (
+        "[[handshake]]\nmethod = \"GET\"\nsigned = true\nwhen = {}\nanswer = \"\"",
+        "handshake[0].signed",
+        "only a POST",
+    ),
+    (
+        "[[handshake]]\nwhen = { \"{/a}\" = { secret = \"x\" } }\nanswer = \"\"",
+        "handshake[0].when",
+        "verify",
+    ),
+];
+
 #[test]
 fn each_mistake_is_named_with_its_key_and_a_remedy() {
-    for (changes, key, words) in [
-        (
-            "[signature]\nsigned = \"{timestamp}.{body}\"",
-            "signature.signed",
-            "`{timestamp}` is no variable",
-        ),
-        (
-            "[signature]\nsigned = \"{header.x-id}\"",
-            "signature.signed",
-            "the body is not in it",
-        ),
-        (
-            "[signature]\nsigned = \"{/a}{body}\"",
-            "signature.signed",
-            "does not go here",
-        ),
-        (
-            "[signature]\ntimestamp = \"{header.x-time}\"",
-            "signature.timestamp",
-            "not in `signed`",
-        ),
-        (
-            "[signature]\ntimestamp = \"at {header.x-time}\"",
-            "signature.timestamp",
-            "not one variable alone",
-        ),
-        (
-            "[signature]\ntimestamp = \"{body}\"",
-            "signature.timestamp",
-            "is no time",
-        ),
-        (
-            "[signature]\nunit = \"ms\"",
-            "signature.unit",
-            "there is no `timestamp`",
-        ),
-        (
-            "[signature]\npair = \"=\"",
-            "signature.tag",
-            "none of them is said",
-        ),
-        (
-            "[signature]\nheader = \"x signature\"",
-            "signature.header",
-            "no name of a header",
-        ),
-        (
-            "[signature]\nheader = []",
-            "signature.header",
-            "there is none",
-        ),
-        (
-            "[signature]\nkey = \"pem\"",
-            "signature.key",
-            "PEM is for public keys",
-        ),
-        (
-            "[signature]\nscheme = \"ed25519\"",
-            "signature.key",
-            "not the text itself",
-        ),
-        (
-            "[signature]\nscheme = \"ed25519\"\nkey = \"pem\"\nhash = \"sha1\"",
-            "signature.hash",
-            "only an HMAC",
-        ),
-        (
-            "[signature]\nscheme = \"token\"\nsigned = \"{body}\"",
-            "signature.signed",
-            "nothing is signed",
-        ),
-        (
-            "[signature]\nscheme = \"url\"",
-            "signature.header",
-            "stands in the URL",
-        ),
-        (
-            "[event]\ntype = \"{body}\"",
-            "event.type",
-            "does not go here",
-        ),
-        ("[event]\ntype = []", "event.type", "the list is empty"),
-        ("[event]\nlist = \"data\"", "event.list", "JSON pointer"),
-        (
-            "[event.attributes]\nApi = \"{/a}\"",
-            "event.attributes.Api",
-            "extension attribute",
-        ),
-        (
-            "[event.attributes]\nsubject = \"{/a}\"",
-            "event.attributes.subject",
-            "extension attribute",
-        ),
-        ("[facts]\ndeadline = \"soon\"", "facts.deadline", ""),
-        ("[facts]\nmax_body = \"big\"", "facts.max_body", ""),
-        ("[sample]\nheaders = {}", "sample.body", "there is none"),
-        ("event_types = [\"a b\"]", "event_types", "event type"),
-        (
-            "[[handshake]]\nwhen = { \"{/a}\" = \"b\" }",
-            "handshake[0].answer",
-            "there is none",
-        ),
-        (
-            "[[handshake]]\nwhen = {}\nanswer = \"\"",
-            "handshake[0].when",
-            "every delivery",
-        ),
-        (
-            "[signature]\nsigned = \"{item.t}.{body}\"",
-            "signature.signed",
-            "there is no `pair`",
-        ),
-        (
-            "[signature]\npair = \"=\"\ntag = \"v1\"\nsigned = \"{item.v1}.{body}\"",
-            "signature.signed",
-            "is the signature itself",
-        ),
-        (
-            "[signature]\nsigned = \"{header.x-time}.{body}\"\ntimestamp = \"{header.x-time}\"\nstray_letter = true",
-            "signature.stray_letter",
-            "no item",
-        ),
-        (
-            "[signature]\nscheme = \"token\"\nkey = \"base64\"",
-            "signature.key",
-            "as it is written",
-        ),
-        (
-            "[signature]\nscheme = \"token\"\nkey_prefix = \"whsec_\"",
-            "signature.key_prefix",
-            "as it is written",
-        ),
-        (
-            "[signature]\nscheme = \"token\"\n[event]\ntype = \"{header.x-signature}\"",
-            "event.type",
-            "does not go here",
-        ),
-        (
-            "[event]\ntype = \"{item.kind}\"",
-            "event.type",
-            "does not go here",
-        ),
-        (
-            "[[handshake]]\nanswer = \"{/a}\"",
-            "handshake[0].when",
-            "there is none",
-        ),
-        (
-            "[[handshake]]\nmethod = \"GET\"\nwhen = {}\nanswer = \"{/a}\"",
-            "handshake[0].answer",
-            "does not go here",
-        ),
-        (
-            "[[handshake]]\nmethod = \"GET\"\nsigned = true\nwhen = {}\nanswer = \"\"",
-            "handshake[0].signed",
-            "only a POST",
-        ),
-        (
-            "[[handshake]]\nwhen = { \"{/a}\" = { secret = \"x\" } }\nanswer = \"\"",
-            "handshake[0].when",
-            "verify",
-        ),
-    ] {
+    for (changes, key, words) in MISTAKES {
         let problems = problems(changes);
         assert_eq!(problems.len(), 1, "{changes}: {problems:?}");
         let (problem, expected) = (&problems[0], format!("{key}: "));
