@@ -189,8 +189,7 @@ impl SignatureScheme {
         if value.len() > MAX_HEADER_BYTES {
             return Err(Rejection::SignatureTooLong);
         }
-        let text = HeaderValue::Once(value).text();
-        let text = text.ok_or(Rejection::SignatureMalformed)?;
+        let text = std::str::from_utf8(value).map_err(|_| Rejection::SignatureMalformed)?;
         self.read_items(text, read)
             .ok_or(Rejection::SignatureMalformed)?;
         read.texts.push((name.to_owned(), text.to_owned()));
@@ -200,7 +199,7 @@ impl SignatureScheme {
     fn read_items(&self, text: &str, read: &mut SignatureHeader) -> Option<()> {
         let separators = self.items.as_bytes();
         let is_separator = |c: char| separators.iter().any(|of| char::from(*of) == c);
-        for item in text.split(is_separator).map(str::trim_ascii) {
+        for item in text.split(is_separator).map(|item| item.trim_matches(' ')) {
             if item.is_empty() {
                 continue;
             }
@@ -364,7 +363,7 @@ impl fmt::Debug for SignatureHeader {
 }
 
 fn is_item_name(name: &str) -> bool {
-    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     !name.is_empty() && name.bytes().all(is_word)
 }
 
