@@ -177,72 +177,75 @@ mod tests {
         assert_eq!(said("onecodex", base64, Some(Encoding::Base64)), "");
     }
 
+    /// A provider, what lies there, its `encoding`, and parts of what is said.
+    const OTHER_FORMS: &[(&str, &str, Option<Encoding>, [&str; 2])] = &[
+        (
+            "svix",
+            "hush! hush!",
+            None,
+            ["no base64", "base64, after `whsec_`"],
+        ),
+        (
+            "svix",
+            "whsec_c2VjcmV0",
+            Some(Encoding::Base64),
+            ["begins with", "take `encoding` out"],
+        ),
+        (
+            "stripe",
+            "whsec_c2VjcmV0",
+            Some(Encoding::Base64),
+            ["begins with", "the text itself"],
+        ),
+        (
+            "github",
+            "It's a secret",
+            Some(Encoding::Base64),
+            ["no base64", "the text itself"],
+        ),
+        (
+            "github",
+            "hush",
+            Some(Encoding::Hex),
+            ["no hex", "the text itself"],
+        ),
+        (
+            "discord",
+            "hush",
+            None,
+            ["no hex", "public key (Ed25519) of `discord` is hex"],
+        ),
+        ("discord", "00ff", None, ["no public key", "is hex"]),
+        ("sendgrid", "aHVzaA==", None, ["no public key", "is base64"]),
+        (
+            "benchling",
+            "aHVzaA==",
+            None,
+            ["no public key", "PEM, from -----BEGIN PUBLIC KEY-----"],
+        ),
+        (
+            "benchling",
+            "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",
+            None,
+            ["no public key", "PEM"],
+        ),
+        (
+            "benchling",
+            ED25519_PRIVATE,
+            None,
+            ["private key", "give the public key"],
+        ),
+        (
+            "standard_webhooks_ed25519",
+            "whsk_AAAA",
+            None,
+            ["private key", "after `whpk_`"],
+        ),
+    ];
+
     #[test]
     fn a_secret_in_another_form_is_named_with_how_the_provider_writes_it() {
-        for (provider, text, encoding, parts) in [
-            (
-                "svix",
-                "hush! hush!",
-                None,
-                ["no base64", "base64, after `whsec_`"],
-            ),
-            (
-                "svix",
-                "whsec_c2VjcmV0",
-                Some(Encoding::Base64),
-                ["begins with", "take `encoding` out"],
-            ),
-            (
-                "stripe",
-                "whsec_c2VjcmV0",
-                Some(Encoding::Base64),
-                ["begins with", "the text itself"],
-            ),
-            (
-                "github",
-                "It's a secret",
-                Some(Encoding::Base64),
-                ["no base64", "the text itself"],
-            ),
-            (
-                "github",
-                "hush",
-                Some(Encoding::Hex),
-                ["no hex", "the text itself"],
-            ),
-            (
-                "discord",
-                "hush",
-                None,
-                ["no hex", "public key (Ed25519) of `discord` is hex"],
-            ),
-            ("discord", "00ff", None, ["no public key", "is hex"]),
-            ("sendgrid", "aHVzaA==", None, ["no public key", "is base64"]),
-            (
-                "benchling",
-                "aHVzaA==",
-                None,
-                ["no public key", "PEM, from -----BEGIN PUBLIC KEY-----"],
-            ),
-            (
-                "benchling",
-                "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",
-                None,
-                ["no public key", "PEM"],
-            ),
-            (
-                "benchling",
-                ED25519_PRIVATE,
-                None,
-                ["private key", "give the public key"],
-            ),
-            (
-                "standard_webhooks_ed25519",
-                "whsk_AAAA",
-                None,
-                ["private key", "after `whpk_`"],
-            ),
-        ] {
+        for &(provider, text, encoding, parts) in OTHER_FORMS {
             let said = said(provider, text, encoding);
             assert!(
                 said.starts_with("source.a.secrets[0]: "),
