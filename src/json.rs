@@ -173,6 +173,16 @@ pub fn read<'a, 'p>(
     Ok(found)
 }
 
+/// The text that one pointer names in a document; none where it is not there, or the document is not
+/// one that [`read`] takes.
+#[must_use]
+pub fn text_at(document: &[u8], pointer: &str) -> Option<String> {
+    let mut pointers = Pointers::default();
+    pointers.add(pointer).ok()?;
+    let found = read(std::str::from_utf8(document).ok()?, &pointers).ok()?;
+    found.text(pointer).map(Cow::into_owned)
+}
+
 /// A number as it stands in the document: a double has lost its digits.
 fn literal<'a>(document: &'a str, pointer: &str) -> Option<&'a str> {
     let mut text = document;

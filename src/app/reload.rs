@@ -260,7 +260,7 @@ fn route(
     spool: &Spool,
 ) -> anyhow::Result<Route> {
     let source = sources.iter().find(|it| it.source.name == route.source);
-    let asked: &[FieldTemplate] = source.map_or(&[], |it| &it.source.conditions);
+    let asked: &[FieldTemplate] = source.map_or(&[], |it| it.source.conditions.templates());
     let condition = |of: &ConditionSettings| {
         let place = asked.iter().position(|it| *it == of.template);
         let place = place.ok_or_else(|| anyhow!("source {} has no {}", route.source, of.template));

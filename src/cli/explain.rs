@@ -29,11 +29,12 @@ use jiff::Timestamp;
 use super::body_input;
 use super::command_error::CommandError;
 use super::secret_arguments::{SecretArguments, SecretText};
+use super::webhook_client::url_and_query;
 use crate::event::Event;
 use crate::name::SourceName;
 use crate::source::{
     DeduplicationWindow, Provider, Rejection, Scheme, Secret, SecretError, SecretForm, SigningKey,
-    Source, Variable, Verified,
+    Source, Verified,
 };
 use explanation::Explanation;
 use given_request::GivenRequest;
@@ -142,8 +143,7 @@ impl ExplainCommand {
     fn request(&self, provider: &Provider) -> Result<GivenRequest, CommandError> {
         let usage = |text: String| Err(CommandError::Usage(text));
         let scheme = &provider.signature;
-        let signs_url = scheme.signed.variables().any(|it| *it == Variable::Url);
-        if self.url.is_none() && (signs_url || scheme.scheme() == Scheme::Url) {
+        if self.url.is_none() && (scheme.signs_url() || scheme.scheme() == Scheme::Url) {
             let name = &provider.name;
             return usage(format!(
                 "name the webhook's URL as the sender has it, with --url: {name} needs it to prove a delivery"
@@ -151,7 +151,7 @@ impl ExplainCommand {
         }
         let (url, of_url) = match &self.url {
             Some(url) => {
-                let (url, query) = given_request::url_and_query(url);
+                let (url, query) = url_and_query(url);
                 (Some(url), query)
             }
             None => (None, None),

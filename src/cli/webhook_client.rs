@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::http_client::HttpClient;
-use crate::source::{Provider, Sample, Scheme, SigningKey};
+use crate::source::{Provider, Sample, Scheme, SigningKey, with_query};
 
 /// Where deliveries go, and what they are signed with.
 #[derive(Clone)]
@@ -49,6 +49,14 @@ struct Accepted {
     status: String,
 }
 
+/// A URL, and the query behind it.
+pub(super) fn url_and_query(url: &str) -> (String, Option<String>) {
+    match url.split_once('?') {
+        Some((url, query)) => (url.to_owned(), Some(query.to_owned())),
+        None => (url.to_owned(), None),
+    }
+}
+
 impl WebhookClient {
     /// A client of the webhook at `url`.
     pub(super) fn new(
@@ -57,13 +65,10 @@ impl WebhookClient {
         provider: Arc<Provider>,
         key: SigningKey,
     ) -> Self {
-        let (url, query) = match url.split_once('?') {
-            Some((url, query)) => (url, Some(query.to_owned())),
-            None => (url, None),
-        };
+        let (url, query) = url_and_query(url);
         Self {
             http,
-            url: url.to_owned(),
+            url,
             query,
             provider,
             key,
@@ -127,11 +132,7 @@ impl WebhookClient {
             url.push('/');
             url.push_str(secret);
         }
-        if let Some(query) = &self.query {
-            url.push('?');
-            url.push_str(query);
-        }
-        url
+        with_query(&url, self.query.as_deref())
     }
 }
 
@@ -154,5 +155,18 @@ mod tests {
         let asked = format!("{url}?tag=1");
         assert_eq!(of("docker_hub", &asked), format!("{url}/a~b-1?tag=1"));
         assert_eq!(of("gitlab_token", &asked), asked);
+    }
+
+    #[test]
+    fn a_url_is_taken_apart_at_its_query() {
+        assert_eq!(
+            url_and_query("https://a/b"),
+            ("https://a/b".to_owned(), None)
+        );
+        let (url, query) = url_and_query("https://a/b?c=d?e");
+        assert_eq!(
+            (url.as_str(), query.as_deref()),
+            ("https://a/b", Some("c=d?e"))
+        );
     }
 }

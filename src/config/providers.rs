@@ -68,11 +68,13 @@ impl Providers {
         if let Some(configured) = self.configured.get(name) {
             return configured.clone();
         }
-        if let Err(problem) = self.tables.resolved(name) {
+        let built_in = source::built_in(name);
+        if built_in.is_none()
+            && let Err(problem) = self.tables.resolved(name)
+        {
             problems.add(path, problem.found, problem.remedy);
-            return None;
         }
-        source::built_in(name)
+        built_in
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `route` tables: which events go to which sinks.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use toml::{Table, Value};
 
@@ -10,7 +11,7 @@ use super::problem::ConfigProblems;
 use super::section::{self, join};
 use super::settings::{ConditionSettings, RouteSettings, SinkSettings, SourceSettings};
 use crate::name::{EventType, SinkName, SourceName};
-use crate::source::FieldTemplate;
+use crate::source::{ConditionTemplates, FieldTemplate};
 
 /// What a condition can look at.
 const VARIABLES: &str = "there are {header.NAME}, {query.NAME}, {item.NAME} and {/json/pointer}";
@@ -162,7 +163,7 @@ pub(super) fn ask(sources: &mut [SourceSettings], routes: &[RouteSettings]) {
                 templates.push(condition.template.clone());
             }
         }
-        source.conditions = templates.into();
+        source.conditions = Arc::new(ConditionTemplates::new(templates));
     }
 }
 

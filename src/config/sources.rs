@@ -19,9 +19,7 @@ use super::{event_types, max_body, uri};
 use crate::event::Event;
 use crate::ingress::EndpointSettings;
 use crate::name::SourceName;
-use crate::source::{DeduplicationWindow, Provider, Source};
-
-const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
+use crate::source::{DEFAULT_TOLERANCE, DeduplicationWindow, Provider, Source};
 
 /// Reads one source; none where something is wrong with it. Ids are remembered for so long, if they
 /// are.

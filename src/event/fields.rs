@@ -12,7 +12,7 @@ use super::content::{Content, ParsedDelivery, Understood};
 use super::id::{EventId, EventIdentity};
 use super::quarantine::{Quarantine, QuarantineReason};
 use super::unsigned::{UnsignedField, UnsignedFields};
-use crate::json::{self, FoundValues, Pointers};
+use crate::json::{self, FoundValues};
 use crate::name::{EventType, ObjectId, SourceName};
 use crate::source::{
     EventField, EventTemplates, FieldTemplate, HeadValues, Inbound, Provider, Variable, Verified,
@@ -229,28 +229,21 @@ impl<'a> Delivery<'a> {
 
 /// What the conditions of the source's routes ask for, in their order.
 pub(super) fn conditions(verified: &Verified) -> Vec<Option<String>> {
-    let templates = verified.conditions();
-    if templates.is_empty() {
-        return Vec::new();
-    }
-    let mut pointers = Pointers::default();
-    for variable in templates.iter().flat_map(FieldTemplate::variables) {
-        if let Variable::Pointer(pointer) = variable {
-            // It was read as a pointer.
-            let _ = pointers.add(pointer);
-        }
-    }
+    let asked = verified.conditions();
     let inbound = verified.inbound();
     let provider = verified.provider();
-    let of_event = provider.event_of(inbound.content_type.as_deref());
-    let document = document(provider, of_event, inbound).unwrap_or_default();
-    let found = json::read(&document, &pointers).ok();
+    let document = (!asked.pointers().is_empty()).then(|| {
+        let of_event = provider.event_of(inbound.content_type.as_deref());
+        document(provider, of_event, inbound).unwrap_or_default()
+    });
+    let found = document.as_deref();
+    let found = found.and_then(|text| json::read(text, asked.pointers()).ok());
     let value = |variable: &Variable| match variable {
         Variable::Pointer(pointer) => found.as_ref()?.text(pointer),
         variable => verified.head().value(variable),
     };
     let fill = |template: &FieldTemplate| template.fill(value).map(Cow::into_owned);
-    templates.iter().map(fill).collect()
+    asked.templates().iter().map(fill).collect()
 }
 
 /// The event type that a sender's own becomes: `/`, `:` and spaces become dots, and what is none then

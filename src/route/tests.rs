@@ -1,11 +1,15 @@
 //! Which sinks an event goes to, and what is dropped.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::*;
 use crate::event::SinkIndex;
-use crate::source::{DeliveryHead, FieldTemplate, Inbound, Secret, SigningKey, Source, built_in};
+use crate::source::{
+    ConditionTemplates, DeliveryHead, FieldTemplate, Inbound, Secret, SigningKey, Source, built_in,
+};
 use crate::trace::TraceContext;
 
 const PUSH: &[(&str, &str)] = &[("x-github-delivery", "1"), ("x-github-event", "push")];
@@ -41,7 +45,7 @@ fn event(source: &str, headers: &[(&str, &str)], query: Option<&str>, body: &str
     let secret = Secret::new("a secret").expect("not empty");
     let template = |text: &str| FieldTemplate::parse(text).expect("a template");
     let source = Source {
-        conditions: TEMPLATES.map(template).into_iter().collect(),
+        conditions: Arc::new(ConditionTemplates::new(TEMPLATES.map(template).to_vec())),
         ..Source::new(name(source), provider.clone(), vec![secret.clone()])
     };
     let header = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

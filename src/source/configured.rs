@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::condition_templates::ConditionTemplates;
 use super::head::HeadValues;
 use super::inbound::Inbound;
 use super::provider::Provider;
 use super::secret::Secret;
-use super::template::FieldTemplate;
 use crate::name::SourceName;
 
 /// The most secrets a source may have at once: each costs a signature over the body per delivery.
 pub const MAX_SECRETS: usize = 4;
 
 /// How far a signature's timestamp may be from now unless the configuration says otherwise.
-const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
+pub const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// A configured source: its provider, its secrets, its tolerance.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub struct Source {
     /// What a handshake is compared with.
     pub verify: Option<Secret>,
     /// What the conditions of its routes ask for.
-    pub conditions: Arc<[FieldTemplate]>,
+    pub conditions: Arc<ConditionTemplates>,
 }
 
 /// How long events are remembered: for as long a late delivery is let in, because a second copy of
@@ -72,6 +72,16 @@ impl Source {
             verify: None,
             conditions: Arc::default(),
         }
+    }
+
+    /// The first secret that makes one of the signatures of these parts; every pair is tried, without
+    /// early exit.
+    pub(super) fn matching_secret(&self, parts: &[&[u8]], signatures: &[Vec<u8>]) -> Option<usize> {
+        let secrets = self.secrets.iter().enumerate();
+        secrets.fold(None, |found, (index, secret)| {
+            let matches = secret.matches(parts, signatures);
+            found.or(matches.then_some(index))
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode;
+
 /// The most fields of a form that are sorted, which is done before the proof; frameworks for forms take
 /// as many.
 const MAX_SIGNED_FIELDS: usize = 1000;
@@ -60,24 +62,14 @@ type SignedField<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 /// A name or a value with its `+` as spaces and its `%XX` as bytes; a `%` that begins no encoding is
 /// itself.
 fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.iter().any(|b| matches!(b, b'+' | b'%')) {
-        return Cow::Borrowed(text);
+    if !text.contains(&b'+') {
+        return percent_decode(text).into();
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        let mut octet = [0];
-        let digits = after.get(..2).filter(|_| *first == b'%');
-        let is_octet = digits.is_some_and(|it| hex::decode_to_slice(it, &mut octet).is_ok());
-        if is_octet {
-            rest = &after[2..];
-            bytes.push(octet[0]);
-        } else {
-            bytes.push(if *first == b'+' { b' ' } else { *first });
-        }
-    }
-    Cow::Owned(bytes)
+    let spaced: Vec<u8> = text
+        .iter()
+        .map(|b| if *b == b'+' { b' ' } else { *b })
+        .collect();
+    Cow::Owned(percent_decode(&spaced).collect())
 }
 
 #[cfg(test)]

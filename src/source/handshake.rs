@@ -105,8 +105,7 @@ impl Source {
             return false;
         };
         let given = [given.as_bytes().to_vec()];
-        let each = self.secrets.iter().map(|it| it.matches(&[], &given));
-        each.fold(false, |found, one| found | one)
+        self.matching_secret(&[], &given).is_some()
     }
 }
 

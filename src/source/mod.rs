@@ -4,6 +4,7 @@
 //! A delivery is checked in two steps, because the cheap one comes before the body is read:
 //! [`Source::read_signature`] takes the head, [`Claim::verify`] takes the bytes.
 
+mod condition_templates;
 mod configured;
 mod encoding;
 pub mod form;
@@ -24,7 +25,8 @@ mod template;
 mod time_unit;
 mod verified;
 
-pub use configured::{DeduplicationWindow, MAX_SECRETS, Source};
+pub use condition_templates::ConditionTemplates;
+pub use configured::{DEFAULT_TOLERANCE, DeduplicationWindow, MAX_SECRETS, Source};
 pub use encoding::Encoding;
 pub use generated_key::GeneratedKey;
 pub use handshake::{HandshakeRefused, HandshakeReply};
@@ -37,7 +39,7 @@ pub use scheme::{Hash, KeyForm, Replay, Scheme, SecretForm};
 pub use secret::Secret;
 pub use secret_text::{SecretDoubt, SecretError, doubt, secret_text, without_name, without_quotes};
 pub use signature::{MAX_SIGNATURES, SignatureHeader, SignatureScheme};
-pub use signer::SigningKey;
-pub use template::{FieldTemplate, FieldTemplateError, TemplatePart, Variable};
+pub use signer::{SigningKey, with_query};
+pub use template::{FieldTemplate, FieldTemplateError, TemplatePart, Variable, is_header_name};
 pub use time_unit::TimeUnit;
 pub use verified::{Claim, ForwardedHeaders, SignedDelivery, Verified};

@@ -58,30 +58,48 @@ impl SignatureScheme {
     /// Whether a signature covers what the variable stands for.
     #[must_use]
     pub fn covers(&self, variable: &Variable) -> bool {
-        let is_signed = |it: &Variable| self.signed.variables().any(|signed| signed == it);
         self.scheme().signs()
             && match variable {
                 Variable::Pointer(_) | Variable::Body | Variable::SortedForm => {
-                    is_signed(&Variable::Body) || is_signed(&Variable::SortedForm)
+                    self.has_signed(&Variable::Body) || self.signs_form()
                 }
-                Variable::Query(_) => is_signed(variable) || is_signed(&Variable::Url),
-                other => is_signed(other),
+                Variable::Query(_) => self.has_signed(variable) || self.signs_url(),
+                other => self.has_signed(other),
             }
     }
 
     /// Whether the parameters of a form are signed, not its bytes.
     #[must_use]
     pub fn signs_form(&self) -> bool {
-        let mut signed = self.signed.variables();
-        signed.any(|it| *it == Variable::SortedForm)
+        self.has_signed(&Variable::SortedForm)
     }
 
-    /// What tells a repeated delivery. With neither the time nor the id signed, somebody with one
-    /// captured delivery could send it for ever under new ids.
+    /// Whether the webhook's URL is signed.
+    #[must_use]
+    pub fn signs_url(&self) -> bool {
+        self.has_signed(&Variable::Url)
+    }
+
+    /// Whether the variable stands in the template of the signed bytes.
+    fn has_signed(&self, variable: &Variable) -> bool {
+        self.signed.variables().any(|signed| signed == variable)
+    }
+
+    /// Whether somebody with one captured delivery could send it for ever under new ids: neither the
+    /// time nor the id is signed, although something is.
+    #[must_use]
+    pub fn is_open_to_replays(&self, is_identity_signed: bool) -> bool {
+        self.scheme().signs() && self.timestamp.is_none() && !is_identity_signed
+    }
+
+    /// What tells a repeated delivery.
     #[must_use]
     pub fn replay(&self, is_identity_signed: bool) -> Replay {
-        let is_open = self.scheme().signs() && self.timestamp.is_none() && !is_identity_signed;
-        let default = if is_open { Replay::Body } else { Replay::Id };
+        let default = if self.is_open_to_replays(is_identity_signed) {
+            Replay::Body
+        } else {
+            Replay::Id
+        };
         self.replay.unwrap_or(default)
     }
 

@@ -113,9 +113,7 @@ impl Provider {
         }
         headers
     }
-}
 
-impl Provider {
     /// The head of a delivery that a shared secret signs as of `now`, without anything else in it.
     #[must_use]
     pub fn signed_head(&self, secret: &Secret, body: &[u8], now: Timestamp) -> DeliveryHead {
@@ -160,7 +158,8 @@ impl SignatureScheme {
 }
 
 /// A URL with a query behind it.
-pub(super) fn with_query(url: &str, query: Option<&str>) -> String {
+#[must_use]
+pub fn with_query(url: &str, query: Option<&str>) -> String {
     match query {
         Some(query) => format!("{url}?{query}"),
         None => url.to_owned(),

@@ -223,8 +223,20 @@ impl FieldTemplate {
     }
 }
 
+/// Every pointer of these variables, and of those that an HMAC is made of.
+pub(super) fn pointers<'a>(variables: impl Iterator<Item = &'a Variable>) -> Pointers {
+    let mut pointers = Pointers::default();
+    for variable in variables {
+        if let Variable::Pointer(pointer) = variable.operand() {
+            pointers.add(pointer).expect("it was read as a pointer");
+        }
+    }
+    pointers
+}
+
 /// Whether a text can be a header's name, in lower case (RFC 9110, section 5.6.2).
-pub(super) fn is_header_name(text: &str) -> bool {
+#[must_use]
+pub fn is_header_name(text: &str) -> bool {
     let is_token =
         |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
     !text.is_empty() && text.bytes().all(is_token)

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::condition_templates::ConditionTemplates;
 use super::configured::{DeduplicationWindow, Source, whole_seconds};
 use super::form;
 use super::head::{HeadValues, HeaderValue, RequestHead};
@@ -17,8 +18,8 @@ use super::rejection::Rejection;
 use super::scheme::Replay;
 use super::signature::SignatureHeader;
 use super::signer::with_query;
-use super::template::{FieldTemplate, TemplatePart, Variable};
-use crate::json::{self, Pointers};
+use super::template::{TemplatePart, Variable};
+use crate::json;
 use crate::name::SourceName;
 
 /// A well-formed signature, before the body is read.
@@ -49,7 +50,7 @@ pub struct Verified {
     inbound: Inbound,
     head: HeadValues,
     forwarded: ForwardedHeaders,
-    conditions: Arc<[FieldTemplate]>,
+    conditions: Arc<ConditionTemplates>,
     secret: usize,
     is_late: bool,
     received_at: Timestamp,
@@ -103,7 +104,7 @@ impl Source {
 
     /// What of the head is still wanted once the body is there.
     pub(super) fn head_values(&self, head: &dyn RequestHead) -> HeadValues {
-        let of_routes = self.conditions.iter().flat_map(FieldTemplate::variables);
+        let of_routes = self.conditions.variables();
         let variables = self.provider.of_head.iter().chain(of_routes);
         let mut values = HeadValues::take(head, variables);
         for name in &self.headers {
@@ -221,11 +222,8 @@ impl<'a> Claim<'a> {
     }
 
     fn seconds_of_body(&self, pointer: &str, body: &[u8]) -> Option<i64> {
-        let mut pointers = Pointers::default();
-        pointers.add(pointer).ok()?;
-        let found = json::read(std::str::from_utf8(body).ok()?, &pointers).ok()?;
         let unit = self.source.provider.signature.unit;
-        unit.signed_seconds(&found.text(pointer)?)
+        unit.signed_seconds(&json::text_at(body, pointer)?)
     }
 
     /// The secret that makes one of the signatures, and that signature as an item where an event is
@@ -238,7 +236,8 @@ impl<'a> Claim<'a> {
         if self.source.signs_for_strangers(&parts) {
             return None;
         }
-        let secret = self.matching_secret(&parts)?;
+        let signatures = self.signature.signatures();
+        let secret = self.source.matching_secret(&parts, signatures)?;
         Some((secret, self.signature_item(secret, &parts)))
     }
 
@@ -250,15 +249,6 @@ impl<'a> Claim<'a> {
         let content_type = inbound.content_type.as_deref();
         let may_be_form = content_type.is_none() || form::is_form(content_type);
         form::sorted(&inbound.body).filter(|_| may_be_form)
-    }
-
-    /// The first secret that makes one of the signatures; every pair is tried, without early exit.
-    fn matching_secret(&self, parts: &[&[u8]]) -> Option<usize> {
-        let secrets = self.source.secrets.iter().enumerate();
-        secrets.fold(None, |found, (index, secret)| {
-            let matches = secret.matches(parts, self.signature.signatures());
-            found.or(matches.then_some(index))
-        })
     }
 
     /// The signature that the secret makes. Others may stand beside it that nobody has made, so that
@@ -287,8 +277,8 @@ impl<'a> Claim<'a> {
         if self.source.forward_signature && scheme.scheme().signs() {
             let mut held = std::mem::take(&mut self.signature).into_headers();
             names.extend(scheme.signed_headers());
-            let signs_url = scheme.signed.variables().any(|it| *it == Variable::Url);
-            forwarded.url = self.head.url().filter(|_| signs_url).map(str::to_owned);
+            let url = self.head.url().filter(|_| scheme.signs_url());
+            forwarded.url = url.map(str::to_owned);
             forwarded.signature = (!held.is_empty()).then(|| held.remove(0).1);
             forwarded.headers = held;
         }
@@ -349,8 +339,8 @@ impl SignedDelivery<'_> {
 
     /// Whether the event would still be known, had it been accepted when it was signed. An event
     /// that was old by then is not; one without a time of its own, or that is known by its bytes, is
-    /// remembered from when it came, which by this clock may be the tolerance before it was signed. One whose id somebody could
-    /// change without the secret is not known by it.
+    /// remembered from when it came, which by this clock may be the tolerance before it was signed. One
+    /// whose id somebody could change without the secret is not known by it.
     fn is_remembered(&self, now: Timestamp, known_since: impl FnOnce() -> i64) -> bool {
         let source = self.claim.source;
         let (Some(DeduplicationWindow { window, own_time }), Some(signed)) =
@@ -425,7 +415,7 @@ impl Verified {
 
     /// What the conditions of the source's routes ask for.
     #[must_use]
-    pub fn conditions(&self) -> &Arc<[FieldTemplate]> {
+    pub fn conditions(&self) -> &ConditionTemplates {
         &self.conditions
     }
 

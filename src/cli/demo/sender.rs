@@ -9,8 +9,7 @@ use crate::cli::sample_delivery;
 use crate::event::{Content, Event, Understood};
 use crate::name::{EventType, SourceName};
 use crate::source::{
-    DeliveryHead, GeneratedKey, Inbound, Provider, Sample, SampleValues, Secret, SigningKey,
-    Source, Variable,
+    DeliveryHead, GeneratedKey, Inbound, Provider, Sample, SampleValues, Secret, SigningKey, Source,
 };
 use crate::trace::TraceContext;
 
@@ -64,8 +63,7 @@ impl DemoSender {
 
     /// Whether the webhook's URL is signed, so that the bridge has to know it.
     pub(super) fn signs_url(&self) -> bool {
-        let mut variables = self.provider.signature.signed.variables();
-        variables.any(|variable| *variable == Variable::Url)
+        self.provider.signature.signs_url()
     }
 
     /// A new delivery.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::cli::command_error::CommandError;
 use crate::ingress::decoded_path;
-use crate::source::{DeliveryHead, Inbound, Provider, Rejection, Source};
+use crate::source::{DeliveryHead, Inbound, Provider, Rejection, Source, is_header_name};
 use crate::trace::TraceContext;
 
 /// A request, as far as it was given.
@@ -29,42 +29,14 @@ pub(super) struct GivenRequest {
 /// A header, as somebody has pasted it: with its name, in lower case, or without.
 pub(super) fn header(pasted: &str) -> (Option<String>, String) {
     let pasted = pasted.trim();
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    match pasted.split_once(':') {
-        Some((name, value)) if !name.trim().is_empty() && name.trim().bytes().all(is_token) => {
-            let name = name.trim().to_ascii_lowercase();
-            (Some(name), value.trim().to_owned())
-        }
-        _ => (None, pasted.to_owned()),
+    let named = pasted.split_once(':').map(|(name, value)| {
+        let name = name.trim().to_ascii_lowercase();
+        (name, value.trim().to_owned())
+    });
+    match named.filter(|(name, _)| is_header_name(name)) {
+        Some((name, value)) => (Some(name), value),
+        None => (None, pasted.to_owned()),
     }
-}
-
-/// A URL, and the query behind it.
-pub(super) fn url_and_query(url: &str) -> (String, Option<String>) {
-    match url.split_once('?') {
-        Some((url, query)) => (url.to_owned(), Some(query.to_owned())),
-        None => (url.to_owned(), None),
-    }
-}
-
-/// A text with its `%XX` decoded (RFC 3986, section 2.1).
-pub(super) fn percent_decoded(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digits = after.get(..2).filter(|_| *first == b'%');
-        match digits.and_then(|digits| hex::decode(digits).ok()) {
-            Some(byte) => {
-                decoded.extend(byte);
-                rest = &after[2..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 impl GivenRequest {
@@ -167,18 +139,5 @@ mod tests {
                 "{pasted}"
             );
         }
-    }
-
-    #[test]
-    fn a_url_is_taken_apart_at_its_query() {
-        assert_eq!(
-            url_and_query("https://a/b"),
-            ("https://a/b".to_owned(), None)
-        );
-        let (url, query) = url_and_query("https://a/b?c=d?e");
-        assert_eq!(
-            (url.as_str(), query.as_deref()),
-            ("https://a/b", Some("c=d?e"))
-        );
     }
 }

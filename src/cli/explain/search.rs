@@ -16,7 +16,7 @@ use super::time_variants::time_variants;
 use super::url_variants::url_variants;
 use super::variant::{Variant, combined};
 use crate::cli::secret_arguments::SecretText;
-use crate::source::{Provider, Secret, Source, Variable};
+use crate::source::{Provider, Secret, Source};
 
 /// The most differences that are looked for at once.
 const MAX_DIFFERENCES: usize = 2;
@@ -113,13 +113,8 @@ impl Unverified<'_> {
             };
             bodies.iter().map(with).collect()
         };
-        let signs_url = provider
-            .signature
-            .signed
-            .variables()
-            .any(|it| *it == Variable::Url);
         let urls = |request: &_| {
-            if signs_url {
+            if provider.signature.signs_url() {
                 url_variants(request)
             } else {
                 Vec::new()

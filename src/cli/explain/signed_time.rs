@@ -1,9 +1,7 @@
 //! The time that a delivery's signature covers, as it stands there.
 
-use std::borrow::Cow;
-
 use super::given_request::GivenRequest;
-use crate::json::{self, Pointers};
+use crate::json;
 use crate::source::{Provider, RequestHead as _, Variable};
 
 /// Reads the text of the time; none where the provider signs none, or it is not there.
@@ -19,13 +17,7 @@ pub(super) fn signed_time(provider: &Provider, request: &GivenRequest) -> Option
                 .find(|(of, _)| of == name)
                 .map(|(_, text)| text.clone())
         }
-        Variable::Pointer(pointer) => {
-            let mut pointers = Pointers::default();
-            pointers.add(pointer).ok()?;
-            let body = std::str::from_utf8(&request.body).ok()?;
-            let found = json::read(body, &pointers).ok()?;
-            found.text(pointer).map(Cow::into_owned)
-        }
+        Variable::Pointer(pointer) => json::text_at(&request.body, pointer),
         _ => None,
     }
 }

@@ -1,7 +1,9 @@
 //! The URLs that a sender may have signed instead of the one that was given: a proxy, a redirect or
 //! whoever entered it has changed it.
 
-use super::given_request::{GivenRequest, percent_decoded};
+use percent_encoding::percent_decode_str;
+
+use super::given_request::GivenRequest;
 use super::variant::{Variant, combined};
 
 /// Ports that a URL need not name.
@@ -101,10 +103,10 @@ fn queries(request: &GivenRequest) -> Vec<Variant<GivenRequest>> {
 
 /// The URL with its `%XX` decoded, as HubSpot signs some of them.
 fn escapes(request: &GivenRequest) -> Vec<Variant<GivenRequest>> {
-    let decoded = |text: &Option<String>| text.as_deref().map(percent_decoded);
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let mut without = request.clone();
-    without.url = decoded(&request.url);
-    without.query = decoded(&request.query);
+    without.url = request.url.as_deref().map(decoded);
+    without.query = request.query.as_deref().map(decoded);
     let is_same = without.url == request.url && without.query == request.query;
     let difference = "if the URL's %XX were decoded";
     (!is_same)

@@ -1,18 +1,18 @@
 //! A header as it is written on the command line: `Name: value`.
 
+use crate::source::{HeaderValue, is_header_name};
+
 /// The name in lower case, and the value without the white space around it.
 pub(super) fn parse(text: &str) -> Result<(String, String), String> {
     let malformed = "write it as 'Name: value', in visible ASCII".to_owned();
     let Some((name, value)) = text.split_once(':') else {
         return Err(malformed);
     };
-    // RFC 9110, section 5.6.2.
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    let is_visible = |b: u8| b == b'\t' || (b' '..=b'~').contains(&b);
-    if name.is_empty() || !name.bytes().all(is_token) || !value.bytes().all(is_visible) {
+    let name = name.to_ascii_lowercase();
+    let is_visible = HeaderValue::Once(value.as_bytes()).text().is_some();
+    if !is_header_name(&name) || !is_visible {
         return Err(malformed);
     }
-    let name = name.to_ascii_lowercase();
     match name.as_str() {
         "content-type" => Err("name the content type with --content-type".to_owned()),
         "content-length" | "transfer-encoding" | "host" => {

@@ -60,7 +60,11 @@ fn a_source_looks_at_each_template_of_its_routes_once() {
         let mut sources = settings.sources.iter();
         let settings = sources.find(|it| it.source.name.as_str() == name);
         let source = &settings.expect("configured").source;
-        let texts = source.conditions.iter().map(ToString::to_string);
+        let texts = source
+            .conditions
+            .templates()
+            .iter()
+            .map(ToString::to_string);
         texts.collect::<Vec<String>>()
     };
     assert_eq!(

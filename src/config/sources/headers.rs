@@ -2,7 +2,7 @@
 
 use super::super::problem::ConfigProblems;
 use super::super::section::join;
-use crate::source::Provider;
+use crate::source::{Provider, is_header_name};
 
 /// More of them are not copied: a message's headers count for its size, and somebody reads them.
 const MAX_HEADERS: usize = 16;
@@ -42,13 +42,12 @@ pub(super) fn read(
 
 /// Why no message may carry the header, and what to do.
 fn refusal(name: &str, provider: Option<&Provider>) -> Option<(String, &'static str)> {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let is_written = WRITTEN.contains(&name)
         || WRITTEN_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix));
     let proves = |provider: &&Provider| provider.signature.headers.iter().any(|it| it == name);
-    if name.is_empty() || !name.bytes().all(is_token) {
+    if !is_header_name(name) {
         let found = format!("{name:?} is no name of a header");
         return Some((found, "correct the name"));
     }

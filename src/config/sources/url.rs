@@ -2,7 +2,7 @@
 
 use super::super::problem::ConfigProblems;
 use super::super::section::join;
-use crate::source::{Provider, Variable};
+use crate::source::Provider;
 
 /// Reads the key `url` of the source at `path`: needed where the URL is signed, and of no use where
 /// not.
@@ -13,12 +13,9 @@ pub(super) fn read(
     problems: &mut ConfigProblems,
 ) -> Option<String> {
     let key = join(path, "url");
-    let is_signed = |provider: &Provider| {
-        let mut signed = provider.signature.signed.variables();
-        signed.any(|variable| *variable == Variable::Url)
-    };
+    let is_signed = |provider: &&Provider| provider.signature.signs_url();
     let Some(url) = url else {
-        if let Some(provider) = provider.filter(|provider| is_signed(provider)) {
+        if let Some(provider) = provider.filter(is_signed) {
             problems.add(
                 key,
                 format!("the key is missing, and `{}` signs the URL", provider.name),

@@ -4,7 +4,7 @@ use super::super::max_body::MOST_BODY_BYTES;
 use super::super::problem::ConfigProblems;
 use super::super::settings::{Settings, SourceSettings};
 use super::super::value::in_units;
-use crate::source::{Provider, Replay, RetriesName, Scheme};
+use crate::source::{Replay, RetriesName, Scheme};
 use crate::spool::Milestone;
 
 /// Notes it for each source.
@@ -147,7 +147,9 @@ fn warn_of_unsigned_types(source: &SourceSettings, found: &mut ConfigProblems) {
 /// Somebody with one captured delivery can send it again under another id.
 fn warn_of_replays(source: &SourceSettings, found: &mut ConfigProblems) {
     let provider = &source.source.provider;
-    if provider.replay != Replay::Id || !is_open(provider) {
+    let is_identity_signed = provider.event.is_identity_signed;
+    let is_open = provider.signature.is_open_to_replays(is_identity_signed);
+    if provider.replay != Replay::Id || !is_open {
         return;
     }
     let name = &provider.name;
@@ -160,14 +162,6 @@ fn warn_of_replays(source: &SourceSettings, found: &mut ConfigProblems) {
             "extend `{name}` by a table with signature.replay = \"body\", unless two events may have the same bytes"
         ),
     );
-}
-
-/// Whether neither the time nor the id is signed although something is.
-fn is_open(provider: &Provider) -> bool {
-    let signature = &provider.signature;
-    signature.scheme().signs()
-        && signature.timestamp.is_none()
-        && !provider.event.is_identity_signed
 }
 
 #[cfg(test)]

@@ -12,6 +12,18 @@ use super::{Provider, compile};
 /// The tables that are built in, as TOML.
 pub const BUILT_IN: &str = include_str!("builtin.toml");
 
+/// The same, parsed.
+static BUILT_IN_TABLES: LazyLock<ProviderTables> = LazyLock::new(|| {
+    let file: Table = BUILT_IN.parse().expect("a test reads it");
+    let tables = file.get("provider").and_then(Value::as_table).cloned();
+    let table = |(name, value)| match value {
+        Value::Table(table) => Some((name, table)),
+        _ => None,
+    };
+    let tables = tables.unwrap_or_default().into_iter();
+    ProviderTables(tables.filter_map(table).collect())
+});
+
 /// One Codex, a platform for microbial genomics (<https://docs.onecodex.com>, webhooks).
 pub static ONE_CODEX: LazyLock<Arc<Provider>> =
     LazyLock::new(|| built_in("onecodex").expect("it is built in"));
@@ -19,7 +31,7 @@ pub static ONE_CODEX: LazyLock<Arc<Provider>> =
 /// A provider that is built in.
 #[must_use]
 pub fn built_in(name: &str) -> Option<Arc<Provider>> {
-    let table = ProviderTables::built_in().resolved(name).ok()?;
+    let table = BUILT_IN_TABLES.resolved(name).ok()?;
     let table: ProviderTable = Value::Table(table).try_into().ok()?;
     compile::provider(name, &table).ok().map(Arc::new)
 }
@@ -32,14 +44,7 @@ impl ProviderTables {
     /// Those that are built in.
     #[must_use]
     pub fn built_in() -> Self {
-        let file: Table = BUILT_IN.parse().expect("a test reads it");
-        let tables = file.get("provider").and_then(Value::as_table).cloned();
-        let table = |(name, value)| match value {
-            Value::Table(table) => Some((name, table)),
-            _ => None,
-        };
-        let tables = tables.unwrap_or_default().into_iter();
-        Self(tables.filter_map(table).collect())
+        BUILT_IN_TABLES.clone()
     }
 
     /// Adds one of a configuration.

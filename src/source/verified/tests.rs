@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::source::{DeliveryHead, ONE_CODEX, Secret, built_in};
+use crate::source::{DeliveryHead, FieldTemplate, ONE_CODEX, Secret, built_in};
 use crate::trace::TraceContext;
 
 const NOW: i64 = 1_800_000_000;

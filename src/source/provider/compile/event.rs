@@ -6,7 +6,7 @@ use super::Problems;
 use super::signature::unit;
 use crate::json::Pointers;
 use crate::source::signature::SignatureScheme;
-use crate::source::template::{FieldTemplate, Variable};
+use crate::source::template::{self, FieldTemplate, Variable};
 use crate::source::time_unit::TimeUnit;
 
 /// What no extension attribute may be called: CloudEvents has these, or the bridge writes them.
@@ -131,12 +131,8 @@ fn attributes(
 }
 
 fn pointers(problems: &mut Problems, path: &str, templates: &EventTemplates) -> Pointers {
-    let mut pointers = Pointers::default();
-    for variable in templates.templates().flat_map(FieldTemplate::variables) {
-        if let Variable::Pointer(pointer) = variable {
-            pointers.add(pointer).expect("it was read as a pointer");
-        }
-    }
+    let variables = templates.templates().flat_map(FieldTemplate::variables);
+    let mut pointers = template::pointers(variables);
     if let Some(list) = &templates.list
         && let Err(error) = pointers.add(list)
     {

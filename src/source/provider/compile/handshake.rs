@@ -4,7 +4,7 @@ use super::super::table::{AnswerTable, ExpectedTable, HandshakeMethodName, Hands
 use super::super::{Handshake, HandshakeAnswer, HandshakeCondition, HandshakeValue};
 use super::Problems;
 use crate::json::Pointers;
-use crate::source::template::{FieldTemplate, Variable};
+use crate::source::template::{self, FieldTemplate, Variable};
 
 /// Reads one; none where something is wrong with it.
 pub fn handshake(problems: &mut Problems, path: &str, table: &HandshakeTable) -> Option<Handshake> {
@@ -53,7 +53,8 @@ pub fn handshake(problems: &mut Problems, path: &str, table: &HandshakeTable) ->
         answer: answer?,
         pointers: Pointers::default(),
     };
-    handshake.pointers = pointers(&handshake);
+    let variables = handshake.templates().flat_map(FieldTemplate::variables);
+    handshake.pointers = template::pointers(variables);
     (problems.0.len() == before).then_some(handshake)
 }
 
@@ -107,14 +108,4 @@ fn answer(
             Some(HandshakeAnswer::Json(read))
         }
     }
-}
-
-fn pointers(handshake: &Handshake) -> Pointers {
-    let mut pointers = Pointers::default();
-    for variable in handshake.templates().flat_map(FieldTemplate::variables) {
-        if let Variable::Pointer(pointer) = variable.operand() {
-            pointers.add(pointer).expect("it was read as a pointer");
-        }
-    }
-    pointers
 }
