@@ -1,8 +1,8 @@
 //! The composition root: the only place that names every concrete type. It builds the bridge from
 //! its settings, owns its tasks, and stops them in order.
 //!
-//! Stopping: new deliveries are answered 503 for a moment, then not at all; requests under way are
-//! answered; dispatchers let their publishes end; sinks close; the spool commits what waits and
+//! Stopping: gap recovery ends where it stands; new deliveries are answered 503 for a moment, then not
+//! at all; requests under way are answered; dispatchers let their publishes end; sinks close; the spool commits what waits and
 //! closes; the operators' listener goes last. A crash anywhere in between is as safe, only less
 //! polite.
 
@@ -11,7 +11,9 @@ mod connection_setup;
 mod labels;
 mod listeners;
 mod liveness;
+mod offline_backfill;
 mod reload;
+mod running_recovery;
 mod running_sinks;
 
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 
 use crate::admin::{AccessRules, AdminServer, HealthState};
+use crate::backfill::RecoveryHandle;
 use crate::config::{KeyHashes, Settings};
 use crate::descriptors::ConnectionLimits;
 use crate::ingress::{ConnectionSetup, HandlerRules, InFlight, WebhookHandler};
@@ -37,7 +40,9 @@ use crate::threads;
 use crate::trace::Tracer;
 use listeners::Listeners;
 pub use liveness::Liveness;
+pub use offline_backfill::OfflineBackfill;
 pub use reload::Reloaded;
+use running_recovery::RunningRecovery;
 use running_sinks::RunningSinks;
 pub use running_sinks::{needs, open_sink};
 
@@ -71,6 +76,7 @@ pub struct Bridge {
     access: Arc<ArcSwap<AccessRules>>,
     metrics: Arc<Metrics>,
     sinks: RunningSinks,
+    recovery: RunningRecovery,
     spool: Spool,
     spool_stopped: SpoolStopped,
     tracer: Tracer,
@@ -123,7 +129,10 @@ impl Bridge {
         };
         let connection_setup = connection_setup::first(&settings.ingress);
         let connection_setup = Arc::new(ArcSwap::from_pointee(connection_setup));
-        let admin = admin(&settings, &sinks, &handler.pipeline, (&limits, &metrics));
+        let terms = Arc::clone(&handler.rules.load().terms);
+        let recovery = RunningRecovery::start(&settings, &terms, &handler.pipeline);
+        let parts = (&sinks, &handler.pipeline, &recovery.handle);
+        let admin = admin(&settings, parts, (&limits, &metrics));
         Ok(Self {
             rules: Arc::clone(&handler.rules),
             access: Arc::clone(&admin.rules),
@@ -132,6 +141,7 @@ impl Bridge {
             connection_setup,
             metrics,
             sinks,
+            recovery,
             spool,
             spool_stopped,
             tracer,
@@ -195,6 +205,7 @@ impl Bridge {
         tokio::select! {
             Some(ended) = self.sinks.dispatchers.join_next() => unexpected(ended),
             Some(ended) = self.listeners.servers.join_next() => unexpected(ended),
+            Some(ended) = self.recovery.task.join_next() => unexpected(ended),
             _ = &mut self.spool_stopped => anyhow!("the spool's thread has ended"),
             name = running_sinks::ended(&self.sinks.open) => anyhow!("a task of sink {name} has ended"),
         }
@@ -208,6 +219,7 @@ impl Bridge {
         let deadline = Instant::now() + self.shutdown_timeout;
         let left = || deadline.saturating_duration_since(Instant::now());
         self.draining.begin();
+        self.recovery.stop().await;
         tokio::time::sleep(LAME_DUCK.min(left() / 8)).await;
         // Half of the time for requests under way, so that a stuck one leaves some for the rest.
         if tokio::time::timeout(left() / 2, self.listeners.ingress.handle.stop(true))
@@ -248,8 +260,7 @@ impl Bridge {
 /// The operators' listener and what it shows.
 fn admin(
     settings: &Settings,
-    sinks: &RunningSinks,
-    pipeline: &Pipeline,
+    (sinks, pipeline, recovery): (&RunningSinks, &Pipeline, &RecoveryHandle),
     (limits, metrics): (&ConnectionLimits, &Arc<Metrics>),
 ) -> AdminServer {
     AdminServer {
@@ -264,6 +275,7 @@ fn admin(
         max_connections: limits.admin,
         max_waiting: limits.waiting_readers,
         served: sinks.names(),
+        recovery: recovery.clone(),
     }
 }
 

@@ -16,6 +16,7 @@
 //! | type | is the proof that | only maker |
 //! |---|---|---|
 //! | [`source::Verified`] | these bytes were signed with a secret of this source, just now | [`source::SignedDelivery::accept`] |
+//! | [`source::Recovered`] | it stands in the answer of the provider's own API to the source's key, over verified TLS | [`source::Recovered::read`] |
 //! | [`event::Event`] | the delivery was read; what could not be understood says why | [`event::Event::read`] |
 //! | [`route::Routed`] | it has a lane and at least one sink | [`route::Router::route`] |
 //! | [`spool::SpoolRecord`] | it lies in the spool, and matches its checksum | the spool |
@@ -55,7 +56,7 @@
 //! |---|---|---|
 //! | people | [`cli`], [`telemetry`] | the commands, the log |
 //! | wiring | [`app`], [`config`] | the composition root with the order of stopping; the file as it is written, and the settings the program runs on |
-//! | drivers | [`ingress`], [`admin`] | the public listener, the operators' listener |
+//! | drivers | [`ingress`], [`admin`], [`backfill`] | the public listener, the operators' listener, gap recovery from the provider's own record |
 //! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
 //! | edges | [`sink`], [`spool`] | the trait with its three implementations; where accepted events lie |
 //! | middle | [`route`], [`event`], [`source`], [`trace`] | where an event goes; what it says; who sent it; whose trace it is in |
@@ -98,6 +99,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod backfill;
 pub mod cli;
 pub mod config;
 pub mod crypto;

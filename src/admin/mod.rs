@@ -1,4 +1,4 @@
-//! The operators' listener: metrics, health, the store's topics, the spool; and one for metrics and
+//! The operators' listener: metrics, health, the store's topics, the spool, backfills; and one for metrics and
 //! health alone.
 //!
 //! Whoever reaches the first sees events and can drop them. So it listens on loopback unless it has a
@@ -6,6 +6,7 @@
 //! another site can send. The second shows numbers, and asks for nothing.
 
 mod access;
+mod backfills;
 mod health;
 mod host;
 mod problem;

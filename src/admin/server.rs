@@ -16,7 +16,8 @@ use arc_swap::ArcSwap;
 
 use super::access::{self, AccessRules, LocalAddress};
 use super::health::{self, HealthState};
-use super::{spool, topics};
+use super::{backfills, spool, topics};
+use crate::backfill::RecoveryHandle;
 use crate::ingress::BoundServer;
 use crate::name::SinkName;
 use crate::sink::store::TopicLog;
@@ -41,6 +42,8 @@ pub struct AdminServer {
     pub max_waiting: usize,
     /// The sinks that a dispatcher serves.
     pub served: Vec<SinkName>,
+    /// Where backfills are asked for.
+    pub recovery: RecoveryHandle,
 }
 
 /// Binds the operators' listener; it serves once the server is awaited.
@@ -53,13 +56,15 @@ pub fn bind(settings: AdminServer) -> io::Result<BoundServer> {
         spool: health.pipeline.spool.clone(),
         served: settings.served,
     });
+    let recovery = Data::new(settings.recovery);
     let rules = Data::from(settings.rules);
     let (topics, max_waiting) = (settings.topics, settings.max_waiting);
     let app = move || {
         let app = App::new()
             .app_data(rules.clone())
             .configure(health::routes(health.clone()))
-            .configure(spool::routes(access.clone()));
+            .configure(spool::routes(access.clone()))
+            .configure(backfills::routes(recovery.clone()));
         let app = match topics.clone() {
             Some(log) => app.configure(topics::routes(log, max_waiting)),
             None => app,

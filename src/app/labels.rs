@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::certificates;
+use crate::backfill::{EventResult, RecoverySettings, RunResult};
 use crate::config::{IngressSettings, Settings, SourceSettings};
 use crate::event::QuarantineReason;
 use crate::ingress::{ConnectionFailure, HandshakeFailure, HandshakeResult, RequestProblem};
@@ -115,6 +116,9 @@ fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName])
         .with_label_values(&[source])
         .set(i64::from(settings.loses_mismatches()));
     metrics.deliveries_late_total.with_label_values(&[source]);
+    if let Some(recovery) = &settings.recovery {
+        show_recovery(metrics, source, recovery);
+    }
     for body in ["same", "different"] {
         metrics
             .events_duplicate_total
@@ -136,6 +140,21 @@ fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName])
                 .with_label_values(&[sink.as_str(), label]);
         }
     }
+}
+
+fn show_recovery(metrics: &Metrics, source: &str, recovery: &RecoverySettings) {
+    for result in RunResult::ALL {
+        let runs = &metrics.backfill_runs_total;
+        runs.with_label_values(&[source, result.as_str()]);
+    }
+    for result in EventResult::ALL {
+        let events = &metrics.backfill_events_total;
+        events.with_label_values(&[source, result.as_str()]);
+    }
+    let component = format!("source.{source}.recovery");
+    let authorities = recovery.api.authorities.iter();
+    let expiries = authorities.map(|file| ("ca_file", file.until));
+    certificates::show_expiries(metrics, &component, expiries);
 }
 
 fn show_sink(metrics: &Metrics, sink: &str) {

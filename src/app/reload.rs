@@ -5,13 +5,15 @@
 //! end by what they began with.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
 
 use super::running_sinks::{index, needs};
-use super::{Bridge, connection_setup, labels};
+use super::{Bridge, connection_setup, labels, running_recovery};
 use crate::admin::AccessRules;
+use crate::backfill::RecoveryRules;
 use crate::config::{
     ConditionSettings, IngressSettings, RouteSettings, Settings, SinkKind, SinkSettings,
     SourceSettings,
@@ -33,6 +35,7 @@ use crate::telemetry::Filter;
 #[derive(Debug)]
 struct Next {
     rules: HandlerRules,
+    recovery: RecoveryRules,
     connection_setup: ConnectionSetup,
     access: AccessRules,
     limits: SpoolLimits,
@@ -88,13 +91,11 @@ impl Bridge {
                 new.name
             ));
         }
+        let before = self.rules.load();
+        let rules = rules(settings, &self.spool, Some(&before), &self.metrics)?;
         Ok(Next {
-            rules: rules(
-                settings,
-                &self.spool,
-                Some(&self.rules.load()),
-                &self.metrics,
-            )?,
+            recovery: running_recovery::rules(&settings.sources, &rules.terms),
+            rules,
             connection_setup: connection_setup::next(
                 &settings.ingress,
                 &self.connection_setup.load(),
@@ -133,6 +134,7 @@ impl Bridge {
         // Before the rules by which late deliveries are let in for as long as ids are kept.
         self.spool.limit(next.limits);
         self.rules.store(next.rules.into());
+        self.recovery.take_over(next.recovery);
         self.connection_setup.store(next.connection_setup.into());
         self.access.store(next.access.into());
         for (sink, pace) in next.paces {
@@ -189,11 +191,16 @@ pub(super) fn rules(
         access: access_control(&settings.ingress, before),
         endpoints: endpoints(&settings.sources, before, metrics),
         limits: limits(&settings.ingress),
-        terms: Terms {
-            router: router(settings, spool)?,
-            deadline: settings.acknowledge_timeout,
-        },
+        terms: Arc::new(terms(settings, spool)?),
         health_path: settings.ingress.guard.health_path.clone(),
+    })
+}
+
+/// On what terms events are accepted under these settings.
+pub(super) fn terms(settings: &Settings, spool: &Spool) -> anyhow::Result<Terms> {
+    Ok(Terms {
+        router: router(settings, spool)?,
+        deadline: settings.acknowledge_timeout,
     })
 }
 

@@ -13,7 +13,8 @@ use super::output::Output;
 use super::runtime::block_on;
 use super::symbol::Symbols;
 use crate::app;
-use crate::config::{ConfigProblem, Settings, SinkKind};
+use crate::backfill::open_record;
+use crate::config::{ConfigProblem, Settings, SinkKind, SourceSettings};
 use crate::sink::kafka::colliding_topics;
 use crate::sink::store::StoreError;
 use crate::sink::{Finding, Needs, Severity};
@@ -21,12 +22,12 @@ use crate::sink::{Finding, Needs, Severity};
 /// What closing a sink may take once its findings are there.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Check the configuration, and with --connect the brokers too.
+/// Check the configuration, and with --connect the brokers and the providers' records too.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Every problem is named at once, with its key path and a remedy.
 Exit code 2: the configuration is wrong. 1: a certificate has expired, or every authority in a
-file, or a broker is not as it must be. 0: all is well.
+file, or a broker or a provider's record is not as it must be. 0: all is well.
 
 Examples:
   hookferry check --config hookferry.toml
@@ -35,7 +36,8 @@ Examples:
 pub(super) struct CheckCommand {
     #[command(flatten)]
     config: ConfigFile,
-    /// Also look at each sink: whether it is reachable, and whether everything is there and durable.
+    /// Also look at each sink: whether it is reachable, and whether everything is there and durable; and at
+    /// the record that a source recovers from: whether the key works and the webhook is enabled.
     #[arg(long)]
     connect: bool,
 }
@@ -58,6 +60,14 @@ impl CheckCommand {
                 for sink in settings.sinks {
                     let findings = findings(sink.kind, &needs).await;
                     report.section(&format!("sink {}", sink.name), &findings)?;
+                }
+                for SourceSettings {
+                    source, recovery, ..
+                } in &settings.sources
+                {
+                    let Some(recovery) = recovery else { continue };
+                    let findings = open_record(source, recovery).check().await;
+                    report.section(&format!("recovery of source {}", source.name), &findings)?;
                 }
                 Ok(())
             })?;

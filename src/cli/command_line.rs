@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use super::{check, dead_letters, demo, explain, health, print_config, send, serve, spool, tail};
+use super::{
+    backfill, check, dead_letters, demo, explain, health, print_config, send, serve, spool, tail,
+};
 use crate::telemetry::LastLines;
 
 /// Signed webhooks in, RabbitMQ or Kafka out, nothing lost in between.
@@ -34,6 +36,7 @@ enum Command {
     Tail(tail::TailCommand),
     Spool(spool::SpoolEventsCommand),
     DeadLetters(dead_letters::DeadLettersCommand),
+    Backfill(backfill::BackfillCommand),
     Config(print_config::ConfigCommand),
 }
 
@@ -59,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Tail(tail) => tail.run(),
         Command::Spool(spool) => spool.run(),
         Command::DeadLetters(letters) => letters.run(),
+        Command::Backfill(backfill) => backfill.run(),
         Command::Config(config) => config.run(),
     };
     match result {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use serde::de::DeserializeOwned;
 use ureq::config::{Config, ConfigBuilder};
-use ureq::http::Uri;
+use ureq::http::{StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::typestate::AgentScope;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Error, RequestBuilder};
+use ureq::{Agent, BodyReader, Error, RequestBuilder};
 
 use super::command_error::CommandError;
 use crate::admin::{AdminToken, REQUEST_HEADER};
@@ -90,6 +90,22 @@ impl HttpClient {
         self.post(url, &[(REQUEST_HEADER, "1")], b"")
     }
 
+    /// The same, for an answer that is read while it comes. One of another status than 200 fails with
+    /// what was said.
+    pub(super) fn change_and_follow(
+        &self,
+        url: &str,
+    ) -> anyhow::Result<Result<BodyReader<'static>, CommandError>> {
+        let request = self.agent.post(url).header(REQUEST_HEADER, "1");
+        let answer = self.authorized(request).send_empty();
+        let answer = answer.with_context(|| url.to_owned())?;
+        if answer.status() == StatusCode::OK {
+            return Ok(Ok(answer.into_body().into_reader()));
+        }
+        let said = HttpResponse::read(answer)?.message();
+        Ok(Err(CommandError::Failed(anyhow!("{said}"))))
+    }
+
     /// DELETE, at the operators' listener.
     pub(super) fn delete(&self, url: &str) -> anyhow::Result<HttpResponse> {
         let request = self.agent.delete(url).header(REQUEST_HEADER, "1");
@@ -157,18 +173,21 @@ fn config(timeout: Duration) -> ConfigBuilder<AgentScope> {
 fn answer(
     result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
 ) -> Result<HttpResponse, ureq::Error> {
-    let mut response = result?;
-    Ok(HttpResponse {
-        status: response.status().as_u16(),
-        body: response
-            .body_mut()
-            .with_config()
-            .limit(MAX_ANSWER_BYTES)
-            .read_to_vec()?,
-    })
+    HttpResponse::read(result?)
 }
 
 impl HttpResponse {
+    fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Self, ureq::Error> {
+        Ok(Self {
+            status: response.status().as_u16(),
+            body: response
+                .body_mut()
+                .with_config()
+                .limit(MAX_ANSWER_BYTES)
+                .read_to_vec()?,
+        })
+    }
+
     /// The body as the value it should be; any other status than 200 fails with what was said.
     pub(super) fn value<T: DeserializeOwned>(&self) -> Result<T, CommandError> {
         if self.status != 200 {

@@ -5,6 +5,7 @@
 
 mod admin_arguments;
 mod admin_client;
+mod backfill;
 mod body_input;
 mod check;
 mod command_error;

@@ -16,7 +16,7 @@ const SECTIONS: [(&str, &[&str]); 6] = [
     ("facts", &["deadline", "max_body", "retries", "link"]),
     ("sample", &["headers", "content_type", "body"]),
 ];
-const OWN: &[&str] = &["uri", "event_types", "answer"];
+const OWN: &[&str] = &["uri", "event_types", "answer", "recovery"];
 #[rustfmt::skip]
 const SIGNATURE: &[&str] = &[
     "scheme", "hash", "header", "items", "pair", "tag", "encoding", "signed", "timestamp", "unit",

@@ -31,6 +31,22 @@ impl TerminalProgress {
     /// `done` more are done.
     pub(super) fn advance(&self, done: u64) {
         self.bar.inc(done);
+        self.show_late();
+    }
+
+    /// So many of `total` are done.
+    pub(super) fn show(&self, done: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        self.show_late();
+    }
+
+    /// Writes something above the bar.
+    pub(super) fn above<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
+    fn show_late(&self) {
         let late = self.bar.is_hidden() && self.began.elapsed() > PATIENCE;
         if late && std::io::stderr().is_terminal() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());

@@ -11,6 +11,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
 use super::problem::ConfigProblems;
+use crate::crypto::Authorities;
 
 /// The certificates of a file.
 #[derive(Debug)]
@@ -41,6 +42,17 @@ pub(super) fn read(path: &str, file: &Path, problems: &mut ConfigProblems) -> Op
         Err(why) => Err(format!("{}: {why}", file.display())),
     });
     problems.take(path, read, "name a readable PEM file of certificates")
+}
+
+/// Reads the file of authorities that the key at `path` names.
+pub(super) fn authorities(
+    path: &str,
+    file: &Path,
+    problems: &mut ConfigProblems,
+) -> Option<Authorities> {
+    let Certificates { pem, ends } = read(path, file, problems)?;
+    let until = ends.last;
+    Some(Authorities { pem, until })
 }
 
 /// What a file holds, or why it cannot be had.

@@ -262,6 +262,37 @@ pub struct SourceFile {
     /// The most deliveries a second whose signature is right; as many may come at once. Beyond it
     /// they are answered 429. Default: no limit.
     pub rate_limit: Option<u32>,
+    /// How what no delivery has brought is fetched from the provider's own record of its events.
+    /// Default: it is not.
+    pub recovery: Option<RecoveryFile>,
+}
+
+/// Gap recovery (backfill): at the start, after an outage and every so often the provider's own record of
+/// its events is asked for what was missed, and what the spool does not know by its id is accepted as a
+/// delivery is. Needs a spool on the disk, and a `duplicate_window` that is no shorter than `look_back`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecoveryFile {
+    /// The key of the provider's API; it may be the webhook's secret. Of GitHub a token that may read and
+    /// write the hook. Required.
+    pub key: Option<SecretReference>,
+    /// Where the API is, `https`. Of GitHub the hook's URL in the API, such as
+    /// `"https://api.github.com/repos/OWNER/REPO/hooks/ID"`. Default: of One Codex
+    /// `"https://app.onecodex.com"`; of GitHub it is required.
+    pub url: Option<String>,
+    /// How often the record is asked for what failed. Default: `"15m"`.
+    pub every: Option<TimeSpan<1000>>,
+    /// How often it is asked for everything. Default: `"24h"`.
+    pub audit: Option<TimeSpan<1000>>,
+    /// How old an event may be; a provider keeps its record for some days. Default: `"30d"`.
+    pub look_back: Option<TimeSpan<60_000>>,
+    /// Events that were triggered less long ago are left alone, because they may still be delivered.
+    /// Default: `"10m"`.
+    pub younger_than: Option<TimeSpan<0>>,
+    /// Only these event types are fetched. Default: all.
+    pub event_types: Option<Vec<String>>,
+    /// PEM: the authorities that vouch for the API. Default: the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The keys every sink has besides its own.

@@ -64,6 +64,8 @@ pub(super) fn settings(
     capacity::check(&body, &ingress, &bounds, &sinks, problems);
     routes::check(&sources, &sinks, &routes, problems);
     routes::ask(&mut sources.read, &routes);
+    let window = spool::window(&top);
+    sources::recovery::check(&sources.read, &bounds.location, window, problems);
     Some(Settings {
         milestone,
         acknowledge_timeout: span(top.acknowledge_timeout, 10),

@@ -11,6 +11,7 @@ use super::ingress_tls::IngressTls;
 use super::key_hashes::KeyHashes;
 use super::problem::ConfigProblem;
 use crate::admin::AccessRules;
+use crate::backfill::RecoverySettings;
 use crate::ingress::{AddressOrigin, EndpointSettings, IpNet};
 use crate::name::{EventType, SinkName, SourceName};
 use crate::pipeline::DispatcherSettings;
@@ -139,6 +140,8 @@ pub struct SourceSettings {
     pub event_types: Vec<EventType>,
     /// How its endpoint treats requests.
     pub endpoint: EndpointSettings,
+    /// How what it missed is fetched from the provider's record, if it is.
+    pub recovery: Option<RecoverySettings>,
 }
 
 impl SourceSettings {

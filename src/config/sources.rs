@@ -1,6 +1,7 @@
 //! The `source` tables.
 
 mod headers;
+pub(super) mod recovery;
 mod secrets;
 mod url;
 
@@ -25,13 +26,14 @@ use crate::source::{DEFAULT_TOLERANCE, DeduplicationWindow, Provider, Source};
 /// are.
 pub(super) fn source(
     name: &str,
-    table: Table,
+    mut table: Table,
     remembered: Option<Duration>,
     providers: &Providers,
     problems: &mut ConfigProblems,
 ) -> Option<SourceSettings> {
     let path = join("source", name);
     let before = problems.iter().count();
+    let recovery = recovery::take(&path, &mut table, problems);
     let file: SourceFile = section::read(&path, table, problems);
     let name = problems.take(&path, SourceName::parse(name), "rename the source");
     let provider = provider(&path, file.provider.as_deref(), providers, problems);
@@ -46,9 +48,11 @@ pub(super) fn source(
     uri::check(&join(&path, "uri"), file.uri.as_deref(), problems);
     let endpoint = endpoint(&path, &file, of, problems);
     doubt_tolerance(&path, &file, of, problems);
+    let recovery = recovery.and_then(|table| recovery::read(&path, table, of, problems));
     let (name, provider) = (name?, provider?);
     (problems.iter().count() == before).then(|| SourceSettings {
         endpoint,
+        recovery,
         event_types: named.unwrap_or_else(|| provider.event_types.clone()),
         source: Source {
             uri: file.uri.as_deref().unwrap_or(&provider.uri).into(),
@@ -160,7 +164,9 @@ mod tests {
             source,
             event_types,
             endpoint,
+            recovery,
         } = source.expect("nothing is wrong");
+        assert!(recovery.is_none());
         assert_eq!(source.provider.name, "square");
         assert_eq!(source.url.as_deref(), Some("https://a.example/b"));
         assert_eq!(

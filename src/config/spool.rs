@@ -102,7 +102,8 @@ fn duplicates(top: &TopFile) -> Duplicates {
     }
 }
 
-fn window(top: &TopFile) -> Duration {
+/// For how long ids are remembered.
+pub(super) fn window(top: &TopFile) -> Duration {
     span(top.duplicate_window, 24 * 60 * 60)
 }
 

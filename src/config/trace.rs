@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Table;
 
-use super::certificate::{self, Certificates};
+use super::certificate;
 use super::problem::ConfigProblems;
 use super::section::{self, join};
 use super::value::SecretReference;
-use crate::trace::{CAN_EXPORT, CollectorAuthorities, TraceSettings};
+use crate::crypto::Authorities;
+use crate::trace::{CAN_EXPORT, TraceSettings};
 
 /// Of the traces that start here; a busy source would fill a collector with all of them.
 const DEFAULT_SAMPLE_RATIO: f64 = 0.01;
@@ -70,7 +71,7 @@ fn authorities(
     file: &Path,
     endpoint: Option<&str>,
     problems: &mut ConfigProblems,
-) -> Option<CollectorAuthorities> {
+) -> Option<Authorities> {
     if endpoint.is_some_and(|url| !url.starts_with("https:")) {
         problems.add(
             "trace.ca_file",
@@ -78,11 +79,7 @@ fn authorities(
             "write trace.otlp_endpoint with https://, or remove the key",
         );
     }
-    let Certificates { pem, ends } = certificate::read("trace.ca_file", file, problems)?;
-    Some(CollectorAuthorities {
-        pem,
-        until: ends.last,
-    })
+    certificate::authorities("trace.ca_file", file, problems)
 }
 
 fn endpoint(url: Option<&str>, problems: &mut ConfigProblems) -> Option<String> {

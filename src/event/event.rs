@@ -13,11 +13,12 @@ use super::content::{Content, Understood};
 use super::fields;
 use super::id::EventId;
 use super::ordering_key::OrderingKey;
-use super::origin::EventOrigin;
 use super::unsigned::UnsignedFields;
 use crate::name::SourceName;
 use crate::seeded;
-use crate::source::{ForwardedHeaders, HeadValues, Inbound, Replay, Source, Verified};
+use crate::source::{
+    AuthenticDelivery, EventOrigin, ForwardedHeaders, HeadValues, Inbound, Replay, Source,
+};
 use crate::trace::{TraceParent, TraceState};
 pub use encoding::EventDecodeError;
 
@@ -54,31 +55,32 @@ pub struct Event {
 }
 
 impl Event {
-    /// Reads a verified delivery.
+    /// Reads a delivery that is proven.
     #[must_use]
-    pub fn read(verified: Verified) -> Self {
-        let source = verified.source().clone();
-        let source_uri = Arc::clone(verified.uri());
-        let received_at = verified.received_at();
+    pub fn read(proven: impl Into<AuthenticDelivery>) -> Self {
+        let delivery: AuthenticDelivery = proven.into();
+        let source = delivery.source().clone();
+        let source_uri = Arc::clone(delivery.uri());
+        let (received_at, origin) = (delivery.received_at(), delivery.origin());
         let parsed = fields::read(
             &source,
-            verified.provider(),
-            verified.head(),
-            verified.inbound(),
+            delivery.provider(),
+            delivery.head(),
+            delivery.inbound(),
         );
-        let of_bytes = || EventId::of_bytes(&source, &verified.replay_bytes());
+        let of_bytes = || EventId::of_bytes(&source, &delivery.replay_bytes());
         let id = parsed.id.unwrap_or_else(of_bytes);
-        let is_by_body = verified.provider().replay == Replay::Body;
+        let is_by_body = delivery.provider().replay == Replay::Body;
         let deduplication_id = is_by_body.then(of_bytes).filter(|by_body| *by_body != id);
-        let conditions = fields::conditions(&verified);
-        let (inbound, forwarded) = verified.into_parts();
+        let conditions = fields::conditions(&delivery);
+        let (inbound, forwarded) = delivery.into_parts();
         Self {
             id,
             source,
             source_uri,
             content: parsed.content,
             received_at,
-            origin: EventOrigin::Webhook,
+            origin,
             deduplication_id,
             forwarded,
             attributes: parsed.attributes,

@@ -15,8 +15,8 @@ use super::unsigned::{UnsignedField, UnsignedFields};
 use crate::json::{self, FoundValues};
 use crate::name::{EventType, ObjectId, SourceName};
 use crate::source::{
-    EventField, EventTemplates, FieldTemplate, HeadValues, Inbound, Provider, Variable, Verified,
-    form,
+    AuthenticDelivery, EventField, EventTemplates, FieldTemplate, HeadValues, Inbound, Provider,
+    Variable, form,
 };
 
 /// The most bytes of an attribute that the sender gives its events: they are for people and filters.
@@ -228,10 +228,10 @@ impl<'a> Delivery<'a> {
 }
 
 /// What the conditions of the source's routes ask for, in their order.
-pub(super) fn conditions(verified: &Verified) -> Vec<Option<String>> {
-    let asked = verified.conditions();
-    let inbound = verified.inbound();
-    let provider = verified.provider();
+pub(super) fn conditions(delivery: &AuthenticDelivery) -> Vec<Option<String>> {
+    let asked = delivery.conditions();
+    let inbound = delivery.inbound();
+    let provider = delivery.provider();
     let document = (!asked.pointers().is_empty()).then(|| {
         let of_event = provider.event_of(inbound.content_type.as_deref());
         document(provider, of_event, inbound).unwrap_or_default()
@@ -240,7 +240,7 @@ pub(super) fn conditions(verified: &Verified) -> Vec<Option<String>> {
     let found = found.and_then(|text| json::read(text, asked.pointers()).ok());
     let value = |variable: &Variable| match variable {
         Variable::Pointer(pointer) => found.as_ref()?.text(pointer),
-        variable => verified.head().value(variable),
+        variable => delivery.head().value(variable),
     };
     let fill = |template: &FieldTemplate| template.fill(value).map(Cow::into_owned);
     asked.templates().iter().map(fill).collect()

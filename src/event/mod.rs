@@ -1,6 +1,6 @@
 //! Events: an authentic delivery, read for its id and its type, its bytes untouched.
 //!
-//! [`Event::read`] takes a [`Verified`](crate::source::Verified) delivery and cannot fail: what it
+//! [`Event::read`] takes an [`AuthenticDelivery`](crate::source::AuthenticDelivery) and cannot fail: what it
 //! cannot understand becomes a quarantined event with the reason, because an authentic delivery is
 //! never dropped.
 
@@ -11,7 +11,6 @@ mod event;
 mod fields;
 mod id;
 mod ordering_key;
-mod origin;
 mod position;
 mod quarantine;
 mod unsigned;
@@ -20,7 +19,8 @@ pub use content::{Content, Understood};
 pub use event::{Event, EventDecodeError};
 pub use id::EventId;
 pub use ordering_key::OrderingKey;
-pub use origin::EventOrigin;
 pub use position::{Position, SinkIndex, SinkSet};
 pub use quarantine::{Quarantine, QuarantineReason};
 pub use unsigned::{UnsignedField, UnsignedFields};
+
+pub use crate::source::EventOrigin;

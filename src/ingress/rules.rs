@@ -1,5 +1,6 @@
 //! What the webhook handler goes by: access control, endpoints and limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::access_control::AccessControl;
@@ -17,7 +18,7 @@ pub struct HandlerRules {
     /// What bodies may be, and how many.
     pub limits: RequestLimits,
     /// On what terms deliveries are accepted.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// Where a load balancer asks whether deliveries are taken, if it may.
     pub health_path: Option<String>,
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logged_objects::LoggedObjects;
-use crate::event::{Content, Event, EventId, OrderingKey};
+use crate::event::{Content, Event, EventId, EventOrigin, OrderingKey};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
 use crate::route::{Lane, Router, Routing, event_label};
 use crate::seeded::{self, Bug};
 use crate::shutdown::Draining;
-use crate::source::Verified;
+use crate::source::AuthenticDelivery;
 use crate::spool::{Appended, Milestone, Spool, SpoolUnavailable};
 
 /// An event that has reached its milestone, or that the configuration drops; only
@@ -182,11 +182,24 @@ impl Pipeline {
     ///
     /// # Errors
     /// When it could not be made durable in time.
-    pub async fn accept(&self, verified: Verified, terms: &Terms) -> Result<Accepted, Refusal> {
-        seeded::panic_over(Bug::PanicInRequest, verified.body());
-        let event = Event::read(verified);
+    pub async fn accept(
+        &self,
+        proven: impl Into<AuthenticDelivery>,
+        terms: &Terms,
+    ) -> Result<Accepted, Refusal> {
+        let delivery: AuthenticDelivery = proven.into();
+        seeded::panic_over(Bug::PanicInRequest, delivery.body());
+        self.accept_event(Event::read(delivery), terms).await
+    }
+
+    /// The same of a delivery that was read already.
+    ///
+    /// # Errors
+    /// As for [`Pipeline::accept`].
+    pub async fn accept_event(&self, event: Event, terms: &Terms) -> Result<Accepted, Refusal> {
         let id = event.id();
         let (source, object) = (event.source().clone(), event.ordering_key());
+        let origin = event.origin();
         let quarantined = matches!(event.content(), Content::Quarantined(_));
         if quarantined && seeded::is(Bug::DropQuarantined) {
             let status = AcceptStatus::Quarantined;
@@ -215,7 +228,9 @@ impl Pipeline {
                 new
             }
             Appended::Duplicate => {
-                self.came_again(&source, "same");
+                if origin == EventOrigin::Webhook {
+                    self.came_again(&source, "same");
+                }
                 AcceptStatus::Duplicate
             }
             Appended::DeadLettered if !self.keeps_dead_letters => return Err(Refusal::NotKept),
@@ -226,9 +241,12 @@ impl Pipeline {
 
     /// An event that is dropped is no accepted one: it is counted here and nowhere else.
     fn dropped(&self, event: &Event, lane: Lane) -> Accepted {
-        let labels = [event.source().as_str(), event_label(event, lane)];
-        let dropped = &self.metrics.events_dropped_total;
-        dropped.with_label_values(&labels).inc();
+        // What a recovery fetches again and again was not answered 200.
+        if event.origin() == EventOrigin::Webhook {
+            let labels = [event.source().as_str(), event_label(event, lane)];
+            let dropped = &self.metrics.events_dropped_total;
+            dropped.with_label_values(&labels).inc();
+        }
         Accepted {
             id: event.id(),
             status: AcceptStatus::Dropped,

@@ -6,13 +6,13 @@
 
 use base64::Engine as _;
 
+use super::authentic::AuthenticDelivery;
 use super::configured::Source;
 use super::encoding;
 use super::head::{HeadValues, RequestHead};
 use super::provider::{Handshake, HandshakeAnswer, HandshakeCondition, HandshakeValue};
 use super::scheme::Scheme;
 use super::template::{FieldTemplate, Variable};
-use super::verified::Verified;
 use crate::json;
 
 /// The most bytes that are filled in, in one answer.
@@ -66,7 +66,7 @@ impl Source {
     #[must_use]
     pub fn signed_handshake(
         &self,
-        delivery: &Verified,
+        delivery: &AuthenticDelivery,
     ) -> Option<Result<HandshakeReply, HandshakeRefused>> {
         let mut handshakes = self.provider.handshakes.iter().filter(|it| it.is_signed);
         handshakes.find_map(|handshake| {

@@ -4,6 +4,7 @@
 //! A delivery is checked in two steps, because the cheap one comes before the body is read:
 //! [`Source::read_signature`] takes the head, [`Claim::verify`] takes the bytes.
 
+mod authentic;
 mod condition_templates;
 mod configured;
 mod encoding;
@@ -12,8 +13,11 @@ mod generated_key;
 mod handshake;
 mod head;
 mod inbound;
+mod origin;
 mod provider;
+mod provider_api;
 mod public_key;
+mod recovered;
 mod rejection;
 mod sample;
 mod scheme;
@@ -25,6 +29,7 @@ mod template;
 mod time_unit;
 mod verified;
 
+pub use authentic::{AuthenticDelivery, ForwardedHeaders};
 pub use condition_templates::ConditionTemplates;
 pub use configured::{DEFAULT_TOLERANCE, DeduplicationWindow, MAX_SECRETS, Source};
 pub use encoding::Encoding;
@@ -32,7 +37,12 @@ pub use generated_key::GeneratedKey;
 pub use handshake::{HandshakeRefused, HandshakeReply};
 pub use head::{DeliveryHead, HeadValues, HeaderValue, RequestHead};
 pub use inbound::Inbound;
+pub use origin::EventOrigin;
 pub use provider::*;
+pub use provider_api::{
+    ApiError, ApiKey, ApiKeyError, ApiRequest, ApiResponse, ApiSettings, KeyHeader, ProviderApi,
+};
+pub use recovered::Recovered;
 pub use rejection::Rejection;
 pub use sample::{Sample, SampleValues};
 pub use scheme::{Hash, KeyForm, Replay, Scheme, SecretForm};
@@ -42,4 +52,4 @@ pub use signature::{MAX_SIGNATURES, SignatureHeader, SignatureScheme};
 pub use signer::{SigningKey, with_query};
 pub use template::{FieldTemplate, FieldTemplateError, TemplatePart, Variable, is_header_name};
 pub use time_unit::TimeUnit;
-pub use verified::{Claim, ForwardedHeaders, SignedDelivery, Verified};
+pub use verified::{Claim, SignedDelivery, Verified};

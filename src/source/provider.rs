@@ -18,8 +18,8 @@ use crate::name::EventType;
 pub use compile::provider;
 pub use problem::ProviderProblem;
 pub use table::{
-    AnswerForm, EventTable, FactsTable, HandshakeTable, ProviderTable, RetriesName, SampleTable,
-    SignatureTable,
+    AnswerForm, EventTable, FactsTable, HandshakeTable, ProviderTable, RecordName, RetriesName,
+    SampleTable, SignatureTable,
 };
 pub use tables::{BUILT_IN, ONE_CODEX, ProviderTables, built_in};
 
@@ -34,6 +34,8 @@ pub struct Provider {
     pub event_types: Vec<EventType>,
     /// What the body of a 200 is.
     pub answer: AnswerForm,
+    /// The API of its own record of events, where it has one that is known here.
+    pub recovery: Option<RecordName>,
     /// How its deliveries are proven.
     pub signature: SignatureScheme,
     /// What tells a repeated delivery.

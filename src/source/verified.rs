@@ -1,26 +1,19 @@
 //! The proof that a delivery came from its source. [`SignedDelivery::accept`] is the only maker of
 //! [`Verified`], and everything downstream takes a `Verified`, so nothing unproven can be accepted.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
-use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::condition_templates::ConditionTemplates;
+use super::authentic::{AuthenticDelivery, ForwardedHeaders};
 use super::configured::{DeduplicationWindow, Source, whole_seconds};
 use super::form;
 use super::head::{HeadValues, HeaderValue, RequestHead};
 use super::inbound::Inbound;
-use super::provider::Provider;
 use super::rejection::Rejection;
 use super::scheme::Replay;
 use super::signature::SignatureHeader;
 use super::signer::with_query;
 use super::template::{TemplatePart, Variable};
 use crate::json;
-use crate::name::SourceName;
 
 /// A well-formed signature, before the body is read.
 #[derive(Debug)]
@@ -44,30 +37,9 @@ pub struct SignedDelivery<'a> {
 /// now, or not so long ago that a copy accepted then would be forgotten by now.
 #[derive(Debug)]
 pub struct Verified {
-    source: SourceName,
-    uri: Arc<str>,
-    provider: Arc<Provider>,
-    inbound: Inbound,
-    head: HeadValues,
-    forwarded: ForwardedHeaders,
-    conditions: Arc<ConditionTemplates>,
+    delivery: AuthenticDelivery,
     secret: usize,
     is_late: bool,
-    received_at: Timestamp,
-}
-
-/// What travels with the message, so that a consumer can verify the delivery again, and what the
-/// source asks for besides.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ForwardedHeaders {
-    /// The signature header's value, as received.
-    pub signature: Option<String>,
-    /// Headers under their own names, in lower case: those that the signature covers, and those that
-    /// the source copies.
-    pub headers: Vec<(String, String)>,
-    /// The URL that the signature covers.
-    pub url: Option<String>,
 }
 
 impl Source {
@@ -323,17 +295,12 @@ impl SignedDelivery<'_> {
         if is_late && !self.is_remembered(now, known_since) {
             return Err(Rejection::TimestampStale);
         }
+        let forwarded = self.claim.forwarded();
+        let request = (self.claim.head, self.inbound);
         Ok(Verified {
-            forwarded: self.claim.forwarded(),
-            source: source.name.clone(),
-            uri: Arc::clone(&source.uri),
-            provider: Arc::clone(&source.provider),
-            inbound: self.inbound,
-            head: self.claim.head,
-            conditions: Arc::clone(&source.conditions),
+            delivery: AuthenticDelivery::webhook(source, request, forwarded, now),
             secret: self.secret,
             is_late,
-            received_at: now,
         })
     }
 
@@ -362,61 +329,10 @@ impl SignedDelivery<'_> {
 }
 
 impl Verified {
-    /// The source's name.
+    /// The delivery.
     #[must_use]
-    pub fn source(&self) -> &SourceName {
-        &self.source
-    }
-
-    /// The CloudEvents `source` of its event.
-    #[must_use]
-    pub fn uri(&self) -> &Arc<str> {
-        &self.uri
-    }
-
-    /// Whose webhook it is.
-    #[must_use]
-    pub fn provider(&self) -> &Provider {
-        &self.provider
-    }
-
-    /// What its head says.
-    #[must_use]
-    pub fn head(&self) -> &HeadValues {
-        &self.head
-    }
-
-    /// What came with the request besides its head.
-    #[must_use]
-    pub fn inbound(&self) -> &Inbound {
-        &self.inbound
-    }
-
-    /// The body, as received.
-    #[must_use]
-    pub fn body(&self) -> &Bytes {
-        &self.inbound.body
-    }
-
-    /// What a repeated delivery is known by where that is not its id: the body. Where the parameters of
-    /// a form are signed it is what was signed, because one form can be written in many ways.
-    #[must_use]
-    pub fn replay_bytes(&self) -> Cow<'_, [u8]> {
-        let scheme = &self.provider.signature;
-        let of_form = || {
-            let sorted_form = form::sorted(self.body())?;
-            let parts = scheme.signed_parts(&self.head, self.body(), &sorted_form)?;
-            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
-            Some(parts.concat())
-        };
-        let signed = scheme.signs_form().then(of_form).flatten();
-        signed.map_or(Cow::Borrowed(self.body().as_ref()), Cow::Owned)
-    }
-
-    /// What the conditions of the source's routes ask for.
-    #[must_use]
-    pub fn conditions(&self) -> &ConditionTemplates {
-        &self.conditions
+    pub fn delivery(&self) -> &AuthenticDelivery {
+        &self.delivery
     }
 
     /// The position of the secret that made the signature, in the order of the configuration.
@@ -430,17 +346,11 @@ impl Verified {
     pub fn is_late(&self) -> bool {
         self.is_late
     }
+}
 
-    /// When the delivery was verified.
-    #[must_use]
-    pub fn received_at(&self) -> Timestamp {
-        self.received_at
-    }
-
-    /// Takes it apart for the event: what came with the request, and what of its head travels along.
-    #[must_use]
-    pub fn into_parts(self) -> (Inbound, ForwardedHeaders) {
-        (self.inbound, self.forwarded)
+impl From<Verified> for AuthenticDelivery {
+    fn from(verified: Verified) -> Self {
+        verified.delivery
     }
 }
 

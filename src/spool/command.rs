@@ -60,6 +60,7 @@ pub(super) enum WriterCommand {
     Append(Box<Append>),
     Maintained(MaintenanceResult),
     Limit(SpoolLimits),
+    Known(Vec<EventId>, oneshot::Sender<Vec<bool>>),
     Probe(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }

@@ -22,7 +22,7 @@ use super::replies::{AppendCaller, CallerThread};
 use super::settings::{SpoolLimits, SpoolSettings};
 use super::settlement::{NewDeadLetter, Settlement};
 use super::shared::{Inner, SharedSpool};
-use crate::event::SinkIndex;
+use crate::event::{EventId, SinkIndex};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::route::Routed;
@@ -333,6 +333,24 @@ impl Spool {
     #[must_use]
     pub fn remembers_since(&self) -> i64 {
         self.shared.remembers_since()
+    }
+
+    /// Which of these ids are those of accepted events, as far as they are remembered: see
+    /// [`Spool::remembers_since`]. Deliveries wait while they are looked up, so ask for few at once.
+    ///
+    /// # Errors
+    /// When the spool is closed.
+    pub async fn known(&self, ids: Vec<EventId>) -> Result<Vec<bool>, SpoolUnavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.send(WriterCommand::Known(ids, reply))?;
+        answer.await.map_err(|_| SpoolUnavailable::Closed)
+    }
+
+    /// How much of what the spool may hold it does, from 0 to 1: of its events or of its bytes,
+    /// whichever is more.
+    #[must_use]
+    pub fn fill_ratio(&self) -> f64 {
+        self.shared.fill_ratio()
     }
 
     /// Takes over other limits. What lies in the spool already stays, whatever they are.

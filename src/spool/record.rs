@@ -1,6 +1,6 @@
 //! A record: one accepted event as it lies in the log, and what proves that it is there.
 //!
-//! The payload: the digest of the body (8 bytes), the sinks it was accepted for as bits (4), the
+//! The payload: the digest of the body (8 bytes; 0 of a backfilled event, whatever its body), the sinks it was accepted for as bits (4), the
 //! lane (1), the event's length (3), the event but for its body ([`Event::encode`], which begins
 //! with what tells a repeated delivery, most often the event's id), and the body. The log adds the
 //! sequence, the length and a checksum over all of it.
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::index::IdEntry;
-use crate::event::{Event, EventId, Position, SinkIndex, SinkSet};
+use crate::event::{Event, EventId, EventOrigin, Position, SinkIndex, SinkSet};
 use crate::route::{Lane, Routed, event_label};
 use crate::sink::Message;
 
@@ -31,6 +31,18 @@ const ID_BYTES: usize = 16;
 const MAX_EVENT_BYTES: usize = (1 << 24) - 1;
 /// Room for most events, so that they grow only once.
 const USUAL_BYTES: usize = 512;
+
+/// The digest of an event that is known with whatever body. A body whose digest is this one is a matter
+/// of 2^64 events.
+pub(super) const ANY_BODY: u64 = 0;
+
+/// What tells one body of an event from another.
+fn digest(event: &Event) -> u64 {
+    match event.origin() {
+        EventOrigin::Webhook => event.digest(),
+        EventOrigin::Backfill => ANY_BODY,
+    }
+}
 
 /// The payload is not one of ours, though its checksum matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +120,7 @@ impl PreparedRecord {
     pub(super) fn of(event: Arc<Event>, lane: Lane, sinks: SinkSet) -> Self {
         let prefix = RecordPrefix {
             id: event.deduplication_id(),
-            digest: event.digest(),
+            digest: digest(&event),
             sinks,
             hour: hour(event.received_at().as_second()),
         };

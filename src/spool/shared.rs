@@ -228,6 +228,19 @@ impl SharedSpool {
         }
     }
 
+    /// How much of what the spool may hold it does: of its events or of its bytes, whichever is more.
+    #[allow(clippy::cast_precision_loss, reason = "a ratio")]
+    pub fn fill_ratio(&self) -> f64 {
+        let (events, bytes) = {
+            let state = &self.lock().state;
+            (state.pending_events(), state.live_bytes())
+        };
+        let events = events + self.dead_letters.len();
+        let part = |held: u64, bound: i64| held as f64 / bound.max(1) as f64;
+        let of_events = part(events, self.metrics.spool_max_events.get());
+        of_events.max(part(bytes, self.metrics.spool_max_bytes.get()))
+    }
+
     /// Whether an event could be taken in, as far as one can tell without the lock.
     pub fn check_space(&self) -> Result<(), SpoolUnavailable> {
         if self.flags.full.load(Ordering::Relaxed) {

@@ -220,10 +220,32 @@ async fn the_bodies_of_one_group_are_told_apart() {
 
 #[tokio::test]
 async fn backfilled_events_compare_ids_alone() {
-    use Appended::{Accepted, Different, Duplicate};
-    let spool = open(SpoolLocation::Memory);
+    use Appended::{Accepted, Duplicate};
+    let folder = TempDir::new().expect("a folder");
+    let place = SpoolLocation::Folder(folder.path().join("spool"));
+    let spool = open(place.clone());
     assert_eq!(send(&spool, backfilled(A)).await, Accepted);
     assert_eq!(send(&spool, backfilled(B)).await, Duplicate);
-    assert_eq!(send_all(&spool, &[B, A]).await, [Different, Duplicate]);
+    assert_eq!(send_all(&spool, &[B, A]).await, [Duplicate; 2]);
+    spool.close().await;
+    drop(spool);
+    let spool = open(place);
+    assert_eq!(send_all(&spool, &[B, A]).await, [Duplicate; 2]);
+    assert_eq!(send(&spool, backfilled(B)).await, Duplicate);
+    spool.close().await;
+}
+
+#[tokio::test]
+async fn where_copies_are_forwarded_backfilled_ones_are_not() {
+    use Appended::{Accepted, Duplicate};
+    let spool = open(SpoolLocation::Memory);
+    spool.limit(SpoolLimits {
+        duplicates: Duplicates::Forward,
+        ..LIMITS
+    });
+    assert_eq!(send_all(&spool, &[A, A]).await, [Accepted; 2]);
+    assert_eq!(send(&spool, backfilled(A)).await, Duplicate);
+    let id = event_of(A).deduplication_id();
+    assert_eq!(spool.known(vec![id]).await, Ok(vec![true]));
     spool.close().await;
 }

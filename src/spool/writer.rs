@@ -200,6 +200,10 @@ impl SpoolWriter {
             WriterCommand::Append(append) => self.queue.push_back(*append),
             WriterCommand::Maintained(done) => self.take_done(done),
             WriterCommand::Limit(limits) => self.limit(limits),
+            WriterCommand::Known(ids, reply) => {
+                // Whoever asked may not wait any more.
+                let _ = reply.send(self.known(&ids));
+            }
             WriterCommand::Probe(reply) => self.probes.push(reply),
             WriterCommand::Close(reply) => self.closing = Some(reply),
         }

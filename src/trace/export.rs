@@ -18,7 +18,6 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanEvents, SpanExporter, SpanLinks,
     SpanProcessor,
 };
-use ureq::tls::{PemItem, RootCerts, parse_pem};
 
 use super::settings::TraceSettings;
 use super::span::{Span, SpanRole};
@@ -173,27 +172,14 @@ struct Client(ureq::Agent);
 
 impl Client {
     fn new(settings: &TraceSettings) -> Self {
-        let tls = match &settings.authorities {
-            Some(authorities) => crypto::requests().root_certs(trusted(&authorities.pem)),
-            None => crypto::requests(),
-        };
+        let tls = crypto::requests_to(settings.authorities.as_ref());
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
-            .tls_config(tls.build())
+            .tls_config(tls)
             .build();
         Self(config.into())
     }
-}
-
-/// The certificates of a file, which has been checked.
-fn trusted(pem: &str) -> RootCerts {
-    let items = parse_pem(pem.as_bytes()).flatten();
-    let certificates = items.filter_map(|item| match item {
-        PemItem::Certificate(certificate) => Some(certificate),
-        _ => None,
-    });
-    certificates.into()
 }
 
 #[async_trait]

@@ -18,7 +18,7 @@ mod tracer;
 
 pub use context::{TraceContext, TraceParent, TraceState};
 pub use export::ExportError;
-pub use settings::{CollectorAuthorities, TraceSettings};
+pub use settings::TraceSettings;
 pub use span::SpanWork;
 pub use tracer::{Entered, Tracer};
 

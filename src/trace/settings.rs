@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use crate::crypto::Authorities;
 
 /// How spans are exported.
 #[derive(Clone, PartialEq)]
@@ -15,16 +15,7 @@ pub struct TraceSettings {
     /// Headers for the collector, such as a token. The values are secret.
     pub headers: Vec<(String, String)>,
     /// Who vouches for the collector; the system's authorities, where none.
-    pub authorities: Option<CollectorAuthorities>,
-}
-
-/// A file of certificate authorities.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CollectorAuthorities {
-    /// What it holds, PEM.
-    pub pem: String,
-    /// When the last of them expires.
-    pub until: Timestamp,
+    pub authorities: Option<Authorities>,
 }
 
 impl fmt::Debug for TraceSettings {
@@ -36,11 +27,5 @@ impl fmt::Debug for TraceSettings {
             .field("headers", &headers)
             .field("authorities", &self.authorities)
             .finish()
-    }
-}
-
-impl fmt::Debug for CollectorAuthorities {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "until {}", self.until)
     }
 }

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["ingress", "admin"],
+    &["backfill"],
     &["pipeline"],
     &["spool"],
     &["sink"],
@@ -59,6 +60,9 @@ const CLIENTS: &[(&str, &[&str])] = &[
 /// The types that prove something, and the only files that may make one.
 const PROOFS: &[(&str, &str)] = &[
     ("Verified", "source/verified.rs"),
+    ("ApiResponse", "source/provider_api.rs"),
+    ("Recovered", "source/recovered.rs"),
+    ("AuthenticDelivery", "source/authentic.rs"),
     ("Routed", "route.rs"),
     ("Accepted", "pipeline/accept.rs"),
     ("Receipt", "sink/message.rs"),

@@ -37,11 +37,10 @@ use jiff::Timestamp;
 use super::Event;
 use crate::event::content::{Content, Understood};
 use crate::event::id::EventId;
-use crate::event::origin::EventOrigin;
 use crate::event::quarantine::{Quarantine, QuarantineReason};
 use crate::event::unsigned::UnsignedFields;
 use crate::name::{EventType, ObjectId, SourceName};
-use crate::source::ForwardedHeaders;
+use crate::source::{EventOrigin, ForwardedHeaders};
 use crate::trace::{TraceParent, TraceState};
 
 /// The headers that travel with the message, by their names in a record. Every provider's

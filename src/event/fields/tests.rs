@@ -49,12 +49,12 @@ fn of(provider: &str, headers: &[(&str, &str)], body: &str) -> ParsedDelivery {
 }
 
 fn read_verified(verified: &Verified) -> ParsedDelivery {
-    let provider: &Provider = verified.provider();
+    let provider: &Provider = verified.delivery().provider();
     read(
-        verified.source(),
+        verified.delivery().source(),
         provider,
-        verified.head(),
-        verified.inbound(),
+        verified.delivery().head(),
+        verified.delivery().inbound(),
     )
 }
 

@@ -52,6 +52,7 @@ pub fn provider(name: &str, table: &ProviderTable) -> Result<Provider, Vec<Provi
                 uri: uri.unwrap_or_else(|| format!("urn:hookferry:{name}")),
                 event_types,
                 answer: table.answer.unwrap_or_default(),
+                recovery: table.recovery,
                 replay: signature.replay(event.is_identity_signed),
                 signature,
                 event,

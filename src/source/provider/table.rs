@@ -21,6 +21,9 @@ pub struct ProviderTable {
     pub event_types: Option<Vec<String>>,
     /// What the body of a 200 is: `"json"`, `"empty"` or `"twiml"`. Default: `"json"`.
     pub answer: Option<AnswerForm>,
+    /// The API of the provider's own record, from which `[source.NAME.recovery]` fetches what was missed:
+    /// `"onecodex"` or `"github"`. Default: none.
+    pub recovery: Option<RecordName>,
     /// How deliveries are proven. Required.
     pub signature: Option<SignatureTable>,
     /// Where a delivery says what happened. Required.
@@ -47,6 +50,16 @@ pub enum AnswerForm {
     Empty,
     /// A `TwiML` document without a verb.
     Twiml,
+}
+
+/// The API of a provider's own record of its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordName {
+    /// One Codex's Events API, which has the events themselves.
+    Onecodex,
+    /// GitHub's deliveries of a hook, which can be delivered again.
+    Github,
 }
 
 /// One text, or several of which the first that can be filled in counts.

@@ -1,9 +1,14 @@
 //! What is proven, and what is not.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::*;
-use crate::source::{DeliveryHead, FieldTemplate, ONE_CODEX, Secret, built_in};
+use crate::name::SourceName;
+use crate::source::{DeliveryHead, FieldTemplate, ONE_CODEX, Provider, Secret, built_in};
 use crate::trace::TraceContext;
 
 const NOW: i64 = 1_800_000_000;
@@ -80,14 +85,20 @@ fn signed(secret: &str, body: &[u8], seconds: i64) -> String {
 fn a_right_signature_is_verified_with_its_bytes_and_header() {
     let header = signed("one", b"{}", NOW);
     let verified = verify(&source(&["one"]), &header, b"{}").expect("right");
-    assert_eq!(verified.body().as_ref(), b"{}");
-    assert_eq!(verified.into_parts().1.signature, Some(header.clone()));
+    assert_eq!(verified.delivery().body().as_ref(), b"{}");
+    assert_eq!(
+        AuthenticDelivery::from(verified).into_parts().1.signature,
+        Some(header.clone())
+    );
     let kept = Source {
         forward_signature: false,
         ..source(&["one"])
     };
     let verified = verify(&kept, &header, b"{}").expect("right");
-    assert_eq!(verified.into_parts().1, ForwardedHeaders::default());
+    assert_eq!(
+        AuthenticDelivery::from(verified).into_parts().1,
+        ForwardedHeaders::default()
+    );
 }
 
 #[test]
@@ -237,8 +248,7 @@ fn the_signed_headers_are_there_and_travel() {
         ("webhook-timestamp", now.as_str()),
         ("webhook-signature", right.as_str()),
     ];
-    let forwarded = verify_head(&source, &head, b"{}")
-        .expect("right")
+    let forwarded = AuthenticDelivery::from(verify_head(&source, &head, b"{}").expect("right"))
         .into_parts()
         .1;
     assert_eq!(forwarded.signature.as_deref(), Some(right.as_str()));
@@ -294,10 +304,11 @@ fn a_signed_url_is_the_configured_one_with_the_request_s_query() {
     let url = "https://bridge.example/webhooks/a";
     let with_query = "https://bridge.example/webhooks/a?b=c%20d";
     assert_eq!(
-        judge(url, None).map(|v| v.into_parts().1.url),
+        judge(url, None).map(|v| AuthenticDelivery::from(v).into_parts().1.url),
         Ok(Some(url.to_owned()))
     );
-    let forwarded = judge(with_query, Some("b=c%20d")).map(|v| v.into_parts().1.url);
+    let forwarded =
+        judge(with_query, Some("b=c%20d")).map(|v| AuthenticDelivery::from(v).into_parts().1.url);
     assert_eq!(forwarded, Ok(Some(with_query.to_owned())));
     assert_eq!(
         judge(url, Some("b=c%20d")).err(),
@@ -340,8 +351,7 @@ fn what_is_copied_is_named_and_a_token_never_travels() {
         ("x-gitlab-event", "Push Hook"),
         ("x-other", "1"),
     ];
-    let forwarded = verify_head(&source, &head, b"{}")
-        .expect("right")
+    let forwarded = AuthenticDelivery::from(verify_head(&source, &head, b"{}").expect("right"))
         .into_parts()
         .1;
     let expected = ForwardedHeaders {
@@ -397,7 +407,7 @@ fn a_form_in_another_writing_is_the_same_delivery() {
     let signature = source.provider.signature.encode(&mac);
     let known_by = |body| {
         let verified = verify_form(&source, &signature, body);
-        verified.map(|it| it.replay_bytes().into_owned())
+        verified.map(|it| it.delivery().replay_bytes().into_owned())
     };
     let first = known_by(b"From=1&To=2").expect("right");
     for same in [
@@ -427,7 +437,10 @@ fn an_event_is_known_by_the_signature_that_was_made_and_by_no_other() {
     let item = |header: String| {
         let verified = verify_head(&source, &[("x-retell-signature", &header)], b"{}");
         let verified = verified.expect("right");
-        let item = verified.head().value(&Variable::Item("d".to_owned()));
+        let item = verified
+            .delivery()
+            .head()
+            .value(&Variable::Item("d".to_owned()));
         item.map(Cow::into_owned)
     };
     let junk = "00".repeat(32);

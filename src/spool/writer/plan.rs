@@ -10,10 +10,11 @@ use super::{
     Append, Appended, BatchLocation, DeadLetterName, IdEntry, Inner, Milestone, Placed,
     ReplyBatches, SinkSet, SpoolRecord, SpoolUnavailable, SpoolWriter, items,
 };
-use crate::event::EventOrigin;
+use crate::event::EventId;
 use crate::seeded::{self, Bug};
 use crate::spool::accepted_ids::KnownIds;
 use crate::spool::index::KnownBody;
+use crate::spool::record::ANY_BODY;
 use crate::spool::settings::Duplicates;
 
 /// The most events of one batch: a larger one would only make the first of them wait longer.
@@ -160,8 +161,9 @@ impl SpoolWriter {
         planned
     }
 
-    /// An event is a duplicate of a record with its id and its body that was not lost; one that is
-    /// backfilled, of any record with its id.
+    /// An event is a duplicate of a record with its id and its body that was not lost. Of one that is
+    /// backfilled the provider's record may write the body otherwise than the delivery had it: it is a
+    /// duplicate of any record with its id, and any event with its id is one of it.
     fn verdict(&self, inner: &Inner, append: &Append, here: &KnownIds) -> AppendPlan {
         let (id, digest) = (append.prepared.prefix.id, append.prepared.prefix.digest);
         let new = |is_different| AppendPlan::New {
@@ -180,23 +182,40 @@ impl SpoolWriter {
         if seeded::again(Bug::KeepIdOfFailedCommit, id.as_bytes()) {
             return self.duplicate_of(0);
         }
-        let is_backfill = append.prepared.event().origin() == EventOrigin::Backfill;
         let mut is_different = false;
-        let earlier = self.ids.find(id);
-        // Nothing that is in the unproven tail makes a duplicate, whatever the index knows of it.
-        let tail = self.tail.as_ref().and_then(|tail| tail.records.first());
-        let is_certain = |known: &KnownBody| {
-            !inner.state.is_lost(known.sequence)
-                && tail.is_none_or(|(first, _)| known.sequence < *first)
-        };
-        let earlier = earlier.filter(is_certain);
-        for known in here.of(id).chain(earlier) {
-            if known.digest == digest || is_backfill {
+        for known in here.of(id).chain(self.certain_bodies(inner, id)) {
+            if digest == ANY_BODY {
+                // Whoever asks for all that the provider has must not publish all of it again.
+                let original = known.sequence;
+                return AppendPlan::Duplicate { original };
+            }
+            if known.digest == digest || known.digest == ANY_BODY {
                 return self.duplicate_of(known.sequence);
             }
             is_different = true;
         }
         new(is_different)
+    }
+
+    /// The bodies that an id is known with, by records that were not lost. Nothing that is in the
+    /// unproven tail makes a duplicate, whatever the index knows of it.
+    fn certain_bodies<'a>(
+        &'a self,
+        inner: &'a Inner,
+        id: EventId,
+    ) -> impl Iterator<Item = KnownBody> + 'a {
+        let tail = self.tail.as_ref().and_then(|tail| tail.records.first());
+        self.ids.find(id).filter(move |known| {
+            !inner.state.is_lost(known.sequence)
+                && tail.is_none_or(|(first, _)| known.sequence < *first)
+        })
+    }
+
+    /// Which of these ids are those of accepted events.
+    pub(super) fn known(&self, ids: &[EventId]) -> Vec<bool> {
+        let inner = self.shared.lock();
+        let is_known = |id: &EventId| self.certain_bodies(&inner, *id).next().is_some();
+        ids.iter().map(is_known).collect()
     }
 
     fn duplicate_of(&self, original: u64) -> AppendPlan {

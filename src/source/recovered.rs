@@ -1,0 +1,39 @@
+//! The proof that a delivery stands in the provider's own record. [`Recovered::read`] is the only maker
+//! of [`Recovered`]: it demands an authenticated answer of the provider's API.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::authentic::AuthenticDelivery;
+use super::configured::Source;
+use super::inbound::Inbound;
+use super::provider_api::ApiResponse;
+use crate::trace::TraceContext;
+
+/// A delivery that the provider has told of itself: it stood in the answer to a request with the
+/// source's key, over TLS whose certificate was verified. No signature comes with it.
+#[derive(Debug)]
+pub struct Recovered {
+    delivery: AuthenticDelivery,
+}
+
+impl Recovered {
+    /// Takes a delivery of JSON out of an answer.
+    #[must_use]
+    pub fn read(source: &Source, _proof: &ApiResponse, body: Bytes, now: Timestamp) -> Self {
+        let inbound = Inbound {
+            body,
+            content_type: Some("application/json".to_owned()),
+            trace: TraceContext::start(false),
+        };
+        Self {
+            delivery: AuthenticDelivery::backfill(source, inbound, now),
+        }
+    }
+}
+
+impl From<Recovered> for AuthenticDelivery {
+    fn from(recovered: Recovered) -> Self {
+        recovered.delivery
+    }
+}
