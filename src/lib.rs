@@ -16,7 +16,7 @@
 //! | type | is the proof that | only maker |
 //! |---|---|---|
 //! | [`source::Verified`] | these bytes were signed with a secret of this source, just now | [`source::SignedDelivery::accept`] |
-//! | [`source::Recovered`] | it stands in the answer of the provider's own API to the source's key, over verified TLS | [`source::Recovered::read`] |
+//! | [`source::RecoveredDelivery`] | it stands in the answer of the provider's own API to the source's key, over verified TLS | [`source::RecoveredDelivery::read`] |
 //! | [`event::Event`] | the delivery was read; what could not be understood says why | [`event::Event::read`] |
 //! | [`route::Routed`] | it has a lane and at least one sink | [`route::Router::route`] |
 //! | [`spool::SpoolRecord`] | it lies in the spool, and matches its checksum | the spool |

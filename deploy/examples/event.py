@@ -21,8 +21,9 @@ def describe(
         **address,
         "type": headers.get(f"{prefix}type"),
         "subject": headers.get(f"{prefix}subject"),
-        # null: nothing can be said, such as without a secret.
+        # null: nothing can be said, such as without a secret, or of what a recovery has fetched.
         "verified": outcome.verified,
+        "result": outcome.result,
         "reason": outcome.reason,
         "sha256": hashlib.sha256(body).hexdigest(),
         "headers": headers,

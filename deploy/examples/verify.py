@@ -6,8 +6,8 @@
     verify.py --secret-env ONECODEX_SECRET -H 'hookferry-signature: t=1772471743 v1=59c4…' - < body
 
 Prints the result and its reason; the exit code is 0 for `verified`, 1 for `failed`, 3 for
-`no signature` (the event is of a backfill) and `not verifiable` (the scheme signs nothing, or no
-secret was given), and 2 where the table, a secret or a file cannot be used.
+`no signature (backfill)` (a recovery fetched the event) and `not verifiable` (the scheme signs
+nothing, or no secret was given), and 2 where the table, a secret or a file cannot be used.
 
 As a module:
 
@@ -16,8 +16,9 @@ As a module:
 
 It needs Python 3.11; Ed25519 and ECDSA also the library `cryptography`. How old a signed time may
 be was the bridge's to judge, when the delivery came in. The attributes of CloudEvents around the
-body are the bridge's: no provider signs them. Where a provider puts nothing between two signed
-parts (`{url}{body}`, a form's names and values), the signature does not say where one ends.
+body are the bridge's: no provider signs them. So is `hookferry-origin`: whoever can write to the
+broker can write `backfill` there. Where a provider puts nothing between two signed parts
+(`{url}{body}`, a form's names and values), the signature does not say where one ends.
 """
 
 import argparse
@@ -41,7 +42,7 @@ SECRET_VARIABLE = "ONECODEX_SECRET"
 
 VERIFIED = "verified"
 FAILED = "failed"
-NO_SIGNATURE = "no signature"
+BACKFILL = "no signature (backfill)"
 NOT_VERIFIABLE = "not verifiable"
 
 # What each key of a table that has few values may be.
@@ -314,8 +315,9 @@ class Message:
     def has_signature(self) -> bool:
         return "hookferry-signature" in self._headers
 
-    def is_backfill(self) -> bool:
-        return self._headers.get("hookferry-origin") == "backfill"
+    def origin(self) -> str | None:
+        """What the bridge says of how the event came: `webhook` or `backfill`."""
+        return self._headers.get("hookferry-origin")
 
     def _split(self, header: str) -> None:
         separators, pair = self._scheme.items, self._scheme.pair
@@ -397,6 +399,16 @@ class Message:
         return sorted_form(self._body)
 
 
+def missing_signature(origin: str | None) -> str:
+    """Why a message without a signature, which no recovery has fetched, has failed."""
+    if origin == "webhook":
+        return (
+            "there is no hookferry-signature, though the event was delivered (hookferry-origin: "
+            "webhook): it was lost on the way, or forward_signature = false leaves it out"
+        )
+    return "there is no hookferry-signature, and hookferry-origin does not say where the event is from"
+
+
 class Template:
     """The signed bytes, as the table describes them."""
 
@@ -464,16 +476,16 @@ class Verifier:
     def verify(self, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Whether one of the secrets made one of the signatures over exactly these bytes."""
         message = Message(self._scheme, headers, body)
-        if message.is_backfill() and not message.has_signature():
-            return Outcome(NO_SIGNATURE, "the event is of a backfill, which no provider signs")
+        if message.origin() == "backfill" and not message.has_signature():
+            reason = "a recovery fetched the event, so nobody has signed it; that is the bridge's word"
+            return Outcome(BACKFILL, reason)
         if self._template is None:
             reason = f"`{self._scheme.scheme}` signs nothing, and its secret does not travel"
             return Outcome(NOT_VERIFIABLE, reason)
         if not self._keys:
             return Outcome(NOT_VERIFIABLE, "no secret was given")
         if not message.has_signature():
-            reason = "there is no hookferry-signature: forward_signature = false leaves it out"
-            return Outcome(FAILED, reason)
+            return Outcome(FAILED, missing_signature(message.origin()))
         try:
             return self._compare(self._template, message)
         except Refused as refused:

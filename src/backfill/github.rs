@@ -5,7 +5,7 @@
 //! `POST {hook}/deliveries/{id}/attempts` has one delivered again. All attempts of one delivery have one
 //! `guid`. What is delivered again arrives at the listener, signed, as any delivery.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -92,7 +92,7 @@ impl GitHubRecord {
     }
 
     async fn attempts(&mut self) -> Result<HashMap<String, Delivery>, ApiError> {
-        let mut deliveries = HashMap::new();
+        let (mut deliveries, mut seen) = (HashMap::new(), HashSet::new());
         let mut cursor: Option<String> = None;
         loop {
             let response = self.session.send(&page(cursor.as_deref())).await?;
@@ -100,15 +100,19 @@ impl GitHubRecord {
             let is_over = attempts
                 .last()
                 .is_none_or(|last| last.delivered_at < self.since);
-            self.listed += attempts.len() as u64;
+            let before = seen.len();
             for attempt in attempts {
-                add(&mut deliveries, attempt);
+                if seen.insert(attempt.id) {
+                    add(&mut deliveries, attempt);
+                }
             }
+            self.listed = seen.len() as u64;
+            let is_circle = seen.len() == before;
             let next = response.header("link").and_then(next_cursor);
-            if is_over || next.is_none() || next == cursor {
+            if is_over || is_circle || next.is_none() {
                 return Ok(deliveries);
             }
-            if deliveries.len() > MAX_ATTEMPTS_LISTED {
+            if seen.len() > MAX_ATTEMPTS_LISTED {
                 return Err(ApiError::Invalid("the list does not end".to_owned()));
             }
             cursor = next;

@@ -12,10 +12,15 @@ const MAX_BYTES: usize = 64 << 20;
 /// What an entry takes besides its event's body.
 const BYTES_OF_AN_ENTRY: usize = 1024;
 
+/// Where an entry is in their order: its time, and its name.
+pub(super) type EntryPlace = (Timestamp, String);
+
 /// Entries that are missing.
 #[derive(Debug, Default)]
 pub(super) struct MissingEntries {
-    entries: BTreeMap<(Timestamp, String), RecordEntry>,
+    /// Those up to here are done.
+    behind: Option<EntryPlace>,
+    entries: BTreeMap<EntryPlace, RecordEntry>,
     bytes: usize,
     /// Whether later ones had to be left out.
     pub is_cut: bool,
@@ -30,10 +35,21 @@ fn bytes(entry: &RecordEntry) -> usize {
 }
 
 impl MissingEntries {
+    /// Only those behind this place.
+    pub fn behind(place: Option<&EntryPlace>) -> Self {
+        Self {
+            behind: place.cloned(),
+            ..Self::default()
+        }
+    }
+
     pub fn add(&mut self, entry: RecordEntry) {
+        let place = (entry.triggered_at, entry.name.clone());
+        if self.behind.as_ref().is_some_and(|behind| place <= *behind) {
+            return;
+        }
         self.bytes += bytes(&entry);
-        let key = (entry.triggered_at, entry.name.clone());
-        self.entries.insert(key, entry);
+        self.entries.insert(place, entry);
         while self.bytes > MAX_BYTES && self.entries.len() > 1 {
             let latest = self.entries.pop_last();
             self.bytes -= latest.map_or(0, |(_, entry)| bytes(&entry));
@@ -47,8 +63,8 @@ impl MissingEntries {
     }
 
     /// All of them, the earliest first.
-    pub fn into_entries(self) -> impl Iterator<Item = RecordEntry> {
-        self.entries.into_values()
+    pub fn into_entries(self) -> impl Iterator<Item = (EntryPlace, RecordEntry)> {
+        self.entries.into_iter()
     }
 }
 
@@ -79,8 +95,17 @@ mod tests {
         }
         assert!(missing.is_cut);
         assert_eq!(missing.len(), most);
-        let names: Vec<String> = missing.into_entries().map(|entry| entry.name).collect();
-        let expected: Vec<String> = (0..most).map(|at| at.to_string()).collect();
-        assert!(names == expected, "the earliest, in their order");
+        let places: Vec<EntryPlace> = missing.into_entries().map(|(place, _)| place).collect();
+        let names = places.iter().map(|(_, name)| name);
+        let expected = (0..most).map(|at| at.to_string());
+        assert!(
+            names.eq(expected.collect::<Vec<_>>().iter()),
+            "the earliest, in their order"
+        );
+        let mut rest = MissingEntries::behind(places.last());
+        for at in 0..most + 10 {
+            rest.add(entry(&at.to_string(), i64::try_from(at).expect("small")));
+        }
+        assert_eq!((rest.len(), rest.is_cut), (10, false));
     }
 }

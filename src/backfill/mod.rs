@@ -4,7 +4,7 @@
 //! [`Recovery`] asks it at the start, after an outage of the listener and every so often for what
 //! failed, and at a slower pace for everything; what the spool does not know by its id is accepted on
 //! the same path as a delivery. The proof is an authenticated answer of the provider's API
-//! ([`Recovered`](crate::source::Recovered)); where the provider can only be asked to deliver again,
+//! ([`RecoveredDelivery`](crate::source::RecoveredDelivery)); where the provider can only be asked to deliver again,
 //! it is the signature of that delivery.
 //!
 //! One run: the record is listed; each entry is looked up; what is missing is sorted by its own time and

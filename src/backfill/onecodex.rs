@@ -26,7 +26,7 @@ use super::provider_record::{
 use super::search::{RecordPart, Search};
 use crate::event::{Content, Event, Understood};
 use crate::sink::Finding;
-use crate::source::{ApiError, ApiRequest, ApiResponse, KeyHeader, Recovered, Source};
+use crate::source::{ApiError, ApiRequest, ApiResponse, KeyHeader, RecoveredDelivery, Source};
 
 /// Where the API is.
 pub(super) const URL: &str = "https://app.onecodex.com";
@@ -42,6 +42,8 @@ const FAILED: &str = r#"{"status":{"$in":["failed","retryable"]}}"#;
 const PER_PAGE: u64 = 500;
 /// So often the list is gone through.
 const MAX_PASSES: u32 = 3;
+/// After so many pages in a row without a row that is new to the pass, the list goes in a circle.
+const MAX_IDLE_PAGES: u32 = 10;
 /// A list with more rows is none of 30 days.
 const MAX_ROWS: usize = 1_000_000;
 
@@ -66,6 +68,7 @@ struct Pass {
     /// Where it goes on; none, once it has ended.
     next: Option<Place>,
     requests: u32,
+    idle_pages: u32,
     /// Its rows, by their names: one that comes twice has pushed another one out of its page.
     rows: HashSet<String>,
     found_new: bool,
@@ -149,6 +152,7 @@ impl OneCodexRecord {
         self.total = response.header("x-total-count").and_then(number);
         let now = Timestamp::now();
         let is_empty = rows.is_empty();
+        let before = self.pass.rows.len();
         let mut fresh = RecordPage::new();
         for row in rows {
             self.pass.rows.insert(row.name.clone());
@@ -162,25 +166,26 @@ impl OneCodexRecord {
         }
         self.pass.found_new |= !fresh.is_empty();
         self.pass.requests += 1;
-        self.pass.next = self.next_place(place, response, is_empty);
+        let is_idle = self.pass.rows.len() == before;
+        self.pass.idle_pages = if is_idle { self.pass.idle_pages + 1 } else { 0 };
+        let is_over = is_empty || self.pass.idle_pages >= MAX_IDLE_PAGES;
+        self.pass.next = self.next_place(place, response).filter(|_| !is_over);
         Ok(fresh)
     }
 
-    /// Where the pass goes on behind a page.
-    fn next_place(&self, place: &Place, response: &ApiResponse, is_empty: bool) -> Option<Place> {
-        let cursor = response.header("x-next-cursor").filter(|it| !it.is_empty());
-        match place {
-            Place::Number(1) if cursor.is_some() => {}
-            Place::Cursor(_) => {}
-            Place::Number(page) => {
-                let is_whole = self
-                    .total
-                    .is_some_and(|total| self.pass.rows.len() as u64 >= total);
-                return (!is_empty && !is_whole).then(|| Place::Number(page + 1));
+    /// Where the pass goes on behind a page that was not the last.
+    fn next_place(&self, place: &Place, response: &ApiResponse) -> Option<Place> {
+        let cursor = response.header("x-next-cursor");
+        let cursor = cursor.filter(|it| !it.is_empty()).map(str::to_owned);
+        match (place, cursor) {
+            (Place::Number(1) | Place::Cursor(_), Some(cursor)) => Some(Place::Cursor(cursor)),
+            (Place::Cursor(_), None) => None,
+            (Place::Number(page), _) => {
+                let rows = self.pass.rows.len() as u64;
+                let is_whole = self.total.is_some_and(|total| rows >= total);
+                (!is_whole).then_some(Place::Number(page + 1))
             }
         }
-        let cursor = cursor.filter(|_| !is_empty)?;
-        Some(Place::Cursor(cursor.to_owned()))
     }
 
     /// The pass after one that has ended; none where that one has shown that nothing is missing.
@@ -268,7 +273,7 @@ impl OneCodexRecord {
             }
             _ => return Err("its payload is neither an object nor a string".to_owned()),
         };
-        let event = Event::read(Recovered::read(&self.source, response, body, now));
+        let event = Event::read(RecoveredDelivery::read(&self.source, response, body, now));
         match event.content() {
             Content::Understood(_) => Ok(event),
             Content::Quarantined(quarantine) => Err(format!(

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::missing::MissingEntries;
+use super::missing::{EntryPlace, MissingEntries};
 use super::provider_record::{EntryContent, ProviderRecord, RecordEntry, UnreadableEntry};
 use super::run_counts::{EventResult, RunCounts};
 use super::run_error::RunError;
@@ -54,44 +54,51 @@ impl Run<'_> {
     /// # Errors
     /// When the list could not be read whole, or what is missing was not accepted.
     pub async fn run(mut self) -> Result<Summary, RunError> {
-        let mut counts = RunCounts::default();
+        let (metrics, source) = (Arc::clone(&self.pipeline.metrics), self.source);
+        let mut counts = RunCounts::new(&metrics, source);
         let ended = self.rounds(&mut counts).await;
-        counts.show(&self.pipeline.metrics, self.source);
         self.log(&counts);
         ended.map(|()| counts.summary(self.dry_run))
     }
 
-    /// As many lists as it takes until none is cut short.
-    async fn rounds(&mut self, counts: &mut RunCounts) -> Result<(), RunError> {
+    /// As many lists as it takes until none is cut short. Each begins behind the one before it: what a
+    /// route drops stays missing.
+    async fn rounds(&mut self, counts: &mut RunCounts<'_>) -> Result<(), RunError> {
+        let mut behind = None;
         loop {
-            let missing = self.missing(counts).await?;
+            let missing = self.missing(behind.as_ref(), counts).await?;
+            counts.list_ended();
             counts.missing += missing.len() as u64;
             let is_cut = missing.is_cut;
-            for entry in missing.into_entries() {
+            for (place, entry) in missing.into_entries() {
                 self.tell(RunLine::Missing(MissingEvent::of(&entry))).await;
                 if !self.dry_run {
                     let result = self.bring_back(entry).await?;
                     counts.add(result);
                     self.tell_progress(counts);
                 }
+                behind = Some(place);
             }
-            if !is_cut || self.dry_run {
+            if !is_cut {
                 return Ok(());
             }
-            counts.list_again();
         }
     }
 
     /// Lists the record, and keeps what is missing.
-    async fn missing(&mut self, counts: &mut RunCounts) -> Result<MissingEntries, RunError> {
-        let mut missing = MissingEntries::default();
+    async fn missing(
+        &mut self,
+        behind: Option<&EntryPlace>,
+        counts: &mut RunCounts<'_>,
+    ) -> Result<MissingEntries, RunError> {
+        let mut missing = MissingEntries::behind(behind);
         let since = self.pipeline.spool.remembers_since();
         if since == i64::MAX {
             return Err(RunError::Reindexing);
         }
         self.record.begin(&self.search);
         while let Some(page) = self.record.next_page().await? {
-            counts.listed += page.len() as u64;
+            counts.list(page.len());
             let mut wanted = Vec::new();
             for entry in page {
                 match entry {
@@ -103,9 +110,9 @@ impl Run<'_> {
             for (entry, is_known) in wanted.into_iter().zip(is_known) {
                 let is_forgotten = !entry.is_failed && entry.triggered_at.as_second() < since;
                 if is_known {
-                    counts.add(EventResult::Known);
+                    counts.add_listed(EventResult::Known);
                 } else if is_forgotten {
-                    counts.add(EventResult::Forgotten);
+                    counts.add_listed(EventResult::Forgotten);
                 } else {
                     missing.add(entry);
                 }
@@ -116,21 +123,21 @@ impl Run<'_> {
     }
 
     /// The entry, if it is looked for and old enough.
-    fn wanted(&self, entry: RecordEntry, counts: &mut RunCounts) -> Option<RecordEntry> {
+    fn wanted(&self, entry: RecordEntry, counts: &mut RunCounts<'_>) -> Option<RecordEntry> {
         let Search { since, until, .. } = self.search;
         if entry.triggered_at < since || !self.search.takes(&entry.event_type) {
             return None;
         }
         let waits = entry.not_before.is_some_and(|from| from > Timestamp::now());
         if entry.triggered_at >= until || waits {
-            counts.add(EventResult::TooYoung);
+            counts.add_listed(EventResult::TooYoung);
             return None;
         }
         Some(entry)
     }
 
-    fn unreadable(&self, entry: &UnreadableEntry, counts: &mut RunCounts) {
-        counts.add(EventResult::Unreadable);
+    fn unreadable(&self, entry: &UnreadableEntry, counts: &mut RunCounts<'_>) {
+        counts.add_listed(EventResult::Unreadable);
         let (source, name, reason) = (self.source, &entry.name, &entry.reason);
         tracing::debug!(%source, name, reason, "an entry of the provider's record is no event");
     }
@@ -188,7 +195,7 @@ impl Run<'_> {
     }
 
     /// Who has not read the last progress yet needs no other.
-    fn tell_progress(&self, counts: &RunCounts) {
+    fn tell_progress(&self, counts: &RunCounts<'_>) {
         let done = [
             EventResult::Recovered,
             EventResult::Redelivered,
@@ -216,7 +223,7 @@ impl Run<'_> {
     }
 
     /// That events were missing is what an operator must hear of.
-    fn log(&self, counts: &RunCounts) {
+    fn log(&self, counts: &RunCounts<'_>) {
         let source = self.source;
         let (recovered, redelivered) = (
             counts.of(EventResult::Recovered),
@@ -224,10 +231,6 @@ impl Run<'_> {
         );
         if recovered + redelivered > 0 {
             tracing::warn!(%source, recovered, redelivered, "events that no webhook had brought were recovered from the provider's record: deliveries are being lost");
-        }
-        let unreadable = counts.of(EventResult::Unreadable);
-        if unreadable > 0 {
-            tracing::warn!(%source, unreadable, "entries of the provider's record are no events; with log.filter \"info,hookferry::backfill=debug\" each is named");
         }
     }
 }

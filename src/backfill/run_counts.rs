@@ -50,48 +50,59 @@ impl EventResult {
     }
 }
 
-/// The counts of a run.
-#[derive(Debug, Clone, Default)]
-pub(super) struct RunCounts {
+/// The counts of a run. What is counted shows at once: a run may be dropped at any time.
+#[derive(Debug)]
+pub(super) struct RunCounts<'a> {
+    metrics: &'a Metrics,
+    source: &'a SourceName,
     pub listed: u64,
     pub missing: u64,
     results: [u64; EventResult::ALL.len()],
+    /// A list that is read again counts once.
+    is_listed: bool,
 }
 
-impl RunCounts {
+impl<'a> RunCounts<'a> {
+    pub fn new(metrics: &'a Metrics, source: &'a SourceName) -> Self {
+        Self {
+            metrics,
+            source,
+            listed: 0,
+            missing: 0,
+            results: [0; EventResult::ALL.len()],
+            is_listed: false,
+        }
+    }
+
+    /// Something became of an entry that was missing.
     pub fn add(&mut self, result: EventResult) {
         self.results[result as usize] += 1;
+        let labels = [self.source.as_str(), result.as_str()];
+        let events = &self.metrics.backfill_events_total;
+        events.with_label_values(&labels).inc();
+    }
+
+    /// An entry of the list is not missing, or is left alone.
+    pub fn add_listed(&mut self, result: EventResult) {
+        if !self.is_listed {
+            self.add(result);
+        }
+    }
+
+    /// So many entries were listed.
+    pub fn list(&mut self, entries: usize) {
+        if !self.is_listed {
+            self.listed += entries as u64;
+        }
+    }
+
+    /// The list was read to its end.
+    pub fn list_ended(&mut self) {
+        self.is_listed = true;
     }
 
     pub fn of(&self, result: EventResult) -> u64 {
         self.results[result as usize]
-    }
-
-    /// Begins another list: what was counted of the one before is counted again.
-    pub fn list_again(&mut self) {
-        let kept = [
-            EventResult::Recovered,
-            EventResult::Redelivered,
-            EventResult::Dropped,
-        ];
-        *self = Self {
-            missing: self.missing,
-            ..kept
-                .into_iter()
-                .fold(Self::default(), |mut counts, result| {
-                    counts.results[result as usize] = self.of(result);
-                    counts
-                })
-        };
-    }
-
-    /// Counts a run that has ended.
-    pub fn show(&self, metrics: &Metrics, source: &SourceName) {
-        for result in EventResult::ALL {
-            let labels = [source.as_str(), result.as_str()];
-            let events = metrics.backfill_events_total.with_label_values(&labels);
-            events.inc_by(self.of(result));
-        }
     }
 
     pub fn summary(&self, dry_run: bool) -> Summary {
@@ -122,16 +133,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_is_kept_when_the_list_is_read_again() {
-        let mut counts = RunCounts::default();
-        for result in EventResult::ALL {
-            counts.add(result);
+    fn a_list_that_is_read_again_counts_once() {
+        let metrics = Metrics::new().expect("no name twice");
+        let source = SourceName::parse("lab").expect("a name");
+        let mut counts = RunCounts::new(&metrics, &source);
+        for _ in 0..2 {
+            counts.list(7);
+            counts.add_listed(EventResult::Known);
+            counts.list_ended();
+            counts.add(EventResult::Recovered);
         }
-        (counts.listed, counts.missing) = (7, 2);
-        counts.list_again();
         let summary = counts.summary(false);
-        assert_eq!((summary.listed, summary.missing), (0, 2));
-        assert_eq!((summary.recovered, summary.redelivered), (1, 1));
-        assert_eq!((summary.known, summary.unreadable), (0, 0));
+        assert_eq!(
+            (summary.listed, summary.known, summary.recovered),
+            (7, 1, 2)
+        );
+        let shown = |result: &str| {
+            let events = &metrics.backfill_events_total;
+            events.with_label_values(&["lab", result]).get()
+        };
+        assert_eq!((shown("known"), shown("recovered")), (1, 2));
     }
 }

@@ -36,8 +36,9 @@ pub(super) struct SourceRecovery {
     rules: watch::Receiver<Arc<RecoveryRules>>,
     asked: mpsc::Receiver<ManualRun>,
     outages: watch::Receiver<u64>,
-    /// How the last run of its own accord ended.
+    /// How the last run of its own accord ended, and how many entries it could not read.
     last: RunResult,
+    unreadable: u64,
 }
 
 /// Why it does something.
@@ -66,6 +67,7 @@ impl SourceRecovery {
             asked,
             outages,
             last: RunResult::Completed,
+            unreadable: 0,
         }
     }
 
@@ -189,10 +191,16 @@ impl SourceRecovery {
             Err(error) => {
                 tracing::debug!(%source, %error, "the provider's record could not be gone through");
             }
-            Ok(_) if self.last != RunResult::Completed => {
-                tracing::info!(%source, "the provider's record can be gone through again");
+            Ok(summary) => {
+                if self.last != RunResult::Completed {
+                    tracing::info!(%source, "the provider's record can be gone through again");
+                }
+                let unreadable = summary.unreadable;
+                if unreadable > 0 && unreadable != self.unreadable {
+                    tracing::warn!(%source, unreadable, "entries of the provider's record are no events; with log.filter \"info,hookferry::backfill=debug\" each is named");
+                }
+                self.unreadable = unreadable;
             }
-            Ok(_) => {}
         }
         self.last = result;
     }

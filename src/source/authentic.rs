@@ -1,6 +1,6 @@
 //! A delivery that is known to be its provider's: the common part of the two proofs, a signature
 //! ([`Verified`](super::Verified)) and an authenticated answer of the provider's API
-//! ([`Recovered`](super::Recovered)). Nothing else makes one.
+//! ([`RecoveredDelivery`](super::RecoveredDelivery)). Nothing else makes one.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ mod origin;
 mod provider;
 mod provider_api;
 mod public_key;
-mod recovered;
+mod recovered_delivery;
 mod rejection;
 mod sample;
 mod scheme;
@@ -42,7 +42,7 @@ pub use provider::*;
 pub use provider_api::{
     ApiError, ApiKey, ApiKeyError, ApiRequest, ApiResponse, ApiSettings, KeyHeader, ProviderApi,
 };
-pub use recovered::Recovered;
+pub use recovered_delivery::RecoveredDelivery;
 pub use rejection::Rejection;
 pub use sample::{Sample, SampleValues};
 pub use scheme::{Hash, KeyForm, Replay, Scheme, SecretForm};

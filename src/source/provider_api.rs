@@ -1,6 +1,6 @@
 //! A provider's REST API: requests with the source's own key, over TLS whose certificate was verified.
 //! An [`ApiResponse`] is the proof that the provider has answered such a request, and what a
-//! [`Recovered`](super::Recovered) delivery is made of. Nothing else makes one.
+//! [`RecoveredDelivery`](super::RecoveredDelivery) delivery is made of. Nothing else makes one.
 //!
 //! The client blocks; whoever calls it has a thread for it.
 
@@ -207,20 +207,24 @@ impl ProviderApi {
             "" => status.to_string(),
             said => format!("{status}: {said}"),
         };
+        let retry_after = retry_after(headers);
+        // GitHub tells of a limit as 403 too: with the time to wait, or with nothing left of it.
+        let is_limited = retry_after.is_some()
+            || headers
+                .get("x-ratelimit-remaining")
+                .is_some_and(|left| left == "0");
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if retry_after(headers).is_none() => {
-                ApiError::Unauthorized(said)
-            }
-            // A limit may be told as 403 with the time to wait, as GitHub tells its secondary one.
+            StatusCode::UNAUTHORIZED => ApiError::Unauthorized(said),
+            StatusCode::FORBIDDEN if !is_limited => ApiError::Unauthorized(said),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN | StatusCode::REQUEST_TIMEOUT => {
                 ApiError::Unavailable {
                     reason: said,
-                    retry_after: retry_after(headers),
+                    retry_after,
                 }
             }
             status if status.is_server_error() => ApiError::Unavailable {
                 reason: said,
-                retry_after: retry_after(headers),
+                retry_after,
             },
             status if status.is_redirection() => ApiError::Invalid(format!(
                 "{said}; a redirect is not followed, because the key would go along"

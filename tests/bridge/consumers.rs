@@ -71,6 +71,7 @@ fn assert_understood(lines: &[Value], sent: &[(String, String, String)], prefix:
             .expect("every event is there");
         assert_eq!(line["type"], event_type.as_str());
         assert_eq!(line["verified"], true, "{line}");
+        assert_eq!(line["result"], "verified", "{line}");
         assert_eq!(line["sha256"], hex::encode(Sha256::digest(body)));
         let subject = line["subject"].as_str().expect("a subject");
         assert!(body.contains(&format!("/{subject}\"")));

@@ -42,6 +42,7 @@ mod proxy_protocol;
 mod quarantine;
 mod rabbitmq_observer;
 mod rabbitmq_sink;
+mod recovery;
 mod refusal;
 mod reload;
 mod repository;

@@ -61,7 +61,7 @@ const CLIENTS: &[(&str, &[&str])] = &[
 const PROOFS: &[(&str, &str)] = &[
     ("Verified", "source/verified.rs"),
     ("ApiResponse", "source/provider_api.rs"),
-    ("Recovered", "source/recovered.rs"),
+    ("RecoveredDelivery", "source/recovered_delivery.rs"),
     ("AuthenticDelivery", "source/authentic.rs"),
     ("Routed", "route.rs"),
     ("Accepted", "pipeline/accept.rs"),
@@ -217,7 +217,7 @@ fn makes(line: &str, name: &str) -> bool {
     let Some(at) = line.find(&literal) else {
         return false;
     };
-    let before = line[..at].trim_end();
+    let before = line[..at].trim_end_matches(['&', ' ']);
     let part_of_a_name = line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
     // The declaration, and blocks that begin after the type's name.
     let is_other = ["struct", "impl", "for", "->", "enum"]

@@ -380,16 +380,63 @@ fn what_has_no_signature_is_no_success() {
         case.secrets.clear();
         case.ends(NOTHING_TO_VERIFY, "not verifiable: ");
     }
-    let mut case = github().with("hookferry-origin", "backfill");
-    case.headers.remove(0);
-    case.ends(NOTHING_TO_VERIFY, "no signature: ");
     let mut case = github();
     case.secrets.clear();
     case.ends(NOTHING_TO_VERIFY, "not verifiable: no secret");
-    let forged = github()
-        .with("hookferry-origin", "backfill")
-        .signed("sha256=00");
-    forged.ends(FAILED, "failed: ");
+}
+
+#[test]
+fn what_a_recovery_fetched_is_told_from_what_lost_its_signature() {
+    let unsigned = |origin: &str| {
+        let mut case = github().with("hookferry-origin", origin);
+        case.headers.remove(0);
+        case
+    };
+    unsigned("backfill").ends(NOTHING_TO_VERIFY, "no signature (backfill): ");
+    let mut without_secret = unsigned("backfill");
+    without_secret.secrets.clear();
+    without_secret.ends(NOTHING_TO_VERIFY, "no signature (backfill): ");
+    unsigned("webhook").ends(FAILED, "though the event was delivered");
+    unsigned("webhook").ends(FAILED, "forward_signature = false");
+    for other in ["Backfill", "backfill ", "backfill, webhook", ""] {
+        unsigned(other).ends(FAILED, "does not say where the event is from");
+    }
+    // A signature is looked at, whatever the message says of itself.
+    let signed = |case: Case| case.with("hookferry-origin", "backfill");
+    signed(github()).ends(VERIFIED, "verified: ");
+    signed(github().signed("sha256=00")).ends(FAILED, "failed: no signature is");
+    signed(github().signed("")).ends(FAILED, "failed: ");
+}
+
+/// What the example consumers print of a message without a signature.
+#[test]
+fn a_consumer_says_of_an_unsigned_event_how_it_came() {
+    let program = r#"
+import sys
+from event import describe
+from verify import Verifier, signature_table
+verifier = Verifier(signature_table("onecodex.toml"), [b"secret"])
+print(describe(verifier, {}, "ce_", {"ce_id": "1", "hookferry-origin": sys.argv[1]}, b"{}"))
+"#;
+    for (origin, verified, result) in [
+        (
+            "backfill",
+            serde_json::Value::Null,
+            "no signature (backfill)",
+        ),
+        ("webhook", false.into(), "failed"),
+    ] {
+        let python = std::env::var("HOOKFERRY_TEST_PYTHON").expect("tests/run names it");
+        let output = std::process::Command::new(python)
+            .args(["-B", "-c", program, origin])
+            .current_dir(place("deploy/examples"))
+            .output()
+            .expect("python runs");
+        said(&output, 0, "");
+        let line: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a line");
+        assert_eq!(line["verified"], verified, "{line}");
+        assert_eq!(line["result"], result, "{line}");
+    }
 }
 
 #[test]

@@ -9,7 +9,9 @@ use super::{
     yaml,
 };
 
-const ROWS: [&str; 6] = ["Health", "In", "Out", "Spool", "Brokers", "Process"];
+const ROWS: [&str; 7] = [
+    "Health", "In", "Recovery", "Out", "Spool", "Brokers", "Process",
+];
 
 /// The dashboard.
 pub(super) fn dashboard() -> Value {
@@ -67,7 +69,7 @@ fn overlap(one: &Value, other: &Value) -> bool {
 }
 
 #[test]
-fn six_rows_hold_all_panels() {
+fn seven_rows_hold_all_panels() {
     let dashboard = dashboard();
     let all = list(&dashboard, "panels");
     let rows = all.iter().filter(|panel| panel["type"] == "row");

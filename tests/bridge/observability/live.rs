@@ -12,16 +12,18 @@ use crate::eventually::{eventually, eventually_within};
 use crate::harness::delivery::{event, now};
 use crate::harness::prometheus::promtool_reading;
 use crate::harness::{
-    Authority, Bridge, Load, Outlet, Post, Prometheus, Setup, Target, amqp_url, free_port,
-    kafka_brokers,
+    Authority, Bridge, EventsApi, Load, Outlet, Post, Prometheus, Setup, Target, amqp_url,
+    free_port, kafka_brokers,
 };
+use crate::recovery::{RecoverySetup, failed};
 
 /// Some queries look back so far that the rate needs a few scrapes first.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A bridge to the store, both brokers, and a third that nobody has ever seen.
+/// A bridge to the store, both brokers, and a third that nobody has ever seen; its source recovers what
+/// it missed.
 struct Day {
-    setup: Setup,
+    recovery: RecoverySetup,
     _authority: Authority,
     _queue: Outlet,
     bridge: Bridge,
@@ -44,12 +46,14 @@ impl Day {
         setup.more = "[metrics]\nlisten = \"127.0.0.1:0\"\n".to_owned();
         setup.sinks.push(("away".to_owned(), away));
         let queue = Outlet::rabbitmq(&setup).await;
-        let bridge = setup.start().await;
+        let recovery = RecoverySetup::of(setup, EventsApi::start().await);
+        recovery.api.adds_all(failed(2));
+        let bridge = recovery.start().await;
         let every = Duration::from_millis(50);
         let target = Target::new(bridge.ingress);
-        let load = Load::paced(&target, &setup.source, (4, usize::MAX), every);
+        let load = Load::paced(&target, recovery.source(), (4, usize::MAX), every);
         Self {
-            setup,
+            recovery,
             _authority: authority,
             _queue: queue,
             bridge,
@@ -59,7 +63,7 @@ impl Day {
 
     /// What is not in order with a delivery, each once; and a reload.
     async fn happens(&self) {
-        let (source, bridge) = (&self.setup.source, &self.bridge);
+        let (source, bridge) = (self.recovery.source(), &self.bridge);
         let signed = |body: &str, secret: &str, seconds: i64| {
             Post::signed_with(source, body, secret, seconds)
         };

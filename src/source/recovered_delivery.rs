@@ -1,5 +1,5 @@
-//! The proof that a delivery stands in the provider's own record. [`Recovered::read`] is the only maker
-//! of [`Recovered`]: it demands an authenticated answer of the provider's API.
+//! The proof that a delivery stands in the provider's own record. [`RecoveredDelivery::read`] is the only maker
+//! of [`RecoveredDelivery`]: it demands an authenticated answer of the provider's API.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -13,11 +13,11 @@ use crate::trace::TraceContext;
 /// A delivery that the provider has told of itself: it stood in the answer to a request with the
 /// source's key, over TLS whose certificate was verified. No signature comes with it.
 #[derive(Debug)]
-pub struct Recovered {
+pub struct RecoveredDelivery {
     delivery: AuthenticDelivery,
 }
 
-impl Recovered {
+impl RecoveredDelivery {
     /// Takes a delivery of JSON out of an answer.
     #[must_use]
     pub fn read(source: &Source, _proof: &ApiResponse, body: Bytes, now: Timestamp) -> Self {
@@ -32,8 +32,8 @@ impl Recovered {
     }
 }
 
-impl From<Recovered> for AuthenticDelivery {
-    fn from(recovered: Recovered) -> Self {
+impl From<RecoveredDelivery> for AuthenticDelivery {
+    fn from(recovered: RecoveredDelivery) -> Self {
         recovered.delivery
     }
 }
