@@ -13,7 +13,9 @@ use serde::Deserialize;
 use ureq::http::Method;
 
 use super::api_session::ApiSession;
-use super::provider_record::{EntryContent, ProviderRecord, RecordEntry, RecordPage};
+use super::provider_record::{
+    EntryContent, ProviderRecord, RecordEntry, RecordPage, UnreadableEntry,
+};
 use super::search::Search;
 use crate::name::EventType;
 use crate::sink::Finding;
@@ -175,8 +177,8 @@ fn next_cursor(link: &str) -> Option<String> {
 }
 
 impl Delivery {
-    /// As an entry; none where its event has no name that a type could have.
-    fn entry(self) -> Option<RecordEntry> {
+    /// As an entry, if its event has a name that a type can have.
+    fn entry(self) -> Result<RecordEntry, UnreadableEntry> {
         let Attempt {
             id,
             delivered_at,
@@ -186,12 +188,16 @@ impl Delivery {
             ..
         } = self.latest;
         let event_type = action.map_or(event.clone(), |action| format!("{event}.{action}"));
+        let event_type = EventType::parse(&event_type).map_err(|error| UnreadableEntry {
+            name: id.to_string(),
+            reason: error.to_string(),
+        })?;
         let doublings = self.attempts.saturating_sub(2).min(MAX_DOUBLINGS);
         let pause = FIRST_PAUSE * (1 << doublings);
         let not_before = delivered_at.checked_add(pause).ok();
-        Some(RecordEntry {
+        Ok(RecordEntry {
             name: id.to_string(),
-            event_type: EventType::parse(&event_type).ok()?,
+            event_type,
             object_id: None,
             triggered_at: self.first,
             status,
@@ -218,7 +224,7 @@ impl ProviderRecord for GitHubRecord {
         }
         let deliveries = self.attempts().await?;
         let missing = deliveries.into_values().filter(|it| !it.has_worked);
-        Ok(Some(missing.filter_map(Delivery::entry).map(Ok).collect()))
+        Ok(Some(missing.map(Delivery::entry).collect()))
     }
 
     fn total(&self) -> Option<u64> {
@@ -313,8 +319,8 @@ mod tests {
             add(&mut deliveries, attempt);
         }
         assert!(deliveries["a"].has_worked && !deliveries["b"].has_worked);
-        let missing = deliveries.remove("b").and_then(Delivery::entry);
-        let missing = missing.expect("its type has a name");
+        let missing = deliveries.remove("b").map(Delivery::entry);
+        let missing = missing.expect("listed").expect("its type has a name");
         assert_eq!(missing.name, "5", "the newest is delivered again");
         assert_eq!(missing.event_type.as_str(), "pull_request.opened");
         assert_eq!(missing.triggered_at.as_second(), 20 * 60);
@@ -327,8 +333,9 @@ mod tests {
     fn after_the_first_failure_nothing_waits() {
         let mut deliveries = HashMap::new();
         add(&mut deliveries, attempt(1, "a", 10, 500));
-        let missing = deliveries.remove("a").and_then(Delivery::entry);
-        assert_eq!(missing.expect("named").not_before, None);
+        let missing = deliveries.remove("a").map(Delivery::entry);
+        let missing = missing.expect("listed").expect("its type has a name");
+        assert_eq!(missing.not_before, None);
     }
 
     #[test]

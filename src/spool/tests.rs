@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::command::WriterCommand;
 use super::outcome::AppendResult;
 use super::record::PreparedRecord;
-use super::simulation::events::event_of;
+use super::simulation::events::{self, event_of};
 use super::*;
 use crate::event::{Event, SinkSet};
 use crate::log::segment::segment_name;
@@ -124,11 +124,7 @@ async fn send_all(spool: &Spool, keys: &[(usize, usize)]) -> Vec<Appended> {
 
 /// The event as if somebody had asked the provider for it.
 fn backfilled(key: (usize, usize)) -> Arc<Event> {
-    let event = event_of(key);
-    let mut json = serde_json::to_value(&*event).expect("JSON");
-    json["origin"] = "backfill".into();
-    let read: Event = serde_json::from_value(json).expect("an event");
-    Arc::new(read.with_body(event.body().clone()))
+    Arc::new(events::backfilled(&event_of(key)))
 }
 
 /// Asks until the answer is yes.

@@ -1,5 +1,5 @@
 //! Events for the simulation: few objects with some events each, and each event in two versions of
-//! its body, which have the same id.
+//! its body, which have the same id. Of some events the second version is a backfilled copy.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -23,7 +23,14 @@ pub(in crate::spool) type EventKey = (usize, usize);
 /// Event `number` belongs to object `number % OBJECTS`.
 static POOL: LazyLock<Vec<[Arc<Event>; 2]>> = LazyLock::new(|| {
     let source = source();
-    let event = |number, version| Arc::new(event(&source, number, version));
+    let event = |number, version| {
+        let event = event(&source, number, version);
+        Arc::new(if version == 1 && has_backfill(number) {
+            backfilled(&event)
+        } else {
+            event
+        })
+    };
     (0..EVENTS)
         .map(|number| [event(number, 0), event(number, 1)])
         .collect()
@@ -35,6 +42,24 @@ static NUMBERS: LazyLock<HashMap<EventId, usize>> = LazyLock::new(|| {
         .map(|([event, _], number)| (event.id(), number))
         .collect()
 });
+
+/// Whether the second version of an event is a backfilled copy.
+pub(super) fn has_backfill(number: usize) -> bool {
+    number % 5 == 4
+}
+
+/// Whether the record of one is the record of the other too.
+pub(super) fn is_copy(one: EventKey, other: EventKey) -> bool {
+    one == other || one.0 == other.0 && has_backfill(one.0)
+}
+
+/// The same event, as it is fetched from its provider's record.
+pub(in crate::spool) fn backfilled(event: &Event) -> Event {
+    let mut json = serde_json::to_value(event).expect("a document");
+    json["origin"] = "backfill".into();
+    let read: Event = serde_json::from_value(json).expect("an event");
+    read.with_body(event.body().clone())
+}
 
 /// One version of an event.
 pub(in crate::spool) fn event_of((number, version): EventKey) -> Arc<Event> {

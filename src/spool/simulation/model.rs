@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::events::EventKey;
+use super::events::{EventKey, has_backfill, is_copy};
 use crate::spool::outcome::Appended;
 use crate::spool::settings::{Duplicates, SpoolLimits};
 
@@ -206,16 +206,37 @@ impl Model {
             },
         )?;
         self.ids.entry(key.0).or_default()[key.1] = Knowledge::Known;
-        let mut same = self.rows.values().filter(|row| row.key == key);
+        let mut same = self.rows.values().filter(|row| is_copy(row.key, key));
         check(
             appended != Appended::Duplicate || same.any(|row| row.lost == 0),
             || format!("{key:?} was answered \"duplicate\" of an event that is nowhere"),
         )
     }
 
+    /// What may be answered of an event with a backfilled copy: each is a duplicate of the other, and the
+    /// copy is never forwarded.
+    fn possible_with_backfill(&self, (number, version): EventKey) -> Vec<Appended> {
+        let known = self.ids.get(&number).copied().unwrap_or_default();
+        let again = if self.forwards && version == 0 {
+            Appended::Accepted
+        } else {
+            Appended::Duplicate
+        };
+        if known.contains(&Knowledge::Known) {
+            vec![again]
+        } else if known.contains(&Knowledge::Doubtful) || self.raced.contains(&number) {
+            vec![Appended::Accepted, again]
+        } else {
+            vec![Appended::Accepted]
+        }
+    }
+
     /// What may be answered: a duplicate has the id and the body of a record.
     fn possible(&self, (number, version): EventKey) -> Vec<Appended> {
         use Knowledge::{Doubtful, Known, Unknown};
+        if has_backfill(number) {
+            return self.possible_with_backfill((number, version));
+        }
         let known = self.ids.get(&number).copied().unwrap_or_default();
         let again = if self.forwards {
             Appended::Accepted

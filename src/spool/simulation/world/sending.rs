@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::super::events::{EventKey, event_of, key_of};
+use super::super::events::{EventKey, event_of, is_copy, key_of};
 use super::super::fault_plan::FaultPlan;
 use super::super::happenings::Happening;
 use super::super::model::Names;
@@ -232,7 +232,7 @@ impl World {
             return;
         }
         let rows = self.model.rows.iter().filter(|(sequence, row)| {
-            row.key == attempt.key && attempt.sequence.is_none_or(|it| it == **sequence)
+            is_copy(row.key, attempt.key) && attempt.sequence.is_none_or(|it| it == **sequence)
         });
         let configured = self.configured;
         let is_dead = appended == Appended::DeadLettered;
