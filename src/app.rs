@@ -1,8 +1,8 @@
 //! The composition root: the only place that names every concrete type. It builds the bridge from
 //! its settings, owns its tasks, and stops them in order.
 //!
-//! Stopping: gap recovery ends where it stands; new deliveries are answered 503 for a moment, then not
-//! at all; requests under way are answered; dispatchers let their publishes end; sinks close; the spool commits what waits and
+//! Stopping: gap recovery ends where it stands; new deliveries are answered 503 for a moment, then
+//! not at all; requests under way are answered; dispatchers let their publishes end; sinks close; the spool commits what waits and
 //! closes; the operators' listener goes last. A crash anywhere in between is as safe, only less
 //! polite.
 

@@ -192,9 +192,9 @@ metrics! {
     spool_forgotten_ids_total: IntCounter;
     /// Accepted less delivered, dead-lettered, discarded, lost and pending; anything but 0 is a bug.
     events_unaccounted: IntGauge;
-    /// Times that a provider's record was gone through, by result: completed, unavailable (no answer, or too many requests), unauthorized (the key), invalid_answer (the API answers otherwise than it should) or refused (the bridge could not accept what was missing).
+    /// Times that a provider's record was gone through, by result: completed, incomplete (the list changed while it was read), unavailable (no answer, or too many requests), unauthorized (the key), invalid_answer (the API answers otherwise than it should) or refused (the bridge could not accept what was missing).
     backfill_runs_total: IntCounterVec, "source", "result";
-    /// Entries of a provider's record, by what became of them in each run: recovered (missing, and accepted now), redelivered (missing, and the provider was asked to deliver them again), known, forgotten (older than the ids that are remembered, and delivered by the provider's word), too_young (may still be delivered), unreadable (no event, or not delivered again) or dropped (by a route).
+    /// Entries of a provider's record, by what became of them in each run: recovered (missing, and accepted now), redelivered (missing, and the provider was asked to deliver them again), known, forgotten (older than the ids that are remembered, and a success at the provider or brought back before), too_young (may still be delivered), unreadable (no event, or not delivered again) or dropped (by a route).
     backfill_events_total: IntCounterVec, "source", "result";
     /// When a provider's record was last gone through to the end; 0 before the first time.
     backfill_last_success_timestamp_seconds: IntGaugeVec, "source";

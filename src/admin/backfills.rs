@@ -84,7 +84,7 @@ impl From<NoRecovery> for AdminProblem {
     fn from(error: NoRecovery) -> Self {
         let (status, reason) = match &error {
             NoRecovery::NotConfigured(_) => (StatusCode::NOT_FOUND, "not_found"),
-            NoRecovery::TooLongAgo(_) => (StatusCode::BAD_REQUEST, "too_long_ago"),
+            NoRecovery::InvalidPeriod(_) => (StatusCode::BAD_REQUEST, "invalid_period"),
             NoRecovery::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         };
         Self::new(status, reason, error.to_string())

@@ -86,6 +86,14 @@ pub(super) fn show_sources(metrics: &Metrics, settings: &Settings, sinks: &[Sink
     }
 }
 
+/// A file of a recovery that was taken out expires no more.
+fn forget_recovery(metrics: &Metrics, source: &str) {
+    let component = format!("source.{source}.recovery");
+    let expiry = &metrics.tls_certificate_expiry_timestamp_seconds;
+    // An error says that there was none.
+    let _ = expiry.remove_label_values(&[component.as_str(), "ca_file"]);
+}
+
 /// A secret that was taken out must not look like one that nobody uses any more.
 fn forget_secrets(metrics: &Metrics, source: &str, kept: usize) {
     for place in kept..MAX_SECRETS {
@@ -116,6 +124,7 @@ fn show_source(metrics: &Metrics, settings: &SourceSettings, sinks: &[SinkName])
         .with_label_values(&[source])
         .set(i64::from(settings.loses_mismatches()));
     metrics.deliveries_late_total.with_label_values(&[source]);
+    forget_recovery(metrics, source);
     if let Some(recovery) = &settings.recovery {
         show_recovery(metrics, source, recovery);
     }

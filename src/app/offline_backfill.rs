@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::reload::terms;
-use crate::backfill::{BackfillRequest, RecoverySource, Run, RunLine, open_record};
+use super::running_recovery::recovering;
+use crate::backfill::{
+    BackfillRequest, NoRecovery, RecoverySource, Run, RunError, RunLine, RunMemory, Search,
+    Summary, open_record, record_facts,
+};
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
@@ -32,7 +35,7 @@ impl OfflineBackfill {
     /// When the source is not there or does not recover, or the spool cannot be opened: with
     /// [`SpoolError::Held`](crate::spool::SpoolError::Held) where a bridge runs on it.
     pub fn open(settings: &Settings, source: &str) -> anyhow::Result<Self> {
-        let source = recovering(settings, source)?;
+        let source = find(settings, source)?;
         let metrics = Arc::new(Metrics::new()?);
         let names: Vec<SinkName> = settings.sinks.iter().map(|it| it.name.clone()).collect();
         let (spool, _) = Spool::open(settings.spool.clone(), &names, Arc::clone(&metrics))?;
@@ -52,43 +55,51 @@ impl OfflineBackfill {
         })
     }
 
+    /// Whether a delivery that a provider is asked for again would find nobody.
+    #[must_use]
+    pub fn needs_listener(&self) -> bool {
+        !record_facts(self.source.settings.record).has_events
+    }
+
     /// Runs to the end; `lines` hears of it, last of the summary or of the failure.
     pub async fn run(self, request: BackfillRequest, lines: mpsc::Sender<RunLine>) {
-        let RecoverySource { source, settings } = &self.source;
-        let last = match request.search(settings, Timestamp::now()) {
+        let search = request.search(&self.source.settings, Timestamp::now());
+        let last = match search {
             Err(error) => RunLine::Failed(error.to_string()),
             Ok(search) => {
-                let mut record = open_record(source, settings);
-                let run = Run {
-                    source: &source.name,
-                    record: &mut *record,
-                    pipeline: &self.pipeline,
-                    terms: Arc::clone(&self.terms),
-                    search,
-                    dry_run: request.dry_run,
-                    lines: Some(lines.clone()),
-                };
-                match run.run().await {
-                    Ok(summary) => RunLine::Summary(summary),
-                    Err(error) => RunLine::Failed(error.to_string()),
-                }
+                let reader = (lines.clone(), request.dry_run);
+                RunLine::last(self.search(search, reader).await)
             }
         };
         self.spool.close().await;
         // Whoever has gone away learns nothing.
         let _ = lines.send(last).await;
     }
+
+    async fn search(
+        &self,
+        search: Search,
+        (lines, dry_run): (mpsc::Sender<RunLine>, bool),
+    ) -> Result<Summary, RunError> {
+        let RecoverySource { source, settings } = &self.source;
+        let mut record = open_record(source, settings);
+        let run = Run {
+            source: &source.name,
+            record: &mut *record,
+            memory: &mut RunMemory::default(),
+            pipeline: &self.pipeline,
+            terms: Arc::clone(&self.terms),
+            search,
+            dry_run,
+            lines: Some(lines),
+        };
+        run.run().await
+    }
 }
 
-fn recovering(settings: &Settings, name: &str) -> anyhow::Result<RecoverySource> {
+fn find(settings: &Settings, name: &str) -> anyhow::Result<RecoverySource> {
     let mut sources = settings.sources.iter();
     let found = sources.find(|it| it.source.name.as_str() == name);
-    let recovering = found.and_then(|of| {
-        Some(RecoverySource {
-            source: of.source.clone(),
-            settings: of.recovery.clone()?,
-        })
-    });
-    let none = || anyhow!("source {name} is not there, or has no [source.{name}.recovery]");
-    recovering.ok_or_else(none)
+    let none = || NoRecovery::NotConfigured(name.to_owned());
+    Ok(found.and_then(recovering).ok_or_else(none)?)
 }

@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::name::SourceName;
 use crate::pipeline::{Backoff, RetrySchedule};
-use crate::source::{ApiError, ApiRequest, ApiResponse, ApiSettings, KeyHeader, ProviderApi};
+use crate::source::{
+    API_DEADLINE, ApiConventions, ApiError, ApiRequest, ApiResponse, ApiSettings, ProviderApi,
+};
 
 /// Between two requests. One Codex lets an account have ten a second, which are not ours alone.
 const PACE: Duration = Duration::from_millis(500);
@@ -20,6 +23,8 @@ const RETRIES: RetrySchedule = RetrySchedule {
 };
 /// A provider that asks for a longer pause is asked again by the next run.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A thread that has not answered so long after its deadline hangs elsewhere, such as in a lookup.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A paced client of a provider's API.
 #[derive(Debug)]
@@ -29,9 +34,9 @@ pub(super) struct ApiSession {
 }
 
 impl ApiSession {
-    pub fn new(settings: &ApiSettings, key_header: KeyHeader) -> Self {
+    pub fn new(source: &SourceName, settings: &ApiSettings, conventions: ApiConventions) -> Self {
         Self {
-            api: ProviderApi::new(settings, key_header),
+            api: ProviderApi::new(source, settings, conventions),
             next_at: Instant::now(),
         }
     }
@@ -42,37 +47,51 @@ impl ApiSession {
     /// As for [`ProviderApi::send`].
     pub async fn send(&mut self, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
         let mut backoff = Backoff::new(RETRIES);
-        let mut attempt = 1;
-        loop {
-            sleep_until(self.next_at).await;
-            self.next_at = Instant::now() + PACE;
-            let asked = match self.send_once(request.clone()).await {
-                Err(ApiError::Unavailable { retry_after, .. }) if attempt < ATTEMPTS => retry_after,
+        for _ in 1..ATTEMPTS {
+            let asked = match self.send_once(request).await {
+                Err(ApiError::Unavailable { retry_after, .. })
+                    if retry_after.is_none_or(|asked| asked <= LONGEST_PAUSE) =>
+                {
+                    retry_after.unwrap_or_default()
+                }
                 outcome => return outcome,
             };
-            attempt += 1;
-            let asked = asked.unwrap_or_default().min(LONGEST_PAUSE);
             sleep(backoff.failed().max(asked)).await;
         }
+        self.send_once(request).await
+    }
+
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// As for [`ProviderApi::send`].
+    pub async fn send_once(&mut self, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+        sleep_until(self.next_at).await;
+        self.next_at = Instant::now() + PACE;
+        let answered = timeout(API_DEADLINE + GRACE, self.on_a_thread(request.clone()));
+        let late = |_| unavailable("the request did not end in time");
+        answered.await.map_err(late)?
     }
 
     /// On a thread of its own: the client blocks, and nobody waits for the thread at a stop.
-    async fn send_once(&self, request: ApiRequest) -> Result<ApiResponse, ApiError> {
-        let unavailable = |reason: String| ApiError::Unavailable {
-            reason,
-            retry_after: None,
-        };
+    async fn on_a_thread(&self, request: ApiRequest) -> Result<ApiResponse, ApiError> {
         let api = self.api.clone();
         let (reply, answer) = oneshot::channel();
         let send = move || {
             // Nobody waits any more where the bridge stops.
             let _ = reply.send(api.send(&request));
         };
-        std::thread::Builder::new()
-            .name("provider-api".into())
-            .spawn(send)
-            .map_err(|error| unavailable(format!("no thread for the request: {error}")))?;
-        let ended = |_| unavailable("the request's thread has ended".to_owned());
+        let thread = std::thread::Builder::new().name("provider-api".into());
+        let begun = thread.spawn(send);
+        begun.map_err(|error| unavailable(&format!("no thread for the request: {error}")))?;
+        let ended = |_| unavailable("the request's thread has ended");
         answer.await.map_err(ended)?
+    }
+}
+
+fn unavailable(reason: &str) -> ApiError {
+    ApiError::Unavailable {
+        reason: reason.to_owned(),
+        retry_after: None,
     }
 }

@@ -1,6 +1,6 @@
 //! A run that an operator asks for.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -34,37 +34,54 @@ pub struct BackfillRequest {
     pub dry_run: bool,
 }
 
-/// The events that are asked for may have been accepted and forgotten.
+/// Why there is nothing to look for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "since is {since}, and look_back reaches back to {earliest}: what is older may have been accepted and forgotten, and would be published again; raise look_back and duplicate_window"
-)]
-pub struct TooLongAgo {
-    since: Timestamp,
-    earliest: Timestamp,
+pub enum InvalidPeriod {
+    /// The events that are asked for may have been accepted and forgotten.
+    #[error(
+        "since is {since}, and look_back reaches back to {earliest}: what is older may have been accepted and forgotten, and would be published again; raise look_back and duplicate_window"
+    )]
+    TooLongAgo {
+        /// As it was asked for.
+        since: Timestamp,
+        /// The earliest that may be asked for.
+        earliest: Timestamp,
+    },
+    /// It ends before it begins.
+    #[error("since is {since}, and until is {until}: nothing lies between them")]
+    Empty {
+        /// Its begin.
+        since: Timestamp,
+        /// Its end.
+        until: Timestamp,
+    },
 }
 
 impl BackfillRequest {
     /// The search of a run under these settings.
     ///
     /// # Errors
-    /// When it begins before `look_back`.
+    /// When it begins before `look_back`, or has no time in it.
     pub fn search(
         &self,
         settings: &RecoverySettings,
         now: Timestamp,
-    ) -> Result<Search, TooLongAgo> {
+    ) -> Result<Search, InvalidPeriod> {
         let usual = Search::of(settings, RecordPart::All, now);
         let earliest = usual.since;
         let since = self.since.unwrap_or(earliest);
         // "30d" ago by the clock of whoever asks is a moment before it is by this one.
         if since < before(earliest, std::time::Duration::from_secs(60)) {
-            return Err(TooLongAgo { since, earliest });
+            return Err(InvalidPeriod::TooLongAgo { since, earliest });
         }
-        let named: HashSet<EventType> = self.event_types.iter().cloned().collect();
+        let until = self.until.unwrap_or(usual.until);
+        if until <= since {
+            return Err(InvalidPeriod::Empty { since, until });
+        }
+        let named: BTreeSet<EventType> = self.event_types.iter().cloned().collect();
         Ok(Search {
             since: since.max(earliest),
-            until: self.until.unwrap_or(usual.until),
+            until,
             event_types: (!named.is_empty()).then_some(named).or(usual.event_types),
             ..usual
         })

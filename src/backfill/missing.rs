@@ -28,7 +28,7 @@ pub(super) struct MissingEntries {
 
 fn bytes(entry: &RecordEntry) -> usize {
     let body = match &entry.content {
-        EntryContent::Event(event) => event.body().len(),
+        EntryContent::Delivery(recovered, _) => recovered.delivery().body().len(),
         EntryContent::Redelivery => 0,
     };
     BYTES_OF_AN_ENTRY + body
@@ -71,16 +71,14 @@ impl MissingEntries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::EventType;
 
     fn entry(name: &str, second: i64) -> RecordEntry {
         RecordEntry {
             name: name.to_owned(),
-            event_type: EventType::parse("a").expect("a type"),
-            object_id: None,
+            event_type: "a".to_owned(),
             triggered_at: Timestamp::from_second(second).expect("a time"),
             status: String::new(),
-            is_failed: true,
+            is_delivered: false,
             not_before: None,
             content: EntryContent::Redelivery,
         }

@@ -1,27 +1,31 @@
-//! The records there are: which API belongs to which provider.
+//! The records there are: which API belongs to which provider, and what it needs of a configuration.
 
 use super::api_session::ApiSession;
-use super::github::GitHubRecord;
+use super::github::{self, GitHubRecord};
 use super::onecodex::{self, OneCodexRecord};
 use super::provider_record::ProviderRecord;
+use super::record_facts::RecordFacts;
 use super::settings::RecoverySettings;
 use crate::source::{RecordName, Source};
+
+/// What an API needs of a configuration.
+#[must_use]
+pub fn record_facts(record: RecordName) -> RecordFacts {
+    match record {
+        RecordName::Onecodex => onecodex::FACTS,
+        RecordName::Github => github::FACTS,
+    }
+}
 
 /// Opens the record of a source's provider.
 #[must_use]
 pub fn open_record(source: &Source, settings: &RecoverySettings) -> Box<dyn ProviderRecord> {
-    let session = |header| ApiSession::new(&settings.api, header);
+    let session = |conventions| ApiSession::new(&source.name, &settings.api, conventions);
     match settings.record {
-        RecordName::Onecodex => Box::new(OneCodexRecord::new(source, session)),
+        RecordName::Onecodex => {
+            let max_body_bytes = settings.max_body_bytes;
+            Box::new(OneCodexRecord::new(source, max_body_bytes, session))
+        }
         RecordName::Github => Box::new(GitHubRecord::new(source, session)),
-    }
-}
-
-/// Where the API is unless the configuration says otherwise; none where each has a place of its own.
-#[must_use]
-pub fn default_url(record: RecordName) -> Option<&'static str> {
-    match record {
-        RecordName::Onecodex => Some(onecodex::URL),
-        RecordName::Github => None,
     }
 }

@@ -29,10 +29,10 @@ const MAX_WAITING_RUNS: usize = 4;
 #[derive(Debug)]
 pub struct Recovery {
     pipeline: Pipeline,
-    /// Where it is kept when a record was last asked; nowhere, where the spool is in memory.
-    folder: Option<PathBuf>,
+    /// The spool's folder, beside which it is kept when a record was last asked.
+    folder: PathBuf,
     rules: watch::Receiver<Arc<RecoveryRules>>,
-    asked: mpsc::Receiver<(SourceName, ManualRun)>,
+    requests: mpsc::Receiver<(SourceName, ManualRun)>,
     /// Those that run, each with the way to ask it for a run.
     running: HashMap<SourceName, mpsc::Sender<ManualRun>>,
     tasks: JoinSet<SourceName>,
@@ -46,16 +46,16 @@ impl Recovery {
     #[must_use]
     pub fn new(
         pipeline: Pipeline,
-        folder: Option<PathBuf>,
+        folder: PathBuf,
         rules: watch::Receiver<Arc<RecoveryRules>>,
     ) -> (Self, RecoveryHandle) {
-        let (ask, asked) = mpsc::channel(MAX_WAITING_RUNS);
-        let handle = RecoveryHandle::new(ask, rules.clone());
+        let (sender, requests) = mpsc::channel(MAX_WAITING_RUNS);
+        let handle = RecoveryHandle::new(sender, rules.clone());
         let recovery = Self {
             pipeline,
             folder,
             rules,
-            asked,
+            requests,
             running: HashMap::new(),
             tasks: JoinSet::new(),
             outages: watch::Sender::new(0),
@@ -70,16 +70,16 @@ impl Recovery {
     /// # Errors
     /// When a source's task has panicked.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), JoinError> {
-        let mut look = interval(outage::LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval(outage::LOOK_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.begin_new();
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = self.rules.changed() => if changed.is_err() { break },
                 Some(ended) = self.tasks.join_next() => { self.running.remove(&ended?); }
-                Some((source, run)) = self.asked.recv() => self.pass_on(&source, run),
-                _ = look.tick() => self.look_for_outage(),
+                Some((source, run)) = self.requests.recv() => self.pass_on(&source, run),
+                _ = tick.tick() => self.detect_outage(),
             }
         }
         self.tasks.shutdown().await;
@@ -93,20 +93,19 @@ impl Recovery {
             if self.running.contains_key(name) {
                 continue;
             }
-            let (ask, asked) = mpsc::channel(MAX_WAITING_RUNS);
-            let file = self.folder.as_deref();
-            let file = file.map(|folder| StateFile::of(folder, name));
-            let heard = (self.rules.clone(), asked, self.outages.subscribe());
-            let source = SourceRecovery::new(name.clone(), self.pipeline.clone(), file, heard);
+            let (sender, requests) = mpsc::channel(MAX_WAITING_RUNS);
+            let file = StateFile::of(&self.folder, name);
+            let signals = (self.rules.clone(), requests, self.outages.subscribe());
+            let source = SourceRecovery::new(name.clone(), self.pipeline.clone(), file, signals);
             self.tasks.spawn(source.run());
-            self.running.insert(name.clone(), ask);
+            self.running.insert(name.clone(), sender);
         }
     }
 
     fn pass_on(&self, source: &SourceName, run: ManualRun) {
         let lines = run.lines.clone();
         let is_taken = match self.running.get(source) {
-            Some(ask) => ask.try_send(run).is_ok(),
+            Some(requests) => requests.try_send(run).is_ok(),
             None => false,
         };
         if !is_taken {
@@ -116,7 +115,7 @@ impl Recovery {
         }
     }
 
-    fn look_for_outage(&mut self) {
+    fn detect_outage(&mut self) {
         let (instant, time) =
             std::mem::replace(&mut self.looked_at, (Instant::now(), Timestamp::now()));
         // A machine that slept shows it by the one clock, a process that was stopped by both.

@@ -1,13 +1,14 @@
 //! The handle of the recovery, for operators who ask for a run.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use super::manual_run::{BackfillRequest, ManualRun, TooLongAgo};
+use super::manual_run::{BackfillRequest, InvalidPeriod, ManualRun};
 use super::recovery_rules::RecoveryRules;
 use super::run_line::RunLine;
 use crate::name::SourceName;
-use std::sync::Arc;
 
 /// Lines that may wait for whoever reads them; the run waits with them.
 const MAX_WAITING_LINES: usize = 64;
@@ -18,9 +19,9 @@ pub enum NoRecovery {
     /// The source is not known, or does not recover.
     #[error("source {0} is not there, or has no [source.{0}.recovery]")]
     NotConfigured(String),
-    /// It would look too far back.
+    /// There is nothing to look for.
     #[error(transparent)]
-    TooLongAgo(#[from] TooLongAgo),
+    InvalidPeriod(#[from] InvalidPeriod),
     /// Another run was asked for and has not begun yet, or the bridge stops.
     #[error("other runs of source {0} wait already, or the bridge is stopping: try again later")]
     Busy(String),
@@ -29,16 +30,16 @@ pub enum NoRecovery {
 /// The handle. Cloning it shares it.
 #[derive(Debug, Clone)]
 pub struct RecoveryHandle {
-    asked: mpsc::Sender<(SourceName, ManualRun)>,
+    requests: mpsc::Sender<(SourceName, ManualRun)>,
     rules: watch::Receiver<Arc<RecoveryRules>>,
 }
 
 impl RecoveryHandle {
     pub(super) fn new(
-        asked: mpsc::Sender<(SourceName, ManualRun)>,
+        requests: mpsc::Sender<(SourceName, ManualRun)>,
         rules: watch::Receiver<Arc<RecoveryRules>>,
     ) -> Self {
-        Self { asked, rules }
+        Self { requests, rules }
     }
 
     /// Asks for a run of a source. It begins once those before it have ended, and ends where nobody
@@ -61,8 +62,8 @@ impl RecoveryHandle {
             dry_run: request.dry_run,
             lines,
         };
-        let asked = self.asked.try_send((name, run));
-        asked.map_err(|_| NoRecovery::Busy(source.to_owned()))?;
+        let sent = self.requests.try_send((name, run));
+        sent.map_err(|_| NoRecovery::Busy(source.to_owned()))?;
         Ok(heard)
     }
 }

@@ -12,22 +12,23 @@ use super::provider_record::{EntryContent, ProviderRecord, RecordEntry, Unreadab
 use super::run_counts::{EventResult, RunCounts};
 use super::run_error::RunError;
 use super::run_line::{MissingEvent, Progress, RunLine, Summary};
+use super::run_memory::RunMemory;
 use super::search::Search;
-use crate::event::{Event, EventId};
+use crate::event::EventId;
 use crate::name::SourceName;
 use crate::pipeline::{AcceptStatus, Pipeline, Terms};
-use crate::source::ApiError;
+use crate::source::{ApiError, RecoveredDelivery};
 
-/// Ids that are looked up at once: deliveries wait meanwhile.
+/// Ids that are looked up at once.
 const IDS_AT_ONCE: usize = 64;
 /// This part of the spool is left to deliveries.
 const LARGEST_FILL_RATIO: f64 = 0.5;
-/// How long a run waits for the spool to get emptier; the next one goes on.
+/// How long a run waits for the spool; the next one goes on.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it looks whether it need not wait any more.
+const POLL: Duration = Duration::from_millis(200);
 /// How long it waits for whoever hears of it.
 pub(super) const READER_PATIENCE: Duration = Duration::from_secs(60);
-/// How often it looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A run.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Run<'a> {
     pub source: &'a SourceName,
     /// Where they are listed.
     pub record: &'a mut dyn ProviderRecord,
+    /// What the runs before it have brought back.
+    pub memory: &'a mut RunMemory,
     /// Where they are accepted.
     pub pipeline: &'a Pipeline,
     /// On what terms.
@@ -67,15 +70,16 @@ impl Run<'_> {
         let mut behind = None;
         loop {
             let missing = self.missing(behind.as_ref(), counts).await?;
-            counts.list_ended();
+            counts.list_ended(self.record.is_whole());
             counts.missing += missing.len() as u64;
             let is_cut = missing.is_cut;
             for (place, entry) in missing.into_entries() {
-                self.tell(RunLine::Missing(MissingEvent::of(&entry))).await;
+                self.send_line(RunLine::Missing(MissingEvent::of(&entry)))
+                    .await;
                 if !self.dry_run {
                     let result = self.bring_back(entry).await?;
                     counts.add(result);
-                    self.tell_progress(counts);
+                    self.send_progress(counts);
                 }
                 behind = Some(place);
             }
@@ -92,100 +96,124 @@ impl Run<'_> {
         counts: &mut RunCounts<'_>,
     ) -> Result<MissingEntries, RunError> {
         let mut missing = MissingEntries::behind(behind);
-        let since = self.pipeline.spool.remembers_since();
-        if since == i64::MAX {
-            return Err(RunError::Reindexing);
-        }
+        let began = self.pipeline.spool.remembers_since();
         self.record.begin(&self.search);
         while let Some(page) = self.record.next_page().await? {
-            counts.list(page.len());
+            counts.list(page.entries.len() + page.answered);
+            counts.add_listed(EventResult::Known, page.answered);
             let mut wanted = Vec::new();
-            for entry in page {
+            for entry in page.entries {
                 match entry {
                     Ok(entry) => wanted.extend(self.wanted(entry, counts)),
-                    Err(entry) => self.unreadable(&entry, counts),
+                    Err(entry) => self.count_unreadable(&entry, counts),
                 }
             }
-            let is_known = self.known(&wanted).await?;
-            for (entry, is_known) in wanted.into_iter().zip(is_known) {
-                let is_forgotten = !entry.is_failed && entry.triggered_at.as_second() < since;
-                if is_known {
-                    counts.add_listed(EventResult::Known);
-                } else if is_forgotten {
-                    counts.add_listed(EventResult::Forgotten);
-                } else {
-                    missing.add(entry);
-                }
+            for some in IntoChunks(wanted) {
+                self.keep_missing(some, began, (&mut missing, counts))
+                    .await?;
             }
-            self.tell_progress(counts);
+            self.send_progress(counts);
         }
         Ok(missing)
     }
 
     /// The entry, if it is looked for and old enough.
     fn wanted(&self, entry: RecordEntry, counts: &mut RunCounts<'_>) -> Option<RecordEntry> {
-        let Search { since, until, .. } = self.search;
+        let (now, &Search { since, until, .. }) = (Timestamp::now(), &self.search);
         if entry.triggered_at < since || !self.search.takes(&entry.event_type) {
             return None;
         }
-        let waits = entry.not_before.is_some_and(|from| from > Timestamp::now());
+        let is_redelivery = matches!(entry.content, EntryContent::Redelivery);
+        let waits = entry.not_before.is_some_and(|from| from > now)
+            || (is_redelivery && self.memory.was_just_asked(&entry.name, now));
         if entry.triggered_at >= until || waits {
-            counts.add_listed(EventResult::TooYoung);
+            counts.add_listed(EventResult::TooYoung, 1);
             return None;
         }
         Some(entry)
     }
 
-    fn unreadable(&self, entry: &UnreadableEntry, counts: &mut RunCounts<'_>) {
-        counts.add_listed(EventResult::Unreadable);
+    fn count_unreadable(&self, entry: &UnreadableEntry, counts: &mut RunCounts<'_>) {
+        counts.add_listed(EventResult::Unreadable, 1);
         let (source, name, reason) = (self.source, &entry.name, &entry.reason);
         tracing::debug!(%source, name, reason, "an entry of the provider's record is no event");
     }
 
-    /// Which of these the spool knows; of a delivery that is to be repeated only its bytes tell.
-    async fn known(&self, entries: &[RecordEntry]) -> Result<Vec<bool>, RunError> {
-        let mut known = Vec::with_capacity(entries.len());
-        for some in entries.chunks(IDS_AT_ONCE) {
-            let id = |entry: &RecordEntry| match &entry.content {
-                EntryContent::Event(event) => Some(event.deduplication_id()),
-                EntryContent::Redelivery => None,
-            };
-            let ids: Vec<Option<EventId>> = some.iter().map(id).collect();
-            let asked = ids.iter().flatten().copied().collect();
-            let mut answers = self.pipeline.spool.known(asked).await?.into_iter();
-            known.extend(
-                ids.iter()
-                    .map(|id| id.is_some() && answers.next() == Some(true)),
-            );
+    /// Keeps those of these entries that the spool does not know. `began` is since when it knew all
+    /// events when the list began: what it forgets meanwhile was known by then.
+    async fn keep_missing(
+        &self,
+        entries: Vec<RecordEntry>,
+        began: i64,
+        (missing, counts): (&mut MissingEntries, &mut RunCounts<'_>),
+    ) -> Result<(), RunError> {
+        let ids: Vec<Option<EventId>> = entries.iter().map(RecordEntry::known_by).collect();
+        let asked: Vec<EventId> = ids.iter().flatten().copied().collect();
+        let (known, since) = if asked.is_empty() {
+            (Vec::new(), i64::MIN)
+        } else {
+            (
+                self.pipeline.spool.known(asked).await?,
+                self.remembers_since().await?,
+            )
+        };
+        let mut known = known.into_iter();
+        for (entry, id) in entries.into_iter().zip(ids) {
+            let is_known = id.is_some() && known.next() == Some(true);
+            let triggered = entry.triggered_at.as_second();
+            let is_beyond = id.is_some() && triggered < since;
+            let was_known = triggered >= began || self.memory.has(&entry.name);
+            if is_known {
+                counts.add_listed(EventResult::Known, 1);
+            } else if is_beyond && (entry.is_delivered || was_known) {
+                counts.add_listed(EventResult::Forgotten, 1);
+            } else {
+                missing.add(entry);
+            }
         }
-        Ok(known)
+        Ok(())
+    }
+
+    /// Since when all accepted events are known, in seconds since 1970.
+    async fn remembers_since(&self) -> Result<i64, RunError> {
+        let began = Instant::now();
+        loop {
+            let since = self.pipeline.spool.remembers_since();
+            if since != i64::MAX {
+                return Ok(since);
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(RunError::Reindexing);
+            }
+            sleep(POLL).await;
+        }
     }
 
     async fn bring_back(&mut self, entry: RecordEntry) -> Result<EventResult, RunError> {
-        if let EntryContent::Event(event) = entry.content {
-            return self.accept(*event).await;
-        }
-        match self.record.redeliver(&entry.name).await {
-            Ok(()) => Ok(EventResult::Redelivered),
-            // It may have gone from the record meanwhile; the others must not wait for it.
-            Err(ApiError::Invalid(reason)) => {
-                let (source, name) = (self.source, &entry.name);
-                tracing::warn!(%source, name, reason, "the provider does not deliver an entry of its record again");
-                Ok(EventResult::Unreadable)
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.wait_for_space().await?;
+        let name = entry.name;
+        let result = match entry.content {
+            EntryContent::Delivery(delivery, _) => self.accept(*delivery).await?,
+            EntryContent::Redelivery => self.redeliver(&name).await?,
+        };
+        self.memory.note(name, Timestamp::now());
+        Ok(result)
     }
 
-    async fn accept(&self, event: Event) -> Result<EventResult, RunError> {
+    /// Deliveries come first, and so do those that are asked for again.
+    async fn wait_for_space(&self) -> Result<(), RunError> {
         let began = Instant::now();
         while self.pipeline.spool.fill_ratio() > LARGEST_FILL_RATIO {
             if began.elapsed() > PATIENCE {
                 return Err(RunError::SpoolHalfFull);
             }
-            sleep(LOOK_AGAIN).await;
+            sleep(POLL).await;
         }
-        let accepted = self.pipeline.accept_event(event, &self.terms).await?;
+        Ok(())
+    }
+
+    async fn accept(&self, delivery: RecoveredDelivery) -> Result<EventResult, RunError> {
+        let accepted = self.pipeline.accept(delivery, &self.terms).await?;
         Ok(match accepted.status() {
             AcceptStatus::Accepted | AcceptStatus::Quarantined => EventResult::Recovered,
             // It was delivered meanwhile.
@@ -194,27 +222,35 @@ impl Run<'_> {
         })
     }
 
+    async fn redeliver(&mut self, name: &str) -> Result<EventResult, RunError> {
+        match self.record.redeliver(name).await {
+            Ok(()) => Ok(EventResult::Redelivered),
+            // It may have gone from the record meanwhile; the others must not wait for it.
+            Err(ApiError::Invalid(reason) | ApiError::NotFound(reason)) => {
+                let source = self.source;
+                tracing::debug!(%source, name, reason, "the provider does not deliver an entry of its record again");
+                Ok(EventResult::Unreadable)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Who has not read the last progress yet needs no other.
-    fn tell_progress(&self, counts: &RunCounts<'_>) {
-        let done = [
-            EventResult::Recovered,
-            EventResult::Redelivered,
-            EventResult::Dropped,
-        ];
-        let progress = Progress {
-            listed: counts.listed,
-            total: self.record.total(),
-            missing: counts.missing,
-            done: done.into_iter().map(|result| counts.of(result)).sum(),
-        };
+    fn send_progress(&self, counts: &RunCounts<'_>) {
         if let Some(lines) = &self.lines {
+            let progress = Progress {
+                listed: counts.listed,
+                total: self.record.total(),
+                missing: counts.missing,
+                done: counts.brought_back(),
+            };
             // It is full, or closed.
             let _ = lines.try_send(RunLine::Progress(progress));
         }
     }
 
     /// A reader that takes no line any more is left behind.
-    async fn tell(&mut self, line: RunLine) {
+    async fn send_line(&mut self, line: RunLine) {
         if let Some(lines) = &self.lines
             && lines.send_timeout(line, READER_PATIENCE).await.is_err()
         {
@@ -232,5 +268,17 @@ impl Run<'_> {
         if recovered + redelivered > 0 {
             tracing::warn!(%source, recovered, redelivered, "events that no webhook had brought were recovered from the provider's record: deliveries are being lost");
         }
+    }
+}
+
+/// A list in parts of [`IDS_AT_ONCE`].
+struct IntoChunks(Vec<RecordEntry>);
+
+impl Iterator for IntoChunks {
+    type Item = Vec<RecordEntry>;
+
+    fn next(&mut self) -> Option<Vec<RecordEntry>> {
+        let some: Vec<RecordEntry> = self.0.drain(..self.0.len().min(IDS_AT_ONCE)).collect();
+        (!some.is_empty()).then_some(some)
     }
 }

@@ -60,6 +60,7 @@ pub(super) struct RunCounts<'a> {
     results: [u64; EventResult::ALL.len()],
     /// A list that is read again counts once.
     is_listed: bool,
+    is_whole: bool,
 }
 
 impl<'a> RunCounts<'a> {
@@ -71,22 +72,27 @@ impl<'a> RunCounts<'a> {
             missing: 0,
             results: [0; EventResult::ALL.len()],
             is_listed: false,
+            is_whole: true,
         }
     }
 
     /// Something became of an entry that was missing.
     pub fn add(&mut self, result: EventResult) {
-        self.results[result as usize] += 1;
-        let labels = [self.source.as_str(), result.as_str()];
-        let events = &self.metrics.backfill_events_total;
-        events.with_label_values(&labels).inc();
+        self.count(result, 1);
     }
 
-    /// An entry of the list is not missing, or is left alone.
-    pub fn add_listed(&mut self, result: EventResult) {
+    /// So many entries of the list are not missing, or are left alone.
+    pub fn add_listed(&mut self, result: EventResult, entries: usize) {
         if !self.is_listed {
-            self.add(result);
+            self.count(result, entries as u64);
         }
+    }
+
+    fn count(&mut self, result: EventResult, entries: u64) {
+        self.results[result as usize] += entries;
+        let labels = [self.source.as_str(), result.as_str()];
+        let events = &self.metrics.backfill_events_total;
+        events.with_label_values(&labels).inc_by(entries);
     }
 
     /// So many entries were listed.
@@ -96,13 +102,24 @@ impl<'a> RunCounts<'a> {
         }
     }
 
-    /// The list was read to its end.
-    pub fn list_ended(&mut self) {
+    /// The list was read to its end; whether all of it was seen.
+    pub fn list_ended(&mut self, is_whole: bool) {
         self.is_listed = true;
+        self.is_whole &= is_whole;
     }
 
     pub fn of(&self, result: EventResult) -> u64 {
         self.results[result as usize]
+    }
+
+    /// Entries that were missing, and that something became of.
+    pub fn brought_back(&self) -> u64 {
+        let results = [
+            EventResult::Recovered,
+            EventResult::Redelivered,
+            EventResult::Dropped,
+        ];
+        results.into_iter().map(|result| self.of(result)).sum()
     }
 
     pub fn summary(&self, dry_run: bool) -> Summary {
@@ -116,6 +133,7 @@ impl<'a> RunCounts<'a> {
             too_young: self.of(EventResult::TooYoung),
             unreadable: self.of(EventResult::Unreadable),
             dropped: self.of(EventResult::Dropped),
+            whole: self.is_whole,
             dry_run,
         }
     }
@@ -139,19 +157,19 @@ mod tests {
         let mut counts = RunCounts::new(&metrics, &source);
         for _ in 0..2 {
             counts.list(7);
-            counts.add_listed(EventResult::Known);
-            counts.list_ended();
+            counts.add_listed(EventResult::Known, 3);
+            counts.list_ended(true);
             counts.add(EventResult::Recovered);
         }
         let summary = counts.summary(false);
         assert_eq!(
             (summary.listed, summary.known, summary.recovered),
-            (7, 1, 2)
+            (7, 3, 2)
         );
         let shown = |result: &str| {
             let events = &metrics.backfill_events_total;
             events.with_label_values(&["lab", result]).get()
         };
-        assert_eq!((shown("known"), shown("recovered")), (1, 2));
+        assert_eq!((shown("known"), shown("recovered")), (3, 2));
     }
 }

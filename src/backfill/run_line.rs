@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::provider_record::{EntryContent, RecordEntry};
-use crate::event::EventId;
+use super::run_error::RunError;
+use crate::event::{Content, EventId};
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,17 @@ pub enum RunLine {
     Summary(Summary),
     /// It has failed, with the reason.
     Failed(String),
+}
+
+impl RunLine {
+    /// The last line of a run that has ended so.
+    #[must_use]
+    pub fn last(ended: Result<Summary, RunError>) -> Self {
+        match ended {
+            Ok(summary) => Self::Summary(summary),
+            Err(error) => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// How far a run is.
@@ -69,6 +81,8 @@ pub struct Summary {
     pub unreadable: u64,
     /// Dropped by a route.
     pub dropped: u64,
+    /// Whether all of the list was seen: it may change while it is read.
+    pub whole: bool,
     /// Whether nothing was to be done.
     pub dry_run: bool,
 }
@@ -77,13 +91,18 @@ impl MissingEvent {
     /// What is told of an entry.
     #[must_use]
     pub fn of(entry: &RecordEntry) -> Self {
+        let preview = match &entry.content {
+            EntryContent::Delivery(_, preview) => Some(preview),
+            EntryContent::Redelivery => None,
+        };
+        let object_id = preview.and_then(|preview| match &preview.content {
+            Content::Understood(content) => content.object_id.as_ref(),
+            Content::Quarantined(_) => None,
+        });
         Self {
-            id: match &entry.content {
-                EntryContent::Event(event) => Some(event.id()),
-                EntryContent::Redelivery => None,
-            },
-            event_type: entry.event_type.to_string(),
-            object_id: entry.object_id.clone(),
+            id: preview.map(|preview| preview.id),
+            event_type: entry.event_type.clone(),
+            object_id: object_id.map(ToString::to_string),
             triggered_at: entry.triggered_at,
             status: entry.status.clone(),
         }

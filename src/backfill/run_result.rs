@@ -9,6 +9,8 @@ use crate::source::ApiError;
 pub enum RunResult {
     /// All of the list was looked at, and what was missing is brought back.
     Completed,
+    /// The list changed while it was read, so that something in it may not have been seen.
+    Incomplete,
     /// The provider did not answer.
     Unavailable,
     /// The provider does not take the key.
@@ -21,8 +23,9 @@ pub enum RunResult {
 
 impl RunResult {
     /// Every result, so that each has a series from the first scrape on.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Completed,
+        Self::Incomplete,
         Self::Unavailable,
         Self::Unauthorized,
         Self::InvalidAnswer,
@@ -34,6 +37,7 @@ impl RunResult {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
+            Self::Incomplete => "incomplete",
             Self::Unavailable => "unavailable",
             Self::Unauthorized => "unauthorized",
             Self::InvalidAnswer => "invalid_answer",
@@ -45,10 +49,13 @@ impl RunResult {
     #[must_use]
     pub fn of(ended: &Result<Summary, RunError>) -> Self {
         match ended {
-            Ok(_) => Self::Completed,
+            Ok(summary) if summary.whole => Self::Completed,
+            Ok(_) => Self::Incomplete,
             Err(RunError::Api(ApiError::Unavailable { .. })) => Self::Unavailable,
             Err(RunError::Api(ApiError::Unauthorized(_))) => Self::Unauthorized,
-            Err(RunError::Api(ApiError::TooLarge | ApiError::Invalid(_))) => Self::InvalidAnswer,
+            Err(RunError::Api(
+                ApiError::TooLarge | ApiError::NotFound(_) | ApiError::Invalid(_),
+            )) => Self::InvalidAnswer,
             Err(_) => Self::Refused,
         }
     }

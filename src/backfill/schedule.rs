@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::search::RecordPart;
 use super::settings::RecoverySettings;
 use super::state_file::RecoveryState;
 
@@ -32,13 +31,9 @@ impl Schedule {
         }
     }
 
-    /// What a run that begins now asks for: everything, where that is due.
-    pub fn part(&self, state: &RecoveryState, now: Timestamp) -> RecordPart {
-        if left(self.audit, state.audited_at, now).is_zero() {
-            RecordPart::All
-        } else {
-            RecordPart::Failed
-        }
+    /// Whether everything is to be asked for.
+    pub fn is_audit_due(&self, state: &RecoveryState, now: Timestamp) -> bool {
+        left(self.audit, state.audited_at, now).is_zero()
     }
 
     /// How long it is until the next run, after one that has ended now, however.
@@ -52,20 +47,10 @@ impl Schedule {
     }
 }
 
-/// What has become known by a run that was complete at this time.
-pub(super) fn completed(state: RecoveryState, part: RecordPart, at: Timestamp) -> RecoveryState {
-    RecoveryState {
-        checked_at: Some(at),
-        audited_at: match part {
-            RecordPart::All => Some(at),
-            RecordPart::Failed => state.audited_at,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backfill::search::RecordPart;
 
     const MINUTE: u64 = 60;
     const SCHEDULE: Schedule = Schedule {
@@ -79,20 +64,18 @@ mod tests {
 
     #[test]
     fn everything_is_asked_for_at_first_and_a_day_after() {
-        let never = RecoveryState::default();
-        assert_eq!(SCHEDULE.part(&never, at(0)), RecordPart::All);
-        let audited = completed(never, RecordPart::All, at(0));
-        assert_eq!(SCHEDULE.part(&audited, at(1)), RecordPart::Failed);
-        assert_eq!(SCHEDULE.part(&audited, at(24 * 60 - 1)), RecordPart::Failed);
-        assert_eq!(SCHEDULE.part(&audited, at(24 * 60)), RecordPart::All);
-        let checked = completed(audited, RecordPart::Failed, at(15));
-        assert_eq!(checked.audited_at, Some(at(0)));
-        assert_eq!(checked.checked_at, Some(at(15)));
+        let mut state = RecoveryState::default();
+        assert!(SCHEDULE.is_audit_due(&state, at(0)));
+        state.complete(RecordPart::All, at(0));
+        assert!(!SCHEDULE.is_audit_due(&state, at(24 * 60 - 1)));
+        state.complete(RecordPart::Failed, at(24 * 60 - 1));
+        assert!(SCHEDULE.is_audit_due(&state, at(24 * 60)));
     }
 
     #[test]
     fn a_run_comes_when_either_is_due() {
-        let audited = completed(RecoveryState::default(), RecordPart::All, at(0));
+        let mut audited = RecoveryState::default();
+        audited.complete(RecordPart::All, at(0));
         let minutes = |now: i64| SCHEDULE.wait(&audited, at(now)).as_secs() / MINUTE;
         assert_eq!(minutes(0), 15);
         assert_eq!(minutes(24 * 60 - 10), 10);

@@ -1,6 +1,6 @@
 //! What a provider's record is asked for.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,7 +26,7 @@ pub struct Search {
     /// Only what was triggered before; later events may still be delivered.
     pub until: Timestamp,
     /// Only these event types; all, where none.
-    pub event_types: Option<HashSet<EventType>>,
+    pub event_types: Option<BTreeSet<EventType>>,
 }
 
 /// So long before a time; the earliest there is, where that is before all times.
@@ -49,8 +49,8 @@ impl Search {
 
     /// Whether events of this type are looked for.
     #[must_use]
-    pub fn takes(&self, event_type: &EventType) -> bool {
+    pub fn takes(&self, event_type: &str) -> bool {
         let types = self.event_types.as_ref();
-        types.is_none_or(|types| types.contains(event_type))
+        types.is_none_or(|types| types.iter().any(|it| it.as_str() == event_type))
     }
 }

@@ -11,7 +11,7 @@ use super::command_error::CommandError;
 use super::config_file::ConfigFile;
 use super::terminal_log;
 use crate::backfill::BackfillRequest;
-use crate::name::EventType;
+use crate::name::{EventType, SourceName};
 use report::Report;
 use source_run::SourceRun;
 
@@ -20,9 +20,10 @@ use source_run::SourceRun;
 #[command(
     after_help = "The record of the source's provider is listed ([source.NAME.recovery] in the configuration); what the
 spool does not know by its id is missing, and is accepted as a delivery is, the earliest first. While a
-bridge runs on the spool it does this; otherwise the events wait in the spool for its next start (run the
-command as the bridge's user then). A running bridge does the same by itself, every so often.
-Exit code 1: the record could not be gone through to the end, or something was not accepted; run it again.
+bridge runs on the spool it does this; otherwise the events wait in the spool for its next start, and the
+command must be run by the spool's owner. A running bridge does the same by itself, every so often.
+Exit code 1: the record could not be gone through to the end, or the bridge could not accept what was
+missing; run it again.
 
 Examples:
   hookferry backfill --source onecodex --dry-run --config hookferry.toml   # what is missing?
@@ -32,8 +33,8 @@ Examples:
 )]
 pub(super) struct BackfillCommand {
     /// The source whose events are looked for.
-    #[arg(long, value_name = "NAME")]
-    source: String,
+    #[arg(long, value_name = "NAME", value_parser = source_name)]
+    source: SourceName,
     /// Only what was triggered then or later: a time (RFC 3339), or a span before now such as 2d; not
     /// before look_back, which it is unless given.
     #[arg(long, value_name = "T", value_parser = time)]
@@ -76,6 +77,10 @@ impl BackfillCommand {
         let is_offline = run.run(&mut |line| report.take(line))?;
         report.finish(is_offline)
     }
+}
+
+fn source_name(text: &str) -> Result<SourceName, String> {
+    SourceName::parse(text).map_err(|error| error.to_string())
 }
 
 fn event_type(text: &str) -> Result<EventType, String> {

@@ -133,7 +133,7 @@ impl ExplainCommand {
             explanation.other_forms(&unverified.search(), is_right.is_some())?;
         }
         let verified = judged.as_ref().ok();
-        match verified.and_then(|verified| source.signed_handshake(verified.delivery())) {
+        match verified.and_then(|verified| source.signed_handshake(verified)) {
             Some(reply) => explanation.handshake(&reply)?,
             None => explanation.event(&source, explained_event::read(&source, &request))?,
         }

@@ -269,7 +269,8 @@ pub struct SourceFile {
 
 /// Gap recovery (backfill): at the start, after an outage and every so often the provider's own record of
 /// its events is asked for what was missed, and what the spool does not know by its id is accepted as a
-/// delivery is. Needs a spool on the disk, and a `duplicate_window` that is no shorter than `look_back`.
+/// delivery is; or, of GitHub, delivered again. Needs a spool on the disk; and for One Codex a
+/// `duplicate_window` that is no shorter than `look_back`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecoveryFile {
@@ -282,9 +283,10 @@ pub struct RecoveryFile {
     pub url: Option<String>,
     /// How often the record is asked for what failed. Default: `"15m"`.
     pub every: Option<TimeSpan<1000>>,
-    /// How often it is asked for everything. Default: `"24h"`.
+    /// How often it is asked for everything; of GitHub it always is. Default: `"24h"`.
     pub audit: Option<TimeSpan<1000>>,
-    /// How old an event may be; a provider keeps its record for some days. Default: `"30d"`.
+    /// How old an event may be. Default: for as long as the provider keeps its record: of One Codex
+    /// `"30d"`, of GitHub `"3d"`.
     pub look_back: Option<TimeSpan<60_000>>,
     /// Events that were triggered less long ago are left alone, because they may still be delivered.
     /// Default: `"10m"`.

@@ -65,7 +65,8 @@ pub(super) fn settings(
     routes::check(&sources, &sinks, &routes, problems);
     routes::ask(&mut sources.read, &routes);
     let window = spool::window(&top);
-    sources::recovery::check(&sources.read, &bounds.location, window, problems);
+    let places = (&ingress, &bounds);
+    sources::recovery::check(&mut sources.read, places, window, problems);
     Some(Settings {
         milestone,
         acknowledge_timeout: span(top.acknowledge_timeout, 10),

@@ -54,6 +54,27 @@ pub struct Event {
     conditions: Vec<Option<String>>,
 }
 
+/// What a delivery says, before it is an event.
+#[derive(Debug, Clone)]
+pub struct EventPreview {
+    /// The event's id.
+    pub id: EventId,
+    /// What tells whether it was accepted before.
+    pub deduplication_id: EventId,
+    /// What it says, or why it could not be understood.
+    pub content: Content,
+}
+
+/// The id of a delivery's event, of its bytes where it has none; and what tells a repeated delivery,
+/// where that is not the id.
+fn ids(delivery: &AuthenticDelivery, parsed: Option<EventId>) -> (EventId, Option<EventId>) {
+    let of_bytes = || EventId::of_bytes(delivery.source(), &delivery.replay_bytes());
+    let id = parsed.unwrap_or_else(of_bytes);
+    let is_by_body = delivery.provider().replay == Replay::Body;
+    let by_body = is_by_body.then(of_bytes);
+    (id, by_body.filter(|by_body| *by_body != id))
+}
+
 impl Event {
     /// Reads a delivery that is proven.
     #[must_use]
@@ -68,10 +89,7 @@ impl Event {
             delivery.head(),
             delivery.inbound(),
         );
-        let of_bytes = || EventId::of_bytes(&source, &delivery.replay_bytes());
-        let id = parsed.id.unwrap_or_else(of_bytes);
-        let is_by_body = delivery.provider().replay == Replay::Body;
-        let deduplication_id = is_by_body.then(of_bytes).filter(|by_body| *by_body != id);
+        let (id, deduplication_id) = ids(&delivery, parsed.id);
         let conditions = fields::conditions(&delivery);
         let (inbound, forwarded) = delivery.into_parts();
         Self {
@@ -91,6 +109,23 @@ impl Event {
             tracestate: inbound.trace.state,
             body: seeded::kept_or_encoded_again(inbound.body),
             conditions,
+        }
+    }
+
+    /// What a delivery says, and what it is known by, without taking it.
+    #[must_use]
+    pub fn preview(delivery: &AuthenticDelivery) -> EventPreview {
+        let parsed = fields::read(
+            delivery.source(),
+            delivery.provider(),
+            delivery.head(),
+            delivery.inbound(),
+        );
+        let (id, deduplication_id) = ids(delivery, parsed.id);
+        EventPreview {
+            id,
+            deduplication_id: deduplication_id.unwrap_or(id),
+            content: parsed.content,
         }
     }
 

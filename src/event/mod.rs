@@ -16,7 +16,7 @@ mod quarantine;
 mod unsigned;
 
 pub use content::{Content, Understood};
-pub use event::{Event, EventDecodeError};
+pub use event::{Event, EventDecodeError, EventPreview};
 pub use id::EventId;
 pub use ordering_key::OrderingKey;
 pub use position::{Position, SinkIndex, SinkSet};

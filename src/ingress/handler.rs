@@ -144,7 +144,7 @@ impl WebhookHandler {
         let proven = self.verify(endpoint, claim, inbound);
         let verified = proven.map_err(|rejection| endpoint.problem(rejection))?;
         endpoint.take()?;
-        if let Some(reply) = endpoint.source().signed_handshake(verified.delivery()) {
+        if let Some(reply) = endpoint.source().signed_handshake(&verified) {
             return Ok(Passed::Handshake(reply?));
         }
         let accepted = self.pipeline.accept(verified, &rules.terms).await;

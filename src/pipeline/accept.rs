@@ -189,14 +189,7 @@ impl Pipeline {
     ) -> Result<Accepted, Refusal> {
         let delivery: AuthenticDelivery = proven.into();
         seeded::panic_over(Bug::PanicInRequest, delivery.body());
-        self.accept_event(Event::read(delivery), terms).await
-    }
-
-    /// The same of a delivery that was read already.
-    ///
-    /// # Errors
-    /// As for [`Pipeline::accept`].
-    pub async fn accept_event(&self, event: Event, terms: &Terms) -> Result<Accepted, Refusal> {
+        let event = Event::read(delivery);
         let id = event.id();
         let (source, object) = (event.source().clone(), event.ordering_key());
         let origin = event.origin();

@@ -6,13 +6,13 @@
 
 use base64::Engine as _;
 
-use super::authentic::AuthenticDelivery;
 use super::configured::Source;
 use super::encoding;
 use super::head::{HeadValues, RequestHead};
 use super::provider::{Handshake, HandshakeAnswer, HandshakeCondition, HandshakeValue};
 use super::scheme::Scheme;
 use super::template::{FieldTemplate, Variable};
+use super::verified::Verified;
 use crate::json;
 
 /// The most bytes that are filled in, in one answer.
@@ -66,16 +66,16 @@ impl Source {
     #[must_use]
     pub fn signed_handshake(
         &self,
-        delivery: &AuthenticDelivery,
+        verified: &Verified,
     ) -> Option<Result<HandshakeReply, HandshakeRefused>> {
         let mut handshakes = self.provider.handshakes.iter().filter(|it| it.is_signed);
         handshakes.find_map(|handshake| {
-            let text = std::str::from_utf8(delivery.body()).ok();
+            let text = std::str::from_utf8(verified.delivery().body()).ok();
             let text = text.filter(|_| !handshake.pointers.is_empty());
             let found = text.and_then(|text| json::read(text, &handshake.pointers).ok());
             let value = |variable: &Variable| match variable {
                 Variable::Pointer(pointer) => found.as_ref()?.text(pointer).map(Into::into),
-                other => delivery.head().value(other).map(Into::into),
+                other => verified.delivery().head().value(other).map(Into::into),
             };
             reply(self, handshake, &value)
         })

@@ -4,6 +4,7 @@
 //! A delivery is checked in two steps, because the cheap one comes before the body is read:
 //! [`Source::read_signature`] takes the head, [`Claim::verify`] takes the bytes.
 
+pub mod api_proxy;
 mod authentic;
 mod condition_templates;
 mod configured;
@@ -40,9 +41,10 @@ pub use inbound::Inbound;
 pub use origin::EventOrigin;
 pub use provider::*;
 pub use provider_api::{
-    ApiError, ApiKey, ApiKeyError, ApiRequest, ApiResponse, ApiSettings, KeyHeader, ProviderApi,
+    API_DEADLINE, ApiConventions, ApiError, ApiKey, ApiKeyError, ApiRequest, ApiResponse,
+    ApiSettings, ProviderApi,
 };
-pub use recovered_delivery::RecoveredDelivery;
+pub use recovered_delivery::{NotRecoverable, RecoveredDelivery};
 pub use rejection::Rejection;
 pub use sample::{Sample, SampleValues};
 pub use scheme::{Hash, KeyForm, Replay, Scheme, SecretForm};

@@ -64,6 +64,20 @@ impl Provider {
         structured.unwrap_or(&self.event)
     }
 
+    /// Whether a body alone says what its event is known by.
+    #[must_use]
+    pub fn is_known_by_its_body(&self) -> bool {
+        let is_of_body = |it: &Variable| matches!(it.operand(), Variable::Pointer(_));
+        let fields = [
+            &self.event.id,
+            &self.event.event_type,
+            &self.event.object,
+            &self.event.time,
+        ];
+        let mut templates = fields.into_iter().flatten().map(|field| &field.template);
+        self.replay == Replay::Id && templates.all(|it| it.variables().all(is_of_body))
+    }
+
     /// What of a head is looked at besides the signature's own header.
     fn variables_of_head(&self) -> Vec<Variable> {
         let events = std::iter::once(&self.event).chain(&self.structured);

@@ -1,6 +1,6 @@
 //! A provider's REST API: requests with the source's own key, over TLS whose certificate was verified.
 //! An [`ApiResponse`] is the proof that the provider has answered such a request, and what a
-//! [`RecoveredDelivery`](super::RecoveredDelivery) delivery is made of. Nothing else makes one.
+//! [`RecoveredDelivery`](super::RecoveredDelivery) is taken out of. Nothing else makes one.
 //!
 //! The client blocks; whoever calls it has a thread for it.
 
@@ -12,10 +12,12 @@ use ureq::http::header::RETRY_AFTER;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use ureq::{Agent, Body, Error};
 
+use super::api_proxy;
 use crate::crypto::{self, Authorities};
+use crate::name::SourceName;
 
 /// How long a request may take, its answer included.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub const API_DEADLINE: Duration = Duration::from_secs(30);
 /// The most bytes of an answer.
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
 /// So many characters of what the provider says of an error are told.
@@ -47,13 +49,17 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The header that shows the key.
+/// What one API has otherwise than others.
 #[derive(Debug, Clone, Copy)]
-pub struct KeyHeader {
-    /// Its name, in lower case.
-    pub name: &'static str,
+pub struct ApiConventions {
+    /// The header that shows the key, in lower case.
+    pub key_header: &'static str,
     /// What stands before the key.
-    pub prefix: &'static str,
+    pub key_prefix: &'static str,
+    /// A header with a value that says of a 403 that too much was asked, and not that the key may not.
+    pub limit_header: Option<(&'static str, &'static str)>,
+    /// The members of an error's JSON that say what is wrong; the first that is there counts.
+    pub message_members: &'static [&'static str],
 }
 
 /// Where an API is, and who asks.
@@ -103,17 +109,34 @@ pub enum ApiError {
     /// The key is not taken, or may not do this.
     #[error("the provider's API does not take the key: {0}")]
     Unauthorized(String),
-    /// The answer is larger than [`MAX_ANSWER_BYTES`].
+    /// The answer is larger than 32 MiB.
     #[error("the answer of the provider's API is larger than {MAX_ANSWER_BYTES} bytes")]
     TooLarge,
+    /// There is nothing at this path.
+    #[error("the provider's API has nothing there: {0}")]
+    NotFound(String),
     /// The answer is none of this API.
     #[error("the provider's API answers otherwise than it should: {0}")]
     Invalid(String),
 }
 
+impl ApiError {
+    /// The answer is of another shape. Nothing of it is repeated.
+    #[must_use]
+    pub fn not_json_of(what: &str, error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let found = match error.classify() {
+            serde_json::error::Category::Data => "JSON of another shape",
+            _ => "no JSON",
+        };
+        Self::Invalid(format!("{what}: {found} at line {line}, column {column}"))
+    }
+}
+
 /// What the provider answered an authenticated request, over verified TLS: a status of success.
 #[derive(Debug)]
 pub struct ApiResponse {
+    source: SourceName,
     headers: HeaderMap,
     body: Bytes,
 }
@@ -130,34 +153,44 @@ impl ApiResponse {
     pub fn body(&self) -> &[u8] {
         &self.body
     }
+
+    /// Whether this text is a part of what a source was answered.
+    pub(super) fn has(&self, source: &SourceName, text: &str) -> bool {
+        let (whole, part) = (self.body.as_ptr_range(), text.as_bytes().as_ptr_range());
+        self.source == *source && whole.start <= part.start && part.end <= whole.end
+    }
 }
 
 /// A client of one source's API. Cloning it shares its connections.
 #[derive(Debug, Clone)]
 pub struct ProviderApi {
+    source: SourceName,
     agent: Agent,
     settings: ApiSettings,
-    key_header: KeyHeader,
+    conventions: ApiConventions,
 }
 
 impl ProviderApi {
-    /// A client, through the proxy that the environment may name (`HTTPS_PROXY`, `NO_PROXY`).
+    /// A client, through the proxy that the environment may name: see [`api_proxy`].
     #[must_use]
-    pub fn new(settings: &ApiSettings, key_header: KeyHeader) -> Self {
+    pub fn new(source: &SourceName, settings: &ApiSettings, conventions: ApiConventions) -> Self {
         let config = Agent::config_builder()
             .https_only(true)
             .http_status_as_error(false)
             // The key would go along.
             .max_redirects(0)
             .max_redirects_will_error(false)
+            // One that cannot be used was a problem of the configuration.
+            .proxy(api_proxy::of_environment().ok().flatten())
             .user_agent(concat!("hookferry/", env!("CARGO_PKG_VERSION")))
-            .timeout_global(Some(DEADLINE))
+            .timeout_global(Some(API_DEADLINE))
             .tls_config(crypto::requests_to(settings.authorities.as_ref()))
             .build();
         Self {
+            source: source.clone(),
             agent: config.into(),
             settings: settings.clone(),
-            key_header,
+            conventions,
         }
     }
 
@@ -178,20 +211,25 @@ impl ProviderApi {
             error => self.unavailable(&error.to_string()),
         })?;
         Ok(ApiResponse {
+            source: self.source.clone(),
             headers: std::mem::take(answer.headers_mut()),
             body: body.into(),
         })
     }
 
     fn request(&self, request: &ApiRequest) -> Result<Request<()>, ApiError> {
-        let KeyHeader { name, prefix } = self.key_header;
-        let mut key = HeaderValue::from_str(&format!("{prefix}{}", self.settings.key.0))
+        let ApiConventions {
+            key_header,
+            key_prefix,
+            ..
+        } = self.conventions;
+        let mut key = HeaderValue::from_str(&format!("{key_prefix}{}", self.settings.key.0))
             .map_err(|_| ApiError::Unauthorized(ApiKeyError.to_string()))?;
         key.set_sensitive(true);
         let mut built = Request::builder()
             .method(&request.method)
             .uri(format!("{}{}", self.settings.url, request.path))
-            .header(HeaderName::from_static(name), key);
+            .header(HeaderName::from_static(key_header), key);
         for (name, value) in &request.headers {
             built = built.header(*name, *value);
         }
@@ -202,20 +240,19 @@ impl ProviderApi {
 
     /// What an answer that is none of success means.
     fn problem(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ApiError {
-        let said = self.without_key(&message(body));
-        let said = match said.as_str() {
+        let said = match self.message(body).as_str() {
             "" => status.to_string(),
             said => format!("{status}: {said}"),
         };
         let retry_after = retry_after(headers);
-        // GitHub tells of a limit as 403 too: with the time to wait, or with nothing left of it.
-        let is_limited = retry_after.is_some()
-            || headers
-                .get("x-ratelimit-remaining")
-                .is_some_and(|left| left == "0");
+        let limit = self.conventions.limit_header;
+        let has_limit = limit
+            .is_some_and(|(name, value)| headers.get(name).is_some_and(|given| given == value));
+        let is_limited = retry_after.is_some() || has_limit;
         match status {
             StatusCode::UNAUTHORIZED => ApiError::Unauthorized(said),
             StatusCode::FORBIDDEN if !is_limited => ApiError::Unauthorized(said),
+            StatusCode::NOT_FOUND => ApiError::NotFound(said),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN | StatusCode::REQUEST_TIMEOUT => {
                 ApiError::Unavailable {
                     reason: said,
@@ -240,6 +277,16 @@ impl ProviderApi {
         }
     }
 
+    /// What the provider says of an error, for people.
+    fn message(&self, body: &[u8]) -> String {
+        let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+        let member = |name: &&str| Some(document.as_ref()?.get(name)?.as_str()?.to_owned());
+        let said = self.conventions.message_members.iter().find_map(member);
+        let said = self.without_key(&said.unwrap_or_default());
+        let printable = said.chars().filter(|c| !c.is_control());
+        printable.take(MAX_MESSAGE_CHARS).collect()
+    }
+
     /// A text of the other side's, in which the key may stand.
     fn without_key(&self, text: &str) -> String {
         text.replace(&self.settings.key.0, "[redacted]")
@@ -257,12 +304,77 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     seconds.ok().map(Duration::from_secs)
 }
 
-/// What the provider says of an error, for people.
-fn message(body: &[u8]) -> String {
-    let document: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let field = |name: &str| Some(document.as_ref()?.get(name)?.as_str()?.to_owned());
-    let said = field("message").or_else(|| field("msg"));
-    let said = said.unwrap_or_default();
-    let printable = said.chars().filter(|c| !c.is_control());
-    printable.take(MAX_MESSAGE_CHARS).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONVENTIONS: ApiConventions = ApiConventions {
+        key_header: "x-api-key",
+        key_prefix: "",
+        limit_header: Some(("x-ratelimit-remaining", "0")),
+        message_members: &["message", "msg"],
+    };
+
+    fn problem(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> ApiError {
+        let settings = ApiSettings {
+            url: "https://api.example".to_owned(),
+            key: ApiKey::parse("hush-hush").expect("a key"),
+            authorities: None,
+        };
+        let name = SourceName::parse("lab").expect("a name");
+        let api = ProviderApi::new(&name, &settings, CONVENTIONS);
+        let headers = headers.iter().map(|(name, value)| {
+            let value = HeaderValue::from_static(value);
+            (HeaderName::from_static(name), value)
+        });
+        let status = StatusCode::from_u16(status).expect("a status");
+        api.problem(status, &headers.collect(), body.as_bytes())
+    }
+
+    #[test]
+    fn a_problem_is_named_by_what_to_do_about_it() {
+        let unavailable = |error: &ApiError| matches!(error, ApiError::Unavailable { .. });
+        for status in [408, 429, 500, 502, 503] {
+            assert!(unavailable(&problem(status, &[], "")), "{status}");
+        }
+        for status in [401, 403] {
+            let error = problem(status, &[], "{\"message\":\"no such key\"}");
+            assert!(matches!(&error, ApiError::Unauthorized(said) if said.contains("no such key")));
+        }
+        let limits = [("retry-after", "7"), ("x-ratelimit-remaining", "0")];
+        for limit in limits {
+            assert!(unavailable(&problem(403, &[limit], "")), "{limit:?}");
+        }
+        assert!(!unavailable(&problem(
+            403,
+            &[("x-ratelimit-remaining", "9")],
+            ""
+        )));
+        assert!(matches!(problem(404, &[], ""), ApiError::NotFound(_)));
+        let redirect = problem(302, &[("location", "https://elsewhere")], "").to_string();
+        assert!(redirect.contains("the key would go along"), "{redirect}");
+    }
+
+    #[test]
+    fn the_key_is_taken_out_of_what_the_provider_says_wherever_it_stands() {
+        for before in [0, 5, 195, 197, 199, 205] {
+            let body = format!("{{\"msg\":\"{}hush-hush\"}}", "x".repeat(before));
+            let said = problem(400, &[], &body).to_string();
+            assert!(!said.contains("hush"), "{before}: {said}");
+        }
+        let shape = serde_json::from_str::<u8>("\"hush-hush\"").expect_err("another shape");
+        let said = ApiError::not_json_of("a list", &shape).to_string();
+        assert!(
+            said.contains("another shape") && !said.contains("hush"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_no_header_can_hold_is_no_key() {
+        assert!(ApiKey::parse("7d1f-A_b.c").is_ok());
+        for wrong in ["", "two words", "a\nb", "é"] {
+            assert_eq!(ApiKey::parse(wrong), Err(ApiKeyError), "{wrong}");
+        }
+    }
 }

@@ -82,6 +82,11 @@ impl AcceptedIds {
             .chain(std::iter::once_with(indexed).flatten())
     }
 
+    /// The bodies that an id is known with, of those that the index may not have yet.
+    pub fn find_recent(&self, id: EventId) -> Vec<KnownBody> {
+        self.recent.of(id).collect()
+    }
+
     /// A record with this id is durable. Returns how many older ids had to be forgotten.
     pub fn add(&mut self, segment: u64, entry: IdEntry) -> u64 {
         let known = KnownBody {

@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::dead_letters::DeadLetterName;
+use super::index::KnownBody;
 use super::outcome::Milestone;
 use super::record::PreparedRecord;
 use super::replies::AppendCaller;
@@ -54,13 +55,22 @@ pub(super) enum MaintenanceResult {
     Copies(Vec<(u64, Vec<u8>)>),
 }
 
+/// What the writer thread knows of ids that were asked for; the index knows of older ones.
+#[derive(Debug)]
+pub(super) struct RecentIds {
+    /// The bodies that each is known with.
+    pub bodies: Vec<Vec<KnownBody>>,
+    /// The first sequence of the unproven tail.
+    pub tail: Option<u64>,
+}
+
 /// What the writer thread is asked to do.
 #[derive(Debug)]
 pub(super) enum WriterCommand {
     Append(Box<Append>),
     Maintained(MaintenanceResult),
     Limit(SpoolLimits),
-    Known(Vec<EventId>, oneshot::Sender<Vec<bool>>),
+    FindRecent(Vec<EventId>, oneshot::Sender<RecentIds>),
     Probe(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }

@@ -13,6 +13,7 @@ use super::command::{Append, WriterCommand};
 use super::dead_letters::DeadLetterName;
 use super::error::{SpoolError, SpoolUnavailable};
 use super::folder;
+use super::index::{IdIndex, KnownBody};
 use super::inspect::{InspectionError, SpoolView};
 use super::jobs::WriteDeadLetter;
 use super::outcome::{AppendResult, Appended, Milestone};
@@ -38,6 +39,7 @@ pub struct Spool {
     commands: mpsc::Sender<WriterCommand>,
     shared: Arc<SharedSpool>,
     sinks: Arc<[(SinkIndex, SinkName)]>,
+    index: Arc<dyn IdIndex>,
     callers: Option<CallerThread>,
     /// The writer thread ends when the last handle is gone.
     _handle: Arc<()>,
@@ -74,6 +76,7 @@ impl Spool {
         let opened = folder::open(&settings, sinks, metrics, commands.clone())?;
         let (writer, maintenance, lock) = opened;
         let shared = Arc::clone(&writer.shared);
+        let index = Arc::clone(writer.index());
         let stopped = CancellationToken::new();
         let [writer_alive, maintenance_alive] = [(); 2].map(|()| stopped.clone().drop_guard());
         let handle = Arc::new(());
@@ -106,6 +109,7 @@ impl Spool {
                 .into_iter()
                 .map(|sink| (sink.index, sink.name))
                 .collect(),
+            index,
             callers: None,
             _handle: handle,
         };
@@ -336,14 +340,30 @@ impl Spool {
     }
 
     /// Which of these ids are those of accepted events, as far as they are remembered: see
-    /// [`Spool::remembers_since`]. Deliveries wait while they are looked up, so ask for few at once.
+    /// [`Spool::remembers_since`]. No delivery waits for the index meanwhile.
     ///
     /// # Errors
-    /// When the spool is closed.
+    /// When the spool is closed, or the index cannot tell.
     pub async fn known(&self, ids: Vec<EventId>) -> Result<Vec<bool>, SpoolUnavailable> {
         let (reply, answer) = oneshot::channel();
-        self.send(WriterCommand::Known(ids, reply))?;
-        answer.await.map_err(|_| SpoolUnavailable::Closed)
+        self.send(WriterCommand::FindRecent(ids.clone(), reply))?;
+        // An id leaves these for the index only once it is in there: it is found in one of the two.
+        let recent = answer.await.map_err(|_| SpoolUnavailable::Closed)?;
+        let (shared, index) = (Arc::clone(&self.shared), Arc::clone(&self.index));
+        let known = tokio::task::spawn_blocking(move || {
+            let mut bodies = recent.bodies;
+            for (id, bodies) in ids.iter().zip(&mut bodies) {
+                let indexed = index.find(*id);
+                bodies.extend(indexed.map_err(|_| SpoolUnavailable::Unreadable)?);
+            }
+            let inner = shared.lock();
+            let is_certain = |known: &KnownBody| inner.is_certain(known, recent.tail);
+            Ok(bodies
+                .iter()
+                .map(|known| known.iter().any(is_certain))
+                .collect())
+        });
+        known.await.unwrap_or(Err(SpoolUnavailable::Unreadable))
     }
 
     /// How much of what the spool may hold it does, from 0 to 1: of its events or of its bytes,

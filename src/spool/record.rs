@@ -1,8 +1,8 @@
 //! A record: one accepted event as it lies in the log, and what proves that it is there.
 //!
-//! The payload: the digest of the body (8 bytes; 0 of a backfilled event, whatever its body), the sinks it was accepted for as bits (4), the
-//! lane (1), the event's length (3), the event but for its body ([`Event::encode`], which begins
-//! with what tells a repeated delivery, most often the event's id), and the body. The log adds the
+//! The payload: the digest of the body (8 bytes; 0 of a backfilled event, whatever its body), the
+//! sinks it was accepted for as bits (4), the lane (1), the event's length (3), the event but for its
+//! body ([`Event::encode`], which begins with what tells a repeated delivery, most often the event's id), and the body. The log adds the
 //! sequence, the length and a checksum over all of it.
 
 use std::sync::Arc;

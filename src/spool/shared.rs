@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::counters::{CounterUpdate, Counters};
 use super::dead_letters::DeadLetterFolder;
 use super::error::SpoolUnavailable;
+use super::index::KnownBody;
 use super::jobs::Jobs;
 use super::record::SpoolRecord;
 use super::settlement::{NewDeadLetter, Settlement};
@@ -38,6 +39,9 @@ pub(super) struct Flags {
     pub closed: AtomicBool,
     /// Bytes of the log's files.
     pub file_bytes: AtomicU64,
+    /// What it may hold.
+    pub max_bytes: AtomicU64,
+    pub max_events: AtomicU64,
 }
 
 /// What is under the lock.
@@ -228,17 +232,21 @@ impl SharedSpool {
         }
     }
 
-    /// How much of what the spool may hold it does: of its events or of its bytes, whichever is more.
+    /// How much of what the spool may hold it does: of its events, or of the bytes of the files in which
+    /// some wait, whichever is more.
     #[allow(clippy::cast_precision_loss, reason = "a ratio")]
     pub fn fill_ratio(&self) -> f64 {
         let (events, bytes) = {
             let state = &self.lock().state;
-            (state.pending_events(), state.live_bytes())
+            (state.pending_events(), state.held_bytes())
         };
         let events = events + self.dead_letters.len();
-        let part = |held: u64, bound: i64| held as f64 / bound.max(1) as f64;
-        let of_events = part(events, self.metrics.spool_max_events.get());
-        of_events.max(part(bytes, self.metrics.spool_max_bytes.get()))
+        let bytes = bytes + self.dead_letters.bytes();
+        let part = |held: u64, bound: &AtomicU64| {
+            let bound = bound.load(Ordering::Relaxed);
+            held as f64 / bound.max(1) as f64
+        };
+        part(events, &self.flags.max_events).max(part(bytes, &self.flags.max_bytes))
     }
 
     /// Whether an event could be taken in, as far as one can tell without the lock.
@@ -254,6 +262,12 @@ impl SharedSpool {
 }
 
 impl Inner {
+    /// Whether what an id is known by makes a duplicate: not a record that was lost, and nothing of the
+    /// unproven tail, which begins with this sequence, whatever the index knows of it.
+    pub fn is_certain(&self, known: &KnownBody, tail: Option<u64>) -> bool {
+        !self.state.is_lost(known.sequence) && tail.is_none_or(|first| known.sequence < first)
+    }
+
     /// The event has left for this sink; whether it had not before.
     pub fn leave(&mut self, sequence: u64, sink: SinkIndex, bytes: u64) -> bool {
         let has_left = self.state.leave(sequence, sink, bytes);

@@ -177,6 +177,12 @@ impl SpoolState {
         self.segments.values().map(|segment| segment.live).sum()
     }
 
+    /// Bytes of the files in which events wait.
+    pub fn held_bytes(&self) -> u64 {
+        let segments = self.segments.values().filter(|segment| segment.live > 0);
+        segments.map(|segment| segment.file.length()).sum()
+    }
+
     pub fn live_bytes(&self) -> u64 {
         self.segments
             .values()

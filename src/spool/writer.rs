@@ -20,7 +20,7 @@ use super::clock::VerifiedClock;
 use super::command::{Append, MaintenanceResult, NoSpare, WriterCommand};
 use super::dead_letters::DeadLetterName;
 use super::error::SpoolUnavailable;
-use super::index::IdEntry;
+use super::index::{IdEntry, IdIndex};
 use super::items::{self, Item};
 use super::jobs::ToIndex;
 use super::outcome::{Appended, Milestone};
@@ -184,6 +184,11 @@ impl SpoolWriter {
         }
     }
 
+    /// The index of the ids that it enters.
+    pub fn index(&self) -> &Arc<dyn IdIndex> {
+        self.ids.index()
+    }
+
     /// Takes all commands that wait, up to one group.
     pub fn take_waiting(&mut self, inbox: &Receiver<WriterCommand>) {
         while self.queue.len() < plan::GROUP_EVENTS
@@ -200,9 +205,9 @@ impl SpoolWriter {
             WriterCommand::Append(append) => self.queue.push_back(*append),
             WriterCommand::Maintained(done) => self.take_done(done),
             WriterCommand::Limit(limits) => self.limit(limits),
-            WriterCommand::Known(ids, reply) => {
+            WriterCommand::FindRecent(ids, reply) => {
                 // Whoever asked may not wait any more.
-                let _ = reply.send(self.known(&ids));
+                let _ = reply.send(self.find_recent(&ids));
             }
             WriterCommand::Probe(reply) => self.probes.push(reply),
             WriterCommand::Close(reply) => self.closing = Some(reply),
@@ -216,6 +221,9 @@ impl SpoolWriter {
         let metrics = &self.shared.metrics;
         metrics.spool_max_bytes.set(signed(limits.max_bytes));
         metrics.spool_max_events.set(signed(limits.max_events));
+        let flags = &self.shared.flags;
+        flags.max_bytes.store(limits.max_bytes, Ordering::Relaxed);
+        flags.max_events.store(limits.max_events, Ordering::Relaxed);
     }
 
     /// Does what can be done now: one batch at most.

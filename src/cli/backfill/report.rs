@@ -68,10 +68,19 @@ impl Report {
         self.bar.finish();
         let ended_early = || CommandError::Failed(anyhow!("the bridge ended before the run did"));
         let summary = self.summary.ok_or_else(ended_early)?;
-        if self.is_json {
+        if !self.is_json {
+            self.say(&summary, is_offline)?;
+        }
+        if summary.whole {
             return Ok(());
         }
-        self.output.line(found(&summary))?;
+        Err(CommandError::Failed(anyhow!(
+            "the list changed while it was read, so that some of it may not have been seen: run it again"
+        )))
+    }
+
+    fn say(&mut self, summary: &Summary, is_offline: bool) -> Result<(), CommandError> {
+        self.output.line(found(summary))?;
         if summary.dry_run && summary.missing > 0 {
             self.output.line("nothing was fetched (--dry-run)")?;
         } else if is_offline && summary.recovered > 0 {
@@ -111,10 +120,13 @@ fn found(summary: &Summary) -> String {
         (summary.known, "known"),
         (
             summary.forgotten,
-            "older than what is remembered, and delivered by the provider's word",
+            "older than what is remembered, and left alone",
         ),
         (summary.too_young, "too young: they may still be delivered"),
-        (summary.unreadable, "that are no events"),
+        (
+            summary.unreadable,
+            "that are no events, or are not delivered again",
+        ),
     ];
     let parts = parts.iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> = parts
@@ -144,6 +156,7 @@ mod tests {
             too_young: 0,
             unreadable: 0,
             dropped: 0,
+            whole: true,
             dry_run: false,
         };
         assert_eq!(found(&nothing), "0 on the provider's record, 0 missing");

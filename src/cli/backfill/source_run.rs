@@ -1,9 +1,11 @@
 //! A run of a source's recovery: through the bridge that runs on the spool, or by itself where none does.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use rustix::process::geteuid;
 use tokio::sync::mpsc;
 
 use crate::app::OfflineBackfill;
@@ -13,6 +15,7 @@ use crate::cli::command_error::CommandError;
 use crate::cli::http_client::HttpClient;
 use crate::cli::runtime::block_on;
 use crate::config::Settings;
+use crate::name::SourceName;
 use crate::spool::{SpoolError, SpoolLocation};
 
 /// How long a run may take whose bridge is asked; one that nobody hears of any more ends.
@@ -22,7 +25,7 @@ const MAX_WAITING_LINES: usize = 64;
 
 /// A run.
 pub(super) struct SourceRun<'a> {
-    pub source: &'a str,
+    pub source: &'a SourceName,
     pub request: BackfillRequest,
     pub settings: &'a Settings,
     pub admin: &'a AdminArguments,
@@ -38,25 +41,42 @@ impl SourceRun<'_> {
             return self.through_bridge(take).map(|()| false);
         }
         self.check_folder()?;
-        match OfflineBackfill::open(self.settings, self.source) {
-            Ok(backfill) => self.alone(backfill, take).map(|()| true),
+        match OfflineBackfill::open(self.settings, self.source.as_str()) {
+            Ok(backfill) => {
+                self.check_listener(&backfill)?;
+                self.alone(backfill, take).map(|()| true)
+            }
             Err(error) if is_held(&error) => self.through_bridge(take).map(|()| false),
             Err(error) => Err(CommandError::Failed(error)),
         }
     }
 
-    /// A spool that this command made would be its user's, and perhaps not the bridge's.
+    /// What this command made there would be its user's, and perhaps not the bridge's.
     fn check_folder(&self) -> Result<(), CommandError> {
         let SpoolLocation::Folder(path) = &self.settings.spool.location else {
             return Ok(());
         };
-        // One that cannot be looked at is there, as far as one knows: opening it says what is wrong.
-        if path.try_exists().unwrap_or(true) {
+        let wrong = match path.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                "there is no spool yet: start the bridge once (hookferry serve), or name its admin listener with --admin"
+            }
+            Ok(folder) if folder.uid() != geteuid().as_raw() => {
+                "the spool is another user's: run this as the bridge's user, or start the bridge and run it then"
+            }
+            // One that cannot be looked at is there, as far as one knows: opening it says what is wrong.
+            _ => return Ok(()),
+        };
+        let path = path.display();
+        Err(CommandError::Failed(anyhow!("{path}: {wrong}")))
+    }
+
+    /// What a provider is asked to deliver again needs somebody to deliver it to.
+    fn check_listener(&self, backfill: &OfflineBackfill) -> Result<(), CommandError> {
+        if self.request.dry_run || !backfill.needs_listener() {
             return Ok(());
         }
         Err(CommandError::Failed(anyhow!(
-            "{}: there is no spool yet: start the bridge once (hookferry serve), or name its admin listener with --admin",
-            path.display()
+            "no bridge runs on this spool, and what this provider is asked for again comes to its listener: start the bridge (hookferry serve), then repeat; --dry-run says what is missing"
         )))
     }
 

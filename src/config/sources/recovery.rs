@@ -1,6 +1,6 @@
 //! The `recovery` table of a source: how it asks the provider's own record for what was missed.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::{Table, Value};
@@ -10,10 +10,12 @@ use super::super::event_types;
 use super::super::file::RecoveryFile;
 use super::super::problem::ConfigProblems;
 use super::super::section::{self, join};
-use super::super::settings::SourceSettings;
+use super::super::settings::{IngressSettings, SourceSettings};
+use super::super::spool::SpoolBounds;
 use super::super::value::span;
-use crate::backfill::{RecoverySettings, default_url};
-use crate::source::{ApiKey, ApiSettings, Provider, RecordName};
+use crate::backfill::{RecordFacts, RecoverySettings, record_facts};
+use crate::name::EventType;
+use crate::source::{ApiKey, ApiSettings, Provider, RecordName, api_proxy};
 use crate::spool::SpoolLocation;
 
 /// Takes the table out of a source's, which is at `path`.
@@ -40,12 +42,19 @@ pub(super) fn read(
     let file: RecoveryFile = section::read(&path, table, problems);
     let key = key(&join(&path, "key"), &file, problems);
     let record = record(&path, provider, problems);
-    let url = record.and_then(|record| url(&join(&path, "url"), &file, record, problems));
+    let facts = record.map(record_facts);
+    let url = facts.and_then(|facts| url(&join(&path, "url"), &file, &facts, problems));
     let ca_file = file.ca_file.as_ref();
     let authorities =
         ca_file.and_then(|file| certificate::authorities(&join(&path, "ca_file"), file, problems));
-    let types = file.event_types.as_ref();
-    let types = types.map(|named| event_types::read(&join(&path, "event_types"), named, problems));
+    let event_types = event_types(&join(&path, "event_types"), &file, problems);
+    let kept = facts.map_or(Duration::ZERO, |facts| facts.kept);
+    let look_back = file.look_back.map_or(kept, |span| span.0);
+    let younger_than = span(file.younger_than, 10 * 60);
+    if record.is_some() && younger_than >= look_back {
+        let found = "no event is both older than this and younger than look_back";
+        problems.add(join(&path, "younger_than"), found, "give less");
+    }
     Some(RecoverySettings {
         record: record?,
         api: ApiSettings {
@@ -55,10 +64,25 @@ pub(super) fn read(
         },
         every: span(file.every, 15 * 60),
         audit: span(file.audit, 24 * 60 * 60),
-        look_back: span(file.look_back, 30 * 24 * 60 * 60),
-        younger_than: span(file.younger_than, 10 * 60),
-        event_types: types.map(HashSet::from_iter),
+        look_back,
+        younger_than,
+        event_types,
+        max_body_bytes: usize::MAX,
     })
+}
+
+fn event_types(
+    path: &str,
+    file: &RecoveryFile,
+    problems: &mut ConfigProblems,
+) -> Option<BTreeSet<EventType>> {
+    let named = file.event_types.as_ref()?;
+    if named.is_empty() {
+        let found = "without a type nothing would be fetched";
+        problems.add(path, found, "name some, or take the key out for all");
+    }
+    let types = event_types::read(path, named, problems);
+    Some(BTreeSet::from_iter(types))
 }
 
 fn key(path: &str, file: &RecoveryFile, problems: &mut ConfigProblems) -> Option<ApiKey> {
@@ -81,26 +105,36 @@ fn record(
     problems: &mut ConfigProblems,
 ) -> Option<RecordName> {
     let provider = provider?;
-    if provider.recovery.is_none() {
+    let Some(record) = provider.recovery else {
         problems.add(
             path,
             format!("of `{}` no API is known that keeps a record of its events", provider.name),
             "take the table out; a provider of your own that has One Codex's or GitHub's API says so with `recovery`",
         );
+        return None;
+    };
+    if record_facts(record).has_events && !provider.is_known_by_its_body() {
+        problems.add(
+            path,
+            format!(
+                "the record of `{}` has bodies alone, and its events are known by more than a body says",
+                provider.name
+            ),
+            "give its table `replay = \"id\"`, and templates of the body alone for the event; or take this table out",
+        );
     }
-    provider.recovery
+    Some(record)
 }
 
 fn url(
     path: &str,
     file: &RecoveryFile,
-    record: RecordName,
+    facts: &RecordFacts,
     problems: &mut ConfigProblems,
 ) -> Option<String> {
     let remedy = "write it as \"https://HOST/PATH\", without a query";
-    let missing = "write the URL of the hook in GitHub's API, such as \"https://api.github.com/repos/OWNER/REPO/hooks/ID\"";
-    let url = file.url.as_deref().or_else(|| default_url(record));
-    let url = problems.require(path, url, missing)?;
+    let url = file.url.as_deref().or(facts.url);
+    let url = problems.require(path, url, facts.url_remedy)?;
     let parsed: Result<ureq::http::Uri, _> = url.parse();
     let uri = problems.take(path, parsed, remedy)?;
     if uri.scheme_str() != Some("https") || uri.host().is_none_or(str::is_empty) {
@@ -116,25 +150,31 @@ fn url(
     Some(url.trim_end_matches('/').to_owned())
 }
 
-/// Holds the recovery of all sources against the spool that remembers what was accepted.
+/// Holds the recovery of all sources against the spool that remembers what was accepted, and against
+/// what their endpoints take.
 pub(in super::super) fn check(
-    sources: &[SourceSettings],
-    location: &SpoolLocation,
+    sources: &mut [SourceSettings],
+    (ingress, spool): (&IngressSettings, &SpoolBounds),
     window: Duration,
     problems: &mut ConfigProblems,
 ) {
-    let recovering = sources
-        .iter()
-        .filter_map(|of| Some((of, of.recovery.as_ref()?)));
-    for (source, recovery) in recovering {
+    let mut recovers = false;
+    for source in sources {
         let name = &source.source.name;
-        if *location == SpoolLocation::Memory {
+        let Some(recovery) = &mut source.recovery else {
+            continue;
+        };
+        recovers = true;
+        let max_body = source.endpoint.max_body_bytes;
+        recovery.max_body_bytes = max_body.unwrap_or(ingress.max_body_bytes);
+        let is_known_by_id = record_facts(recovery.record).has_events;
+        if spool.location == SpoolLocation::Memory {
             problems.add(
                 format!("source.{name}.recovery"),
                 "with the spool in memory nobody knows after a restart what was accepted, and all of the provider's record would be published again",
                 "give the spool a path, or take the table out",
             );
-        } else if window < recovery.look_back {
+        } else if is_known_by_id && window < recovery.look_back {
             let look_back = humantime::format_duration(recovery.look_back);
             problems.add(
                 "duplicate_window",
@@ -145,6 +185,13 @@ pub(in super::super) fn check(
                 format!("set it to \"{look_back}\" or more, or look_back to less"),
             );
         }
+    }
+    if let (true, Err(error)) = (recovers, api_proxy::of_environment()) {
+        problems.add(
+            "source.*.recovery",
+            error.to_string(),
+            "set the environment's HTTPS_PROXY to the URL of an HTTP proxy, such as http://proxy.example:3128, or unset it",
+        );
     }
 }
 
@@ -234,6 +281,18 @@ mod tests {
                 "ca_file = \"/nowhere\"",
                 "ca_file",
                 "cannot read",
+            ),
+            (
+                "onecodex",
+                "event_types = []",
+                "event_types",
+                "nothing would",
+            ),
+            (
+                "onecodex",
+                "younger_than = \"30d\"",
+                "younger_than",
+                "give less",
             ),
             (
                 "onecodex",

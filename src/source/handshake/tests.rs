@@ -74,7 +74,7 @@ fn signed(source: &Source, body: &str) -> Option<Result<HandshakeReply, Handshak
     };
     let claim = source.read_signature(&head).expect("well-formed");
     let verified = claim.verify(inbound, now, || 0).expect("signed");
-    source.signed_handshake(verified.delivery())
+    source.signed_handshake(&verified)
 }
 
 #[test]

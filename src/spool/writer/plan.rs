@@ -13,6 +13,7 @@ use super::{
 use crate::event::EventId;
 use crate::seeded::{self, Bug};
 use crate::spool::accepted_ids::KnownIds;
+use crate::spool::command::RecentIds;
 use crate::spool::index::KnownBody;
 use crate::spool::record::ANY_BODY;
 use crate::spool::settings::Duplicates;
@@ -197,25 +198,30 @@ impl SpoolWriter {
         new(is_different)
     }
 
-    /// The bodies that an id is known with, by records that were not lost. Nothing that is in the
-    /// unproven tail makes a duplicate, whatever the index knows of it.
+    /// The bodies that an id is known with, by records that were not lost.
     fn certain_bodies<'a>(
         &'a self,
         inner: &'a Inner,
         id: EventId,
     ) -> impl Iterator<Item = KnownBody> + 'a {
-        let tail = self.tail.as_ref().and_then(|tail| tail.records.first());
-        self.ids.find(id).filter(move |known| {
-            !inner.state.is_lost(known.sequence)
-                && tail.is_none_or(|(first, _)| known.sequence < *first)
-        })
+        let tail = self.tail_begins();
+        self.ids
+            .find(id)
+            .filter(move |known| inner.is_certain(known, tail))
     }
 
-    /// Which of these ids are those of accepted events.
-    pub(super) fn known(&self, ids: &[EventId]) -> Vec<bool> {
-        let inner = self.shared.lock();
-        let is_known = |id: &EventId| self.certain_bodies(&inner, *id).next().is_some();
-        ids.iter().map(is_known).collect()
+    /// The first sequence of the unproven tail.
+    fn tail_begins(&self) -> Option<u64> {
+        let tail = self.tail.as_ref().and_then(|tail| tail.records.first());
+        tail.map(|(first, _)| *first)
+    }
+
+    /// What is known of these ids without asking the index.
+    pub(super) fn find_recent(&self, ids: &[EventId]) -> RecentIds {
+        RecentIds {
+            bodies: ids.iter().map(|id| self.ids.find_recent(*id)).collect(),
+            tail: self.tail_begins(),
+        }
     }
 
     fn duplicate_of(&self, original: u64) -> AppendPlan {
