@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::reload::terms;
 use super::running_recovery::recovering;
 use crate::backfill::{
-    BackfillRequest, NoRecovery, RecoverySource, Run, RunError, RunLine, RunMemory, Search,
+    BackfillRequest, NoRecovery, Pace, RecoverySource, Run, RunError, RunLine, RunMemory, Search,
     Summary, open_record, record_facts,
 };
 use crate::config::Settings;
@@ -82,7 +82,7 @@ impl OfflineBackfill {
         (lines, dry_run): (mpsc::Sender<RunLine>, bool),
     ) -> Result<Summary, RunError> {
         let RecoverySource { source, settings } = &self.source;
-        let mut record = open_record(source, settings);
+        let mut record = open_record(source, settings, &Pace::default());
         let run = Run {
             source: &source.name,
             record: &mut *record,

@@ -1,19 +1,18 @@
-//! The requests of one run: two a second, again after a while where the provider does not answer or
+//! The requests of one run: at the source's pace, again after a while where the provider does not answer or
 //! asks for fewer, and never on a thread that others need.
 
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
+use super::pace::Pace;
 use crate::name::SourceName;
 use crate::pipeline::{Backoff, RetrySchedule};
 use crate::source::{
     API_DEADLINE, ApiConventions, ApiError, ApiRequest, ApiResponse, ApiSettings, ProviderApi,
 };
 
-/// Between two requests. One Codex lets an account have ten a second, which are not ours alone.
-const PACE: Duration = Duration::from_millis(500);
 /// So often a request is sent.
 const ATTEMPTS: u32 = 5;
 /// Between two attempts.
@@ -30,14 +29,19 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct ApiSession {
     api: ProviderApi,
-    next_at: Instant,
+    pace: Pace,
 }
 
 impl ApiSession {
-    pub fn new(source: &SourceName, settings: &ApiSettings, conventions: ApiConventions) -> Self {
+    pub fn new(
+        source: &SourceName,
+        settings: &ApiSettings,
+        conventions: ApiConventions,
+        pace: Pace,
+    ) -> Self {
         Self {
             api: ProviderApi::new(source, settings, conventions),
-            next_at: Instant::now(),
+            pace,
         }
     }
 
@@ -66,8 +70,7 @@ impl ApiSession {
     /// # Errors
     /// As for [`ProviderApi::send`].
     pub async fn send_once(&mut self, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
-        sleep_until(self.next_at).await;
-        self.next_at = Instant::now() + PACE;
+        self.pace.turn().await;
         let answered = timeout(API_DEADLINE + GRACE, self.on_a_thread(request.clone()));
         let late = |_| unavailable("the request did not end in time");
         answered.await.map_err(late)?

@@ -17,6 +17,7 @@ mod manual_run;
 mod missing;
 mod onecodex;
 mod outage;
+mod pace;
 mod provider_record;
 mod record_facts;
 mod records;
@@ -36,6 +37,7 @@ mod source_recovery;
 mod state_file;
 
 pub use manual_run::{BackfillRequest, InvalidPeriod, ManualRun};
+pub use pace::Pace;
 pub use record_facts::RecordFacts;
 pub use records::{open_record, record_facts};
 pub use recovery::Recovery;

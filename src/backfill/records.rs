@@ -3,6 +3,7 @@
 use super::api_session::ApiSession;
 use super::github::{self, GitHubRecord};
 use super::onecodex::{self, OneCodexRecord};
+use super::pace::Pace;
 use super::provider_record::ProviderRecord;
 use super::record_facts::RecordFacts;
 use super::settings::RecoverySettings;
@@ -17,10 +18,15 @@ pub fn record_facts(record: RecordName) -> RecordFacts {
     }
 }
 
-/// Opens the record of a source's provider.
+/// Opens the record of a source's provider; its requests keep this pace.
 #[must_use]
-pub fn open_record(source: &Source, settings: &RecoverySettings) -> Box<dyn ProviderRecord> {
-    let session = |conventions| ApiSession::new(&source.name, &settings.api, conventions);
+pub fn open_record(
+    source: &Source,
+    settings: &RecoverySettings,
+    pace: &Pace,
+) -> Box<dyn ProviderRecord> {
+    let session =
+        |conventions| ApiSession::new(&source.name, &settings.api, conventions, pace.clone());
     match settings.record {
         RecordName::Onecodex => {
             let max_body_bytes = settings.max_body_bytes;

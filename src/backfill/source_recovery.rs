@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::manual_run::ManualRun;
+use super::pace::Pace;
 use super::records::{open_record, record_facts};
 use super::recovery_rules::{RecoveryRules, RecoverySource};
 use super::run::{READER_PATIENCE, Run};
@@ -35,6 +36,7 @@ pub(super) struct SourceRecovery {
     file: StateFile,
     state: RecoveryState,
     memory: RunMemory,
+    pace: Pace,
     rules: watch::Receiver<Arc<RecoveryRules>>,
     requests: mpsc::Receiver<ManualRun>,
     outages: watch::Receiver<u64>,
@@ -72,6 +74,7 @@ impl SourceRecovery {
             file,
             state: RecoveryState::default(),
             memory: RunMemory::default(),
+            pace: Pace::default(),
             rules,
             requests,
             outages,
@@ -184,7 +187,7 @@ impl SourceRecovery {
         search: Search,
         reader: Option<(mpsc::Sender<RunLine>, bool)>,
     ) -> RunEnd {
-        let mut record = open_record(&source.source, &source.settings);
+        let mut record = open_record(&source.source, &source.settings, &self.pace);
         let (lines, dry_run) = reader.unzip();
         let run = Run {
             source: &self.name,

@@ -13,7 +13,7 @@ use super::output::Output;
 use super::runtime::block_on;
 use super::symbol::Symbols;
 use crate::app;
-use crate::backfill::open_record;
+use crate::backfill::{Pace, open_record};
 use crate::config::{ConfigProblem, Settings, SinkKind, SourceSettings};
 use crate::sink::kafka::colliding_topics;
 use crate::sink::store::StoreError;
@@ -66,7 +66,9 @@ impl CheckCommand {
                 } in &settings.sources
                 {
                     let Some(recovery) = recovery else { continue };
-                    let findings = open_record(source, recovery).check().await;
+                    let findings = open_record(source, recovery, &Pace::default())
+                        .check()
+                        .await;
                     report.section(&format!("recovery of source {}", source.name), &findings)?;
                 }
                 Ok(())

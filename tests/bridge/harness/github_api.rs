@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -168,11 +168,21 @@ impl GitHubApi {
         self.state().links_to = Some(base.to_owned());
     }
 
-    /// A delivery that could not be made some time ago; its guid.
+    /// A delivery that was just made, with this status; its guid.
     pub fn has_failed(&self, body: &str, status_code: u16) -> String {
+        self.was_tried(body, &[(0, status_code)])
+    }
+
+    /// A delivery that was tried so many hours ago, with these statuses, the first attempt first; its
+    /// guid.
+    pub fn was_tried(&self, body: &str, attempts: &[(i64, u16)]) -> String {
         let guid = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         let guid = guid.to_string();
-        self.state().record(&guid, body, status_code, false);
+        let mut state = self.state();
+        for (number, (hours, status_code)) in attempts.iter().enumerate() {
+            let time = Timestamp::now() - SignedDuration::from_hours(*hours);
+            state.record(&guid, body, (*status_code, number > 0), time);
+        }
         guid
     }
 
@@ -200,6 +210,13 @@ impl GitHubApi {
         of_it.filter(|it| it.is_redelivery).count()
     }
 
+    /// What a delivery holds, by its guid.
+    pub fn body_of(&self, guid: &str) -> String {
+        let state = self.state();
+        let found = state.deliveries.iter().find(|it| it.guid == guid);
+        found.expect("it was made").body.clone()
+    }
+
     /// The requests so far, and how they were answered.
     pub fn requests(&self) -> Vec<(ApiRequest, u16)> {
         self.state().requests.clone()
@@ -207,12 +224,18 @@ impl GitHubApi {
 }
 
 impl State {
-    fn record(&mut self, guid: &str, body: &str, status_code: u16, is_redelivery: bool) {
+    fn record(
+        &mut self,
+        guid: &str,
+        body: &str,
+        (status_code, is_redelivery): (u16, bool),
+        delivered_at: Timestamp,
+    ) {
         self.made += 1;
         let delivery = HookDelivery {
             id: self.made,
             guid: guid.to_owned(),
-            delivered_at: Timestamp::now(),
+            delivered_at,
             is_redelivery,
             status_code,
             body: body.to_owned(),
@@ -325,7 +348,7 @@ fn answer(shared: &Arc<Mutex<State>>, request: ApiRequest) -> Reply {
         tokio::spawn(async move {
             let status = send(receiver, &secret, &of.guid, &of.body).await;
             let mut state = shared.lock().expect("no panic inside");
-            state.record(&of.guid, &of.body, status, true);
+            state.record(&of.guid, &of.body, (status, true), Timestamp::now());
         });
     }
     state.requests.push((request, reply.status));

@@ -85,8 +85,13 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+    /// Whether the body comes in chunks, as it does behind some proxies.
+    pub is_chunked: bool,
     pub fate: Fate,
 }
+
+/// Bytes of a chunk.
+const CHUNK: usize = 1000;
 
 impl Reply {
     /// JSON that comes as it is.
@@ -95,6 +100,7 @@ impl Reply {
             status,
             headers: vec![("content-type", "application/json".to_owned())],
             body: body.into(),
+            is_chunked: false,
             fate: Fate::Whole,
         }
     }
@@ -110,8 +116,18 @@ impl Reply {
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
-        head += &format!("content-length: {}\r\n\r\n", self.body.len());
-        [head.as_bytes(), &self.body].concat()
+        if !self.is_chunked {
+            head += &format!("content-length: {}\r\n\r\n", self.body.len());
+            return [head.as_bytes(), &self.body].concat();
+        }
+        let mut bytes = (head + "transfer-encoding: chunked\r\n\r\n").into_bytes();
+        for chunk in self.body.chunks(CHUNK) {
+            bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            bytes.extend_from_slice(chunk);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"0\r\n\r\n");
+        bytes
     }
 }
 

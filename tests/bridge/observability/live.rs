@@ -73,7 +73,7 @@ impl Day {
         for (post, status) in [
             (Post::unsigned(source, body.clone()), 400),
             (signed(&body, "another secret", now()), 401),
-            (signed(&body, right, now() - 200_000), 401),
+            (signed(&body, right, now() - 3_000_000), 401),
             (signed(&body, right, now() - 4000), 200),
             (signed(&body, right, now() + 4000), 401),
             (signed(&body, right, now()), 200),

@@ -4,7 +4,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{HOUR, RecoverySetup, ago, assert_backfilled, bodies, bodies_of, failed, idle, missed};
+use super::{
+    HOUR, RecoverySetup, ago, assert_backfilled, assert_keeps_the_key, bodies, bodies_of, failed,
+    idle, missed,
+};
 use crate::harness::delivery::event_at;
 use crate::harness::events_api::{EventStatus, KEY, Row};
 use crate::harness::program::Program;
@@ -227,7 +230,7 @@ async fn it_can_be_told_from_when_and_until_when_and_of_which_types() {
         expected.sort_unstable();
         assert_eq!(objects, expected, "{more:?}");
     }
-    recovery.assert_polite(&bridge);
+    assert_keeps_the_key(&bridge);
 }
 
 /// What is older may have been accepted and forgotten.

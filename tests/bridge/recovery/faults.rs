@@ -10,7 +10,7 @@ use super::{
     missed,
 };
 use crate::eventually::{eventually, eventually_within};
-use crate::harness::delivery::event_at;
+use crate::harness::delivery::{event, event_at};
 use crate::harness::events_api::{Fault, KEY, Rights, Row};
 use crate::harness::{Authority, Bridge, EventsApi, Setup};
 
@@ -260,4 +260,23 @@ async fn where_nobody_listens_the_run_fails_and_deliveries_go_on() {
     })
     .await;
     recovery.published(&bridge, ids.len()).await;
+}
+
+/// What is fetched can come later; deliveries cannot. So a spool that fills is left to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_of_the_spool_is_left_to_deliveries() {
+    let away = "type = \"rabbitmq\"\nurl = \"amqp://guest:guest@127.0.0.1:1/%2f\"\n";
+    let mut setup = Setup::store().spool("max_events = 20");
+    setup.sinks.push(("away".to_owned(), away.to_owned()));
+    let recovery = RecoverySetup::of(setup, EventsApi::start().await);
+    let bridge = recovery.start().await;
+    recovery.ends(&bridge, "completed", 1.0).await;
+    recovery.api.adds_all(failed(30));
+    recovery.ends(&bridge, "refused", 1.0).await;
+    let waiting = recovery.found(&bridge, "recovered").await;
+    assert!((10.0..=11.0).contains(&waiting), "{waiting}");
+    for number in 0..8 {
+        let body = event("sample.uploaded", &format!("delivered{number}"));
+        bridge.accepted(recovery.source(), body).await;
+    }
 }

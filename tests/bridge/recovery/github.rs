@@ -122,13 +122,34 @@ async fn a_delivery_that_was_taken_in_the_end_is_not_asked_for_again() {
     assert_eq!(api.redeliveries(&guid), 1);
 }
 
+/// All attempts of a delivery count, whichever came last; and a failed one is tried once more when its
+/// pause is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_attempts_at_a_delivery_are_looked_at() {
+    let api = GitHubApi::start().await;
+    let (_setup, bridge) = started(&api).await;
+    // Older than everything that comes, as the list is in the order of time.
+    let never = api.was_tried(&push(0), &[(9, 503), (8, 502)]);
+    let at_last = api.was_tried(&push(1), &[(7, 503), (6, 200)]);
+    let at_first = api.was_tried(&push(2), &[(5, 200), (4, 503)]);
+    let accepted = api.was_tried(&push(3), &[(3, 202)]);
+    let seen = published(&bridge, SOURCE, 1).await;
+    assert_eq!(seen[0].body, api.body_of(&never).as_bytes());
+    looks_again(&bridge).await;
+    assert_eq!(api.redeliveries(&never), 2);
+    assert_eq!(api.redeliveries(&at_last), 1);
+    assert_eq!(api.redeliveries(&at_first), 1);
+    assert_eq!(api.redeliveries(&accepted), 0);
+    published(&bridge, SOURCE, 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_failed_is_found_on_the_last_page_too() {
     let api = GitHubApi::start().await;
     let body = push(0);
-    let oldest = api.has_failed(&body, 502);
+    let oldest = api.was_tried(&body, &[(2, 502)]);
     for number in 1..250 {
-        api.has_failed(&push(number), 200);
+        api.was_tried(&push(number), &[(1, 200)]);
     }
     let (_setup, bridge) = started(&api).await;
     eventually_within(PATIENCE, "it is asked for again", async || {

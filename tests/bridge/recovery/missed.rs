@@ -189,6 +189,24 @@ async fn what_a_route_drops_is_counted_and_not_published() {
     assert!((recovery.found(&bridge, "recovered").await - 2.0).abs() < 0.5);
 }
 
+/// Neither the broker's receipt nor copies that are wanted make a difference to what is fetched.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_published_once_whenever_deliveries_are_answered_and_whatever_becomes_of_copies() {
+    for key in ["acknowledge = \"delivered\"", "duplicates = \"forward\""] {
+        let mut recovery = RecoverySetup::store().await;
+        recovery.setup.top = format!("{}\n{key}", recovery.setup.top);
+        recovery.api.adds_all(failed(3));
+        let bridge = recovery.start().await;
+        recovery.finds(&bridge, "recovered", 3.0).await;
+        recovery.looks_again(&bridge).await;
+        recovery.published(&bridge, 3).await;
+        bridge.stop().await;
+        let bridge = recovery.start().await;
+        recovery.finds(&bridge, "known", 3.0).await;
+        recovery.published(&bridge, 3).await;
+    }
+}
+
 /// A run holds so many bytes of events at most; what is dropped is never known, and comes first here.
 #[tokio::test(flavor = "multi_thread")]
 async fn however_much_a_route_drops_what_is_behind_it_is_recovered() {
