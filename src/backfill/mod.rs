@@ -38,9 +38,7 @@ mod state_file;
 
 pub use manual_run::{BackfillRequest, InvalidPeriod, ManualRun};
 pub use pace::Pace;
-pub use provider_record::{
-    EntryContent, ProviderRecord, RecordEntry, RecordPage, UnreadableEntry,
-};
+pub use provider_record::{EntryContent, ProviderRecord, RecordEntry, RecordPage, UnreadableEntry};
 pub use record_facts::RecordFacts;
 pub use records::{open_record, record_facts};
 pub use recovery::Recovery;

@@ -16,7 +16,10 @@ pub(super) fn lines(settings: &Settings) -> Vec<String> {
     lines.push(format!("  admin        {}", admin(&settings.admin)));
     let metrics = settings.metrics.iter();
     lines.extend(metrics.map(|listen| format!("  metrics      http://{listen}")));
-    lines.extend(settings.sources.iter().map(source));
+    for of in &settings.sources {
+        lines.push(source(of));
+        lines.extend(recovery(of));
+    }
     lines.extend(settings.sinks.iter().map(sink));
     for route in &settings.routes {
         lines.extend(route_lines(settings, route));
@@ -93,6 +96,21 @@ fn source(settings: &SourceSettings) -> String {
         source.provider.name,
         humantime::format_duration(source.tolerance),
     )
+}
+
+/// How the source recovers what it missed, if it does.
+fn recovery(settings: &SourceSettings) -> Option<String> {
+    let recovery = settings.recovery.as_ref()?;
+    let span = humantime::format_duration;
+    Some(format!(
+        "  recovery     {}: from {}, every {}, an audit every {}, events of {} but for the last {}",
+        settings.source.name,
+        recovery.api.url,
+        span(recovery.every),
+        span(recovery.audit),
+        span(recovery.look_back),
+        span(recovery.younger_than),
+    ))
 }
 
 fn sink(settings: &SinkSettings) -> String {

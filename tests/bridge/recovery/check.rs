@@ -56,7 +56,13 @@ async fn check_asks_the_provider_for_the_key_and_the_subscription() {
         ..subscription(&recovery)
     });
     // Without --connect, nobody is asked.
-    check(&recovery.setup, &[]).await.with_code(0);
+    let ended = check(&recovery.setup, &[]).await.with_code(0);
+    let summary = ended.out.lines().find(|line| line.contains("  recovery "));
+    assert!(
+        summary.is_some_and(|line| line.contains(&recovery.api.url())),
+        "{}",
+        ended.out
+    );
     assert_eq!(recovery.api.requests(), 0);
     let ended = check(&recovery.setup, &["--connect"]).await.with_code(0);
     let lines = section(&ended, recovery.source());
