@@ -19,8 +19,6 @@ use crate::name::SourceName;
 use crate::pipeline::{AcceptStatus, Pipeline, Terms};
 use crate::source::{ApiError, RecoveredDelivery};
 
-/// Ids that are looked up at once.
-const IDS_AT_ONCE: usize = 64;
 /// This part of the spool is left to deliveries.
 const LARGEST_FILL_RATIO: f64 = 0.5;
 /// How long a run waits for the spool; the next one goes on.
@@ -108,10 +106,8 @@ impl Run<'_> {
                     Err(entry) => self.count_unreadable(&entry, counts),
                 }
             }
-            for some in IntoChunks(wanted) {
-                self.keep_missing(some, began, (&mut missing, counts))
-                    .await?;
-            }
+            self.keep_missing(wanted, began, (&mut missing, counts))
+                .await?;
             self.send_progress(counts);
         }
         Ok(missing)
@@ -268,17 +264,5 @@ impl Run<'_> {
         if recovered + redelivered > 0 {
             tracing::warn!(%source, recovered, redelivered, "events that no webhook had brought were recovered from the provider's record: deliveries are being lost");
         }
-    }
-}
-
-/// A list in parts of [`IDS_AT_ONCE`].
-struct IntoChunks(Vec<RecordEntry>);
-
-impl Iterator for IntoChunks {
-    type Item = Vec<RecordEntry>;
-
-    fn next(&mut self) -> Option<Vec<RecordEntry>> {
-        let some: Vec<RecordEntry> = self.0.drain(..self.0.len().min(IDS_AT_ONCE)).collect();
-        (!some.is_empty()).then_some(some)
     }
 }

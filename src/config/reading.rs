@@ -16,6 +16,7 @@ use super::settings::{AdminSettings, IngressSettings, LogSettings, Settings};
 use super::value::span;
 use super::{capacity, listeners, paths, routes, section, sinks, sources, spool, trace};
 use crate::spool::Milestone;
+use crate::trace::TraceSettings;
 
 const SECTIONS: [&str; 10] = [
     "ingress", "admin", "metrics", "spool", "log", "trace", "provider", "source", "sink", "route",
@@ -45,9 +46,7 @@ pub(super) fn settings(
     let metrics = listeners::metrics(take_table(&mut sections, "metrics", problems), problems);
     let bounds = spool::bounds(sections.remove("spool"), milestone, problems);
     let log = log(take_table(&mut sections, "log", problems), problems);
-    let trace = sections
-        .contains_key("trace")
-        .then(|| trace::trace(take_table(&mut sections, "trace", problems), problems));
+    let trace = trace(&mut sections, problems);
     let remembered = spool::remembered_for(&bounds, &top);
     let body = LargestBody::of(ingress.max_body_bytes, sections.get("source"));
     let providers = take_table(&mut sections, "provider", problems);
@@ -65,8 +64,8 @@ pub(super) fn settings(
     routes::check(&sources, &sinks, &routes, problems);
     routes::ask(&mut sources.read, &routes);
     let window = spool::window(&top);
-    let places = (&ingress, &bounds);
-    sources::recovery::check(&mut sources.read, places, window, problems);
+    sources::recovery::bound_bodies(&mut sources.read, ingress.max_body_bytes);
+    sources::recovery::check(&sources.read, &bounds.location, window, problems);
     Some(Settings {
         milestone,
         acknowledge_timeout: span(top.acknowledge_timeout, 10),
@@ -77,13 +76,21 @@ pub(super) fn settings(
         metrics,
         spool: spool::settings(bounds, &top),
         log,
-        trace: trace.flatten(),
+        trace,
         sources: sources.read,
         sinks: sinks.read,
         routes,
         key_hashes,
         doubts: Vec::new(),
     })
+}
+
+/// Reads where spans go, if the file says so.
+fn trace(sections: &mut Table, problems: &mut ConfigProblems) -> Option<TraceSettings> {
+    if !sections.contains_key("trace") {
+        return None;
+    }
+    trace::trace(take_table(sections, "trace", problems), problems)
 }
 
 /// Where each listener listens, with its key.

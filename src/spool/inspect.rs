@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use jiff::Timestamp;
-use prometheus::IntGauge;
 use serde::{Deserialize, Serialize};
 
 use super::dead_letters::{DAMAGED, DeadLetterFile, DeadLetterName};
@@ -182,13 +181,14 @@ impl SpoolView {
             let received_at = records.first().map(|record| record.event().received_at());
             sink.oldest_received_at = received_at;
         }
-        // The writer thread shows its limits; where none runs, nobody does.
-        let limit = |shown: &IntGauge| u64::try_from(shown.get()).ok().filter(|it| *it > 0);
+        // The writer thread says its limits; where none runs, nobody does.
+        let flags = &self.shared.flags;
+        let limit = |said: &AtomicU64| Some(said.load(Ordering::Relaxed)).filter(|it| *it > 0);
         Ok(SpoolOverview {
             bytes,
-            file_bytes: self.shared.flags.file_bytes.load(Ordering::Relaxed),
-            max_bytes: limit(&self.shared.metrics.spool_max_bytes),
-            max_events: limit(&self.shared.metrics.spool_max_events),
+            file_bytes: flags.file_bytes.load(Ordering::Relaxed),
+            max_bytes: limit(&flags.max_bytes),
+            max_events: limit(&flags.max_events),
             lost_records,
             sinks,
         })

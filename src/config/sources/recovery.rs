@@ -10,8 +10,7 @@ use super::super::event_types;
 use super::super::file::RecoveryFile;
 use super::super::problem::ConfigProblems;
 use super::super::section::{self, join};
-use super::super::settings::{IngressSettings, SourceSettings};
-use super::super::spool::SpoolBounds;
+use super::super::settings::SourceSettings;
 use super::super::value::span;
 use crate::backfill::{RecordFacts, RecoverySettings, record_facts};
 use crate::name::EventType;
@@ -150,25 +149,33 @@ fn url(
     Some(url.trim_end_matches('/').to_owned())
 }
 
-/// Holds the recovery of all sources against the spool that remembers what was accepted, and against
-/// what their endpoints take.
+/// Bounds what is fetched by what the endpoint of its source takes; of one that says nothing, by what all
+/// take.
+pub(in super::super) fn bound_bodies(sources: &mut [SourceSettings], max_body_bytes: usize) {
+    for source in sources {
+        if let Some(recovery) = &mut source.recovery {
+            let of_source = source.endpoint.max_body_bytes;
+            recovery.max_body_bytes = of_source.unwrap_or(max_body_bytes);
+        }
+    }
+}
+
+/// Holds the recovery of all sources against the spool that remembers what was accepted.
 pub(in super::super) fn check(
-    sources: &mut [SourceSettings],
-    (ingress, spool): (&IngressSettings, &SpoolBounds),
+    sources: &[SourceSettings],
+    location: &SpoolLocation,
     window: Duration,
     problems: &mut ConfigProblems,
 ) {
     let mut recovers = false;
     for source in sources {
         let name = &source.source.name;
-        let Some(recovery) = &mut source.recovery else {
+        let Some(recovery) = &source.recovery else {
             continue;
         };
         recovers = true;
-        let max_body = source.endpoint.max_body_bytes;
-        recovery.max_body_bytes = max_body.unwrap_or(ingress.max_body_bytes);
         let is_known_by_id = record_facts(recovery.record).has_events;
-        if spool.location == SpoolLocation::Memory {
+        if *location == SpoolLocation::Memory {
             problems.add(
                 format!("source.{name}.recovery"),
                 "with the spool in memory nobody knows after a restart what was accepted, and all of the provider's record would be published again",
@@ -237,70 +244,73 @@ mod tests {
         assert_eq!(read.event_types.map(|types| types.len()), Some(1));
     }
 
+    /// A provider, its keys, the key that is named, and a part of what is said.
+    const MISTAKES: &[(&str, &str, &str, &str)] = &[
+        ("onecodex", "", "key", "the key is missing"),
+        ("onecodex", "key = \"hush\"", "key", "never here"),
+        (
+            "onecodex",
+            "key = { env = \"HOOKFERRY_NOT_SET\" }",
+            "key",
+            "not set",
+        ),
+        ("github", KEY, "url", "hooks/ID"),
+        (
+            "onecodex",
+            "url = \"http://a.example\"",
+            "url",
+            "over TLS alone",
+        ),
+        ("onecodex", "url = \"a.example\"", "url", "over TLS alone"),
+        (
+            "onecodex",
+            "url = \"https://u:p@a.example\"",
+            "url",
+            "a user",
+        ),
+        (
+            "onecodex",
+            "url = \"https://a.example/?b=c\"",
+            "url",
+            "a query",
+        ),
+        ("onecodex", "every = \"0s\"", "every", "the least is"),
+        (
+            "onecodex",
+            "look_back = \"1s\"",
+            "look_back",
+            "the least is",
+        ),
+        ("onecodex", "evry = \"1m\"", "evry", "did you mean `every`"),
+        (
+            "onecodex",
+            "ca_file = \"/nowhere\"",
+            "ca_file",
+            "cannot read",
+        ),
+        (
+            "onecodex",
+            "event_types = []",
+            "event_types",
+            "nothing would",
+        ),
+        (
+            "onecodex",
+            "younger_than = \"30d\"",
+            "younger_than",
+            "give less",
+        ),
+        (
+            "onecodex",
+            "event_types = [\"other\"]",
+            "event_types[0]",
+            "catch-all",
+        ),
+    ];
+
     #[test]
     fn every_mistake_is_named_with_a_remedy() {
-        for (provider, keys, path, part) in [
-            ("onecodex", "", "key", "the key is missing"),
-            ("onecodex", "key = \"hush\"", "key", "never here"),
-            (
-                "onecodex",
-                "key = { env = \"HOOKFERRY_NOT_SET\" }",
-                "key",
-                "not set",
-            ),
-            ("github", KEY, "url", "hooks/ID"),
-            (
-                "onecodex",
-                "url = \"http://a.example\"",
-                "url",
-                "over TLS alone",
-            ),
-            ("onecodex", "url = \"a.example\"", "url", "over TLS alone"),
-            (
-                "onecodex",
-                "url = \"https://u:p@a.example\"",
-                "url",
-                "a user",
-            ),
-            (
-                "onecodex",
-                "url = \"https://a.example/?b=c\"",
-                "url",
-                "a query",
-            ),
-            ("onecodex", "every = \"0s\"", "every", "the least is"),
-            (
-                "onecodex",
-                "look_back = \"1s\"",
-                "look_back",
-                "the least is",
-            ),
-            ("onecodex", "evry = \"1m\"", "evry", "did you mean `every`"),
-            (
-                "onecodex",
-                "ca_file = \"/nowhere\"",
-                "ca_file",
-                "cannot read",
-            ),
-            (
-                "onecodex",
-                "event_types = []",
-                "event_types",
-                "nothing would",
-            ),
-            (
-                "onecodex",
-                "younger_than = \"30d\"",
-                "younger_than",
-                "give less",
-            ),
-            (
-                "onecodex",
-                "event_types = [\"other\"]",
-                "event_types[0]",
-                "catch-all",
-            ),
-        ] {
+        for &(provider, keys, path, part) in MISTAKES {
             let keys = if keys.contains("key =") || part.contains("missing") {
                 keys.to_owned()
             } else {
