@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::destination::Destination;
 use crate::event::{Content, Event, EventId, Position};
 use crate::route::{Lane, Template, event_label, object_key};
 
@@ -145,11 +146,13 @@ impl Message {
         headers
     }
 
-    /// The receipt for this message. Only a sink calls it, once its broker has confirmed.
+    /// The receipt for this message, which is now there. Only a sink calls it, once its broker has
+    /// confirmed.
     #[must_use]
-    pub(in crate::sink) fn receipt(&self) -> Receipt {
+    pub(in crate::sink) fn receipt(&self, destination: Destination) -> Receipt {
         Receipt {
             position: self.position,
+            destination,
         }
     }
 }
@@ -159,18 +162,32 @@ impl Message {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Receipt {
     position: Position,
+    destination: Destination,
 }
 
 impl Receipt {
     /// The receipt of a sink that a test plays.
     #[cfg(test)]
     pub(crate) fn for_test(position: Position) -> Self {
-        Self { position }
+        let destination = Destination::Store {
+            topic: "onecodex.sample.uploaded".to_owned(),
+            position: position.sequence,
+        };
+        Self {
+            position,
+            destination,
+        }
     }
 
     /// What the receipt is for.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// Where the message is.
+    #[must_use]
+    pub fn destination(&self) -> &Destination {
+        &self.destination
     }
 }

@@ -5,6 +5,7 @@
 //! dispatcher, which reacts to the name of the error. Every await on a broker has a deadline of its
 //! own, so a frozen broker is an error like any other.
 
+mod destination;
 pub mod kafka;
 mod message;
 pub mod rabbitmq;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub use destination::Destination;
 pub use message::{Attribute, Message, Receipt};
 pub use tls::{BrokerTls, CertificateFile, ClientIdentity, ClientPrivateKey};
 
@@ -205,6 +207,9 @@ impl Renewed {
 /// Where messages go.
 #[async_trait]
 pub trait Sink: Send + Sync + std::fmt::Debug {
+    /// Which kind of sink it is, as `type` in the configuration has it.
+    fn kind(&self) -> &'static str;
+
     /// Publishes one message and returns when the sink has confirmed it. Dropping the future gives
     /// the message up: it may or may not arrive.
     ///

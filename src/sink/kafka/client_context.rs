@@ -20,7 +20,7 @@ use rdkafka::{ClientContext, Message as _};
 use super::client_error::closed_at_first_request;
 use super::cluster_health::ClusterHealth;
 use super::connection_health::ConnectionHealth;
-use super::delivery_report::{DeliveryError, InFlightMessage};
+use super::delivery_report::{DeliveryError, InFlightMessage, RecordPlace};
 use super::error_code::code_of;
 use super::sasl::{BearerToken, SaslCredentials};
 use super::settings::KafkaSettings;
@@ -159,9 +159,12 @@ impl ProducerContext for KafkaProducerContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, message: Self::DeliveryOpaque) {
         let report = match result {
-            Ok(_) => {
+            Ok(message) => {
                 self.set_connected(true);
-                Ok(())
+                Ok(RecordPlace {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                })
             }
             Err((error, message)) => {
                 let code = code_of(error);

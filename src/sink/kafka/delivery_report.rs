@@ -6,7 +6,14 @@ use tokio::sync::oneshot;
 use super::queue_limit::QueuePermit;
 
 /// What a delivery report says.
-pub(super) type DeliveryReport = Result<(), DeliveryError>;
+pub(super) type DeliveryReport = Result<RecordPlace, DeliveryError>;
+
+/// Where a delivered record is in its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecordPlace {
+    pub partition: i32,
+    pub offset: i64,
+}
 
 /// Why a message was not delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]

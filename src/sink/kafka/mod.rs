@@ -43,12 +43,14 @@ use tokio::task::AbortHandle;
 
 use self::check::ClusterCheck;
 use self::connection_health::ConnectionHealth;
-use self::delivery_report::DeliveryError;
+use self::delivery_report::{DeliveryError, RecordPlace};
 use self::producer::SendError;
 use self::producer_supervisor::ProducerSupervisor;
 use self::settings::Batching;
 use self::topic_creation::TopicCreation;
-use super::{Finding, Message, Needs, PublishError, Receipt, Renewed, Sink, SinkHealth};
+use super::{
+    Destination, Finding, Message, Needs, PublishError, Receipt, Renewed, Sink, SinkHealth,
+};
 
 pub use self::client_config::KafkaStartError;
 pub use self::properties::{ClientProperties, PropertyError};
@@ -135,7 +137,7 @@ impl Kafka {
         }
     }
 
-    async fn send(&self, topic: &str, message: &Message) -> Result<(), SendError> {
+    async fn send(&self, topic: &str, message: &Message) -> Result<RecordPlace, SendError> {
         match self.batched.send(topic, message).await {
             Err(SendError::Reported(DeliveryError { code, .. }))
                 if error_code::is_of_batch(code) =>
@@ -170,10 +172,18 @@ impl Kafka {
 
 #[async_trait]
 impl Sink for Kafka {
+    fn kind(&self) -> &'static str {
+        "kafka"
+    }
+
     async fn publish(&self, message: &Message) -> Result<Receipt, PublishError> {
         let topic = message.name(&self.settings.load().topic);
         match self.send(&topic, message).await {
-            Ok(()) => Ok(message.receipt()),
+            Ok(RecordPlace { partition, offset }) => Ok(message.receipt(Destination::Kafka {
+                topic,
+                partition,
+                offset,
+            })),
             Err(error) => Err(self.publish_error(&topic, error)),
         }
     }

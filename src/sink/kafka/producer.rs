@@ -15,7 +15,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
 use super::client_context::KafkaProducerContext;
-use super::delivery_report::{DeliveryError, DeliveryReport, InFlightMessage};
+use super::delivery_report::{DeliveryError, DeliveryReport, InFlightMessage, RecordPlace};
 use super::error_code::code_of;
 use super::queue_limit::{MAX_BODY_BYTES, MAX_MESSAGES, QueueLimit, QueuePermit};
 use super::record::record;
@@ -65,7 +65,11 @@ impl Producer {
     }
 
     /// Waits for a place in the queue, hands the message over and waits for its delivery report.
-    pub(super) async fn send(&self, topic: &str, message: &Message) -> Result<(), SendError> {
+    pub(super) async fn send(
+        &self,
+        topic: &str,
+        message: &Message,
+    ) -> Result<RecordPlace, SendError> {
         let permit = self.acquire(message).await?;
         let report = self.enqueue(topic, message, permit)?;
         match tokio::time::timeout(self.report_deadline, report).await {

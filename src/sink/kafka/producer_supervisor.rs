@@ -13,6 +13,7 @@ use rdkafka::error::KafkaError;
 
 use super::client_context::KafkaProducerContext;
 use super::connection_health::ConnectionHealth;
+use super::delivery_report::RecordPlace;
 use super::producer::{Producer, SendError};
 use super::settings::{Batching, KafkaSettings};
 use crate::sink::Message;
@@ -69,7 +70,7 @@ impl ProducerSupervisor {
         self: &Arc<Self>,
         topic: &str,
         message: &Message,
-    ) -> Result<(), SendError> {
+    ) -> Result<RecordPlace, SendError> {
         let producer = match self.usable() {
             Some(producer) => producer,
             None => self.replace().await?,

@@ -7,15 +7,15 @@ use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPSoftError};
 use lapin::{Confirmation, ErrorKind};
 
 use super::connection::said;
-use super::publish_queue::{PendingPublish, PublishResult};
+use super::publish_queue::{PendingPublish, PublishVerdict};
 use crate::seeded::{self, Bug};
 use crate::sink::{PublishError, RefusalReason};
 
 /// How a batch ended that did not close the channel.
 #[derive(Debug)]
 pub(super) enum BatchOutcome {
-    /// Every message was confirmed or nacked; one result each, in order.
-    Confirmed(Vec<PublishResult>),
+    /// Every message was confirmed or nacked; one verdict each, in order.
+    Confirmed(Vec<PublishVerdict>),
     /// Nobody can tell, but the connection is well.
     Doubt(String),
     /// Nobody can tell, and the connection is of no more use.
@@ -64,12 +64,12 @@ pub(super) fn judge(
     if seeded::is(Bug::TakeAnothersConfirm) {
         returned = followers(batch, &returned);
     }
-    let results = batch
+    let verdicts = batch
         .iter()
         .zip(acknowledged)
-        .map(|(publish, acknowledged)| result_of(publish, acknowledged, &returned))
+        .map(|(publish, acknowledged)| verdict_on(publish, acknowledged, &returned))
         .collect();
-    Ok(BatchOutcome::Confirmed(results))
+    Ok(BatchOutcome::Confirmed(verdicts))
 }
 
 /// What a seeded bug takes for returned: the messages behind those that were.
@@ -82,11 +82,11 @@ fn followers(batch: &[PendingPublish], returned: &HashSet<String>) -> HashSet<St
         .collect()
 }
 
-fn result_of(
+fn verdict_on(
     publish: &PendingPublish,
     acknowledged: bool,
     returned: &HashSet<String>,
-) -> PublishResult {
+) -> PublishVerdict {
     // Most batches have no returns, and need no id as text.
     if !returned.is_empty() && returned.contains(&publish.message.id().to_string()) {
         return Err(PublishError::Unroutable(format!(
@@ -95,7 +95,7 @@ fn result_of(
         )));
     }
     if acknowledged {
-        Ok(publish.message.receipt())
+        Ok(())
     } else {
         Err(PublishError::Unroutable(format!(
             "a queue behind exchange {} rejects the message with routing key {}, as full ones do",

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::sink::{Message, PublishError, Receipt};
+use crate::sink::{Destination, Message, PublishError, Receipt};
 
-/// The broker's answer for one message.
+/// The broker's verdict on one message.
+pub(super) type PublishVerdict = Result<(), PublishError>;
+
+/// What the caller is told of one message.
 pub(super) type PublishResult = Result<Receipt, PublishError>;
 
 /// One message on its way, and who waits for its confirm.
@@ -42,8 +45,14 @@ impl PendingPublish {
     }
 
     /// Tells the caller. One that has gone away does not want to know.
-    pub fn settle(self, result: PublishResult) {
-        let _ = self.result.send(result);
+    pub fn settle(self, verdict: PublishVerdict) {
+        let receipt = |()| {
+            self.message.receipt(Destination::RabbitMq {
+                exchange: self.exchange,
+                routing_key: self.routing_key,
+            })
+        };
+        let _ = self.result.send(verdict.map(receipt));
     }
 
     /// Tells the caller that the outcome is in doubt.

@@ -222,10 +222,10 @@ impl Publisher {
         outcome: BatchOutcome,
     ) -> Result<(), ConnectionLost> {
         match outcome {
-            BatchOutcome::Confirmed(results) => {
+            BatchOutcome::Confirmed(verdicts) => {
                 self.note_taken(&batch);
-                for (publish, result) in batch.into_iter().zip(results) {
-                    publish.settle(result);
+                for (publish, verdict) in batch.into_iter().zip(verdicts) {
+                    publish.settle(verdict);
                 }
                 Ok(())
             }

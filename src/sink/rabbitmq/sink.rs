@@ -130,6 +130,10 @@ fn short(what: &str, name: String) -> Result<String, PublishError> {
 
 #[async_trait]
 impl Sink for RabbitMq {
+    fn kind(&self) -> &'static str {
+        "rabbitmq"
+    }
+
     async fn publish(&self, message: &Message) -> Result<Receipt, PublishError> {
         self.queue.check_open()?;
         let (publish, result) = self.prepare(message)?;

@@ -22,7 +22,7 @@ use crate::log::disk::SystemDisk;
 use crate::log::lock::{FolderLock, LOCK_NAME, LockError};
 use crate::log::recover::Recovered;
 use crate::sink::{
-    Finding, Message, Needs, PublishError, Receipt, RefusalReason, Sink, SinkHealth,
+    Destination, Finding, Message, Needs, PublishError, Receipt, RefusalReason, Sink, SinkHealth,
 };
 
 /// Messages that may wait for the writer thread: two groups, so that one gathers while one is written.
@@ -115,16 +115,13 @@ impl Store {
             .unwrap_or(Err(Unanswered::Late))
     }
 
-    /// Writes a message; without one, writes to the disk to see whether that works. Answers once it is on
-    /// the disk.
-    async fn append(
+    /// Asks the thread for what may fail as a publish does.
+    async fn try_ask<T>(
         &self,
-        message: Option<EncodedMessage>,
+        command: impl FnOnce(oneshot::Sender<Result<T, PublishError>>) -> StoreCommand,
         deadline: Duration,
-    ) -> Result<(), PublishError> {
-        let answer = self
-            .ask(|reply| StoreCommand::Append(message, reply), deadline)
-            .await;
+    ) -> Result<T, PublishError> {
+        let answer = self.ask(command, deadline).await;
         answer.unwrap_or_else(|error| Err(PublishError::Unavailable(error.to_string())))
     }
 
@@ -150,6 +147,10 @@ enum Unanswered {
 
 #[async_trait]
 impl Sink for Store {
+    fn kind(&self) -> &'static str {
+        "store"
+    }
+
     async fn publish(&self, message: &Message) -> Result<Receipt, PublishError> {
         let encoded = EncodedMessage::of(message, &self.settings.topic);
         if encoded.bytes() > MAX_MESSAGE_BYTES {
@@ -158,8 +159,10 @@ impl Sink for Store {
                 detail: format!("the store takes messages of {MAX_MESSAGE_BYTES} bytes at most"),
             });
         }
-        let appended = self.append(Some(encoded), PUBLISH_DEADLINE).await;
-        appended.map(|()| message.receipt())
+        let topic = encoded.topic.clone();
+        let append = |reply| StoreCommand::Append(encoded, reply);
+        let position = self.try_ask(append, PUBLISH_DEADLINE).await?;
+        Ok(message.receipt(Destination::Store { topic, position }))
     }
 
     fn address(&self, message: &Message) -> String {
@@ -168,7 +171,7 @@ impl Sink for Store {
 
     async fn check(&self, _: &Needs) -> Vec<Finding> {
         let path = self.settings.path.display();
-        let finding = match self.append(None, CHECK_DEADLINE).await {
+        let finding = match self.try_ask(StoreCommand::Probe, CHECK_DEADLINE).await {
             Ok(()) => Finding::good(format!(
                 "{path} is writable and holds {} of {}",
                 bytesize::ByteSize(self.shared.catalog().used_bytes()),

@@ -134,13 +134,17 @@ impl StoreLog {
         usize::try_from(self.limits.segment_bytes / 4).unwrap_or(usize::MAX)
     }
 
-    /// Writes the messages and syncs, all of them or none. Without messages it is evidence that the last
-    /// batch was written, and finds out whether the disk works. What a start found comes first: the
-    /// messages of which nobody knows whether they were confirmed.
+    /// Writes the messages and syncs, all of them or none, and answers with their positions. Without
+    /// messages it is evidence that the last batch was written, and finds out whether the disk works.
+    /// What a start found comes first: the messages of which nobody knows whether they were confirmed.
     ///
     /// # Errors
     /// When none of them is in the log. Positions that were written are not given again.
-    pub fn append(&mut self, messages: &[EncodedMessage], now_ms: u64) -> Result<(), AppendError> {
+    pub fn append(
+        &mut self,
+        messages: &[EncodedMessage],
+        now_ms: u64,
+    ) -> Result<Vec<u64>, AppendError> {
         if !self.tail.is_empty() {
             // It stays the tail meanwhile, so that the file it is in is not used again.
             self.append_batch(&Arc::clone(&self.tail), now_ms)?;
@@ -153,7 +157,7 @@ impl StoreLog {
         &mut self,
         messages: &[EncodedMessage],
         now_ms: u64,
-    ) -> Result<(), AppendError> {
+    ) -> Result<Vec<u64>, AppendError> {
         let items = self.make_room(messages, now_ms)?;
         if !messages.is_empty() {
             self.stored_ms = self.stored_ms.max(now_ms);
@@ -168,7 +172,8 @@ impl StoreLog {
         });
         let places: Vec<RecordHead<'_>> = places.collect();
         drop(catalog);
-        self.write(&items, messages, &places)
+        self.write(&items, messages, &places)?;
+        Ok(places.iter().map(|place| place.position).collect())
     }
 
     /// Does what is due once nothing was published for a moment, or nothing will be: leaves the

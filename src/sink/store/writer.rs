@@ -29,14 +29,44 @@ const TICK: Duration = Duration::from_secs(1);
 /// What the thread is asked for.
 #[derive(Debug)]
 pub(super) enum StoreCommand {
-    /// Write a message, and answer once it is on the disk. Without one, write to the disk to see whether
-    /// that works.
-    Append(
-        Option<EncodedMessage>,
-        oneshot::Sender<Result<(), PublishError>>,
-    ),
+    /// Write a message, and answer with its position once it is on the disk.
+    Append(EncodedMessage, oneshot::Sender<Result<u64, PublishError>>),
+    /// Write to the disk to see whether that works.
+    Probe(oneshot::Sender<Result<(), PublishError>>),
     /// Give the folder back.
     Close(oneshot::Sender<()>),
+}
+
+/// What is written together, and who waits for it.
+#[derive(Debug, Default)]
+struct Group {
+    messages: Vec<EncodedMessage>,
+    bytes: usize,
+    publishers: Vec<oneshot::Sender<Result<u64, PublishError>>>,
+    probes: Vec<oneshot::Sender<Result<(), PublishError>>>,
+}
+
+impl Group {
+    fn add(&mut self, message: EncodedMessage, reply: oneshot::Sender<Result<u64, PublishError>>) {
+        self.bytes += message.bytes();
+        self.messages.push(message);
+        self.publishers.push(reply);
+    }
+
+    fn len(&self) -> usize {
+        self.publishers.len() + self.probes.len()
+    }
+
+    /// Tells everybody what became of it: the messages' positions, in order. Whoever dropped the
+    /// publish gave the message up; it is stored all the same.
+    fn answer(self, written: &Result<Vec<u64>, PublishError>) {
+        for (at, publisher) in self.publishers.into_iter().enumerate() {
+            let _ = publisher.send(written.as_ref().map(|it| it[at]).map_err(Clone::clone));
+        }
+        for probe in self.probes {
+            let _ = probe.send(written.as_ref().map(drop).map_err(Clone::clone));
+        }
+    }
 }
 
 /// What the thread works on.
@@ -81,13 +111,12 @@ impl StoreWriter {
         commands: &mut mpsc::Receiver<StoreCommand>,
     ) -> Option<oneshot::Sender<()>> {
         let max_bytes = self.log.max_group_bytes().min(MAX_GROUP_BYTES);
-        let (mut messages, mut replies) = (Vec::new(), Vec::new());
-        let mut bytes = 0;
+        let mut group = Group::default();
         let mut next = Some(first);
         let mut closing = None;
         while let Some(command) = next {
             match command {
-                StoreCommand::Append(Some(message), reply)
+                StoreCommand::Append(message, reply)
                     if !self.shared.change().admit(&message.topic) =>
                 {
                     let _ = reply.send(Err(PublishError::Unroutable(format!(
@@ -95,35 +124,29 @@ impl StoreWriter {
                         message.topic
                     ))));
                 }
-                StoreCommand::Append(message, reply) => {
-                    bytes += message.as_ref().map_or(0, EncodedMessage::bytes);
-                    messages.extend(message);
-                    replies.push(reply);
-                }
+                StoreCommand::Append(message, reply) => group.add(message, reply),
+                StoreCommand::Probe(reply) => group.probes.push(reply),
                 StoreCommand::Close(done) => closing = Some(done),
             }
-            let full = closing.is_some() || replies.len() >= MAX_GROUP || bytes >= max_bytes;
+            let full = closing.is_some() || group.len() >= MAX_GROUP || group.bytes >= max_bytes;
             next = if full { None } else { commands.try_recv().ok() };
         }
-        if !replies.is_empty() {
-            let result = self.append(&messages);
-            for reply in replies {
-                // Whoever dropped the publish gave the message up; it is stored all the same.
-                let _ = reply.send(result.clone());
-            }
+        if group.len() > 0 {
+            let written = self.append(&group.messages);
+            group.answer(&written);
         }
         closing
     }
 
     /// Readers hear of the batch first, so that whoever gets a receipt can read the entry.
-    fn append(&mut self, messages: &[EncodedMessage]) -> Result<(), PublishError> {
+    fn append(&mut self, messages: &[EncodedMessage]) -> Result<Vec<u64>, PublishError> {
         for message in messages {
             seeded::panic_over(Bug::PanicInStore, &message.body);
         }
         let appended = self.log.append(messages, self.now_ms());
-        appended.map_err(|error| PublishError::Unavailable(self.failed(&error)))?;
+        let positions = appended.map_err(|error| PublishError::Unavailable(self.failed(&error)))?;
         self.shared.written();
-        Ok(())
+        Ok(positions)
     }
 
     fn tick(&mut self) {
