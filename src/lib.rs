@@ -57,7 +57,7 @@
 //! | people | [`cli`], [`telemetry`] | the commands, the log |
 //! | wiring | [`app`], [`config`] | the composition root with the order of stopping; the file as it is written, and the settings the program runs on |
 //! | drivers | [`ingress`], [`admin`], [`backfill`] | the public listener, the operators' listener, gap recovery from the provider's own record |
-//! | heart | [`pipeline`] | accepting, dispatching, backing off, dead letters |
+//! | heart | [`pipeline`], [`history`] | accepting, dispatching, backing off, dead letters; what happened lately, in memory |
 //! | edges | [`sink`], [`spool`] | the trait with its three implementations; where accepted events lie |
 //! | middle | [`route`], [`event`], [`source`], [`trace`] | where an event goes; what it says; who sent it; whose trace it is in |
 //! | ground | [`log`], [`name`], [`json`], [`metrics`], [`path_error`], [`shutdown`], [`descriptors`], [`threads`], [`systemd`], [`crypto`], [`seeded`] | the log on the disk and its rules, parsed names, strict JSON, every metric, why a path cannot be used, the signal that the program stops, who may hold how many descriptors, whether there may be as many threads as are needed, what systemd is told, the cryptography under TLS, the bugs that the suite must catch |
@@ -105,6 +105,7 @@ pub mod config;
 pub mod crypto;
 pub mod descriptors;
 pub mod event;
+pub mod history;
 pub mod ingress;
 pub mod json;
 pub mod log;

@@ -49,6 +49,7 @@ impl OfflineBackfill {
                 draining: Draining::default(),
                 metrics,
                 logged: LoggedObjects::default(),
+                recorder: Arc::default(),
             },
             spool,
             source,

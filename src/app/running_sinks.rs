@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::certificates;
 use crate::config::{Settings, SinkKind, SinkSettings, SourceSettings};
 use crate::event::SinkIndex;
+use crate::history::Recorder;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::pipeline::{Dispatcher, DispatcherSettings, HealthProbe, ServedSink};
@@ -44,7 +45,7 @@ impl RunningSinks {
         settings: Vec<SinkSettings>,
         needs: &Needs,
         spool: &Spool,
-        (tracer, metrics): (&Tracer, &Arc<Metrics>),
+        (tracer, recorder, metrics): (&Tracer, &Arc<Recorder>, &Arc<Metrics>),
     ) -> anyhow::Result<Self> {
         let mut sinks = Self {
             open: Vec::new(),
@@ -65,6 +66,7 @@ impl RunningSinks {
                 index: index(spool, &name)?,
                 sink: Arc::clone(&sink),
                 tracer: tracer.clone(),
+                recorder: Arc::clone(recorder),
             };
             let (pace, wanted) = watch::channel(pace);
             sinks.paces.push((name.clone(), pace));

@@ -15,9 +15,10 @@ use super::run_line::{MissingEvent, Progress, RunLine, Summary};
 use super::run_memory::RunMemory;
 use super::search::Search;
 use crate::event::EventId;
+use crate::history::{DeliveryNotes, DeliveryOutcome, DeliveryRecord, EventNotes};
 use crate::name::SourceName;
-use crate::pipeline::{AcceptStatus, Pipeline, Terms};
-use crate::source::{ApiError, RecoveredDelivery};
+use crate::pipeline::{AcceptStatus, Accepted, Pipeline, Refusal, Terms};
+use crate::source::{ApiError, EventOrigin, RecoveredDelivery};
 
 /// This part of the spool is left to deliveries.
 const LARGEST_FILL_RATIO: f64 = 0.5;
@@ -209,13 +210,42 @@ impl Run<'_> {
     }
 
     async fn accept(&self, delivery: RecoveredDelivery) -> Result<EventResult, RunError> {
-        let accepted = self.pipeline.accept(delivery, &self.terms).await?;
-        Ok(match accepted.status() {
+        let (started, mut notes) = (Instant::now(), DeliveryNotes::default());
+        let accepting = self.pipeline.accept(delivery, &self.terms, &mut notes);
+        let accepted = accepting.await;
+        self.record_delivery(started, &notes, &accepted);
+        Ok(match accepted?.status() {
             AcceptStatus::Accepted | AcceptStatus::Quarantined => EventResult::Recovered,
             // It was delivered meanwhile.
             AcceptStatus::Duplicate => EventResult::Known,
             AcceptStatus::Dropped => EventResult::Dropped,
         })
+    }
+
+    fn record_delivery(
+        &self,
+        started: Instant,
+        notes: &DeliveryNotes,
+        accepted: &Result<Accepted, Refusal>,
+    ) {
+        let took = started.elapsed();
+        let (outcome, reason) = match accepted {
+            Ok(accepted) => (accepted.status().into(), None),
+            Err(refusal) => (DeliveryOutcome::Refused, Some(refusal.reason())),
+        };
+        self.pipeline.recorder.delivery(&DeliveryRecord {
+            received_at: Timestamp::now() - took,
+            took,
+            source: self.source.as_str(),
+            origin: EventOrigin::Backfill,
+            address: None,
+            outcome,
+            status: 0,
+            reason,
+            request_id: None,
+            signature: None,
+            event: notes.event.as_ref().map(EventNotes::facts),
+        });
     }
 
     async fn redeliver(&mut self, name: &str) -> Result<EventResult, RunError> {

@@ -104,7 +104,7 @@ impl EventId {
     }
 
     /// The id with these bytes: one that was stored.
-    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 

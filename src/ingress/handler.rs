@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::answer;
 use super::body;
+use super::delivery_recording::DeliveryRecording;
 use super::endpoint::SourceEndpoint;
 use super::handshake_result::HandshakeResult;
 use super::in_flight::{InFlight, InFlightPermit};
@@ -21,6 +22,7 @@ use super::problem::{EarlyBody, RequestProblem};
 use super::refusal_log::{RefusalLog, RefusedRequest};
 use super::rules::HandlerRules;
 use super::webhook_request::WebhookRequest;
+use crate::history::{DeliveryNotes, SignatureFacts};
 use crate::metrics::Metrics;
 use crate::pipeline::{Accepted, Pipeline, Refusal};
 use crate::source::{AnswerForm, Claim, HandshakeReply, Inbound, Rejection, Source, Verified};
@@ -74,18 +76,20 @@ impl WebhookHandler {
             return self.health(payload);
         }
         let is_admitted = request.extensions().contains::<ContinueSent>();
-        let passed = AssertUnwindSafe(self.accept(&webhook, is_admitted, &mut payload))
-            .catch_unwind()
-            .await;
+        let mut recording = DeliveryRecording::of(&webhook, &self.pipeline.recorder);
+        let accepting = self.accept(&webhook, is_admitted, &mut payload, &mut recording.notes);
+        let passed = AssertUnwindSafe(accepting).catch_unwind().await;
         let response = match passed.unwrap_or(Err(RequestProblem::Internal)) {
             Ok(Passed::Delivery(accepted, form)) => {
+                recording.accepted(&accepted);
                 answer::to_delivery(&accepted, form, webhook.head)
             }
             Ok(Passed::Handshake(reply)) => {
+                recording.handshake();
                 self.count_handshake(&webhook, HandshakeResult::Answered);
                 answer::to_handshake(reply, payload)
             }
-            Err(problem) => self.refuse(&webhook, problem, payload),
+            Err(problem) => self.refuse(recording, problem, payload),
         };
         self.count_answer(&webhook, response.status());
         response
@@ -112,7 +116,8 @@ impl WebhookHandler {
                         None => webhook.check(&self.pipeline).map(drop),
                     });
             if let Err(problem) = passed {
-                let response = self.refuse(&webhook, problem, payload);
+                let recording = DeliveryRecording::of(&webhook, &self.pipeline.recorder);
+                let response = self.refuse(recording, problem, payload);
                 self.count_answer(&webhook, response.status());
                 return Err(response);
             }
@@ -127,6 +132,7 @@ impl WebhookHandler {
         webhook: &WebhookRequest<'_>,
         is_admitted: bool,
         payload: &mut Payload,
+        notes: &mut DeliveryNotes,
     ) -> Result<Passed, RequestProblem> {
         let WebhookRequest { head, rules, .. } = *webhook;
         let mut permit = self.admit(webhook, is_admitted)?;
@@ -142,12 +148,13 @@ impl WebhookHandler {
             trace: entered.context.clone(),
         };
         let proven = self.verify(endpoint, claim, inbound);
-        let verified = proven.map_err(|rejection| endpoint.problem(rejection))?;
+        let (verified, signature) = proven.map_err(|rejection| endpoint.problem(rejection))?;
+        notes.signature = Some(signature);
         endpoint.take()?;
         if let Some(reply) = endpoint.source().signed_handshake(&verified) {
             return Ok(Passed::Handshake(reply?));
         }
-        let accepted = self.pipeline.accept(verified, &rules.terms).await;
+        let accepted = self.pipeline.accept(verified, &rules.terms, notes).await;
         // Only what was proven: nobody else may fill the collector.
         self.tracer.received(entered, || {
             work(endpoint.source(), webhook.started, &accepted)
@@ -158,10 +165,11 @@ impl WebhookHandler {
     /// The answer to a request that is not accepted.
     fn refuse(
         &self,
-        webhook: &WebhookRequest<'_>,
+        recording: DeliveryRecording<'_>,
         problem: RequestProblem,
         unread: Payload,
     ) -> HttpResponse {
+        let webhook = recording.webhook;
         self.count_refusal(webhook, problem);
         let client = webhook
             .rules
@@ -173,6 +181,7 @@ impl WebhookHandler {
             source: webhook.label(),
             problem,
         });
+        recording.refused(problem, client, &id);
         problem.response(unread, &id)
     }
 
@@ -220,24 +229,28 @@ impl WebhookHandler {
         endpoint: &SourceEndpoint,
         claim: Claim<'_>,
         inbound: Inbound,
-    ) -> Result<Verified, Rejection> {
+    ) -> Result<(Verified, SignatureFacts), Rejection> {
         let now = Timestamp::now();
         let signed = claim.prove(inbound)?;
-        if let Some(age) = signed.age_seconds(now) {
+        let age_seconds = signed.age_seconds(now);
+        if let Some(age) = age_seconds {
             #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
             endpoint.age_seconds.observe(age as f64);
         }
         let known_since = || self.pipeline.spool.remembers_since();
-        let result = signed.accept(now, known_since);
-        if let Ok(verified) = &result {
-            let source = endpoint.source().name.as_str();
-            self.show_secret_use(source, verified.secret(), now);
-            if verified.is_late() {
-                let late = &self.metrics.deliveries_late_total;
-                late.with_label_values(&[source]).inc();
-            }
+        let verified = signed.accept(now, known_since)?;
+        let source = endpoint.source().name.as_str();
+        self.show_secret_use(source, verified.secret(), now);
+        if verified.is_late() {
+            let late = &self.metrics.deliveries_late_total;
+            late.with_label_values(&[source]).inc();
         }
-        result
+        let facts = SignatureFacts {
+            verified_at: now,
+            age_seconds,
+            secret: verified.secret(),
+        };
+        Ok((verified, facts))
     }
 
     /// Shows that a secret was used, unless a reload has taken it away since the request came: its

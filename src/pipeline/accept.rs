@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::logged_objects::LoggedObjects;
 use crate::event::{Content, Event, EventId, EventOrigin, OrderingKey};
+use crate::history::{DeliveryNotes, DeliveryOutcome, EventNotes, Recorder};
 use crate::metrics::Metrics;
 use crate::name::SourceName;
 use crate::route::{Lane, Router, Routing, event_label};
@@ -44,6 +47,17 @@ impl AcceptStatus {
             Self::Duplicate => "duplicate",
             Self::Quarantined => "quarantined",
             Self::Dropped => "dropped",
+        }
+    }
+}
+
+impl From<AcceptStatus> for DeliveryOutcome {
+    fn from(status: AcceptStatus) -> Self {
+        match status {
+            AcceptStatus::Accepted => Self::Accepted,
+            AcceptStatus::Duplicate => Self::Duplicate,
+            AcceptStatus::Quarantined => Self::Quarantined,
+            AcceptStatus::Dropped => Self::Dropped,
         }
     }
 }
@@ -135,6 +149,8 @@ pub struct Pipeline {
     pub metrics: Arc<Metrics>,
     /// The objects of which an event came again with another body.
     pub logged: LoggedObjects,
+    /// Remembers what happened lately.
+    pub recorder: Arc<Recorder>,
 }
 
 impl Pipeline {
@@ -178,7 +194,7 @@ impl Pipeline {
 
     /// Makes the delivery an accepted event. Returns once the milestone is reached; if the caller
     /// gives up waiting, the event goes its way all the same. An event that a route drops is counted,
-    /// and neither kept nor remembered.
+    /// and neither kept nor remembered. What is learnt of the event is noted as it becomes known.
     ///
     /// # Errors
     /// When it could not be made durable in time.
@@ -186,11 +202,13 @@ impl Pipeline {
         &self,
         proven: impl Into<AuthenticDelivery>,
         terms: &Terms,
+        notes: &mut DeliveryNotes,
     ) -> Result<Accepted, Refusal> {
         let delivery: AuthenticDelivery = proven.into();
         seeded::panic_over(Bug::PanicInRequest, delivery.body());
         let event = Event::read(delivery);
         let id = event.id();
+        let notes = notes.event.insert(EventNotes::of(&event));
         let (source, object) = (event.source().clone(), event.ordering_key());
         let origin = event.origin();
         let quarantined = matches!(event.content(), Content::Quarantined(_));
@@ -202,12 +220,16 @@ impl Pipeline {
             Routing::To(routed) => routed,
             Routing::Dropped { event, lane } => return Ok(self.dropped(&event, lane)),
         };
+        notes.sinks = routed.sinks();
         let append = self.spool.append(routed, self.milestone);
         let appended = tokio::select! {
             appended = append => appended?,
             () = tokio::time::sleep(terms.deadline) => return Err(Refusal::NotInTime),
             () = self.stopping() => return Err(Refusal::Draining),
         };
+        if self.milestone == Milestone::Spooled && appended != Appended::Duplicate {
+            notes.spooled_at = Some(Timestamp::now());
+        }
         let new = if quarantined {
             AcceptStatus::Quarantined
         } else {

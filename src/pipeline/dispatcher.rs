@@ -26,8 +26,10 @@ use super::held_back::HeldBack;
 use super::in_flight::{PublishAttempt, PublishesInFlight, bytes};
 use super::in_flight_window::InFlightWindow;
 use super::key_order::{KeyOrder, Turn};
+use super::publish_recording::PublishRecording;
 use super::read_ahead::{ReadAhead, SpoolRead};
 use crate::event::SinkIndex;
+use crate::history::Recorder;
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::seeded::{self, Bug};
@@ -52,6 +54,8 @@ pub struct ServedSink {
     pub sink: Arc<dyn Sink>,
     /// The traces of its events.
     pub tracer: Tracer,
+    /// Remembers what happened to them.
+    pub recorder: Arc<Recorder>,
 }
 
 /// How much a dispatcher publishes at once, and how it backs off.
@@ -64,7 +68,8 @@ pub struct DispatcherSettings {
 }
 
 /// A dead letter on its way into the file.
-type DeadLettering = BoxFuture<'static, (Arc<SpoolRecord>, Result<(), SpoolUnavailable>)>;
+type DeadLettering =
+    BoxFuture<'static, (Arc<SpoolRecord>, Result<RefusalReason, SpoolUnavailable>)>;
 
 /// The dispatcher of one sink.
 pub struct Dispatcher {
@@ -78,6 +83,7 @@ pub struct Dispatcher {
     probe: HealthProbe,
     probe_responder: ProbeResponder,
     tracer: Tracer,
+    recording: PublishRecording,
     read_ahead: ReadAhead,
     objects: KeyHasher,
     key_order: KeyOrder<Arc<SpoolRecord>>,
@@ -115,6 +121,7 @@ impl Dispatcher {
             index,
             sink,
             tracer,
+            recorder,
         } = served;
         Self {
             metrics: DispatcherMetrics::of(metrics, &name),
@@ -127,6 +134,10 @@ impl Dispatcher {
             probe,
             probe_responder,
             tracer,
+            recording: PublishRecording {
+                recorder,
+                sink: index,
+            },
             objects: KeyHasher::default(),
             key_order: KeyOrder::default(),
             ready: VecDeque::new(),
@@ -234,6 +245,7 @@ impl Dispatcher {
 
     fn publish_ready(&mut self, now: Instant) {
         let mut may_start = self.may_start();
+        let mut started = Vec::new();
         while may_start > 0
             && let Some(next) = self.ready.front()
             && self.publishing.has_room_for(next)
@@ -241,10 +253,12 @@ impl Dispatcher {
         {
             if self.is_admitted(&record, now) {
                 self.recoveries.mark_unchanged();
+                started.push(record.event().id());
                 self.publishing.start(record);
                 may_start -= 1;
             }
         }
+        self.recording.began(started);
     }
 
     /// Whether there is hope for this event; if not, it is held back.
@@ -345,6 +359,7 @@ impl Dispatcher {
 
     fn ended(&mut self, attempts: Vec<PublishAttempt>) {
         let now = Instant::now();
+        self.recording.ended(&attempts, now);
         let outstanding = attempts.len() + self.publishing.len();
         let verdicts = attempts
             .iter()
@@ -434,18 +449,19 @@ impl Dispatcher {
             detail,
         };
         self.dead_lettering
-            .push(async move { (record, spool.set_aside(letter).await) }.boxed());
+            .push(async move { (record, spool.set_aside(letter).await.map(|()| reason)) }.boxed());
     }
 
     /// A dead letter that could not be written leaves the event where it was: it is tried again.
     fn dead_lettered(
         &mut self,
         record: &SpoolRecord,
-        result: Result<(), SpoolUnavailable>,
+        result: Result<RefusalReason, SpoolUnavailable>,
     ) -> Result<(), SpoolUnavailable> {
         let now = Instant::now();
         match result {
-            Ok(()) => {
+            Ok(reason) => {
+                self.recording.dead_lettered(record.event().id(), reason);
                 let sequence = record.position().sequence;
                 if self.held_back.letter_arrived(sequence, now) {
                     tracing::info!(sink = %self.name, "dead letters can be written again");

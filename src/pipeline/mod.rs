@@ -13,6 +13,7 @@ mod in_flight;
 mod in_flight_window;
 mod key_order;
 mod logged_objects;
+mod publish_recording;
 mod read_ahead;
 mod reread_queue;
 

@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["ingress", "admin"],
     &["backfill"],
     &["pipeline"],
+    &["history"],
     &["spool"],
     &["sink"],
     &["route"],

@@ -1,0 +1,63 @@
+//! A record of any kind, and the parts that all kinds have.
+
+use jiff::Timestamp;
+
+use super::delivery_record::DeliveryRecord;
+use super::sink_record::SinkRecord;
+use super::{delivery_record_codec, sink_record};
+use crate::event::EventId;
+use crate::log::codec::Decoder;
+
+/// What a record is of.
+pub(super) const DELIVERY: u8 = 0;
+pub(super) const SINK: u8 = 1;
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A delivery.
+    Delivery(DeliveryRecord<'a>),
+    /// What happened to an event at a sink.
+    Sink(SinkRecord<'a>),
+}
+
+impl<'a> Record<'a> {
+    /// Reads one; none where the bytes are something else.
+    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let from = &mut Decoder(rest);
+        match *kind {
+            DELIVERY => delivery_record_codec::decode(from).map(Self::Delivery),
+            SINK => sink_record::decode(from).map(Self::Sink),
+            _ => None,
+        }
+    }
+
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Delivery(delivery) => delivery.received_at,
+            Self::Sink(record) => record.at,
+        }
+    }
+}
+
+/// Appends a time, in microseconds since 1970; one before that becomes 0.
+pub(super) fn put_time(to: &mut Vec<u8>, at: Timestamp) {
+    to.extend_from_slice(&at.as_microsecond().to_le_bytes());
+}
+
+/// The next time.
+pub(super) fn get_time(from: &mut Decoder<'_>) -> Option<Timestamp> {
+    let (microseconds, rest) = from.0.split_first_chunk()?;
+    from.0 = rest;
+    Timestamp::from_microsecond(i64::from_le_bytes(*microseconds)).ok()
+}
+
+/// The next event id.
+pub(super) fn get_id(from: &mut Decoder<'_>) -> Option<EventId> {
+    let (id, rest) = from.0.split_first_chunk()?;
+    from.0 = rest;
+    Some(EventId::from_bytes(*id))
+}

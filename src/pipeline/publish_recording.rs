@@ -1,0 +1,65 @@
+//! The recording of publishes: each becomes a record of the history when it begins, and one when it
+//! ends.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::dispatcher_metrics::PublishOutcome;
+use super::in_flight::PublishAttempt;
+use crate::event::{EventId, SinkIndex};
+use crate::history::{Recorder, SinkRecord, SinkStep};
+use crate::sink::RefusalReason;
+
+/// The recording of one sink's publishes.
+#[derive(Debug)]
+pub(super) struct PublishRecording {
+    pub recorder: Arc<Recorder>,
+    pub sink: SinkIndex,
+}
+
+impl PublishRecording {
+    /// Publishes of these events have begun.
+    pub fn began(&self, ids: Vec<EventId>) {
+        if !ids.is_empty() {
+            self.recorder.published(self.sink, ids.into_iter());
+        }
+    }
+
+    /// These have ended.
+    pub fn ended(&self, attempts: &[PublishAttempt], now: Instant) {
+        let confirms = attempts.iter().filter_map(|attempt| {
+            let receipt = attempt.result.as_ref().ok()?;
+            let took = now.saturating_duration_since(attempt.started);
+            Some((attempt.record.event().id(), took, receipt.destination()))
+        });
+        self.recorder.confirmed(self.sink, confirms);
+        for attempt in attempts {
+            if let Err(error) = &attempt.result {
+                let (result, detail) = (PublishOutcome::of(&attempt.result), error.to_string());
+                let result = result.as_str();
+                let step = SinkStep::Failed {
+                    result,
+                    detail: &detail,
+                };
+                self.record(attempt.record.event().id(), step);
+            }
+        }
+    }
+
+    /// An event is a dead letter.
+    pub fn dead_lettered(&self, id: EventId, reason: RefusalReason) {
+        let reason = reason.as_str();
+        self.record(id, SinkStep::DeadLettered { reason });
+    }
+
+    fn record(&self, id: EventId, step: SinkStep<'_>) {
+        self.recorder.sink(&SinkRecord {
+            at: Timestamp::now(),
+            sink: self.sink,
+            id: Some(id),
+            step,
+        });
+    }
+}
