@@ -113,7 +113,9 @@ impl Bridge {
         let folders = settings.folders();
         let started_for = needs(&settings);
         let sinks = std::mem::take(&mut settings.sinks);
-        let sinks = RunningSinks::open(sinks, &started_for, &spool, (&tracer, &metrics))?;
+        let pipeline = pipeline(&settings, &spool, &draining, &metrics);
+        let observers = (&tracer, &pipeline.recorder, &metrics);
+        let sinks = RunningSinks::open(sinks, &started_for, &spool, observers)?;
         let handler = WebhookHandler {
             rules: Arc::new(ArcSwap::from_pointee(reload::rules(
                 &settings, &spool, None, &metrics,
@@ -122,7 +124,7 @@ impl Bridge {
                 metrics.http_requests_in_flight.clone(),
                 metrics.http_body_bytes_in_flight.clone(),
             )),
-            pipeline: pipeline(&settings, &spool, &draining, &metrics),
+            pipeline,
             tracer: tracer.clone(),
             refusals: Arc::default(),
             metrics: Arc::clone(&metrics),
@@ -131,7 +133,7 @@ impl Bridge {
         let connection_setup = Arc::new(ArcSwap::from_pointee(connection_setup));
         let terms = Arc::clone(&handler.rules.load().terms);
         let recovery = RunningRecovery::start(&settings, &terms, &handler.pipeline);
-        let parts = (&sinks, &handler.pipeline, &recovery.handle);
+        let parts = (&sinks, &handler, &recovery.handle);
         let admin = admin(&settings, parts, (&limits, &metrics));
         Ok(Self {
             rules: Arc::clone(&handler.rules),
@@ -260,14 +262,14 @@ impl Bridge {
 /// The operators' listener and what it shows.
 fn admin(
     settings: &Settings,
-    (sinks, pipeline, recovery): (&RunningSinks, &Pipeline, &RecoveryHandle),
+    (sinks, handler, recovery): (&RunningSinks, &WebhookHandler, &RecoveryHandle),
     (limits, metrics): (&ConnectionLimits, &Arc<Metrics>),
 ) -> AdminServer {
     AdminServer {
         listen: settings.admin.listen,
         rules: Arc::new(ArcSwap::from_pointee(settings.admin.rules.clone())),
         health: Arc::new(HealthState::new(
-            pipeline.clone(),
+            handler.pipeline.clone(),
             sinks.open.clone(),
             Arc::clone(metrics),
         )),
@@ -276,6 +278,7 @@ fn admin(
         max_waiting: limits.waiting_readers,
         served: sinks.names(),
         recovery: recovery.clone(),
+        handler: Arc::clone(&handler.rules),
     }
 }
 
@@ -294,6 +297,7 @@ fn pipeline(
         draining: draining.clone(),
         metrics: Arc::clone(metrics),
         logged: LoggedObjects::default(),
+        recorder: Arc::default(),
     }
 }
 

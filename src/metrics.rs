@@ -192,6 +192,8 @@ metrics! {
     spool_forgotten_ids_total: IntCounter;
     /// Accepted less delivered, dead-lettered, discarded, lost and pending; anything but 0 is a bug.
     events_unaccounted: IntGauge;
+    /// Tokens that the operators' listener did not take, by reason: wrong, or rate_limited (not looked at, after too many wrong ones from the same address).
+    admin_tokens_refused_total: IntCounterVec, "reason";
     /// Times that a provider's record was gone through, by result: completed, incomplete (the list changed while it was read), unavailable (no answer, or too many requests), unauthorized (the key), invalid_answer (the API answers otherwise than it should) or refused (the bridge could not accept what was missing).
     backfill_runs_total: IntCounterVec, "source", "result";
     /// Entries of a provider's record, by what became of them in each run: recovered (missing, and accepted now), redelivered (missing, and the provider was asked to deliver them again), known, forgotten (older than the ids that are remembered, and a success at the provider or brought back before), too_young (may still be delivered), unreadable (no event, or not delivered again) or dropped (by a route).

@@ -2,6 +2,7 @@
 //! asked of every request before anything else.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -10,15 +11,24 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 
 use super::host::{self, Host};
 use super::problem::AdminProblem;
 use super::token::AdminToken;
+use super::wrong_tokens::WrongTokens;
+use super::{route, session};
 use crate::ingress::EarlyBody;
+use crate::metrics::Metrics;
 
 /// The header that every change must carry, whatever its value. No form can send it, and a script of
 /// another site only after the browser has asked for leave, which is never given.
 pub const REQUEST_HEADER: &str = "x-hookferry-request";
+
+/// The token that is shown is not the one.
+const WRONG_TOKEN: &str = "wrong_token";
+/// Whatever token is shown is not looked at.
+const TOO_MANY_WRONG: &str = "too_many_wrong_tokens";
 
 /// What requests are held against; replaced as a whole when the configuration is reloaded.
 #[derive(Debug, Clone, Default)]
@@ -36,11 +46,19 @@ pub(super) struct LocalAddress(pub IpAddr);
 /// Lets a request through, or says why not.
 pub(super) async fn check(
     rules: Data<ArcSwap<AccessRules>>,
+    wrong_tokens: Data<WrongTokens>,
+    metrics: Data<Metrics>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let checked = rules.load().check(request.request());
+    let checked = rules.load().check(request.request(), &wrong_tokens);
     if let Err(problem) = checked {
+        let refused = &metrics.admin_tokens_refused_total;
+        match problem.reason {
+            WRONG_TOKEN => refused.with_label_values(&["wrong"]).inc(),
+            TOO_MANY_WRONG => refused.with_label_values(&["rate_limited"]).inc(),
+            _ => {}
+        }
         tracing::debug!(
             peer = ?request.peer_addr(),
             method = %request.method(),
@@ -89,9 +107,12 @@ fn response(problem: &AdminProblem) -> HttpResponse {
 }
 
 impl AccessRules {
-    fn check(&self, request: &HttpRequest) -> Result<(), AdminProblem> {
+    fn check(&self, request: &HttpRequest, wrong_tokens: &WrongTokens) -> Result<(), AdminProblem> {
         self.check_host(request)?;
-        self.check_token(request)?;
+        let is_open = changes_nothing(request) && request.path() == route::PAGE;
+        if let Some(token) = self.token.as_ref().filter(|_| !is_open) {
+            check_token(token, request, wrong_tokens)?;
+        }
         check_header(request)
     }
 
@@ -118,31 +139,68 @@ impl AccessRules {
         }
         Ok(())
     }
+}
 
-    fn check_token(&self, request: &HttpRequest) -> Result<(), AdminProblem> {
-        let Some(token) = &self.token else {
-            return Ok(());
-        };
-        let shown = request.headers().get(header::AUTHORIZATION);
-        let shown = shown.and_then(|value| value.to_str().ok());
-        let (reason, detail) = match shown {
-            Some(shown) if token.is_shown_by(shown) => return Ok(()),
-            Some(_) => (
-                "wrong_token",
-                "the token is not the one that admin.token of the bridge's configuration names",
-            ),
-            None => (
-                "token_missing",
-                "the listener demands a token, as `Authorization: Bearer …`: the one that admin.token of the bridge's configuration names; commands take it from there, or by --token-file or --token-env",
-            ),
-        };
-        Err(AdminProblem::new(StatusCode::UNAUTHORIZED, reason, detail))
+/// The token is shown in a header; to look, the session of somebody who has shown it is enough.
+fn check_token(
+    token: &AdminToken,
+    request: &HttpRequest,
+    wrong_tokens: &WrongTokens,
+) -> Result<(), AdminProblem> {
+    let Some(shown) = request.headers().get(header::AUTHORIZATION) else {
+        return check_session(token, request);
+    };
+    let (address, now) = (request.peer_addr().map(|it| it.ip()), Instant::now());
+    if let Some(wait) = address.and_then(|address| wrong_tokens.blocked_for(address, now)) {
+        return Err(too_many_wrong(wait));
     }
+    if shown.to_str().is_ok_and(|shown| token.is_shown_by(shown)) {
+        return Ok(());
+    }
+    if let Some(address) = address {
+        wrong_tokens.note(address, now);
+    }
+    Err(AdminProblem::new(
+        StatusCode::UNAUTHORIZED,
+        WRONG_TOKEN,
+        "the token is not the one that admin.token of the bridge's configuration names",
+    ))
+}
+
+fn check_session(token: &AdminToken, request: &HttpRequest) -> Result<(), AdminProblem> {
+    if !session::is_shown(request, token, Timestamp::now()) && request.path() != route::LOGOUT {
+        return Err(AdminProblem::new(
+            StatusCode::UNAUTHORIZED,
+            "token_missing",
+            "the listener demands a token, as `Authorization: Bearer …`: the one that admin.token of the bridge's configuration names; commands take it from there, or by --token-file or --token-env",
+        ));
+    }
+    if changes_nothing(request) || request.path() == route::LOGOUT {
+        return Ok(());
+    }
+    Err(AdminProblem::new(
+        StatusCode::FORBIDDEN,
+        "token_header_missing",
+        "a request that changes something needs the token itself, as `Authorization: Bearer …`; the cookie of a login is only for looking",
+    ))
+}
+
+fn too_many_wrong(wait: Duration) -> AdminProblem {
+    let seconds = wait.as_secs().max(1);
+    AdminProblem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        TOO_MANY_WRONG,
+        format!("too many wrong tokens have come from this address; for {seconds} seconds none is looked at"),
+    )
+    .retry_after(seconds)
+}
+
+fn changes_nothing(request: &HttpRequest) -> bool {
+    [Method::GET, Method::HEAD].contains(request.method())
 }
 
 fn check_header(request: &HttpRequest) -> Result<(), AdminProblem> {
-    let changes_nothing = [Method::GET, Method::HEAD].contains(request.method());
-    if changes_nothing || request.headers().contains_key(REQUEST_HEADER) {
+    if changes_nothing(request) || request.headers().contains_key(REQUEST_HEADER) {
         return Ok(());
     }
     Err(AdminProblem::new(

@@ -39,6 +39,18 @@ impl HealthState {
             metrics,
         }
     }
+
+    /// The metrics.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The open sink of this name.
+    pub(super) fn sink(&self, name: &SinkName) -> Option<Arc<dyn Sink>> {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = sinks.iter().find(|(known, _)| known == name);
+        found.map(|(_, sink)| Arc::clone(sink))
+    }
 }
 
 /// The routes of this file.

@@ -14,6 +14,9 @@ pub(super) struct AdminProblem {
     pub reason: &'static str,
     /// For people, with what to do.
     pub detail: String,
+    /// When to come again, in seconds, where that helps.
+    #[serde(skip)]
+    retry_after_seconds: Option<u64>,
 }
 
 impl AdminProblem {
@@ -24,6 +27,15 @@ impl AdminProblem {
             status: status.as_u16(),
             reason,
             detail: detail.into(),
+            retry_after_seconds: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
+        }
+    }
+
+    /// The same, for whoever is to come again after so many seconds.
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self {
+            retry_after_seconds: Some(seconds),
+            ..self
         }
     }
 
@@ -35,10 +47,10 @@ impl AdminProblem {
         response
             .insert_header((header::CONTENT_TYPE, "application/problem+json"))
             .insert_header((header::CACHE_CONTROL, "no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Some(seconds) = self.retry_after_seconds {
             // Whoever comes again takes no connection from others meanwhile.
             response
-                .insert_header((header::RETRY_AFTER, "1"))
+                .insert_header((header::RETRY_AFTER, seconds))
                 .force_close();
         }
         response.body(body)

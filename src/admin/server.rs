@@ -15,10 +15,15 @@ use actix_web::{App, HttpResponse, HttpServer};
 use arc_swap::ArcSwap;
 
 use super::access::{self, AccessRules, LocalAddress};
+use super::events::EventKnowledge;
 use super::health::{self, HealthState};
-use super::{backfills, spool, topics};
+use super::live::{LiveView, ObservedBridge};
+use super::wrong_tokens::WrongTokens;
+use super::{backfills, deliveries, events, live, login, page, spool, topics};
 use crate::backfill::RecoveryHandle;
-use crate::ingress::BoundServer;
+use crate::history::Recorder;
+use crate::ingress::{BoundServer, HandlerRules};
+use crate::metrics::Metrics;
 use crate::name::SinkName;
 use crate::sink::store::TopicLog;
 
@@ -44,17 +49,22 @@ pub struct AdminServer {
     pub served: Vec<SinkName>,
     /// Where backfills are asked for.
     pub recovery: RecoveryHandle,
+    /// What the webhook handler goes by: the page shows its sources.
+    pub handler: Arc<ArcSwap<HandlerRules>>,
 }
 
-/// Binds the operators' listener; it serves once the server is awaited.
+/// Binds the operators' listener, which shows where deliveries are received; it serves once the server
+/// is awaited.
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn bind(settings: AdminServer) -> io::Result<BoundServer> {
+pub fn bind(settings: AdminServer, ingress: SocketAddr) -> io::Result<BoundServer> {
+    let seen = PageData::of(&settings, ingress);
     let health = Data::from(settings.health);
     let access = Data::new(spool::SpoolAccess {
         spool: health.pipeline.spool.clone(),
         served: settings.served,
+        recorder: Arc::clone(&health.pipeline.recorder),
     });
     let recovery = Data::new(settings.recovery);
     let rules = Data::from(settings.rules);
@@ -62,6 +72,7 @@ pub fn bind(settings: AdminServer) -> io::Result<BoundServer> {
     let app = move || {
         let app = App::new()
             .app_data(rules.clone())
+            .configure(seen.routes())
             .configure(health::routes(health.clone()))
             .configure(spool::routes(access.clone()))
             .configure(backfills::routes(recovery.clone()));
@@ -86,6 +97,55 @@ pub fn bind(settings: AdminServer) -> io::Result<BoundServer> {
     let address = server.addrs().first().copied();
     let address = address.unwrap_or(settings.listen);
     Ok(BoundServer::new(address, server.run()))
+}
+
+/// What the page shows, and what stands before it.
+#[derive(Clone)]
+struct PageData {
+    live: Data<LiveView>,
+    events: Data<EventKnowledge>,
+    recorder: Data<Recorder>,
+    metrics: Data<Metrics>,
+    wrong_tokens: Data<WrongTokens>,
+}
+
+impl PageData {
+    fn of(settings: &AdminServer, ingress: SocketAddr) -> Self {
+        let pipeline = &settings.health.pipeline;
+        Self {
+            recorder: Data::from(Arc::clone(&pipeline.recorder)),
+            metrics: Data::from(Arc::clone(&pipeline.metrics)),
+            wrong_tokens: Data::new(WrongTokens::default()),
+            events: Data::new(EventKnowledge {
+                pipeline: pipeline.clone(),
+                handler: Arc::clone(&settings.handler),
+            }),
+            live: Data::new(LiveView::of(ObservedBridge {
+                health: Arc::clone(&settings.health),
+                handler: Arc::clone(&settings.handler),
+                access: Arc::clone(&settings.rules),
+                ingress,
+            })),
+        }
+    }
+
+    /// The routes of the page, and what access control counts with.
+    fn routes(&self) -> impl FnOnce(&mut web::ServiceConfig) {
+        let (metrics, wrong_tokens) = (self.metrics.clone(), self.wrong_tokens.clone());
+        let live = live::routes(self.live.clone());
+        let events = events::routes(self.events.clone());
+        let deliveries = deliveries::routes(self.recorder.clone());
+        move |config| {
+            config
+                .app_data(metrics)
+                .app_data(wrong_tokens)
+                .configure(page::routes)
+                .configure(login::routes)
+                .configure(live)
+                .configure(events)
+                .configure(deliveries);
+        }
+    }
 }
 
 /// Binds the listener for scrapers and probes, which shows no event and changes nothing, so that it

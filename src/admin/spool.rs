@@ -4,13 +4,18 @@
 //! What is read is read from the files, on a thread that may block: neither the spool's thread nor
 //! other requests wait for it.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, Path, Query};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::problem::AdminProblem;
 use super::route::get;
+use crate::event::EventId;
+use crate::history::{Recorder, SinkRecord, SinkStep};
 use crate::name::SinkName;
 use crate::spool::{DeadLetterName, InspectionError, Spool, SpoolView};
 
@@ -18,6 +23,32 @@ use crate::spool::{DeadLetterName, InspectionError, Spool, SpoolView};
 pub(super) struct SpoolAccess {
     pub spool: Spool,
     pub served: Vec<SinkName>,
+    /// Remembers what operators change.
+    pub recorder: Arc<Recorder>,
+}
+
+impl SpoolAccess {
+    /// The event of a dead letter, unless it does not check.
+    async fn event_of(&self, name: &DeadLetterName) -> Option<EventId> {
+        let (view, name) = (self.spool.view(), name.clone());
+        let letter = web::block(move || view.dead_letter(&name)).await.ok()?;
+        Some(letter.ok()?.event?.id())
+    }
+
+    /// Remembers what was done with an event, or with all that waited for the sink.
+    fn record(&self, sink: &SinkName, id: Option<EventId>, step: SinkStep<'_>) {
+        if let Some(sink) = self.spool.sink(sink) {
+            let at = Timestamp::now();
+            self.recorder.sink(&SinkRecord { at, sink, id, step });
+        }
+    }
+
+    /// Remembers what was done with the event of a dead letter.
+    fn record_change(&self, name: &DeadLetterName, event: Option<EventId>, step: SinkStep<'_>) {
+        if event.is_some() {
+            self.record(&name.sink, event, step);
+        }
+    }
 }
 
 /// Which part of a list; `after` is the place before its first entry.
@@ -108,6 +139,9 @@ async fn drop_pending(access: Data<SpoolAccess>, sink: Path<String>) -> HttpResp
         return answer::<ChangeCount>(Err(InspectionError::Impossible(text)));
     }
     let dropped = access.spool.drop_pending(*index).await;
+    if dropped.is_ok() {
+        access.record(name, None, SinkStep::Discarded);
+    }
     answer(dropped.map(|count| ChangeCount { count }))
 }
 
@@ -131,18 +165,29 @@ async fn dead_letter(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> H
 }
 
 async fn drop_dead_letter(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> HttpResponse {
-    let dropped = access.spool.drop_dead_letter(name.into_inner()).await;
+    let event = access.event_of(&name).await;
+    let dropped = access.spool.drop_dead_letter(name.clone()).await;
+    if dropped.is_ok() {
+        access.record_change(&name, event, SinkStep::Discarded);
+    }
     answer(dropped.map(|()| ChangeCount { count: 1 }))
 }
 
 async fn requeue(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> HttpResponse {
-    let requeued = access.spool.requeue(name.into_inner()).await;
+    let event = access.event_of(&name).await;
+    let requeued = access.spool.requeue(name.clone()).await;
+    if requeued.is_ok() {
+        access.record_change(&name, event, SinkStep::Requeued);
+    }
     answer(requeued.map(|()| ChangeCount { count: 1 }))
 }
 
 fn answer<T: Serialize>(result: Result<T, InspectionError>) -> HttpResponse {
     match result {
-        Ok(found) => HttpResponse::Ok().json(found),
+        // The same request has another answer as soon as an event has left; and bodies are nobody's to keep.
+        Ok(found) => HttpResponse::Ok()
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .json(found),
         Err(error) => AdminProblem::from(error).response(),
     }
 }

@@ -49,6 +49,11 @@ impl AdminToken {
             .is_some_and(|(_, shown)| digest(shown.trim()) == digest(&self.0))
     }
 
+    /// Its bytes. A visible call: they must not be printed.
+    pub(super) fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// The value of the header `Authorization`. A visible call: it must not be printed.
     #[must_use]
     pub fn expose_as_header(&self) -> String {

@@ -1,6 +1,6 @@
 //! The store's topics over HTTP: the list of them, and the events of one, by long polling.
 //!
-//! `GET /topics` answers with a JSON array. `GET /topics/{topic}/events?after=P&limit=N&wait=S`
+//! `GET /topics` answers with a JSON array. `GET /topics/{topic}/events?after=P&limit=N&wait=S&bodies=true`
 //! answers with the events after position P, one JSON object a line. A reader goes on from the last
 //! position it was given. With `wait` it gets an empty 200 after that many seconds without an event,
 //! and a topic that does not exist yet is waited for in the same way: a consumer may start before the
@@ -96,14 +96,19 @@ async fn read(
     topic: &str,
     (log, readers): (&TopicLog, &WaitingReaders),
 ) -> Result<HttpResponse, AdminProblem> {
-    let Query { after, limit, wait } = Query::of(request)?;
+    let Query {
+        after,
+        limit,
+        wait,
+        bodies,
+    } = Query::of(request)?;
     let _permit = if wait.is_zero() {
         None
     } else {
         Some(readers.wait()?)
     };
     let entries = log.read(topic, after, limit, wait).await?;
-    let body = lines::write(&entries);
+    let body = lines::write(&entries, bodies);
     Ok(answer(StatusCode::OK, "application/x-ndjson", body))
 }
 

@@ -64,6 +64,11 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
             metrics.trace_spans_total.with_label_values(&[result]);
         }
     }
+    for reason in ["wrong", "rate_limited"] {
+        metrics
+            .admin_tokens_refused_total
+            .with_label_values(&[reason]);
+    }
     for reason in HandshakeFailure::ALL {
         metrics
             .tls_handshake_failures_total

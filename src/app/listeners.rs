@@ -57,12 +57,11 @@ impl Listeners {
             })
             .transpose()?;
         let listen = settings.admin.listen;
-        let admin = admin::bind(admin_server)
-            .with_context(|| format!("admin.listen: cannot listen on {listen}"))?;
-        let listen = settings.ingress.listen;
         let server = ingress_server(settings, limits, setup);
         let ingress = ingress::bind(&server, handler)
-            .with_context(|| format!("ingress.listen: cannot listen on {listen}"))?;
+            .with_context(|| format!("ingress.listen: cannot listen on {}", server.listen))?;
+        let admin = admin::bind(admin_server, ingress.address)
+            .with_context(|| format!("admin.listen: cannot listen on {listen}"))?;
         let (mut servers, mut serving) = (JoinSet::new(), Vec::new());
         let mut serve = |bound: BoundServer, what: &'static str| {
             let (told, heard) = oneshot::channel();

@@ -23,6 +23,8 @@ pub(super) struct Query {
     pub limit: usize,
     /// How long it waits for one.
     pub wait: Duration,
+    /// Whether it wants the bodies.
+    pub bodies: bool,
 }
 
 impl Query {
@@ -36,6 +38,7 @@ impl Query {
             after: 0,
             limit: DEFAULT_LIMIT,
             wait: Duration::ZERO,
+            bodies: true,
         };
         let mut seen = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -50,10 +53,14 @@ impl Query {
                 "wait" => {
                     query.wait = Duration::from_secs(within(name, value, 0..=MAX_WAIT.as_secs())?);
                 }
+                "bodies" => {
+                    let bodies = value.parse();
+                    query.bodies = bodies.map_err(|_| invalid("`bodies` must be true or false"))?;
+                }
                 // A misspelt `wait` must not turn a consumer into a busy loop.
                 _ => {
                     return Err(invalid(
-                        "there are the parameters `after`, `limit` and `wait`, and no others",
+                        "there are the parameters `after`, `limit`, `wait` and `bodies`, and no others",
                     ));
                 }
             }
@@ -139,7 +146,7 @@ mod tests {
             ("after=1&after=2", "`after` stands twice"),
             (
                 "wiat=5",
-                "there are the parameters `after`, `limit` and `wait`, and no others",
+                "there are the parameters `after`, `limit`, `wait` and `bodies`, and no others",
             ),
         ] {
             assert_eq!(parse(text), Err(detail.to_owned()), "{text}");

@@ -1,0 +1,518 @@
+//! Whether the bridge is well, in words: the answer to the first question, with the reason and the
+//! section of the runbook where it is not.
+
+use std::fmt::Display;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::bridge_state::{ListenerState, SinkState, SpoolState};
+use super::counter_sums::CounterSums;
+use crate::history::Recorder;
+use crate::metrics::Metrics;
+use crate::source::Rejection;
+
+/// Above this the spool is worth a word.
+const FULL_SOON: f64 = 0.8;
+/// A certificate that expires in less is worth a word, in seconds.
+const EXPIRES_SOON: f64 = 14.0 * 86_400.0;
+/// A wrong signature is news for so long, in seconds.
+const RECENT: i64 = 15 * 60;
+/// A recovery has failed when it has not come to an end for so many of its intervals.
+const MISSED_RUNS: f64 = 2.5;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Level {
+    /// As it should be.
+    Good,
+    /// Something wants to be looked at.
+    Warning,
+    /// Events are refused, or wait for something that does not get better by itself.
+    Bad,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    level: Level,
+    text: String,
+    remedy: &'static str,
+    /// Where the runbook says more.
+    runbook: Option<String>,
+}
+
+/// The verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Verdict {
+    level: Level,
+    text: String,
+    /// The worst first.
+    findings: Vec<Finding>,
+}
+
+/// Judges what was read at this time.
+pub(super) fn verdict(
+    listener: &ListenerState,
+    spool: &SpoolState,
+    sinks: &[SinkState],
+    (metrics, recorder, now): (&Metrics, &Recorder, Timestamp),
+) -> Verdict {
+    let mut findings: Vec<Finding> = of_listener(listener).into_iter().collect();
+    findings.extend(sinks.iter().flat_map(|sink| of_sink(sink, now)));
+    findings.extend(of_fill(spool.fill));
+    findings.extend(of_secrets(metrics, recorder, now));
+    findings.extend(of_program(metrics));
+    findings.extend(of_configuration(metrics));
+    findings.extend(of_certificates(metrics, now));
+    findings.extend(of_recoveries(metrics, now));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    let level = findings.first().map_or(Level::Good, |worst| worst.level);
+    let text = match &findings[..] {
+        [] => "All is well: deliveries are accepted, and every sink takes its events.".to_owned(),
+        [only] => only.text.clone(),
+        [worst, others @ ..] => format!("{} And {} more.", worst.text, others.len()),
+    };
+    Verdict {
+        level,
+        text,
+        findings,
+    }
+}
+
+fn finding(
+    level: Level,
+    text: impl Into<String>,
+    (remedy, section): (&'static str, &str),
+) -> Finding {
+    Finding {
+        level,
+        text: text.into(),
+        remedy,
+        runbook: Some(format!("/runbook#{section}")),
+    }
+}
+
+fn of_listener(listener: &ListenerState) -> Option<Finding> {
+    let reason = listener.reason?;
+    let (why, remedy) = match reason {
+        "spool_full" => (
+            "the spool is full",
+            (
+                "Bring back the sink that events wait for, or raise the spool's bounds.",
+                "the-spool-fills",
+            ),
+        ),
+        "disk_full" => (
+            "the spool's disk is full",
+            (
+                "Free space on the file system, outside the spool's folder.",
+                "the-spools-disk",
+            ),
+        ),
+        "spool_unwritable" | "spool_unreadable" => (
+            "the spool's disk fails",
+            ("Look at the log and at the disk.", "the-spools-disk"),
+        ),
+        "overloaded" => (
+            "more comes in than the disk takes",
+            (
+                "Look at the duration of commits and at who else writes.",
+                "overload",
+            ),
+        ),
+        _ => {
+            return Some(Finding {
+                level: Level::Warning,
+                text: "The bridge is being stopped: deliveries are refused with 503, and senders repeat them.".to_owned(),
+                remedy: "It is ready again after its next start.",
+                runbook: None,
+            });
+        }
+    };
+    let text = format!("Deliveries are refused with 503 ({reason}): {why}.");
+    Some(finding(Level::Bad, text, remedy))
+}
+
+fn of_sink(sink: &SinkState, now: Timestamp) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = of_connection(sink, now).into_iter().collect();
+    let (name, section) = (&sink.sink, "unroutable-dead-letters-quarantine");
+    if sink.unroutable > 0 {
+        let text = format!(
+            "Sink {name} has no place for {}: no such topic, no binding, no permission, or a full queue.",
+            events(sink.unroutable)
+        );
+        let remedy = "`hookferry check --connect` names what is missing; they are published once it is there.";
+        findings.push(finding(Level::Bad, text, (remedy, section)));
+    }
+    if sink.dead_letters > 0 {
+        let text = format!(
+            "{} set aside as dead letters of sink {name}.",
+            is_or_are(sink.dead_letters)
+        );
+        let remedy = "Look at the reasons below, then requeue or drop them.";
+        findings.push(finding(Level::Warning, text, (remedy, section)));
+    }
+    findings
+}
+
+fn of_connection(sink: &SinkState, now: Timestamp) -> Option<Finding> {
+    let (name, waiting) = (&sink.sink, waiting(sink, now));
+    if !sink.served {
+        if sink.pending == 0 {
+            return None;
+        }
+        let text = format!(
+            "{} for sink {name}, which is not configured.",
+            wait(sink.pending)
+        );
+        let remedy = "Configure the sink again, or drop what waits for it.";
+        return Some(finding(Level::Warning, text, (remedy, "the-spool-fills")));
+    }
+    let what = if sink.blocked {
+        "has asked publishers to stop (connection.blocked)"
+    } else if !sink.connected {
+        "does not answer"
+    } else if sink.paused {
+        "takes no events now"
+    } else {
+        return None;
+    };
+    let level = if sink.pending > 0 {
+        Level::Bad
+    } else {
+        Level::Warning
+    };
+    let text = format!("Sink {name} {what}; {waiting}.");
+    let remedy = "Bring the broker back; deliveries are accepted meanwhile, and nothing has to be done to the bridge.";
+    Some(finding(level, text, (remedy, "a-broker-is-down")))
+}
+
+fn waiting(sink: &SinkState, now: Timestamp) -> String {
+    match (sink.pending, sink.oldest_at) {
+        (0, _) => "nothing waits for it".to_owned(),
+        (pending, None) => format!("{} for it", wait(pending)),
+        (pending, Some(oldest)) => {
+            let age = now.duration_since(oldest).as_secs().max(0);
+            format!("{} for it, the oldest for {}", wait(pending), span(age))
+        }
+    }
+}
+
+fn of_fill(fill: f64) -> Option<Finding> {
+    if !(FULL_SOON..1.0).contains(&fill) {
+        return None;
+    }
+    let text = format!(
+        "The spool is {:.0} % full; at its bound deliveries are refused.",
+        fill * 100.0
+    );
+    let remedy = "Bring back the sink that events wait for, or raise the spool's bounds.";
+    Some(finding(Level::Warning, text, (remedy, "the-spool-fills")))
+}
+
+/// A source whose last delivery was signed with no secret of its own, and none since with one. Strangers
+/// can bring that about where a source is quiet; it is nothing that wakes anybody.
+#[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
+fn of_secrets(metrics: &Metrics, recorder: &Recorder, now: Timestamp) -> Option<Finding> {
+    let mut rejections = recorder.last_rejections();
+    let last = rejections.remove(Rejection::SignatureMismatch.reason())?;
+    let used = CounterSums::most_by(&metrics.secret_last_used_timestamp_seconds, "source");
+    let ago = now.as_second() - last.at.as_second();
+    if ago > RECENT || used.of(&last.source) >= last.at.as_second() as f64 {
+        return None;
+    }
+    let text = format!(
+        "The last delivery of source {} was signed with none of its secrets, {} ago.",
+        last.source,
+        span(ago.max(0))
+    );
+    let remedy = "Compare the secret with the provider's; `hookferry explain` tells what it does verify with.";
+    Some(finding(Level::Warning, text, (remedy, "a-wrong-secret")))
+}
+
+fn of_program(metrics: &Metrics) -> Vec<Finding> {
+    let (unaccounted, panics) = (metrics.events_unaccounted.get(), metrics.panics_total.get());
+    let damaged = metrics.spool_corrupt_records_total.get();
+    let mut findings = Vec::new();
+    if unaccounted != 0 {
+        let text = format!("The counts do not add up: {unaccounted} events are not accounted for.");
+        findings.push(finding(
+            Level::Bad,
+            text,
+            ("It is a bug: report it.", "a-bug"),
+        ));
+    }
+    if panics > 0 {
+        let text = format!("The program has panicked {panics} times since its start.");
+        let remedy = "It is a bug: report it, with the lines of the log.";
+        findings.push(finding(Level::Bad, text, (remedy, "a-bug")));
+    }
+    if damaged > 0 {
+        let text = format!("{damaged} records of the spool are damaged or gone.");
+        let remedy = "Save the damaged files, and let a recovery fetch what is lost.";
+        findings.push(finding(Level::Bad, text, (remedy, "a-spool-was-damaged")));
+    }
+    findings
+}
+
+fn of_configuration(metrics: &Metrics) -> Option<Finding> {
+    let (text, remedy) = if metrics.config_last_reload_successful.get() == 0 {
+        (
+            "The last reload of the configuration failed; the one before it is in use.",
+            "`hookferry check` names every problem; then send SIGHUP.",
+        )
+    } else if metrics.config_restart_required.get() == 1 {
+        (
+            "The configuration's file differs from what runs in keys that only a restart takes over.",
+            "Restart the bridge; what waits is published afterwards.",
+        )
+    } else {
+        return None;
+    };
+    Some(finding(Level::Warning, text, (remedy, "the-configuration")))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
+fn of_certificates(metrics: &Metrics, now: Timestamp) -> Vec<Finding> {
+    let expiries = CounterSums::least_by(
+        &metrics.tls_certificate_expiry_timestamp_seconds,
+        "component",
+    );
+    let now = now.as_second() as f64;
+    let soon = expiries
+        .each()
+        .filter(|(_, expiry)| expiry - now < EXPIRES_SOON);
+    soon.map(|(component, expiry)| {
+        let (level, text) = if expiry <= now {
+            (
+                Level::Bad,
+                format!("A certificate of {component} has expired."),
+            )
+        } else {
+            let days = ((expiry - now) / 86_400.0).floor();
+            let text = format!("A certificate of {component} expires in {days} days.");
+            (Level::Warning, text)
+        };
+        let remedy = "Put a new one into its file and send SIGHUP.";
+        finding(level, text, (remedy, "a-certificate-expires"))
+    })
+    .collect()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
+fn of_recoveries(metrics: &Metrics, now: Timestamp) -> Vec<Finding> {
+    let intervals = CounterSums::by(&metrics.backfill_interval_seconds, "source");
+    let last = CounterSums::by(&metrics.backfill_last_success_timestamp_seconds, "source");
+    let now = now.as_second() as f64;
+    let late = intervals.each().filter(|(source, interval)| {
+        let last = last.of(source);
+        *interval > 0.0 && last > 0.0 && now - last > MISSED_RUNS * interval
+    });
+    late.map(|(source, _)| {
+        let text = format!("The recovery of source {source} has not come to an end for long.");
+        let remedy = "The log says why; `hookferry check --connect` asks the provider's API.";
+        finding(Level::Warning, text, (remedy, "the-recovery-fails"))
+    })
+    .collect()
+}
+
+fn events(count: u64) -> String {
+    if count == 1 {
+        "1 event".to_owned()
+    } else {
+        format!("{count} events")
+    }
+}
+
+fn wait(count: u64) -> String {
+    let verb = if count == 1 { "waits" } else { "wait" };
+    format!("{} {verb}", events(count))
+}
+
+fn is_or_are(count: u64) -> String {
+    let verb = if count == 1 { "is" } else { "are" };
+    format!("{} {verb}", events(count))
+}
+
+/// A span of seconds, in its largest unit.
+fn span(seconds: i64) -> impl Display {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::runbook;
+    use crate::history::LastRejection;
+    use crate::name::SinkName;
+    use crate::pipeline::Refusal;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    fn sink(change: impl FnOnce(&mut SinkState)) -> SinkState {
+        let mut sink = SinkState {
+            sink: SinkName::parse("kafka").expect("a slug"),
+            kind: Some("kafka"),
+            served: true,
+            delivered: 7,
+            pending: 0,
+            oldest_at: None,
+            dead_letters: 0,
+            in_flight: 0,
+            unroutable: 0,
+            connected: true,
+            blocked: false,
+            paused: false,
+            last_delivery_at: None,
+        };
+        change(&mut sink);
+        sink
+    }
+
+    fn well() -> Metrics {
+        let metrics = Metrics::new().expect("no name twice");
+        metrics.config_last_reload_successful.set(1);
+        metrics
+    }
+
+    fn judge(sinks: &[SinkState], fill: f64, metrics: &Metrics) -> Verdict {
+        let (listener, spool) = (ListenerState::accepting(), SpoolState::filled(fill));
+        verdict(
+            &listener,
+            &spool,
+            sinks,
+            (metrics, &Recorder::default(), at(100_000)),
+        )
+    }
+
+    /// The verdict on one thing that is wrong, whose section of the runbook is there.
+    fn only(found: Verdict) -> (Level, String) {
+        let [finding] = &found.findings[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((found.level, &found.text), (finding.level, &finding.text));
+        let runbook = finding.runbook.as_deref().expect("it leads somewhere");
+        let section = runbook.strip_prefix("/runbook#").expect("in the runbook");
+        let section = format!("id=\"{section}\"");
+        assert!(runbook::document().contains(&section), "{section}");
+        assert!(!finding.remedy.is_empty());
+        (found.level, found.text)
+    }
+
+    #[test]
+    fn a_bridge_that_is_well_says_so() {
+        let verdict = judge(&[sink(|_| {})], 0.5, &well());
+        assert_eq!((verdict.level, verdict.findings.len()), (Level::Good, 0));
+        assert!(verdict.text.starts_with("All is well"), "{}", verdict.text);
+    }
+
+    #[test]
+    fn a_sink_that_is_away_is_bad_once_events_wait_for_it() {
+        let of = |change: fn(&mut SinkState)| only(judge(&[sink(change)], 0.0, &well()));
+        let away = of(|sink| sink.connected = false);
+        let text = "Sink kafka does not answer; nothing waits for it.";
+        assert_eq!(away, (Level::Warning, text.to_owned()));
+        let away = of(|sink| {
+            (sink.connected, sink.pending) = (false, 2);
+            sink.oldest_at = Some(at(100_000 - 180));
+        });
+        let text = "Sink kafka does not answer; 2 events wait for it, the oldest for 3 min.";
+        assert_eq!(away, (Level::Bad, text.to_owned()));
+        let (_, blocked) = of(|sink| (sink.blocked, sink.pending) = (true, 1));
+        assert!(blocked.contains("connection.blocked"), "{blocked}");
+        assert!(blocked.contains("1 event waits"), "{blocked}");
+        let (level, unroutable) = of(|sink| sink.unroutable = 3);
+        assert_eq!(level, Level::Bad);
+        assert!(unroutable.contains("no place for 3 events"), "{unroutable}");
+        let (level, letters) = of(|sink| sink.dead_letters = 1);
+        assert_eq!(level, Level::Warning);
+        assert!(letters.contains("1 event is set aside"), "{letters}");
+        let (_, gone) = of(|sink| (sink.served, sink.connected, sink.pending) = (false, false, 4));
+        assert!(gone.contains("which is not configured"), "{gone}");
+    }
+
+    #[test]
+    fn the_program_and_its_configuration_are_judged_too() {
+        let of = |change: fn(&Metrics)| {
+            let metrics = well();
+            change(&metrics);
+            only(judge(&[], 0.0, &metrics))
+        };
+        assert_eq!(of(|it| it.events_unaccounted.set(-1)).0, Level::Bad);
+        assert_eq!(of(|it| it.panics_total.inc()).0, Level::Bad);
+        assert_eq!(of(|it| it.spool_corrupt_records_total.inc()).0, Level::Bad);
+        let reload = of(|it| it.config_last_reload_successful.set(0));
+        assert_eq!(reload.0, Level::Warning);
+        assert_eq!(of(|it| it.config_restart_required.set(1)).0, Level::Warning);
+        let expiry = |seconds| {
+            let metrics = well();
+            let gauge = &metrics.tls_certificate_expiry_timestamp_seconds;
+            gauge.with_label_values(&["ingress", "a"]).set(9_000_000);
+            gauge.with_label_values(&["ingress", "b"]).set(seconds);
+            only(judge(&[], 0.0, &metrics))
+        };
+        assert_eq!(expiry(99_999).0, Level::Bad);
+        assert!(expiry(100_000 + 2 * 86_400).1.contains("in 2 days"));
+        let late = of(|it| {
+            let source = &["onecodex"];
+            it.backfill_interval_seconds
+                .with_label_values(source)
+                .set(60);
+            let last = &it.backfill_last_success_timestamp_seconds;
+            last.with_label_values(source).set(99_000);
+        });
+        assert_eq!(late.0, Level::Warning);
+        assert_eq!(only(judge(&[], 0.9, &well())).0, Level::Warning);
+    }
+
+    #[test]
+    fn every_refusal_has_its_words_and_the_worst_comes_first() {
+        for refusal in Refusal::ALL {
+            let mut listener = ListenerState::accepting();
+            listener.reason = Some(refusal.reason());
+            let found = of_listener(&listener).expect("it is a finding");
+            assert!(found.text.contains("503"), "{}", found.text);
+        }
+        let sinks = [
+            sink(|sink| sink.dead_letters = 1),
+            sink(|sink| (sink.connected, sink.pending) = (false, 1)),
+        ];
+        let verdict = judge(&sinks, 0.0, &well());
+        let levels: Vec<Level> = verdict.findings.iter().map(|it| it.level).collect();
+        assert_eq!(levels, [Level::Bad, Level::Warning]);
+        assert!(verdict.text.ends_with("And 1 more."), "{}", verdict.text);
+    }
+
+    #[test]
+    fn a_wrong_secret_is_told_until_a_right_one_comes() {
+        let (metrics, recorder) = (well(), Recorder::default());
+        let last = LastRejection {
+            at: at(99_970),
+            source: "onecodex".to_owned(),
+            address: None,
+            request_id: String::new(),
+            status: 401,
+        };
+        recorder.rejection(Rejection::SignatureMismatch.reason(), last);
+        let used = &metrics.secret_last_used_timestamp_seconds;
+        let of = |now| of_secrets(&metrics, &recorder, at(now)).map(|it| it.text);
+        let told = of(100_000).expect("a finding");
+        assert!(
+            told.contains("onecodex") && told.contains("30 s ago"),
+            "{told}"
+        );
+        assert_eq!(of(99_970 + RECENT + 1), None, "it is no news any more");
+        used.with_label_values(&["onecodex", "1"]).set(99_980);
+        used.with_label_values(&["onecodex", "0"]).set(5);
+        assert_eq!(of(100_000), None);
+    }
+}
