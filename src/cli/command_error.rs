@@ -40,6 +40,6 @@ impl CommandError {
 }
 
 /// Says it on standard error; where that is gone too, the exit code is all there is.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     telemetry::say(&format!("hookferry: {text}"));
 }

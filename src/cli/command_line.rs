@@ -7,6 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
     backfill, check, dead_letters, demo, explain, health, print_config, send, serve, spool, tail,
+    ui,
 };
 use crate::telemetry::LastLines;
 
@@ -18,6 +19,7 @@ use crate::telemetry::LastLines;
   hookferry config example > hookferry.toml
   hookferry check --config hookferry.toml --connect
   hookferry serve --config hookferry.toml
+  hookferry ui --config hookferry.toml     the page of the bridge that runs
 
 Each command has examples of its own: hookferry COMMAND --help")]
 struct CommandLine {
@@ -31,6 +33,7 @@ enum Command {
     Serve(serve::ServeCommand),
     Check(check::CheckCommand),
     Health(health::HealthCommand),
+    Ui(ui::UiCommand),
     Send(send::SendCommand),
     Explain(explain::ExplainCommand),
     Tail(tail::TailCommand),
@@ -57,6 +60,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Health(health) => health.run(),
+        Command::Ui(ui) => ui.run(),
         Command::Send(send) => send.run(),
         Command::Explain(explain) => explain.run(),
         Command::Tail(tail) => tail.run(),

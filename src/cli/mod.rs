@@ -44,6 +44,7 @@ mod terminal_progress;
 mod tls_arguments;
 mod token_arguments;
 mod topics;
+mod ui;
 mod watchdog;
 mod webhook_client;
 

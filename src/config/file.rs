@@ -138,8 +138,8 @@ pub enum ClientCertificates {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminFile {
-    /// The address at which metrics, health, topics and the spool are served. Any other than
-    /// loopback needs a `token`. Default: `"127.0.0.1:8081"`.
+    /// The address at which the operators' page, metrics, health, topics and the spool are served. Any
+    /// other than loopback needs a `token`. Default: `"127.0.0.1:8081"`.
     pub listen: Option<SocketAddr>,
     /// The token that every request must show, as `Authorization: Bearer …`: at least 16
     /// characters, such as `openssl rand -hex 32` makes. Whether one is asked for is settled at the

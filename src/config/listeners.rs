@@ -47,9 +47,7 @@ pub(super) fn ingress(mut table: Table, problems: &mut ConfigProblems) -> Ingres
 /// loopback it needs a token.
 pub(super) fn admin(table: Table, problems: &mut ConfigProblems) -> AdminSettings {
     let file: AdminFile = section::read("admin", table, problems);
-    let listen = file
-        .listen
-        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8081)));
+    let listen = admin_address(&file);
     if file.token.is_none() && !Host::Address(listen.ip()).is_loopback() {
         problems.add(
             "admin.token",
@@ -63,6 +61,16 @@ pub(super) fn admin(table: Table, problems: &mut ConfigProblems) -> AdminSetting
         hosts: read_hosts(&hosts, problems),
     };
     AdminSettings { listen, rules }
+}
+
+/// Reads where the operators' listener listens, for whoever does not need its token.
+pub(super) fn admin_listen(table: Table, problems: &mut ConfigProblems) -> SocketAddr {
+    admin_address(&section::read("admin", table, problems))
+}
+
+fn admin_address(file: &AdminFile) -> SocketAddr {
+    let default = || SocketAddr::from(([127, 0, 0, 1], 8081));
+    file.listen.unwrap_or_else(default)
 }
 
 fn read_token(reference: &SecretReference, problems: &mut ConfigProblems) -> Option<AdminToken> {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use toml::Table;
+use toml::{Table, Value};
 
 use super::fingerprint::Fingerprint;
 use super::named::take_table;
@@ -76,6 +76,26 @@ pub fn health_listener(path: &Path) -> Result<HealthListener, ConfigProblems> {
     };
     if problems.is_empty() {
         Ok(listener)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Where the bridge with the file at `path` listens for its operators. Nothing else of the file is
+/// looked at, and no secret: whoever asks need not be one who may read them.
+///
+/// # Errors
+/// When the file cannot be read, or says no such address.
+pub fn admin_listen(path: &Path) -> Result<SocketAddr, ConfigProblems> {
+    let mut table = table(&text(path)?)?;
+    if let Some(Value::Table(admin)) = table.get_mut("admin") {
+        admin.retain(|key, _| key == "listen");
+    }
+    let mut problems = ConfigProblems::default();
+    let admin = section(&table, "admin", &mut problems);
+    let listen = reading::admin_listen(admin, &mut problems);
+    if problems.is_empty() {
+        Ok(listen)
     } else {
         Err(problems)
     }

@@ -41,8 +41,8 @@ pub use fingerprint::Fingerprint;
 pub use ingress_tls::{IngressTls, Untimely, Validity};
 pub use key_hashes::{KeyHashes, is_taken_over};
 pub use load::{
-    HealthListener, fingerprint_of, health_listener, load, load_again, load_to_look, parse,
-    provider_tables,
+    HealthListener, admin_listen, fingerprint_of, health_listener, load, load_again, load_to_look,
+    parse, provider_tables,
 };
 pub use problem::{ConfigProblem, ConfigProblems};
 pub use schema::schema;

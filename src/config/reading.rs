@@ -112,6 +112,11 @@ pub(super) fn admin(mut table: Table, problems: &mut ConfigProblems) -> AdminSet
     listeners::admin(take_table(&mut table, "admin", problems), problems)
 }
 
+/// Reads where the operators' listener listens.
+pub(super) fn admin_listen(mut table: Table, problems: &mut ConfigProblems) -> SocketAddr {
+    listeners::admin_listen(take_table(&mut table, "admin", problems), problems)
+}
+
 /// Reads the listener for scrapers and probes alone.
 pub(super) fn metrics(mut table: Table, problems: &mut ConfigProblems) -> Option<SocketAddr> {
     listeners::metrics(take_table(&mut table, "metrics", problems), problems)

@@ -95,6 +95,9 @@ impl Walkthrough {
     }
 
     fn show_configuration(&self, output: &mut Output) -> Result<(), CommandError> {
+        if self.stays_up {
+            output.line(format_args!("Watch it live: {}/", self.admin))?;
+        }
         output.line("Hookferry's demo: the whole bridge on this machine.")?;
         output.line(format_args!("\nfolder  {}", self.folder))?;
         output.line("config  what a file for `hookferry serve` would say:\n")?;
@@ -208,7 +211,8 @@ impl Walkthrough {
             output.line(format_args!("   {line}"))?;
         }
         output.line(format_args!("\n   or     {}", paste.command()))?;
-        output.line(format_args!("\nwebhook {}", self.webhook_url))?;
+        output.line(format_args!("\npage    {}/", self.admin))?;
+        output.line(format_args!("webhook {}", self.webhook_url))?;
         output.line(format_args!("topics  {}/topics", self.admin))?;
         let source = &self.sender.provider.name;
         let topic = format!("{source}.{}", self.sender.event_type);
