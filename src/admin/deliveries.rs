@@ -36,14 +36,16 @@ pub(super) struct ListedDelivery {
     took_ms: f64,
 }
 
-/// Which deliveries are wanted. Each part that is given must be equal.
+/// Which deliveries are wanted. Each part that is given must be equal; of ids the beginning is enough, so
+/// that a person need not type them to the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct DeliveryFilter {
     source: Option<String>,
     outcome: Option<DeliveryOutcome>,
     event_type: Option<String>,
     object_id: Option<String>,
-    id: Option<EventId>,
+    /// In lower case.
+    id: Option<String>,
 }
 
 /// The newest deliveries that match, oldest first.
@@ -192,7 +194,7 @@ impl DeliveryFilter {
                 "event_type" => filter.event_type = text,
                 "object" => filter.object_id = text,
                 "outcome" => filter.outcome = text.map(|it| outcome(&it)).transpose()?,
-                "id" => filter.id = text.map(|it| event_id(&it)).transpose()?,
+                "id" => filter.id = text.map(|it| it.trim().to_ascii_lowercase()),
                 "limit" => limit = read_limit(&value)?,
                 _ => {
                     return Err(invalid(
@@ -206,16 +208,19 @@ impl DeliveryFilter {
 
     fn matches(&self, delivery: &DeliveryRecord<'_>) -> bool {
         let event = delivery.event.as_ref();
+        let id = || event.map(|event| event.id.to_string());
         let is = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
         };
+        let begins = |wanted: &Option<String>, found: Option<&str>| {
+            let wanted = wanted.as_deref();
+            wanted.is_none_or(|wanted| found.is_some_and(|found| found.starts_with(wanted)))
+        };
         is(&self.source, Some(delivery.source))
             && is(&self.event_type, event.and_then(|it| it.event_type))
-            && is(&self.object_id, event.and_then(|it| it.object_id))
             && self.outcome.is_none_or(|it| delivery.outcome == it)
-            && self
-                .id
-                .is_none_or(|it| event.is_some_and(|event| event.id == it))
+            && begins(&self.object_id, event.and_then(|it| it.object_id))
+            && (self.id.is_none() || begins(&self.id, id().as_deref()))
     }
 }
 
@@ -303,13 +308,15 @@ mod tests {
         assert_eq!(seconds("outcome=rejected"), (vec![], 0));
         let id = EventId::from_bytes([5; 16]);
         assert_eq!(seconds(&format!("id={id}&outcome=")), (vec![5], 0));
+        assert_eq!(seconds("id=0505"), (vec![5], 0));
+        assert_eq!(seconds("object=7428&source=odd"), (vec![1, 5, 7], 0));
+        assert_eq!(seconds("object=428"), (vec![], 0));
     }
 
     #[test]
     fn what_is_no_filter_is_named() {
         for (query, part) in [
             ("outcome=lost", "accepted, duplicate"),
-            ("id=4711", "UUID"),
             ("limit=0", "from 1 to 1000"),
             ("limit=-1", "from 1 to 1000"),
             ("objet=1", "no others"),
