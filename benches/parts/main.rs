@@ -17,6 +17,7 @@
 //! | `message` | what a sink asks of a message before it encodes it | one message |
 //! | `append` | `Spool::append`, from the call to the answer, its fsync included | one group |
 //! | `settle` | `Spool::settle`, which a later batch carries | one group |
+//! | `history` | what `Recorder` keeps of an event that goes to one sink | one event |
 //!
 //! `append` and `settle` are measured by two clocks: the time that passes, most of which is the
 //! disk's, and the processor time of this process, which is what the bridge pays. Their folder lies
@@ -32,6 +33,7 @@
 
 mod delivery;
 mod event;
+mod history;
 mod message;
 mod route;
 mod signature;
@@ -54,5 +56,6 @@ fn main() {
     route::bench(&mut criterion);
     message::bench(&mut criterion);
     spool::bench(&mut criterion);
+    history::bench(&mut criterion);
     criterion.final_summary();
 }

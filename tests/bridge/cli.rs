@@ -10,6 +10,7 @@ mod spool;
 mod tail;
 mod tls;
 mod token;
+mod ui;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};

@@ -35,6 +35,7 @@ mod observability;
 mod operators;
 mod oracles;
 mod order;
+mod page;
 mod private_files;
 mod providers;
 mod proxy;

@@ -291,6 +291,7 @@ fn every_command_has_examples_in_its_help() {
         "serve",
         "check",
         "health",
+        "ui",
         "send",
         "explain",
         "tail",

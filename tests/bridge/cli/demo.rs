@@ -2,7 +2,7 @@ use std::io::BufRead as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{Running, Said, hookferry};
+use super::{Running, Said, hookferry, run};
 
 #[test]
 fn the_demo_shows_every_stage_within_five_seconds_and_leaves_nothing() {
@@ -31,6 +31,8 @@ fn the_demo_shows_every_stage_within_five_seconds_and_leaves_nothing() {
     }
     assert_eq!(said.out.matches("the same bytes as were sent").count(), 4);
     assert!(!said.out.contains('\x1b'), "no colours into a pipe");
+    // It ends at once, so there is nothing to watch.
+    assert!(!said.out.contains("Watch it live"), "{}", said.out);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -51,6 +53,15 @@ fn the_demos_commands_work_when_pasted_and_it_stops_on_a_signal() {
                 break;
             }
         }
+        let page = shown[0].strip_prefix("Watch it live: ").unwrap();
+        let last = shown
+            .iter()
+            .position(|line| *line == format!("page    {page}"));
+        let last = last.unwrap_or_else(|| panic!("{page} is not named again: {shown:#?}"));
+        assert!(shown[last + 1].starts_with("webhook http://"), "{shown:#?}");
+        let admin = page.strip_suffix('/').unwrap();
+        assert_eq!(shown.last().unwrap(), &format!("metrics {admin}/metrics"));
+        run(&["ui", "--no-open", "--admin", page]).with_code(0);
         let start = shown
             .iter()
             .position(|line| line.starts_with("4. Send"))

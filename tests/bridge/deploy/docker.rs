@@ -1,6 +1,6 @@
 //! The image, as far as it can be told without building one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -9,6 +9,7 @@ use super::{place, text};
 use crate::harness::program::RELEASED;
 use crate::harness::setup::{ADMIN_TOKEN, SECRET};
 use crate::harness::{Bridge, event};
+use crate::repository::files_below;
 
 const FILE: &str = "deploy/docker/Dockerfile";
 
@@ -84,8 +85,19 @@ fn the_image_is_of_the_debian_that_the_program_was_built_on() {
 }
 
 fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("below the folder")).unwrap();
     let copied = Command::new("cp").arg("-r").arg(from).arg(to).status();
     assert!(copied.expect("cp is there").success(), "{}", from.display());
+}
+
+/// The files that a file of the program is compiled with, besides other Rust.
+fn included(file: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let after = ["include_str!(\"", "include_bytes!(\""]
+        .into_iter()
+        .flat_map(|call| text.split(call).skip(1));
+    let named = after.filter_map(|rest| rest.split('"').next());
+    named.map(|name| file.with_file_name(name)).collect()
 }
 
 /// Follows the stage that builds, in a folder that has what it copies and nothing else. Where it
@@ -110,7 +122,7 @@ fn the_build_has_all_that_it_needs_with_the_dependencies_in_a_layer_of_their_own
                         ignored.lines().any(|line| line == format!("!{source}")),
                         "{source}"
                     );
-                    copy(&place(source), folder.path());
+                    copy(&place(source), &folder.path().join(words[words.len() - 1]));
                 }
             }
             "RUN" if rest.contains(build) => {
@@ -135,6 +147,14 @@ fn the_build_has_all_that_it_needs_with_the_dependencies_in_a_layer_of_their_own
     }
     assert_eq!(built, 2, "the dependencies, then the program");
     assert!(folder.path().join("src/main.rs").exists());
+    let files = files_below("src", "rs").into_iter();
+    let included: Vec<PathBuf> = files
+        .flat_map(|file| included(&folder.path().join("src").join(file)))
+        .collect();
+    assert!(!included.is_empty());
+    for file in included {
+        assert!(file.exists(), "{} is not copied", file.display());
+    }
     // Without these the image would hold another program than the one that is tested.
     assert!(folder.path().join(".cargo/config.toml").exists());
 }

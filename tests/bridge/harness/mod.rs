@@ -1,15 +1,18 @@
 //! What the promises are tested with: the real program, a client that speaks HTTP byte by byte,
-//! readers of the topics that share no code with the bridge, the vendors' own libraries that sign and
-//! verify, and the oracle: a driver that writes down all that it tries, and a checker that holds it
+//! readers of the topics that share no code with the bridge, a real browser, the vendors' own libraries that
+//! sign and verify, and the oracle: a driver that writes down all that it tries, and a checker that holds it
 //! against what the readers have seen.
 
 pub mod authority;
 pub mod bridge;
+pub mod browser;
 pub mod clock;
 pub mod collector;
 pub mod connect_proxy;
 pub mod delivery;
+pub mod devtools;
 pub mod disk;
+pub mod event_stream;
 pub mod events_api;
 pub mod github_api;
 pub mod http;
@@ -31,15 +34,18 @@ pub mod retrying_sender;
 pub mod sdk;
 pub mod setup;
 pub mod strace;
+pub mod tab;
 pub mod tls;
 pub mod way;
 
 pub use authority::Authority;
 pub use bridge::Bridge;
+pub use browser::Browser;
 pub use clock::Clock;
 pub use connect_proxy::ConnectProxy;
 pub use delivery::{Post, event};
 pub use disk::Disk;
+pub use event_stream::EventStream;
 pub use events_api::EventsApi;
 pub use github_api::GitHubApi;
 pub use http::{Answer, Connection};
@@ -58,6 +64,7 @@ pub use retrying_sender::RetryingSender;
 pub use sdk::{Language, Question, Sdk};
 pub use setup::Setup;
 pub use strace::Injection;
+pub use tab::Tab;
 pub use tls::Tls;
 pub use way::Way;
 

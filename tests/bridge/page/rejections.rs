@@ -1,0 +1,89 @@
+//! Rejections: by reason, with counts, the last of each and what usually causes it; and nothing that was
+//! sent with them.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::harness::delivery::{SIGNATURE, now};
+use crate::harness::setup::SECRET;
+use crate::harness::{Bridge, Post, Setup, event};
+
+use super::{assert_content, look_at};
+
+/// What is in every body here, and must be nowhere in the page.
+const BODY: &str = "b0d1e5-that-nobody-may-read";
+
+/// Sends what is refused, each as often, by another reason; tells the signatures that were sent.
+async fn refused(bridge: &Bridge, setup: &Setup, from: IpAddr) -> Vec<String> {
+    let body = event("sample.uploaded", BODY);
+    let signed =
+        |secret: &str, seconds| Post::signed_with(&setup.source, body.as_str(), secret, seconds);
+    let forged = signed("another secret", now());
+    let stale = signed(SECRET, now() - 3 * 24 * 60 * 60);
+    let mut signatures = Vec::new();
+    for (post, count, status) in [
+        (&forged, 3, 401),
+        (&stale, 1, 401),
+        (&Post::unsigned(&setup.source, body.as_str()), 2, 400),
+        (&forged.clone().path("/webhooks/nobody"), 1, 404),
+    ] {
+        for _ in 0..count {
+            let answer = post.sent_from(from, bridge.ingress).await.unwrap();
+            assert_eq!(answer.status, status, "{answer:?}");
+        }
+        let headers = post.headers.iter();
+        let of_it = headers.filter(|(name, _)| name == SIGNATURE);
+        signatures.extend(of_it.map(|(_, value)| value.clone()));
+    }
+    signatures
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejections_are_told_by_reason_with_the_last_and_the_usual_cause() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let (_browser, tab) = look_at(&bridge).await;
+    let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
+    let signatures = refused(&bridge, &setup, from).await;
+    tab.shows("#rejections", &["unknown_source", "404"]).await;
+    let told = bridge.ask("/deliveries?outcome=rejected").await.text();
+    let mut live =
+        crate::harness::EventStream::open(bridge.admin, &bridge.operators_request("GET", "/live"))
+            .await
+            .unwrap();
+    let state = live.next().await.unwrap();
+    for (reason, count) in [
+        ("signature_mismatch", 3),
+        ("timestamp_stale", 1),
+        ("signature_missing", 2),
+        ("unknown_source", 1),
+    ] {
+        let rejections = state["rejections"].as_array().unwrap().iter();
+        let mut of_it = rejections.filter(|rejection| rejection["reason"] == reason);
+        let rejection = of_it.next().expect("it is counted");
+        assert_eq!(rejection["count"], count, "{rejection}");
+        assert_eq!(rejection["last"]["address"], "127.0.0.9", "{rejection}");
+        let cause = rejection["cause"].as_str().unwrap();
+        assert!(!cause.is_empty());
+        let count = count.to_string();
+        tab.shows("#rejections", &[reason, &count, cause, "127.0.0.9"])
+            .await;
+    }
+    let document = tab.evaluate("document.documentElement.outerHTML").await;
+    let stored = tab
+        .evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+        .await;
+    for text in [
+        document.to_string(),
+        stored.to_string(),
+        told,
+        state.to_string(),
+    ] {
+        assert!(!text.contains(BODY) && !text.contains(SECRET), "{text}");
+        for signature in &signatures {
+            let (_, tag) = signature.split_once("v1=").unwrap();
+            assert!(!text.contains(tag), "{text}");
+        }
+    }
+    assert_content(&tab, &bridge);
+    bridge.stop().await;
+}
