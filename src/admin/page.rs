@@ -31,7 +31,8 @@ static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| {
 /// The runbook has a style and no script.
 static RUNBOOK_POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "default-src 'none'; style-src {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src {}; img-src data:; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
         source_of(runbook::document(), "style")
     )
 });

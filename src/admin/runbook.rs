@@ -9,6 +9,7 @@ const TEXT: &str = include_str!("../../docs/src/runbook.md");
 
 const STYLE: &str = "
 :root { color-scheme: light dark; }
+html { background: Canvas; color: CanvasText; }
 body { font: 1rem/1.55 system-ui, sans-serif; margin: 0 auto; max-width: 46rem; padding: 1.5rem; overflow-wrap: anywhere; }
 h1, h2 { line-height: 1.25; }
 h2 { margin-top: 2.5rem; }
