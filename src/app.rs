@@ -276,6 +276,7 @@ fn admin(
         topics: sinks.topics.clone(),
         max_connections: limits.admin,
         max_waiting: limits.waiting_readers,
+        max_viewers: limits.viewers,
         served: sinks.names(),
         recovery: recovery.clone(),
         handler: Arc::clone(&handler.rules),

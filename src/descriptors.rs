@@ -52,6 +52,8 @@ pub struct ConnectionLimits {
     pub admin: usize,
     /// Of those, the readers of topics that wait, so that others find a connection.
     pub waiting_readers: usize,
+    /// Of those, the people who look at the page.
+    pub viewers: usize,
     /// On the listener for scrapers and probes, where there is one.
     pub metrics: usize,
 }
@@ -93,6 +95,7 @@ impl ConnectionLimits {
             ingress: ingress - ingress % workers,
             admin: others - metrics,
             waiting_readers: others / 2,
+            viewers: others / 8,
             metrics,
         })
     }
@@ -118,7 +121,9 @@ mod tests {
             let reserve = OWN + PER_WORKER + PER_SINK + limits.admin + limits.metrics;
             assert_eq!((limits.workers, limits.ingress), (1, 64 - reserve));
             assert!(
-                limits.waiting_readers < limits.admin && limits.metrics > 0,
+                limits.waiting_readers + limits.viewers < limits.admin
+                    && limits.viewers > 0
+                    && limits.metrics > 0,
                 "{limits:?}"
             );
         }

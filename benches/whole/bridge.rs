@@ -11,6 +11,7 @@ use anyhow::Context as _;
 
 use crate::delivery::{SECRET, SOURCE};
 use crate::usage::Usage;
+use crate::viewers::Viewers;
 
 /// The first sink's name, whatever it is: what was spooled for one is delivered by the next.
 const SINK: &str = "out";
@@ -220,6 +221,11 @@ impl Bridge {
         let events = page.as_array().context("a list of events")?;
         let last = events.last().and_then(|last| last["sequence"].as_u64());
         Ok(last.unwrap_or_default())
+    }
+
+    /// People who look at its page.
+    pub fn viewers(&self, count: usize) -> anyhow::Result<Viewers> {
+        Viewers::of(self.admin, count)
     }
 
     /// Waits until so many events have been delivered.

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use crate::bridge::{Bridge, Home, Sink};
 use crate::delivery::SOURCE;
-use crate::findings::{Away, Backlog, Cell, Closed, Findings, Ids, Large, Round};
+use crate::findings::{Away, Backlog, Cell, Closed, Findings, Ids, Large, Round, Watched};
 use crate::ledger;
 use crate::load::Load;
 use crate::reference::Limit;
@@ -33,6 +33,8 @@ const MANY: usize = 256;
 const LARGE: (usize, usize) = (1 << 20, 8);
 /// Between two looks at the spool.
 const LOOK: Duration = Duration::from_millis(200);
+/// People who look at the page.
+const VIEWERS: usize = 10;
 
 /// A part of the course, with the references it is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,6 +53,8 @@ pub enum Part {
     Large,
     /// Ten million ids of earlier events.
     Ids,
+    /// 1,000 events a second while people look at the operators' page.
+    Watched,
     /// 1,000 events a second: two thirds of the whole time.
     Open,
 }
@@ -91,6 +95,7 @@ impl Course {
             Part::Away => findings.away = Some(self.away()?),
             Part::Large => findings.large = Some(self.large()?),
             Part::Ids => findings.ids = Some(self.ids()?),
+            Part::Watched => findings.watched = Some(self.watched()?),
             Part::Open => findings.open = self.open()?,
         }
         Ok(())
@@ -286,6 +291,29 @@ impl Course {
             ids: self.ids,
             cpu: median(costs.into_iter()),
             cpu_without: median(costs_without.into_iter()),
+        })
+    }
+
+    /// Nobody and several people look at the page in turn.
+    fn watched(&self) -> anyhow::Result<Watched> {
+        let home = Home::new("watched")?;
+        let bridge = warm(&home, &Sink::Store)?;
+        let load = Load {
+            rate: Some(1000),
+            ..usual(self.short_seconds)
+        };
+        let (mut unseen, mut seen) = (vec![], vec![]);
+        for round in 1..=self.pairs {
+            say(&format!("{VIEWERS} people look at the page, round {round}"));
+            unseen.push(run::bridge(&bridge, &load)?);
+            let _viewers = bridge.viewers(VIEWERS)?;
+            seen.push(run::bridge(&bridge, &load)?);
+        }
+        bridge.stop()?;
+        Ok(Watched {
+            viewers: VIEWERS,
+            unseen,
+            seen,
         })
     }
 

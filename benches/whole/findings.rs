@@ -24,6 +24,8 @@ pub struct Findings {
     pub large: Option<Large>,
     /// Many ids of earlier events.
     pub ids: Option<Ids>,
+    /// 1,000 events a second while people look at the page.
+    pub watched: Option<Watched>,
     /// 1,000 events a second, whatever the answers do.
     pub open: Vec<Round>,
 }
@@ -39,6 +41,7 @@ impl Findings {
             self.away.is_some(),
             self.large.is_some(),
             self.ids.is_some(),
+            self.watched.is_some(),
             !self.open.is_empty(),
         ];
         is_there.iter().all(|part| *part)
@@ -123,6 +126,17 @@ pub struct Ids {
     pub cpu: f64,
     /// With none.
     pub cpu_without: f64,
+}
+
+/// 1,000 events a second to the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Watched {
+    /// How many people look at the page.
+    pub viewers: usize,
+    /// While nobody does, in each round.
+    pub unseen: Vec<Run>,
+    /// While they do.
+    pub seen: Vec<Run>,
 }
 
 /// One round of the fixed rate.

@@ -28,6 +28,7 @@ mod run;
 mod server;
 mod targets;
 mod usage;
+mod viewers;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! What the bridge is meant to reach, as ratios to references that were measured beside it, and
 //! whether it does.
 
-use crate::findings::{Away, Backlog, Closed, Findings, Ids, Large, Round};
+use crate::findings::{Away, Backlog, Closed, Findings, Ids, Large, Round, Watched};
 use crate::load::Latency;
 use crate::run::Run;
 
@@ -70,6 +70,7 @@ pub fn of(findings: &Findings) -> Vec<Target> {
     targets.extend(findings.large.iter().map(large));
     targets.extend(findings.ids.iter().map(ids));
     targets.extend(findings.backlog.iter().map(backlog));
+    targets.extend(findings.watched.iter().flat_map(watched));
     targets
 }
 
@@ -200,6 +201,35 @@ fn large(large: &Large) -> Target {
 fn ids(ids: &Ids) -> Target {
     let what = format!("{} ids, CPU an event ÷ with none", count(ids.ids));
     Target::most(what, ids.cpu / ids.cpu_without, 1.1)
+}
+
+fn watched(watched: &Watched) -> Vec<Target> {
+    let with = |what: &str| {
+        format!(
+            "1,000/s to the store, {} viewers of the page: {what}",
+            watched.viewers
+        )
+    };
+    let rounds = || watched.seen.iter().zip(&watched.unseen);
+    let later = |at: fn(&Latency) -> f64| {
+        median(rounds().map(|(seen, unseen)| at(&seen.latency) - at(&unseen.latency))) / 1000.0
+    };
+    let cpu = median(rounds().map(|(seen, unseen)| seen.cpu() / unseen.cpu()));
+    vec![
+        Target::most(
+            with("p99.9 of an answer, beyond that without"),
+            later(|it| it.p999),
+            5.0,
+        )
+        .unit(" ms"),
+        Target::most(
+            with("longest answer, beyond that without"),
+            later(|it| it.longest),
+            5.0,
+        )
+        .unit(" ms"),
+        Target::most(with("CPU ÷ without"), cpu, 1.2),
+    ]
 }
 
 fn backlog(backlog: &Backlog) -> Target {

@@ -109,6 +109,7 @@ fn response(problem: &AdminProblem) -> HttpResponse {
 impl AccessRules {
     fn check(&self, request: &HttpRequest, wrong_tokens: &WrongTokens) -> Result<(), AdminProblem> {
         self.check_host(request)?;
+        check_site(request)?;
         let is_open = changes_nothing(request) && request.path() == route::PAGE;
         if let Some(token) = self.token.as_ref().filter(|_| !is_open) {
             check_token(token, request, wrong_tokens)?;
@@ -141,6 +142,24 @@ impl AccessRules {
     }
 }
 
+/// A page of another site cannot read an answer, but it could have the disk read or take places; its
+/// browser says whose page asks (W3C Fetch Metadata). Somebody who follows a link may.
+fn check_site(request: &HttpRequest) -> Result<(), AdminProblem> {
+    let is = |name: &str, texts: &[&[u8]]| {
+        let value = request.headers().get(name);
+        value.is_none_or(|value| texts.contains(&value.as_bytes()))
+    };
+    let is_ours = is("sec-fetch-site", &[b"same-origin", b"none"]);
+    if is_ours || is("sec-fetch-mode", &[b"navigate"]) {
+        return Ok(());
+    }
+    Err(AdminProblem::new(
+        StatusCode::FORBIDDEN,
+        "foreign_page",
+        "a page of another site asks, by what the browser says (Sec-Fetch-Site)",
+    ))
+}
+
 /// The token is shown in a header; to look, the session of somebody who has shown it is enough.
 fn check_token(
     token: &AdminToken,
@@ -158,7 +177,7 @@ fn check_token(
         return Ok(());
     }
     if let Some(address) = address {
-        wrong_tokens.note(address, now);
+        wrong_tokens.note(address, shown.as_bytes(), now);
     }
     Err(AdminProblem::new(
         StatusCode::UNAUTHORIZED,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
@@ -63,6 +63,8 @@ struct DeliveryList {
     deliveries: Vec<ListedDelivery>,
     /// Since when all is known of events.
     since: Timestamp,
+    /// Since when all is known of requests that proved nothing.
+    rejections_since: Timestamp,
     omitted: u64,
 }
 
@@ -86,7 +88,8 @@ async fn list(request: HttpRequest, recorder: Data<Recorder>) -> HttpResponse {
         let newest = NewestDeliveries::read(&recorder, &mut span, &filter, limit);
         DeliveryList {
             deliveries: newest.deliveries.into_iter().rev().collect(),
-            since: since(&recorder),
+            since: recorder.events_since(),
+            rejections_since: recorder.unproven_since(),
             omitted: newest.omitted,
         }
     });
@@ -94,24 +97,8 @@ async fn list(request: HttpRequest, recorder: Data<Recorder>) -> HttpResponse {
         Ok(list) => HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .json(list),
-        // Without a thread to look in, the bridge is about to end.
-        Err(_) => closed().response(),
+        Err(_) => AdminProblem::stopping().response(),
     }
-}
-
-/// Why nothing can be read any more.
-pub(super) fn closed() -> AdminProblem {
-    let detail = "the bridge is about to end";
-    AdminProblem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail)
-}
-
-/// Since when all deliveries of events are known.
-pub(super) fn since(recorder: &Recorder) -> Timestamp {
-    // Before anything was forgotten, since the start.
-    let first = recorder.remembers_since();
-    first
-        .filter(|_| recorder.has_forgotten())
-        .unwrap_or_else(|| recorder.started_at())
 }
 
 impl NewestDeliveries {
@@ -163,7 +150,8 @@ impl ListedDelivery {
     pub fn of(delivery: &DeliveryRecord<'_>) -> Self {
         let event = delivery.event.as_ref();
         let text = |text: &str| text.to_owned();
-        let quarantine = event.and_then(|event| event.quarantine);
+        let is_quarantined = delivery.outcome == DeliveryOutcome::Quarantined;
+        let quarantine = event.and_then(|event| event.quarantine.filter(|_| is_quarantined));
         Self {
             at: delivery.received_at,
             source: delivery.source.to_owned(),
@@ -197,7 +185,7 @@ impl DeliveryFilter {
                 "id" => filter.id = text.map(|it| it.trim().to_ascii_lowercase()),
                 "limit" => limit = read_limit(&value)?,
                 _ => {
-                    return Err(invalid(
+                    return Err(AdminProblem::invalid(
                         "there are the parameters `source`, `outcome`, `event_type`, `object`, `id` and `limit`, and no others",
                     ));
                 }
@@ -227,14 +215,8 @@ impl DeliveryFilter {
 fn outcome(name: &str) -> Result<DeliveryOutcome, AdminProblem> {
     DeliveryOutcome::of_name(name).ok_or_else(|| {
         let names = DeliveryOutcome::ALL.map(DeliveryOutcome::as_str).join(", ");
-        invalid(format!("`outcome` must be one of {names}"))
+        AdminProblem::invalid(format!("`outcome` must be one of {names}"))
     })
-}
-
-/// Reads an event's id.
-pub(super) fn event_id(text: &str) -> Result<EventId, AdminProblem> {
-    let id = EventId::try_from(text.trim().to_owned());
-    id.map_err(|_| invalid("an event's id is a UUID, as in 019caf8c-94e8-8118-be14-ca800c4677aa"))
 }
 
 fn read_limit(value: &str) -> Result<usize, AdminProblem> {
@@ -242,14 +224,10 @@ fn read_limit(value: &str) -> Result<usize, AdminProblem> {
     limit
         .filter(|limit| (1..=MAX_LIMIT).contains(limit))
         .ok_or_else(|| {
-            invalid(format!(
+            AdminProblem::invalid(format!(
                 "`limit` must be a whole number from 1 to {MAX_LIMIT}"
             ))
         })
-}
-
-pub(super) fn invalid(detail: impl Into<String>) -> AdminProblem {
-    AdminProblem::new(StatusCode::BAD_REQUEST, "invalid_parameter", detail)
 }
 
 #[cfg(test)]

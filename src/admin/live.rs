@@ -3,11 +3,11 @@
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 mod bridge_state;
-mod counter_sums;
+mod metric_sums;
 mod verdict;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Bytes, Data};
@@ -20,15 +20,15 @@ use tokio::time::{Interval, MissedTickBehavior};
 pub use bridge_state::ObservedBridge;
 
 use self::bridge_state::{BridgeState, StateCache};
+use super::access::AccessRules;
 use super::deliveries::{DeliveryFilter, ListedDelivery, NewestDeliveries};
 use super::problem::AdminProblem;
-use super::route::get;
 use crate::history::RecordedSpan;
 
 /// How often a viewer is told.
 const PERIOD: Duration = Duration::from_secs(1);
-/// The most viewers at once: each holds a connection.
-const MAX_VIEWERS: usize = 32;
+/// After so long a stream ends, and the page asks for another one: who may look is asked then.
+const LIFETIME: Duration = Duration::from_mins(10);
 /// Deliveries in the first message, and in each that follows.
 const FIRST_DELIVERIES: usize = 100;
 const NEXT_DELIVERIES: usize = 50;
@@ -41,13 +41,17 @@ pub(super) struct LiveView {
 }
 
 impl LiveView {
-    pub fn of(bridge: ObservedBridge) -> Self {
+    /// Of this bridge, for so many at once.
+    pub fn of(bridge: ObservedBridge, max_viewers: usize) -> Self {
         Self {
             state: StateCache::of(bridge),
-            viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
+            viewers: Arc::new(Semaphore::new(max_viewers)),
         }
     }
 }
+
+/// The last message of a stream: the page is to ask for another one at once.
+const RENEW: &[u8] = b"event: renew\ndata: {}\n\n";
 
 /// One message.
 #[derive(Serialize)]
@@ -65,13 +69,17 @@ struct Viewer {
     span: RecordedSpan,
     is_first: bool,
     ticks: Interval,
+    /// Whom it was let in by.
+    access: Arc<AccessRules>,
+    until: Instant,
+    is_over: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 /// The routes of this file.
 pub(super) fn routes(view: Data<LiveView>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
-        config.app_data(view).route("/live", get().to(watch));
+        config.app_data(view).route("/live", web::get().to(watch));
     }
 }
 
@@ -97,6 +105,9 @@ fn begin(request: &HttpRequest, view: Arc<LiveView>) -> Result<Viewer, AdminProb
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     Ok(Viewer {
+        access: view.state.access(),
+        until: Instant::now() + LIFETIME,
+        is_over: false,
         view,
         filter,
         span: RecordedSpan::default(),
@@ -108,7 +119,14 @@ fn begin(request: &HttpRequest, view: Arc<LiveView>) -> Result<Viewer, AdminProb
 
 /// The next message, when its time has come.
 async fn next_message(mut viewer: Viewer) -> Option<(Result<Bytes, Error>, Viewer)> {
+    if viewer.is_over {
+        return None;
+    }
     viewer.ticks.tick().await;
+    if viewer.must_ask_again() {
+        viewer.is_over = true;
+        return Some((Ok(Bytes::from_static(RENEW)), viewer));
+    }
     // All that is remembered is gone through for the first one: not on the listener's own thread.
     let written = web::block(move || {
         let text = viewer.message();
@@ -119,6 +137,12 @@ async fn next_message(mut viewer: Viewer) -> Option<(Result<Bytes, Error>, Viewe
 }
 
 impl Viewer {
+    /// Whether its time is over, or others may look now than when it came.
+    fn must_ask_again(&self) -> bool {
+        let now = self.view.state.access();
+        Instant::now() >= self.until || now.token != self.access.token
+    }
+
     fn message(&mut self) -> Bytes {
         let state = self.view.state.get();
         let limit = if std::mem::take(&mut self.is_first) {

@@ -39,6 +39,17 @@ impl AdminProblem {
         }
     }
 
+    /// A parameter that is none, with what it should be.
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", detail)
+    }
+
+    /// There is no thread left to look in: the bridge is about to end.
+    pub fn stopping() -> Self {
+        let detail = "the bridge is about to end";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail)
+    }
+
     /// The answer that says so.
     pub fn response(&self) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).expect("made from a status");

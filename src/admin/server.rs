@@ -30,6 +30,13 @@ use crate::sink::store::TopicLog;
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Threads that read the disk for whoever looks: more would only wait for one another.
+const BLOCKING_THREADS: usize = 8;
+/// How long what was sent may stay unread before the connection is given up, in milliseconds
+/// (`TCP_USER_TIMEOUT`, tcp(7)).
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT_MS: u32 = 30_000;
+
 /// What the operators' listener serves.
 #[derive(Debug)]
 pub struct AdminServer {
@@ -45,6 +52,8 @@ pub struct AdminServer {
     pub max_connections: usize,
     /// The most readers of topics that wait at once, fewer than connections.
     pub max_waiting: usize,
+    /// The most people who look at the page at once; with the readers, fewer than connections.
+    pub max_viewers: usize,
     /// The sinks that a dispatcher serves.
     pub served: Vec<SinkName>,
     /// Where backfills are asked for.
@@ -86,11 +95,12 @@ pub fn bind(settings: AdminServer, ingress: SocketAddr) -> io::Result<BoundServe
     };
     let server = HttpServer::new(app)
         .workers(1)
+        .worker_max_blocking_threads(BLOCKING_THREADS)
         .max_connections(settings.max_connections)
         .client_request_timeout(HEAD_TIMEOUT)
         // A reader that hangs up ends its request, and what that holds.
         .h1_allow_half_closed(false)
-        .on_connect(note_address)
+        .on_connect(prepare_connection)
         .shutdown_timeout(1)
         .disable_signals()
         .bind(settings.listen)?;
@@ -112,20 +122,21 @@ struct PageData {
 impl PageData {
     fn of(settings: &AdminServer, ingress: SocketAddr) -> Self {
         let pipeline = &settings.health.pipeline;
+        let observed = ObservedBridge {
+            health: Arc::clone(&settings.health),
+            handler: Arc::clone(&settings.handler),
+            access: Arc::clone(&settings.rules),
+            ingress,
+        };
         Self {
             recorder: Data::from(Arc::clone(&pipeline.recorder)),
             metrics: Data::from(Arc::clone(&pipeline.metrics)),
             wrong_tokens: Data::new(WrongTokens::default()),
-            events: Data::new(EventKnowledge {
-                pipeline: pipeline.clone(),
-                handler: Arc::clone(&settings.handler),
-            }),
-            live: Data::new(LiveView::of(ObservedBridge {
-                health: Arc::clone(&settings.health),
-                handler: Arc::clone(&settings.handler),
-                access: Arc::clone(&settings.rules),
-                ingress,
-            })),
+            events: Data::new(EventKnowledge::of(
+                pipeline.clone(),
+                Arc::clone(&settings.handler),
+            )),
+            live: Data::new(LiveView::of(observed, settings.max_viewers)),
         }
     }
 
@@ -180,10 +191,16 @@ async fn no_such_page() -> HttpResponse {
     HttpResponse::NotFound().body("there is no such page\n")
 }
 
-/// Notes the local address of a connection: a listener on every address has many.
-fn note_address(connection: &dyn Any, data: &mut Extensions) {
-    let socket = connection.downcast_ref::<TcpStream>();
-    if let Some(Ok(address)) = socket.map(TcpStream::local_addr) {
+/// Notes the local address of a connection, because a listener on every address has many; and bounds how
+/// long it is kept for somebody who does not read.
+fn prepare_connection(connection: &dyn Any, data: &mut Extensions) {
+    let Some(socket) = connection.downcast_ref::<TcpStream>() else {
+        return;
+    };
+    if let Ok(address) = socket.local_addr() {
         data.insert(LocalAddress(address.ip()));
     }
+    // Where the system has no such option, a reader that has gone is noticed later.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(socket, UNREAD_TIMEOUT_MS);
 }

@@ -11,8 +11,6 @@ use sha2::Sha256;
 
 use super::token::AdminToken;
 
-/// The cookie that carries a session.
-const COOKIE: &str = "hookferry_session";
 /// How long a session lasts: a working day.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(12);
 /// So that no other MAC by the token is a session.
@@ -23,16 +21,24 @@ const DOMAIN: &str = "hookferry session of the operators' page";
 pub(super) fn begin(token: &AdminToken, now: Timestamp, is_encrypted: bool) -> String {
     let end = now.as_second() + LIFETIME.as_secs();
     let mac = hex::encode(mac(token, end).finalize().into_bytes());
-    let attributes = attributes(is_encrypted);
+    let (name, attributes) = (cookie_name(token), attributes(is_encrypted));
     format!(
-        "{COOKIE}={end}.{mac}; Max-Age={}{attributes}",
+        "{name}={end}.{mac}; Max-Age={}{attributes}",
         LIFETIME.as_secs()
     )
 }
 
 /// A cookie that takes the session away from the browser.
-pub(super) fn end(is_encrypted: bool) -> String {
-    format!("{COOKIE}=; Max-Age=0{}", attributes(is_encrypted))
+pub(super) fn end(token: &AdminToken, is_encrypted: bool) -> String {
+    let (name, attributes) = (cookie_name(token), attributes(is_encrypted));
+    format!("{name}=; Max-Age=0{attributes}")
+}
+
+/// The cookie that carries a session. A browser keeps those of all ports of a host together, and
+/// several bridges may be reached on its loopback: each token has a name of its own.
+fn cookie_name(token: &AdminToken) -> String {
+    let mac = mac(token, 0).finalize().into_bytes();
+    format!("hookferry_session_{}", hex::encode(&mac[..4]))
 }
 
 /// Over HTTPS the cookie is for HTTPS alone; this listener itself speaks HTTP, behind a proxy that may
@@ -56,8 +62,9 @@ pub(super) fn is_shown(request: &HttpRequest, token: &AdminToken, now: Timestamp
     let headers = request.headers().get_all(header::COOKIE);
     let cookies = headers.filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|cookies| cookies.split(';'));
+    let name = cookie_name(token);
     pairs.any(|pair| {
-        let session = pair.trim().strip_prefix(COOKIE);
+        let session = pair.trim().strip_prefix(&*name);
         let session = session.and_then(|rest| rest.strip_prefix('='));
         session.is_some_and(|session| is_valid(session, token, now))
     })
@@ -138,6 +145,11 @@ mod tests {
         }
         assert!(!cookie.contains("0123456789abcdef") && !cookie.contains("Secure"));
         assert!(begin(&token, at(1_000), true).ends_with("; Secure"));
-        assert!(end(false).starts_with("hookferry_session=; Max-Age=0"));
+        let ended = end(&token, false);
+        assert!(ended.contains("=; Max-Age=0"), "{ended}");
+        assert_eq!(
+            sent(&ended).split_once('='),
+            cookie.split_once('=').map(|(name, _)| (name, ""))
+        );
     }
 }

@@ -35,18 +35,22 @@ impl SpoolAccess {
         Some(letter.ok()?.event?.id())
     }
 
-    /// Remembers what was done with an event, or with all that waited for the sink.
-    fn record(&self, sink: &SinkName, id: Option<EventId>, step: SinkStep<'_>) {
+    /// Remembers what was done with an event, or with all that waited for the sink, and when it began.
+    fn record(&self, at: Timestamp, sink: &SinkName, id: Option<EventId>, step: SinkStep<'_>) {
         if let Some(sink) = self.spool.sink(sink) {
-            let at = Timestamp::now();
             self.recorder.sink(&SinkRecord { at, sink, id, step });
         }
     }
 
     /// Remembers what was done with the event of a dead letter.
-    fn record_change(&self, name: &DeadLetterName, event: Option<EventId>, step: SinkStep<'_>) {
+    fn record_change(
+        &self,
+        name: &DeadLetterName,
+        (at, event): (Timestamp, Option<EventId>),
+        step: SinkStep<'_>,
+    ) {
         if event.is_some() {
-            self.record(&name.sink, event, step);
+            self.record(at, &name.sink, event, step);
         }
     }
 }
@@ -138,9 +142,10 @@ async fn drop_pending(access: Data<SpoolAccess>, sink: Path<String>) -> HttpResp
         );
         return answer::<ChangeCount>(Err(InspectionError::Impossible(text)));
     }
+    let at = Timestamp::now();
     let dropped = access.spool.drop_pending(*index).await;
     if dropped.is_ok() {
-        access.record(name, None, SinkStep::Discarded);
+        access.record(at, name, None, SinkStep::Discarded);
     }
     answer(dropped.map(|count| ChangeCount { count }))
 }
@@ -165,7 +170,7 @@ async fn dead_letter(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> H
 }
 
 async fn drop_dead_letter(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> HttpResponse {
-    let event = access.event_of(&name).await;
+    let event = (Timestamp::now(), access.event_of(&name).await);
     let dropped = access.spool.drop_dead_letter(name.clone()).await;
     if dropped.is_ok() {
         access.record_change(&name, event, SinkStep::Discarded);
@@ -174,7 +179,7 @@ async fn drop_dead_letter(access: Data<SpoolAccess>, name: Path<DeadLetterName>)
 }
 
 async fn requeue(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> HttpResponse {
-    let event = access.event_of(&name).await;
+    let event = (Timestamp::now(), access.event_of(&name).await);
     let requeued = access.spool.requeue(name.clone()).await;
     if requeued.is_ok() {
         access.record_change(&name, event, SinkStep::Requeued);

@@ -107,9 +107,7 @@ impl PageAccess {
         let text = |field: &str| document.get(field).and_then(Value::as_str);
         match (answer.status, text("status"), text("reason")) {
             (200, Some("live"), _) => Some(Self::Open),
-            (401, _, Some("token_missing")) | (429, _, Some("too_many_wrong_tokens")) => {
-                Some(Self::ByToken)
-            }
+            (401, _, Some("token_missing")) => Some(Self::ByToken),
             _ => None,
         }
     }
@@ -198,11 +196,6 @@ mod tests {
             (
                 401,
                 r#"{"status":401,"reason":"token_missing"}"#,
-                Some(PageAccess::ByToken),
-            ),
-            (
-                429,
-                r#"{"status":429,"reason":"too_many_wrong_tokens"}"#,
                 Some(PageAccess::ByToken),
             ),
             (200, r#"{"status":"ok"}"#, None),

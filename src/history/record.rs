@@ -43,7 +43,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Appends a time, in microseconds since 1970; one before that becomes 0.
+/// Appends a time, in microseconds since 1970.
 pub(super) fn put_time(to: &mut Vec<u8>, at: Timestamp) {
     to.extend_from_slice(&at.as_microsecond().to_le_bytes());
 }

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 
 /// What stands before a record.
 const LENGTH_BYTES: usize = 2;
-/// The largest record; what is longer is not kept.
-const MAX_RECORD_BYTES: usize = u16::MAX as usize;
+/// The largest record, with its length; what is longer is not kept. None is, by far: whatever a record
+/// tells has a bound of its own.
+const MAX_RECORD_BYTES: usize = 4096;
 
 /// The records, oldest first.
 #[derive(Debug)]
@@ -45,8 +46,8 @@ impl RecordRing {
         self.encoded.clear();
         encode(&mut self.encoded);
         let wanted = LENGTH_BYTES + self.encoded.len();
-        let (Ok(length), true) = (u16::try_from(self.encoded.len()), wanted <= self.max_bytes)
-        else {
+        let most = self.max_bytes.min(MAX_RECORD_BYTES);
+        let (Ok(length), true) = (u16::try_from(self.encoded.len()), wanted <= most) else {
             return;
         };
         while self.bytes.len() + wanted > self.max_bytes {
@@ -78,11 +79,12 @@ impl RecordRing {
         self.start + self.bytes.len() as u64
     }
 
-    /// Copies records out from this offset on, or from the oldest: some `most` bytes of them.
+    /// Copies records out from this offset on, or from the oldest: some `most` bytes of them, and at
+    /// least one.
     pub fn copy(&self, from: u64, most: usize) -> CopiedRecords {
         let start = from.max(self.start).min(self.end());
         let skipped = usize::try_from(start - self.start).unwrap_or(usize::MAX);
-        let copied = (self.bytes.len() - skipped).min(most.max(LENGTH_BYTES + MAX_RECORD_BYTES));
+        let copied = (self.bytes.len() - skipped).min(most.max(MAX_RECORD_BYTES));
         let mut bytes = Vec::with_capacity(copied);
         let (front, back) = self.bytes.as_slices();
         let of_front = &front[skipped.min(front.len())..(skipped + copied).min(front.len())];
@@ -153,7 +155,7 @@ mod tests {
     fn what_is_larger_than_the_ring_or_a_length_is_left_out() {
         let mut ring = RecordRing::of(1 << 17);
         ring.push(|to| to.extend_from_slice(b"kept"));
-        ring.push(|to| to.resize(MAX_RECORD_BYTES + 1, 0));
+        ring.push(|to| to.resize(MAX_RECORD_BYTES, 0));
         assert_eq!(texts(&ring, 0, 0).0, ["kept"]);
         let mut small = RecordRing::of(8);
         small.push(|to| to.extend_from_slice(b"kept"));

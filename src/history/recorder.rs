@@ -1,7 +1,5 @@
 //! The recorder: what writes the rings and what reads them.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +8,7 @@ use jiff::Timestamp;
 use super::delivery_record::DeliveryRecord;
 use super::record::{DELIVERY, Record, SINK};
 use super::record_ring::RecordRing;
+use super::rejections::{LastRejection, RejectionCount, Rejections};
 use super::sink_record::{self, SinkRecord};
 use crate::event::{EventId, SinkIndex};
 use crate::sink::Destination;
@@ -28,22 +27,7 @@ pub struct Recorder {
     started_at: Timestamp,
     events: Mutex<RecordRing>,
     unproven: Mutex<RecordRing>,
-    last_rejections: Mutex<BTreeMap<&'static str, LastRejection>>,
-}
-
-/// The last delivery that was turned away for a reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastRejection {
-    /// When.
-    pub at: Timestamp,
-    /// The label of its source.
-    pub source: String,
-    /// Whose it was.
-    pub address: Option<IpAddr>,
-    /// What its sender was told to ask by.
-    pub request_id: String,
-    /// The status of the answer.
-    pub status: u16,
+    rejections: Mutex<Rejections>,
 }
 
 /// Which part of the history a reader has not seen yet. The default is all of it.
@@ -59,7 +43,7 @@ impl Default for Recorder {
             started_at: Timestamp::now(),
             events: Mutex::new(RecordRing::of(MAX_EVENT_BYTES)),
             unproven: Mutex::new(RecordRing::of(MAX_UNPROVEN_BYTES)),
-            last_rejections: Mutex::default(),
+            rejections: Mutex::default(),
         }
     }
 }
@@ -84,15 +68,15 @@ impl Recorder {
         });
     }
 
-    /// Notes the last delivery that was turned away for this reason.
+    /// Counts a delivery that was turned away for this reason, and notes it as the last.
     pub fn rejection(&self, reason: &'static str, last: LastRejection) {
-        lock(&self.last_rejections).insert(reason, last);
+        lock(&self.rejections).add(reason, last);
     }
 
-    /// The last delivery that was turned away for each reason.
+    /// The deliveries that were turned away, by reason and source.
     #[must_use]
-    pub fn last_rejections(&self) -> BTreeMap<&'static str, LastRejection> {
-        lock(&self.last_rejections).clone()
+    pub fn rejections(&self) -> Vec<RejectionCount> {
+        lock(&self.rejections).counts()
     }
 
     /// Records that these events are handed to a sink now.
@@ -121,7 +105,7 @@ impl Recorder {
         }
     }
 
-    /// Records what else has happened to an event at a sink.
+    /// Records what else has happened at a sink.
     pub fn sink(&self, record: &SinkRecord<'_>) {
         lock(&self.events).push(|to| {
             to.push(SINK);
@@ -135,23 +119,32 @@ impl Recorder {
         lock(&self.events).len()
     }
 
-    /// Whether something of events was pushed out of memory already.
+    /// Since when everything is known of events: since the start, until something had to make room.
     #[must_use]
-    pub fn has_forgotten(&self) -> bool {
-        lock(&self.events).has_dropped()
+    pub fn events_since(&self) -> Timestamp {
+        self.complete_since(&self.events)
     }
 
-    /// When the oldest thing happened that is still known of events; none where nothing is.
+    /// Since when every request is known that proved nothing.
     #[must_use]
-    pub fn remembers_since(&self) -> Option<Timestamp> {
-        let mut first = None;
-        let copied = lock(&self.events).copy(0, 0);
-        copied.each(|bytes| {
-            if first.is_none() {
-                first = Record::decode(bytes).map(|record| record.at());
-            }
-        });
-        first
+    pub fn unproven_since(&self) -> Timestamp {
+        self.complete_since(&self.unproven)
+    }
+
+    fn complete_since(&self, ring: &Mutex<RecordRing>) -> Timestamp {
+        let oldest = {
+            let ring = lock(ring);
+            ring.has_dropped().then(|| ring.copy(0, 0))
+        };
+        let mut since = None;
+        if let Some(copied) = oldest {
+            copied.each(|bytes| {
+                if since.is_none() {
+                    since = Record::decode(bytes).map(|record| record.at());
+                }
+            });
+        }
+        since.unwrap_or(self.started_at)
     }
 
     /// Shows what a reader has not seen, first of the requests that prove nothing, then of events, each
@@ -183,6 +176,17 @@ fn read_ring(ring: &Mutex<RecordRing>, from: &mut u64, see: &mut impl FnMut(Reco
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+impl Recorder {
+    /// One that was started then, for a test.
+    pub(crate) fn started(started_at: Timestamp) -> Self {
+        Self {
+            started_at,
+            ..Self::default()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -265,9 +269,9 @@ mod tests {
     #[test]
     fn the_oldest_events_are_forgotten_for_the_newest() {
         let recorder = Recorder::default();
-        assert_eq!(recorder.remembers_since(), None);
         record(&recorder, Some(0));
-        let first = recorder.remembers_since().expect("one is known");
+        let first = recorder.events_since();
+        assert_eq!(first, recorder.started_at());
         for number in 1..200_000 {
             record(&recorder, Some(number));
         }
@@ -275,6 +279,7 @@ mod tests {
         assert!((30_000..150_000).contains(&seen.len()), "{}", seen.len());
         assert_eq!(seen.last(), Some(&Some(id(199_999))));
         assert!(recorder.event_bytes() <= MAX_EVENT_BYTES);
-        assert!(recorder.remembers_since() > Some(first));
+        assert!(recorder.events_since() > first);
+        assert_eq!(recorder.unproven_since(), first);
     }
 }

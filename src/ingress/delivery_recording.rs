@@ -60,11 +60,10 @@ impl<'a> DeliveryRecording<'a> {
 
     /// The request is answered with this problem.
     pub fn refused(mut self, problem: RequestProblem, client: Client, request_id: &RequestId) {
-        let outcome = match problem {
-            RequestProblem::Refused(_) | RequestProblem::Overloaded | RequestProblem::Internal => {
-                DeliveryOutcome::Refused
-            }
-            _ => DeliveryOutcome::Rejected,
+        let outcome = if problem.is_refusal() {
+            DeliveryOutcome::Refused
+        } else {
+            DeliveryOutcome::Rejected
         };
         let (status, reason) = (problem.status().as_u16(), problem.reason());
         let answer = RecordedAnswer {

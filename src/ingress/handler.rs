@@ -296,7 +296,7 @@ impl WebhookHandler {
             RequestProblem::HandshakeMismatch | RequestProblem::HandshakeRefused => {
                 self.count_handshake(webhook, HandshakeResult::Refused);
             }
-            RequestProblem::Refused(_) | RequestProblem::Overloaded => self
+            refusal if refusal.is_refusal() => self
                 .metrics
                 .deliveries_refused_total
                 .with_label_values(&[problem.reason()])

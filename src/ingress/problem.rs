@@ -135,6 +135,12 @@ impl RequestProblem {
         }
     }
 
+    /// Whether it is counted as a refusal, for which the sender is not to blame, and not as a
+    /// rejection.
+    pub(super) fn is_refusal(self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Overloaded)
+    }
+
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::UnknownSource => StatusCode::NOT_FOUND,

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use governor::clock::{Clock as _, DefaultClock, Reference};
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{DefaultDirectRateLimiter, NotUntil, Quota, RateLimiter};
+
+use super::subscriber_network::SubscriberNetwork;
 
 /// So many addresses are remembered at once, in some 3 MiB, and so many sites of IPv6.
 const MAX_REMEMBERED: usize = 1 << 16;
@@ -72,41 +74,11 @@ impl SourceRateLimit {
     }
 }
 
-/// What counts as one address: an IPv4 address, or the 64 bits of an IPv6 address that a subscriber
-/// is given as a whole (RFC 6177).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Network {
-    V4(u32),
-    V6(u64),
-}
-
-impl Network {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6(first_bits(address, 64)),
-        }
-    }
-
-    /// The 48 bits that a site of IPv6 is given (RFC 6177), and a tunnel's end too: who has so many
-    /// can send from another 64 each time.
-    fn site(address: IpAddr) -> Option<u64> {
-        match address.to_canonical() {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(address) => Some(first_bits(address, 48)),
-        }
-    }
-}
-
-fn first_bits(address: Ipv6Addr, count: u32) -> u64 {
-    u64::try_from(address.to_bits() >> (128 - count)).expect("at most 64 bits are left")
-}
-
 /// The rate limits of all addresses, each its own, and those of the sites they belong to.
 #[derive(Debug)]
 pub(super) struct AddressRateLimits {
     limit: NonZeroU32,
-    networks: KeyedRateLimiter<Network>,
+    networks: KeyedRateLimiter<SubscriberNetwork>,
     sites: KeyedRateLimiter<u64>,
 }
 
@@ -128,8 +100,8 @@ impl AddressRateLimits {
     /// Takes one delivery from the address's limit, and then from its site's: what the first refuses
     /// uses up nothing of the second.
     pub fn take(&self, address: IpAddr) -> Result<(), RateLimitExceeded> {
-        take(&self.networks, &Network::of(address))?;
-        Network::site(address).map_or(Ok(()), |site| take(&self.sites, &site))
+        take(&self.networks, &SubscriberNetwork::of(address))?;
+        SubscriberNetwork::site(address).map_or(Ok(()), |site| take(&self.sites, &site))
     }
 }
 

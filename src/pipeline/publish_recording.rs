@@ -29,12 +29,15 @@ impl PublishRecording {
 
     /// These have ended.
     pub fn ended(&self, attempts: &[PublishAttempt], now: Instant) {
-        let confirms = attempts.iter().filter_map(|attempt| {
+        let mut confirms = attempts.iter().filter_map(|attempt| {
             let receipt = attempt.result.as_ref().ok()?;
             let took = now.saturating_duration_since(attempt.started);
             Some((attempt.record.event().id(), took, receipt.destination()))
         });
-        self.recorder.confirmed(self.sink, confirms);
+        if let Some(first) = confirms.next() {
+            let confirms = std::iter::once(first).chain(confirms);
+            self.recorder.confirmed(self.sink, confirms);
+        }
         for attempt in attempts {
             if let Err(error) = &attempt.result {
                 let (result, detail) = (PublishOutcome::of(&attempt.result), error.to_string());

@@ -209,6 +209,11 @@ impl DeadLetterFolder {
         last.map(|(name, _)| name.sequence)
     }
 
+    /// Whether there is one of this name.
+    pub fn has(&self, name: &DeadLetterName) -> bool {
+        self.lock().sizes.contains_key(name)
+    }
+
     /// How many there are for a sink.
     pub fn count(&self, sink: &SinkName) -> usize {
         self.lock().counts.get(sink).copied().unwrap_or(0)

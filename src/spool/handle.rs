@@ -345,6 +345,26 @@ impl Spool {
     /// # Errors
     /// When the spool is closed, or the index cannot tell.
     pub async fn known(&self, ids: Vec<EventId>) -> Result<Vec<bool>, SpoolUnavailable> {
+        let bodies = self.known_bodies(ids).await?;
+        Ok(bodies.iter().map(|known| !known.is_empty()).collect())
+    }
+
+    /// The sequences that the accepted events of this id had, one for each body that it came with; none
+    /// where it is not known. A dead letter that was put back has another one by now.
+    ///
+    /// # Errors
+    /// As [`Spool::known`].
+    pub async fn sequences_of(&self, id: EventId) -> Result<Vec<u64>, SpoolUnavailable> {
+        let bodies = self.known_bodies(vec![id]).await?;
+        let sequences = bodies.into_iter().flatten().map(|known| known.sequence);
+        Ok(sequences.collect())
+    }
+
+    /// The bodies that each of these ids was accepted with.
+    async fn known_bodies(
+        &self,
+        ids: Vec<EventId>,
+    ) -> Result<Vec<Vec<KnownBody>>, SpoolUnavailable> {
         let (reply, answer) = oneshot::channel();
         self.send(WriterCommand::FindRecent(ids.clone(), reply))?;
         // An id leaves these for the index only once it is in there: it is found in one of the two.
@@ -357,11 +377,10 @@ impl Spool {
                 bodies.extend(indexed.map_err(|_| SpoolUnavailable::Unreadable)?);
             }
             let inner = shared.lock();
-            let is_certain = |known: &KnownBody| inner.is_certain(known, recent.tail);
-            Ok(bodies
-                .iter()
-                .map(|known| known.iter().any(is_certain))
-                .collect())
+            for known in &mut bodies {
+                known.retain(|known| inner.is_certain(known, recent.tail));
+            }
+            Ok(bodies)
         });
         known.await.unwrap_or(Err(SpoolUnavailable::Unreadable))
     }

@@ -234,6 +234,42 @@ impl SpoolView {
         event.ok_or_else(|| InspectionError::NotFound(format!("event {sequence} in the spool")))
     }
 
+    /// The events with these sequences that wait, without their bodies.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn pending_at(&self, sequences: &[u64]) -> Result<Vec<PendingEvent>, InspectionError> {
+        let records = self.records(sequences, MAX_LISTED_BYTES, false)?;
+        let events = records
+            .iter()
+            .filter_map(|it| self.pending_event(it, false));
+        Ok(events.collect())
+    }
+
+    /// The dead letters of events with these sequences, without their bodies.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn dead_letters_of(&self, sequences: &[u64]) -> Result<Vec<DeadLetter>, InspectionError> {
+        let sinks = self.shared.lock().state.sinks.clone();
+        let names = sequences.iter().flat_map(|sequence| {
+            sinks.iter().map(|sink| DeadLetterName {
+                sequence: *sequence,
+                sink: sink.name.clone(),
+            })
+        });
+        let mut found = Vec::new();
+        for name in names.filter(|name| self.shared.dead_letters.has(name)) {
+            match self.described(&name, false) {
+                Ok((letter, _)) => found.push(letter),
+                // It has left since it was listed.
+                Err(InspectionError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
     /// The dead letters after one, in the order of their names: at most `limit`, and fewer where
     /// they are large. None means that there are no more.
     ///

@@ -1,13 +1,13 @@
 //! Everything that is known of one event.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::remembered_ids::RememberedIds;
 use super::spool_search::SpoolSearch;
 use super::step::{self, Step, What};
-use crate::admin::deliveries::since;
 use crate::event::{Content, Event, EventId, SinkIndex, SinkSet};
 use crate::history::{DeliveryRecord, Record, SinkRecord, SinkStep};
 use crate::name::SinkName;
@@ -20,7 +20,7 @@ const MAX_STEPS: usize = 500;
 /// How an event is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Knowledge {
+pub(super) enum Knowledge {
     /// Its delivery is in memory.
     Memory,
     /// It waits, or is a dead letter.
@@ -50,8 +50,12 @@ pub(super) struct EventHistory {
     memory_since: Timestamp,
     #[serde(skip)]
     sinks: SinkSet,
+    /// The sinks that are done with it, and since when.
     #[serde(skip)]
-    ended_at: SinkSet,
+    ended_at: HashMap<SinkIndex, Timestamp>,
+    /// Whether how it was delivered is still in memory.
+    #[serde(skip)]
+    is_delivery_known: bool,
 }
 
 /// The event where it waits in the spool.
@@ -76,22 +80,51 @@ impl EventHistory {
     ///
     /// # Errors
     /// When the disk cannot be read.
-    pub fn read(id: EventId, pipeline: &Pipeline) -> Result<Self, InspectionError> {
-        let mut history = Self::nothing_of(id, since(&pipeline.recorder));
+    pub fn read(
+        id: EventId,
+        ids: &RememberedIds,
+        pipeline: &Pipeline,
+    ) -> Result<Self, InspectionError> {
+        let mut history = Self::nothing_of(id, pipeline.recorder.events_since());
         let mut is_cut = false;
         pipeline.recorder.read_events(|record| {
             history.take_in(record, &pipeline.spool);
             is_cut |= history.drop_oldest();
         });
-        let in_spool = SpoolSearch::run(&pipeline.spool.view(), |event| event.id() == id)?;
-        history.notes.extend(in_spool.note());
         if is_cut {
             let text = format!("Only the last {MAX_STEPS} steps are shown.");
             history.notes.push(text);
         }
+        let sequences = ids.sequences.as_deref().unwrap_or_default();
+        let in_spool = SpoolSearch::of_event(&pipeline.spool.view(), id, sequences)?;
+        let is_whole = in_spool.is_whole;
+        history.notes.extend(in_spool.note());
         history.take_in_spool(in_spool);
-        history.steps.make_contiguous().sort_by_key(|step| step.at);
+        history.put_in_order();
+        if history.steps.is_empty() && history.dead_letters.is_empty() {
+            let (known, note) = ids.tell(id, is_whole);
+            history.known = known;
+            history.notes.push(note);
+        }
+        if history.known != Knowledge::Memory || !history.is_delivery_known {
+            let text = format!("Memory reaches back to {:.0}.", history.memory_since);
+            history.notes.push(text);
+        }
         Ok(history)
+    }
+
+    /// Sorts the steps by their times. The time of the commit is when the request heard of it; the event
+    /// was on the disk before anybody was handed it.
+    fn put_in_order(&mut self) {
+        let handed = |step: &&Step| matches!(step.what, What::Published { .. });
+        let first_handed = self.steps.iter().find(handed).and_then(|step| step.at);
+        for step in &mut self.steps {
+            if step.what == What::Spooled && first_handed.is_some() {
+                step.at = step.at.min(first_handed);
+            }
+        }
+        let steps = self.steps.make_contiguous();
+        steps.sort_by_key(|step| (step.at, step.what != What::Spooled));
     }
 
     fn nothing_of(id: EventId, memory_since: Timestamp) -> Self {
@@ -107,13 +140,9 @@ impl EventHistory {
             notes: Vec::new(),
             memory_since,
             sinks: SinkSet::default(),
-            ended_at: SinkSet::default(),
+            ended_at: HashMap::new(),
+            is_delivery_known: false,
         }
-    }
-
-    /// Whether anything is known of it beyond its id.
-    pub fn is_known(&self) -> bool {
-        self.known != Knowledge::Unknown || !self.steps.is_empty()
     }
 
     fn take_in(&mut self, record: Record<'_>, spool: &Spool) {
@@ -127,7 +156,7 @@ impl EventHistory {
         let Some(event) = delivery.event.filter(|event| event.id == self.id) else {
             return;
         };
-        self.known = Knowledge::Memory;
+        (self.known, self.is_delivery_known) = (Knowledge::Memory, true);
         self.source = Some(delivery.source.to_owned());
         self.event_type = event.event_type.map(str::to_owned);
         self.object_id = event.object_id.map(str::to_owned);
@@ -141,11 +170,18 @@ impl EventHistory {
         if record.id != Some(self.id) && !is_of_all {
             return;
         }
+        self.known = Knowledge::Memory;
         match record.step {
             SinkStep::Confirmed { .. } | SinkStep::DeadLettered { .. } | SinkStep::Discarded => {
-                self.ended_at = self.ended_at.with(sink);
+                self.ended_at.insert(sink, record.at);
             }
-            SinkStep::Requeued => self.ended_at = self.ended_at.without(sink),
+            // It is recorded once it is done, and the event may be confirmed again by then.
+            SinkStep::Requeued => {
+                let has_ended = self.ended_at.get(&sink);
+                if has_ended.is_some_and(|ended_at| *ended_at <= record.at) {
+                    self.ended_at.remove(&sink);
+                }
+            }
             SinkStep::Published | SinkStep::Failed { .. } => {}
         }
         let mut names = spool.sinks().iter();
@@ -155,7 +191,7 @@ impl EventHistory {
     }
 
     fn is_outstanding(&self, sink: SinkIndex) -> bool {
-        self.sinks.contains(sink) && !self.ended_at.contains(sink)
+        self.sinks.contains(sink) && !self.ended_at.contains_key(&sink)
     }
 
     fn drop_oldest(&mut self) -> bool {
@@ -168,7 +204,7 @@ impl EventHistory {
         let waiting = found.waiting.first().map(|it| &it.event);
         let letter = found.dead_letters.iter().find_map(|it| it.event.as_ref());
         if let Some(event) = waiting.or(letter)
-            && self.known == Knowledge::Unknown
+            && !self.is_delivery_known
         {
             self.take_in_event(event);
         }
@@ -195,7 +231,9 @@ impl EventHistory {
 
     /// What the spool's copy says, where memory knows nothing of its delivery.
     fn take_in_event(&mut self, event: &Event) {
-        self.known = Knowledge::Spool;
+        if self.known == Knowledge::Unknown {
+            self.known = Knowledge::Spool;
+        }
         self.source = Some(event.source().to_string());
         let received_at = Some(event.received_at());
         let mut add = |what| {
@@ -219,65 +257,7 @@ impl EventHistory {
                 detail: quarantine.detail.clone(),
             }),
         }
-        let text = format!(
-            "How it was delivered and answered is no longer known: memory reaches back to {:.0}.",
-            self.memory_since
-        );
-        self.notes.push(text);
-    }
-
-    /// What the ids that are remembered tell of an event of which nothing else is known.
-    pub fn unknown(mut self, ids: &RememberedIds) -> Self {
-        let (known, note) = ids.tell(self.id);
-        self.known = known;
-        let text = format!("Memory reaches back to {:.0}.", self.memory_since);
-        self.notes.extend([note, text]);
-        self
-    }
-}
-
-/// What the ids that are remembered tell of one that was asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RememberedIds {
-    /// Whether an event of this id was accepted; none where the index cannot tell.
-    pub was_accepted: Option<bool>,
-    /// Since when all ids are remembered, in seconds since 1970.
-    pub since: i64,
-    /// Whether the ids of some sources' events are not what is remembered of them.
-    pub has_other_ids: bool,
-}
-
-impl RememberedIds {
-    fn tell(&self, id: EventId) -> (Knowledge, String) {
-        let since = Timestamp::from_second(self.since).ok();
-        let (Some(was_accepted), Some(since)) = (self.was_accepted, since) else {
-            let text =
-                "Nothing is known of it, and the ids of accepted events cannot be looked up now.";
-            return (Knowledge::Unknown, text.to_owned());
-        };
-        if was_accepted {
-            let text = "An event of this id was accepted: its id is remembered. Nothing of it waits or is set aside, so every sink has confirmed it, or an operator has dropped it. When and where is no longer known.";
-            return (Knowledge::Remembered, text.to_owned());
-        }
-        if self.has_other_ids {
-            let text = format!(
-                "No event of this id is known here since {since}; but of some sources it is not the id that is remembered."
-            );
-            return (Knowledge::Unknown, text);
-        }
-        if since <= Timestamp::UNIX_EPOCH {
-            let text = "No event of this id was ever accepted here.";
-            return (Knowledge::Never, text.to_owned());
-        }
-        let is_later = id.is_timed() && id >= EventId::lower_bound(since);
-        let known = if is_later {
-            Knowledge::Never
-        } else {
-            Knowledge::Unknown
-        };
-        let text = format!(
-            "No event of this id was accepted here since {since}; ids of before are forgotten."
-        );
-        (known, text)
+        let text = "How it was delivered and answered is no longer known.";
+        self.notes.push(text.to_owned());
     }
 }

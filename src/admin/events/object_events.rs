@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::spool_search::SpoolSearch;
-use crate::admin::deliveries::since;
 use crate::event::{Content, Event, EventId};
 use crate::history::Record;
 use crate::name::ObjectId;
@@ -58,7 +57,7 @@ impl ObjectEvents {
                 });
             }
         });
-        let in_spool = SpoolSearch::run(&pipeline.spool.view(), |event| is_of(event, object))?;
+        let in_spool = SpoolSearch::through(&pipeline.spool.view(), |event| is_of(event, object))?;
         let waiting = in_spool.waiting.iter().map(|it| (&it.event, "accepted"));
         let letters = in_spool
             .dead_letters
@@ -78,7 +77,7 @@ impl ObjectEvents {
         }
         notes.push(format!(
             "Memory reaches back to {:.0}; of what was delivered before, nothing is listed.",
-            since(&pipeline.recorder)
+            pipeline.recorder.events_since()
         ));
         Ok(Self { events, notes })
     }

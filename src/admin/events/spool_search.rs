@@ -1,12 +1,16 @@
 //! What the spool holds of the events that somebody looks for: those that wait, and dead letters.
 
-use crate::event::Event;
+use std::time::{Duration, Instant};
+
+use crate::event::{Event, EventId};
 use crate::spool::{DeadLetter, InspectionError, PendingEvent, SpoolView};
 
-/// Events that are looked at, of each: a million would take the disk for long.
-const MAX_LOOKED_AT: usize = 20_000;
+/// How long the spool is gone through: a million events would take the disk for long.
+const MAX_TIME: Duration = Duration::from_secs(2);
 /// Those of one reading.
-const PAGE: usize = 1000;
+const PAGE: usize = 500;
+/// The same of dead letters, each of which is a file.
+const PAGE_OF_FILES: usize = 50;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -20,17 +24,39 @@ pub(super) struct SpoolSearch {
 }
 
 impl SpoolSearch {
-    /// Goes through the spool, oldest first.
+    /// Looks for an event that was accepted with one of these sequences, and, where it is at none of
+    /// them, through the spool: a dead letter that was put back has another sequence.
     ///
     /// # Errors
     /// When the disk cannot be read.
-    pub fn run(
+    pub fn of_event(
+        view: &SpoolView,
+        id: EventId,
+        sequences: &[u64],
+    ) -> Result<Self, InspectionError> {
+        let mut found = Self {
+            waiting: view.pending_at(sequences)?,
+            dead_letters: view.dead_letters_of(sequences)?,
+            is_whole: true,
+        };
+        found.waiting.retain(|it| it.event.id() == id);
+        if found.waiting.is_empty() && found.dead_letters.is_empty() {
+            return Self::through(view, |event| event.id() == id);
+        }
+        Ok(found)
+    }
+
+    /// Goes through the spool, oldest first, for as long as that may take.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn through(
         view: &SpoolView,
         is_wanted: impl Fn(&Event) -> bool,
     ) -> Result<Self, InspectionError> {
-        let mut found = Self::default();
-        let all_waiting = found.look_at_waiting(view, &is_wanted)?;
-        let all_dead_letters = found.look_at_dead_letters(view, &is_wanted)?;
+        let (mut found, until) = (Self::default(), Instant::now() + MAX_TIME);
+        let all_dead_letters = found.look_at_dead_letters(view, until, &is_wanted)?;
+        let all_waiting = found.look_at_waiting(view, until, &is_wanted)?;
         found.is_whole = all_waiting && all_dead_letters;
         Ok(found)
     }
@@ -38,16 +64,16 @@ impl SpoolSearch {
     fn look_at_waiting(
         &mut self,
         view: &SpoolView,
+        until: Instant,
         is_wanted: impl Fn(&Event) -> bool,
     ) -> Result<bool, InspectionError> {
-        let (mut after, mut looked_at) = (0, 0);
-        while looked_at < MAX_LOOKED_AT {
+        let mut after = 0;
+        while Instant::now() < until {
             let page = view.pending(after, PAGE, false)?;
             let Some(last) = page.last() else {
                 return Ok(true);
             };
             after = last.sequence;
-            looked_at += page.len();
             let wanted = page.into_iter().filter(|it| is_wanted(&it.event));
             self.waiting.extend(wanted);
         }
@@ -57,16 +83,16 @@ impl SpoolSearch {
     fn look_at_dead_letters(
         &mut self,
         view: &SpoolView,
+        until: Instant,
         is_wanted: impl Fn(&Event) -> bool,
     ) -> Result<bool, InspectionError> {
-        let (mut after, mut looked_at) = (None, 0);
-        while looked_at < MAX_LOOKED_AT {
-            let page = view.dead_letters(after.as_ref(), PAGE, false)?;
+        let mut after = None;
+        while Instant::now() < until {
+            let page = view.dead_letters(after.as_ref(), PAGE_OF_FILES, false)?;
             let Some(last) = page.last() else {
                 return Ok(true);
             };
             after = Some(last.name.clone());
-            looked_at += page.len();
             let is_wanted = |it: &DeadLetter| it.event.as_ref().is_some_and(&is_wanted);
             self.dead_letters.extend(page.into_iter().filter(is_wanted));
         }
@@ -75,9 +101,7 @@ impl SpoolSearch {
 
     /// What to say where not everything was looked at.
     pub fn note(&self) -> Option<String> {
-        let text = format!(
-            "Of what waits and of the dead letters, only the first {MAX_LOOKED_AT} each were looked at."
-        );
-        (!self.is_whole).then_some(text)
+        let text = "So many events wait, or are set aside, that not all of them were looked at.";
+        (!self.is_whole).then(|| text.to_owned())
     }
 }

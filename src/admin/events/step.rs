@@ -91,7 +91,7 @@ pub(super) fn of_delivery(delivery: &DeliveryRecord<'_>) -> Vec<Step> {
     let event = delivery.event.as_ref();
     if let Some((reason, detail)) = event.and_then(|event| event.quarantine) {
         steps.push(Step {
-            at: delivery.signature.map(|it| it.verified_at),
+            at: Some(delivery.signature.map_or(received_at, |it| it.verified_at)),
             what: What::Quarantined {
                 reason: reason.to_owned(),
                 detail: detail.to_owned(),
@@ -103,6 +103,10 @@ pub(super) fn of_delivery(delivery: &DeliveryRecord<'_>) -> Vec<Step> {
             at: Some(at),
             what: What::Spooled,
         });
+    }
+    if delivery.origin == EventOrigin::Backfill {
+        // Nobody waits for an answer.
+        return steps;
     }
     steps.push(Step {
         at: Some(received_at + took),

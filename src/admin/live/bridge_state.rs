@@ -1,6 +1,7 @@
 //! The state of the bridge, as the page shows it: read from the metrics, the spool and the sinks, once
 //! a second for all viewers.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,13 +10,12 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::counter_sums::CounterSums;
+use super::metric_sums::MetricSums;
 use super::verdict::{Verdict, verdict};
 use crate::admin::access::AccessRules;
-use crate::admin::deliveries::since;
 use crate::admin::health::HealthState;
-use crate::history::{MAX_EVENT_BYTES, Recorder};
-use crate::ingress::{HandlerRules, usual_cause};
+use crate::history::{LastRejection, MAX_EVENT_BYTES, Recorder};
+use crate::ingress::{HandlerRules, RequestProblem, usual_cause};
 use crate::metrics::Metrics;
 use crate::name::SinkName;
 
@@ -48,6 +48,11 @@ impl StateCache {
             bridge,
             last: Mutex::default(),
         }
+    }
+
+    /// Who may look now.
+    pub fn access(&self) -> Arc<AccessRules> {
+        self.bridge.access.load_full()
     }
 
     pub fn recorder(&self) -> &Arc<Recorder> {
@@ -160,6 +165,7 @@ struct ShownRejection {
 #[derive(Debug, Serialize)]
 struct MemoryState {
     deliveries_since: Timestamp,
+    rejections_since: Timestamp,
     bytes: usize,
     max_bytes: usize,
 }
@@ -182,7 +188,8 @@ impl ObservedBridge {
             sinks,
             rejections: rejections(metrics, recorder),
             memory: MemoryState {
-                deliveries_since: since(recorder),
+                deliveries_since: recorder.events_since(),
+                rejections_since: recorder.unproven_since(),
                 bytes: recorder.event_bytes(),
                 max_bytes: MAX_EVENT_BYTES,
             },
@@ -196,19 +203,20 @@ impl ObservedBridge {
             address: self.ingress,
             accepts: refusal.is_none(),
             reason: refusal.map(|refusal| refusal.reason()),
-            requests: CounterSums::by(&metrics.http_requests_total, "").total(),
-            accepted: CounterSums::by(&metrics.events_accepted_total, "").total(),
-            duplicates: CounterSums::by(&metrics.events_duplicate_total, "").total(),
-            quarantined: CounterSums::by(&metrics.events_quarantined_total, "").total(),
-            dropped: CounterSums::by(&metrics.events_dropped_total, "").total(),
-            rejected: CounterSums::by(&metrics.deliveries_rejected_total, "").total(),
-            refused: CounterSums::by(&metrics.deliveries_refused_total, "").total(),
+            requests: MetricSums::by(&metrics.http_requests_total, "").total(),
+            accepted: MetricSums::by(&metrics.events_accepted_total, "").total(),
+            // What came again with another body is accepted, and counted there.
+            duplicates: MetricSums::by(&metrics.events_duplicate_total, "body").count("same"),
+            quarantined: MetricSums::by(&metrics.events_quarantined_total, "").total(),
+            dropped: MetricSums::by(&metrics.events_dropped_total, "").total(),
+            rejected: MetricSums::by(&metrics.deliveries_rejected_total, "").total(),
+            refused: MetricSums::by(&metrics.deliveries_refused_total, "").total(),
             in_flight: u64::try_from(in_flight).unwrap_or(0),
         }
     }
 
     fn sources(&self, metrics: &Metrics) -> Vec<SourceState> {
-        let by_source = |counter| CounterSums::by(counter, "source");
+        let by_source = |counter| MetricSums::by(counter, "source");
         let accepted = by_source(&metrics.events_accepted_total);
         let duplicates = by_source(&metrics.events_duplicate_total);
         let rejected = by_source(&metrics.deliveries_rejected_total);
@@ -238,14 +246,14 @@ impl ObservedBridge {
 
     /// Every sink that the spool knows: for one that is configured no more, events may wait.
     fn sinks(&self, metrics: &Metrics) -> Vec<SinkState> {
-        let delivered = CounterSums::by(&metrics.events_delivered_total, "sink");
-        let pending = CounterSums::by(&metrics.spool_events, "sink");
-        let oldest = CounterSums::by(&metrics.spool_oldest_event_timestamp_seconds, "sink");
-        let dead_letters = CounterSums::by(&metrics.spool_dead_letters, "sink");
-        let in_flight = CounterSums::by(&metrics.publish_in_flight, "sink");
-        let unroutable = CounterSums::by(&metrics.events_unroutable, "sink");
-        let paused = CounterSums::by(&metrics.sink_paused, "sink");
-        let last = CounterSums::by(&metrics.last_delivery_timestamp_seconds, "sink");
+        let delivered = MetricSums::by(&metrics.events_delivered_total, "sink");
+        let pending = MetricSums::by(&metrics.spool_events, "sink");
+        let oldest = MetricSums::by(&metrics.spool_oldest_event_timestamp_seconds, "sink");
+        let dead_letters = MetricSums::by(&metrics.spool_dead_letters, "sink");
+        let in_flight = MetricSums::by(&metrics.publish_in_flight, "sink");
+        let unroutable = MetricSums::by(&metrics.events_unroutable, "sink");
+        let paused = MetricSums::by(&metrics.sink_paused, "sink");
+        let last = MetricSums::by(&metrics.last_delivery_timestamp_seconds, "sink");
         let known = self.health.pipeline.spool.sinks().iter();
         known
             .map(|(_, sink)| {
@@ -279,33 +287,53 @@ fn time(seconds: f64) -> Option<Timestamp> {
     time.filter(|_| milliseconds > 0)
 }
 
-/// Every reason that has been counted, the most frequent first.
+/// Every reason that has been counted, the most frequent first. Refused handshakes are counted by the
+/// recorder alone, and what never became a request by the metrics alone.
 fn rejections(metrics: &Metrics, recorder: &Recorder) -> Vec<RejectionState> {
-    let mut last = recorder.last_rejections();
-    let rejected = CounterSums::by(&metrics.deliveries_rejected_total, "reason");
-    let refused = CounterSums::by(&metrics.deliveries_refused_total, "reason");
-    let counted = rejected.counted().chain(refused.counted());
-    let mut shown: Vec<RejectionState> = counted
-        .map(|(reason, count)| {
-            let usual = usual_cause(&reason);
-            let last = last.remove(reason.as_str());
-            RejectionState {
-                cause: usual.map_or("", |usual| usual.cause),
-                remedy: usual.map_or("", |usual| usual.remedy),
-                last: last.map(|last| ShownRejection {
-                    at: last.at,
-                    source: last.source,
-                    address: last.address,
-                    request_id: last.request_id,
-                    status: last.status,
-                }),
-                reason,
-                count,
-            }
-        })
+    let rejected = MetricSums::by(&metrics.deliveries_rejected_total, "reason");
+    let refused = MetricSums::by(&metrics.deliveries_refused_total, "reason");
+    let mut counts: BTreeMap<String, u64> = rejected.counted().chain(refused.counted()).collect();
+    let mut last: BTreeMap<String, LastRejection> = BTreeMap::new();
+    let handshakes = [
+        RequestProblem::HandshakeMismatch,
+        RequestProblem::HandshakeRefused,
+    ];
+    let handshakes = handshakes.map(RequestProblem::reason);
+    for recorded in recorder.rejections() {
+        let reason = recorded.reason.to_owned();
+        if handshakes.contains(&recorded.reason) {
+            *counts.entry(reason.clone()).or_default() += recorded.count;
+        }
+        let newest = last.entry(reason).or_insert_with(|| recorded.last.clone());
+        if newest.at < recorded.last.at {
+            *newest = recorded.last;
+        }
+    }
+    let mut shown: Vec<RejectionState> = counts
+        .into_iter()
+        .map(|(reason, count)| RejectionState::of(last.remove(&reason), reason, count))
         .collect();
-    shown.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.reason.cmp(&b.reason)));
+    shown.sort_by_key(|rejection| std::cmp::Reverse(rejection.count));
     shown
+}
+
+impl RejectionState {
+    fn of(last: Option<LastRejection>, reason: String, count: u64) -> Self {
+        let usual = usual_cause(&reason);
+        Self {
+            cause: usual.map_or("", |usual| usual.cause),
+            remedy: usual.map_or("", |usual| usual.remedy),
+            last: last.map(|last| ShownRejection {
+                at: last.at,
+                source: last.source,
+                address: last.address,
+                request_id: last.request_id,
+                status: last.status,
+            }),
+            reason,
+            count,
+        }
+    }
 }
 
 #[cfg(test)]

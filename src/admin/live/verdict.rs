@@ -7,17 +7,24 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::bridge_state::{ListenerState, SinkState, SpoolState};
-use super::counter_sums::CounterSums;
-use crate::history::Recorder;
+use super::metric_sums::MetricSums;
+use crate::history::{LastRejection, Recorder};
 use crate::metrics::Metrics;
+use crate::pipeline::Refusal;
 use crate::source::Rejection;
 
 /// Above this the spool is worth a word.
 const FULL_SOON: f64 = 0.8;
 /// A certificate that expires in less is worth a word, in seconds.
-const EXPIRES_SOON: f64 = 14.0 * 86_400.0;
+const EXPIRES_SOON: f64 = 21.0 * 86_400.0;
 /// A wrong signature is news for so long, in seconds.
 const RECENT: i64 = 15 * 60;
+/// A refusal is news for so long, in seconds: as long as somebody needs to read it.
+const JUST_NOW: i64 = 60;
+/// How long after its start the bridge need not be connected to its brokers yet, in seconds.
+const STARTING: i64 = 10;
+/// An event that waits for longer than this although its sink answers is late, in seconds.
+const LATE: i64 = 600;
 /// A recovery has failed when it has not come to an end for so many of its intervals.
 const MISSED_RUNS: f64 = 2.5;
 
@@ -59,17 +66,25 @@ pub(super) fn verdict(
     sinks: &[SinkState],
     (metrics, recorder, now): (&Metrics, &Recorder, Timestamp),
 ) -> Verdict {
-    let mut findings: Vec<Finding> = of_listener(listener).into_iter().collect();
-    findings.extend(sinks.iter().flat_map(|sink| of_sink(sink, now)));
+    let mut findings: Vec<Finding> = match of_listener(listener) {
+        Some(finding) => vec![finding],
+        None => of_refusals(recorder, now),
+    };
+    let is_starting = now.as_second() - recorder.started_at().as_second() < STARTING;
+    let (connecting, others): (Vec<&SinkState>, Vec<&SinkState>) = sinks
+        .iter()
+        .partition(|sink| is_starting && sink.served && !sink.connected);
+    findings.extend(others.into_iter().flat_map(|sink| of_sink(sink, now)));
     findings.extend(of_fill(spool.fill));
     findings.extend(of_secrets(metrics, recorder, now));
     findings.extend(of_program(metrics));
     findings.extend(of_configuration(metrics));
     findings.extend(of_certificates(metrics, now));
-    findings.extend(of_recoveries(metrics, now));
+    findings.extend(of_recoveries(metrics, recorder.started_at(), now));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let level = findings.first().map_or(Level::Good, |worst| worst.level);
     let text = match &findings[..] {
+        [] if !connecting.is_empty() => "The bridge has just started: deliveries are accepted, and it is connecting to its sinks.".to_owned(),
         [] => "All is well: deliveries are accepted, and every sink takes its events.".to_owned(),
         [only] => only.text.clone(),
         [worst, others @ ..] => format!("{} And {} more.", worst.text, others.len()),
@@ -135,8 +150,34 @@ fn of_listener(listener: &ListenerState) -> Option<Finding> {
     Some(finding(Level::Bad, text, remedy))
 }
 
+/// What was refused just now although deliveries could be accepted again: each was answered with an
+/// error that is not its sender's fault.
+fn of_refusals(recorder: &Recorder, now: Timestamp) -> Vec<Finding> {
+    let mut reasons: Vec<&'static str> = Vec::new();
+    for refused in recorder.rejections() {
+        let ago = now.as_second() - refused.last.at.as_second();
+        let is_ours = [500, 503].contains(&refused.last.status);
+        let is_asked_for = refused.reason == Refusal::Draining.reason()
+            || refused.reason == Rejection::SignatureMismatch.reason();
+        if is_ours && !is_asked_for && ago < JUST_NOW && !reasons.contains(&refused.reason) {
+            reasons.push(refused.reason);
+        }
+    }
+    let finding = |reason: &str| {
+        let text = format!(
+            "Deliveries were refused within the last minute ({reason}); senders repeat them."
+        );
+        let remedy = "See the usual cause among the rejections below.";
+        finding(Level::Bad, text, (remedy, "deliveries-are-refused"))
+    };
+    reasons.into_iter().map(finding).collect()
+}
+
 fn of_sink(sink: &SinkState, now: Timestamp) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = of_connection(sink, now).into_iter().collect();
+    let mut findings: Vec<Finding> = of_connection(sink, now)
+        .or_else(|| of_lateness(sink, now))
+        .into_iter()
+        .collect();
     let (name, section) = (&sink.sink, "unroutable-dead-letters-quarantine");
     if sink.unroutable > 0 {
         let text = format!(
@@ -189,6 +230,22 @@ fn of_connection(sink: &SinkState, now: Timestamp) -> Option<Finding> {
     Some(finding(level, text, (remedy, "a-broker-is-down")))
 }
 
+/// A sink that answers, and does not keep up.
+fn of_lateness(sink: &SinkState, now: Timestamp) -> Option<Finding> {
+    let age = now.duration_since(sink.oldest_at?).as_secs();
+    if sink.pending == 0 || sink.unroutable > 0 || age < LATE {
+        return None;
+    }
+    let text = format!(
+        "Sink {} does not keep up: {}.",
+        sink.sink,
+        waiting(sink, now)
+    );
+    let remedy =
+        "See whether what waits becomes less; the sink, or the way to it, may be too slow.";
+    Some(finding(Level::Warning, text, (remedy, "a-broker-is-down")))
+}
+
 fn waiting(sink: &SinkState, now: Timestamp) -> String {
     match (sink.pending, sink.oldest_at) {
         (0, _) => "nothing waits for it".to_owned(),
@@ -212,29 +269,34 @@ fn of_fill(fill: f64) -> Option<Finding> {
     Some(finding(Level::Warning, text, (remedy, "the-spool-fills")))
 }
 
-/// A source whose last delivery was signed with no secret of its own, and none since with one. Strangers
+/// Sources whose last delivery was signed with no secret of theirs, and none since with one. Strangers
 /// can bring that about where a source is quiet; it is nothing that wakes anybody.
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
-fn of_secrets(metrics: &Metrics, recorder: &Recorder, now: Timestamp) -> Option<Finding> {
-    let mut rejections = recorder.last_rejections();
-    let last = rejections.remove(Rejection::SignatureMismatch.reason())?;
-    let used = CounterSums::most_by(&metrics.secret_last_used_timestamp_seconds, "source");
-    let ago = now.as_second() - last.at.as_second();
-    if ago > RECENT || used.of(&last.source) >= last.at.as_second() as f64 {
-        return None;
-    }
-    let text = format!(
-        "The last delivery of source {} was signed with none of its secrets, {} ago.",
-        last.source,
-        span(ago.max(0))
-    );
-    let remedy = "Compare the secret with the provider's; `hookferry explain` tells what it does verify with.";
-    Some(finding(Level::Warning, text, (remedy, "a-wrong-secret")))
+fn of_secrets(metrics: &Metrics, recorder: &Recorder, now: Timestamp) -> Vec<Finding> {
+    let used = MetricSums::most_by(&metrics.secret_last_used_timestamp_seconds, "source");
+    let ago = |last: &LastRejection| now.as_second() - last.at.as_second();
+    let rejections = recorder.rejections().into_iter();
+    let unproven = rejections
+        .filter(|it| it.reason == Rejection::SignatureMismatch.reason())
+        .map(|it| it.last)
+        .filter(|last| ago(last) <= RECENT && used.of(&last.source) < last.at.as_second() as f64);
+    unproven
+        .map(|last| {
+            let text = format!(
+                "The last delivery of source {} was signed with none of its secrets, {} ago.",
+                last.source,
+                span(ago(&last).max(0))
+            );
+            let remedy = "Compare the secret with the provider's; `hookferry explain` tells what it does verify with.";
+            finding(Level::Warning, text, (remedy, "a-wrong-secret"))
+        })
+        .collect()
 }
 
 fn of_program(metrics: &Metrics) -> Vec<Finding> {
     let (unaccounted, panics) = (metrics.events_unaccounted.get(), metrics.panics_total.get());
     let damaged = metrics.spool_corrupt_records_total.get();
+    let forgotten = metrics.spool_forgotten_ids_total.get();
     let mut findings = Vec::new();
     if unaccounted != 0 {
         let text = format!("The counts do not add up: {unaccounted} events are not accounted for.");
@@ -253,6 +315,13 @@ fn of_program(metrics: &Metrics) -> Vec<Finding> {
         let text = format!("{damaged} records of the spool are damaged or gone.");
         let remedy = "Save the damaged files, and let a recovery fetch what is lost.";
         findings.push(finding(Level::Bad, text, (remedy, "a-spool-was-damaged")));
+    }
+    if forgotten > 0 {
+        let text = format!(
+            "{forgotten} ids of accepted events were forgotten before their time: a copy of such an event would be published again."
+        );
+        let remedy = "Look at the log: the index of ids is at its bound, or its disk fails.";
+        findings.push(finding(Level::Warning, text, (remedy, "the-spools-disk")));
     }
     findings
 }
@@ -276,7 +345,7 @@ fn of_configuration(metrics: &Metrics) -> Option<Finding> {
 
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
 fn of_certificates(metrics: &Metrics, now: Timestamp) -> Vec<Finding> {
-    let expiries = CounterSums::least_by(
+    let expiries = MetricSums::least_by(
         &metrics.tls_certificate_expiry_timestamp_seconds,
         "component",
     );
@@ -302,13 +371,14 @@ fn of_certificates(metrics: &Metrics, now: Timestamp) -> Vec<Finding> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
-fn of_recoveries(metrics: &Metrics, now: Timestamp) -> Vec<Finding> {
-    let intervals = CounterSums::by(&metrics.backfill_interval_seconds, "source");
-    let last = CounterSums::by(&metrics.backfill_last_success_timestamp_seconds, "source");
-    let now = now.as_second() as f64;
+fn of_recoveries(metrics: &Metrics, started_at: Timestamp, now: Timestamp) -> Vec<Finding> {
+    let intervals = MetricSums::by(&metrics.backfill_interval_seconds, "source");
+    let last = MetricSums::by(&metrics.backfill_last_success_timestamp_seconds, "source");
+    let (started, now) = (started_at.as_second() as f64, now.as_second() as f64);
     let late = intervals.each().filter(|(source, interval)| {
-        let last = last.of(source);
-        *interval > 0.0 && last > 0.0 && now - last > MISSED_RUNS * interval
+        // Before the first time it is 0, and a restart gives it time.
+        let last = last.of(source).max(started);
+        *interval > 0.0 && now - last > MISSED_RUNS * interval
     });
     late.map(|(source, _)| {
         let text = format!("The recovery of source {source} has not come to an end for long.");
@@ -350,9 +420,7 @@ fn span(seconds: i64) -> impl Display {
 mod tests {
     use super::*;
     use crate::admin::runbook;
-    use crate::history::LastRejection;
     use crate::name::SinkName;
-    use crate::pipeline::Refusal;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("in range")
@@ -386,12 +454,15 @@ mod tests {
 
     fn judge(sinks: &[SinkState], fill: f64, metrics: &Metrics) -> Verdict {
         let (listener, spool) = (ListenerState::accepting(), SpoolState::filled(fill));
-        verdict(
-            &listener,
-            &spool,
-            sinks,
-            (metrics, &Recorder::default(), at(100_000)),
-        )
+        let recorder = Recorder::started(at(1_000));
+        let seen = (metrics, &recorder, at(100_000));
+        verdict(&listener, &spool, sinks, seen)
+    }
+
+    fn is_in_the_runbook(link: &str) {
+        let section = link.strip_prefix("/runbook#").expect("in the runbook");
+        let section = format!("id=\"{section}\"");
+        assert!(runbook::document().contains(&section), "{section}");
     }
 
     /// The verdict on one thing that is wrong, whose section of the runbook is there.
@@ -400,10 +471,7 @@ mod tests {
             panic!("{found:?}");
         };
         assert_eq!((found.level, &found.text), (finding.level, &finding.text));
-        let runbook = finding.runbook.as_deref().expect("it leads somewhere");
-        let section = runbook.strip_prefix("/runbook#").expect("in the runbook");
-        let section = format!("id=\"{section}\"");
-        assert!(runbook::document().contains(&section), "{section}");
+        is_in_the_runbook(finding.runbook.as_deref().expect("it leads somewhere"));
         assert!(!finding.remedy.is_empty());
         (found.level, found.text)
     }
@@ -436,6 +504,12 @@ mod tests {
         let (level, letters) = of(|sink| sink.dead_letters = 1);
         assert_eq!(level, Level::Warning);
         assert!(letters.contains("1 event is set aside"), "{letters}");
+        let (level, late) = of(|sink| {
+            sink.pending = 5;
+            sink.oldest_at = Some(at(100_000 - 3_600));
+        });
+        assert_eq!(level, Level::Warning);
+        assert!(late.contains("does not keep up"), "{late}");
         let (_, gone) = of(|sink| (sink.served, sink.connected, sink.pending) = (false, false, 4));
         assert!(gone.contains("which is not configured"), "{gone}");
     }
@@ -481,6 +555,9 @@ mod tests {
             listener.reason = Some(refusal.reason());
             let found = of_listener(&listener).expect("it is a finding");
             assert!(found.text.contains("503"), "{}", found.text);
+            if let Some(runbook) = &found.runbook {
+                is_in_the_runbook(runbook);
+            }
         }
         let sinks = [
             sink(|sink| sink.dead_letters = 1),
@@ -490,6 +567,43 @@ mod tests {
         let levels: Vec<Level> = verdict.findings.iter().map(|it| it.level).collect();
         assert_eq!(levels, [Level::Bad, Level::Warning]);
         assert!(verdict.text.ends_with("And 1 more."), "{}", verdict.text);
+    }
+
+    #[test]
+    fn what_was_refused_just_now_is_told_although_the_bridge_is_ready() {
+        let recorder = Recorder::default();
+        let refused = |reason, status, second| {
+            let last = LastRejection {
+                at: at(second),
+                source: "onecodex".to_owned(),
+                address: None,
+                request_id: String::new(),
+                status,
+            };
+            recorder.rejection(reason, last);
+        };
+        refused("not_in_time", 503, 990);
+        refused("draining", 503, 990);
+        refused("signature_mismatch", 503, 990);
+        refused("body_too_large", 413, 990);
+        refused("overloaded", 503, 900);
+        let found: Vec<String> = of_refusals(&recorder, at(1_000))
+            .into_iter()
+            .map(|it| it.text)
+            .collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("(not_in_time)"), "{found:?}");
+    }
+
+    #[test]
+    fn a_bridge_that_has_just_started_may_connect_first() {
+        let away = [sink(|sink| sink.connected = false)];
+        let (listener, spool) = (ListenerState::accepting(), SpoolState::filled(0.0));
+        let recorder = Recorder::started(at(1_000));
+        let of = |now| verdict(&listener, &spool, &away, (&well(), &recorder, at(now)));
+        assert_eq!(of(1_009).level, Level::Good);
+        assert!(of(1_009).text.contains("connecting"), "{}", of(1_009).text);
+        assert_eq!(of(1_010).level, Level::Warning);
     }
 
     #[test]
@@ -504,7 +618,11 @@ mod tests {
         };
         recorder.rejection(Rejection::SignatureMismatch.reason(), last);
         let used = &metrics.secret_last_used_timestamp_seconds;
-        let of = |now| of_secrets(&metrics, &recorder, at(now)).map(|it| it.text);
+        let of = |now| {
+            of_secrets(&metrics, &recorder, at(now))
+                .pop()
+                .map(|it| it.text)
+        };
         let told = of(100_000).expect("a finding");
         assert!(
             told.contains("onecodex") && told.contains("30 s ago"),

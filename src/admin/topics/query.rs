@@ -6,7 +6,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::StatusCode;
 
 use crate::admin::problem::AdminProblem;
 use crate::sink::store::{MAX_ENTRIES, MAX_WAIT};
@@ -44,7 +43,7 @@ impl Query {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if seen.contains(&name) {
-                return Err(invalid(format!("`{name}` stands twice")));
+                return Err(AdminProblem::invalid(format!("`{name}` stands twice")));
             }
             seen.push(name);
             match name {
@@ -55,11 +54,12 @@ impl Query {
                 }
                 "bodies" => {
                     let bodies = value.parse();
-                    query.bodies = bodies.map_err(|_| invalid("`bodies` must be true or false"))?;
+                    query.bodies = bodies
+                        .map_err(|_| AdminProblem::invalid("`bodies` must be true or false"))?;
                 }
                 // A misspelt `wait` must not turn a consumer into a busy loop.
                 _ => {
-                    return Err(invalid(
+                    return Err(AdminProblem::invalid(
                         "there are the parameters `after`, `limit`, `wait` and `bodies`, and no others",
                     ));
                 }
@@ -81,16 +81,12 @@ where
         .filter(|number| range.contains(number));
     number.ok_or_else(|| {
         let unit = if name == "wait" { " in seconds" } else { "" };
-        invalid(format!(
+        AdminProblem::invalid(format!(
             "`{name}` must be a whole number{unit} from {} to {}",
             range.start(),
             range.end()
         ))
     })
-}
-
-fn invalid(detail: impl Into<String>) -> AdminProblem {
-    AdminProblem::new(StatusCode::BAD_REQUEST, "invalid_parameter", detail)
 }
 
 #[cfg(test)]

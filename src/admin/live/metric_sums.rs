@@ -7,9 +7,9 @@ use prometheus::proto::Metric;
 
 /// A metric's series, put together by a label, or by nothing: their sums, unless it is said otherwise.
 #[derive(Debug, Default)]
-pub(super) struct CounterSums(BTreeMap<String, f64>);
+pub(super) struct MetricSums(BTreeMap<String, f64>);
 
-impl CounterSums {
+impl MetricSums {
     /// Of this counter or gauge, by this label.
     pub fn by(metric: &impl Collector, label: &str) -> Self {
         Self::together(metric, label, |a, b| a + b)
@@ -94,22 +94,22 @@ mod tests {
             let series = accepted.with_label_values(&[source, event_type]);
             series.inc_by(count);
         }
-        let sums = CounterSums::by(accepted, "source");
+        let sums = MetricSums::by(accepted, "source");
         assert_eq!(
             [sums.count("a"), sums.count("b"), sums.count("c")],
             [3, 4, 0]
         );
         assert_eq!(sums.total(), 7);
-        let of_a = |sums: CounterSums| sums.count("a");
-        assert_eq!(of_a(CounterSums::least_by(accepted, "source")), 1);
-        assert_eq!(of_a(CounterSums::most_by(accepted, "source")), 2);
+        let of_a = |sums: MetricSums| sums.count("a");
+        assert_eq!(of_a(MetricSums::least_by(accepted, "source")), 1);
+        assert_eq!(of_a(MetricSums::most_by(accepted, "source")), 2);
         let counted: Vec<_> = sums.counted().collect();
         assert_eq!(counted, [("a".to_owned(), 3), ("b".to_owned(), 4)]);
         metrics.spool_events.with_label_values(&["out"]).set(5);
         assert_eq!(
-            CounterSums::by(&metrics.spool_events, "sink").count("out"),
+            MetricSums::by(&metrics.spool_events, "sink").count("out"),
             5
         );
-        assert_eq!(CounterSums::by(&metrics.panics_total, "").total(), 0);
+        assert_eq!(MetricSums::by(&metrics.panics_total, "").total(), 0);
     }
 }
