@@ -3,6 +3,7 @@
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 mod bridge_state;
+mod component_status;
 mod metric_sums;
 mod verdict;
 

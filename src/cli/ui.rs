@@ -1,7 +1,9 @@
 //! `ui`: the address of a running bridge's page for operators, opened in a browser where there is one.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -146,9 +148,19 @@ fn find_page(page: &str) -> Result<PageAccess, CommandError> {
     }
 }
 
-/// Opens it in a browser, where there is one.
+/// Opens it in a browser, where there is one: by the first of the system's launchers that is there. It
+/// may run for as long as the browser, so nobody waits for it.
 fn is_opened(page: &str) -> bool {
-    has_screen(&|name| std::env::var_os(name)) && open::that_detached(page).is_ok()
+    let launch = |mut launcher: Command| {
+        launcher
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .is_ok()
+    };
+    has_screen(&|name| std::env::var_os(name)) && open::commands(page).into_iter().any(launch)
 }
 
 /// Whether there may be a screen to show a browser on. On Linux these variables tell; without them

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::delivery_record::{DeliveryOutcome, DeliveryRecord, EventFacts, SignatureFacts};
-use super::record::{get_id, get_time, put_time};
+use super::record_fields::{get_id, get_time, put_time};
 use crate::event::SinkSet;
 use crate::log::codec::{Decoder, put, put_bytes};
 use crate::source::EventOrigin;

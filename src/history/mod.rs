@@ -12,6 +12,7 @@
 mod delivery_record;
 mod delivery_record_codec;
 mod record;
+mod record_fields;
 mod record_ring;
 mod recorder;
 mod rejections;

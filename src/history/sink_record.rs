@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::record::{get_id, get_time, put_time};
+use super::record_fields::{get_id, get_time, put_time};
 use crate::event::{EventId, SinkIndex};
 use crate::log::codec::{Decoder, put, put_bytes};
 use crate::sink::Destination;

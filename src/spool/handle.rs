@@ -1,6 +1,7 @@
 //! The spool's handle: what the pipeline, the commands and the operators call. It asks the writer
 //! thread for what must be durable, and reads by itself.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -429,12 +430,28 @@ impl Spool {
             InspectionError::Impossible(format!("there is no sink {} in the spool", name.sink))
         })?;
         let prepared = PreparedRecord::again(&letter.record, sink);
-        let answer = self.enqueue(prepared, Milestone::Spooled, Some(name));
+        let answer = self.enqueue(prepared, Milestone::Spooled, Some(name.clone()));
         let answer = answer.map_err(unavailable)?.await;
         answer
             .map_err(|_| InspectionError::Closed)?
             .map_err(unavailable)?;
+        // Maintenance removes it too, now or when the disk lets it; but whoever asks next must not see
+        // what has been put back.
+        let _ = self.remove_dead_letter(name).await?;
         Ok(())
+    }
+
+    async fn remove_dead_letter(
+        &self,
+        name: DeadLetterName,
+    ) -> Result<io::Result<bool>, InspectionError> {
+        let shared = Arc::clone(&self.shared);
+        let removed = tokio::task::spawn_blocking(move || {
+            let removed = shared.dead_letters.remove(&name);
+            shared.show_dead_letters();
+            removed
+        });
+        removed.await.map_err(|_| InspectionError::Closed)
     }
 
     /// Drops a dead letter for good.
@@ -442,16 +459,10 @@ impl Spool {
     /// # Errors
     /// When there is none of this name, or it could not be removed.
     pub async fn drop_dead_letter(&self, name: DeadLetterName) -> Result<(), InspectionError> {
-        let shared = Arc::clone(&self.shared);
-        let removed = tokio::task::spawn_blocking(move || {
-            let removed = shared.dead_letters.remove(&name);
-            shared.show_dead_letters();
-            (removed, name)
-        });
-        match removed.await.map_err(|_| InspectionError::Closed)? {
-            (Ok(true), _) => Ok(()),
-            (Ok(false), name) => Err(InspectionError::NotFound(format!("dead letter {name}"))),
-            (Err(error), _) => Err(InspectionError::Unavailable(error.to_string())),
+        match self.remove_dead_letter(name.clone()).await? {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(InspectionError::NotFound(format!("dead letter {name}"))),
+            Err(error) => Err(InspectionError::Unavailable(error.to_string())),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::remembered_ids::RememberedIds;
+use super::remembered_ids::{Knowledge, RememberedIds};
 use super::spool_search::SpoolSearch;
 use super::step::{self, Step, What};
 use crate::event::{Content, Event, EventId, SinkIndex, SinkSet};
@@ -16,22 +16,6 @@ use crate::spool::{DeadLetterName, InspectionError, Spool};
 
 /// The most steps that are shown, the newest: while a broker is away for days, an event is tried often.
 const MAX_STEPS: usize = 500;
-
-/// How an event is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Knowledge {
-    /// Its delivery is in memory.
-    Memory,
-    /// It waits, or is a dead letter.
-    Spool,
-    /// It was accepted; no more is known.
-    Remembered,
-    /// It was not accepted.
-    Never,
-    /// Nobody can tell any more.
-    Unknown,
-}
 
 /// What is known of an event.
 #[derive(Debug, Serialize)]

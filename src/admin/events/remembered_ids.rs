@@ -1,9 +1,25 @@
-//! What the ids that are remembered tell of an event of which nothing else is known.
+//! How an event is known, and what the ids that are remembered tell of one of which nothing else is.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
-use super::event_history::Knowledge;
 use crate::event::EventId;
+
+/// How an event is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Knowledge {
+    /// Its delivery is in memory.
+    Memory,
+    /// It waits, or is a dead letter.
+    Spool,
+    /// It was accepted; no more is known.
+    Remembered,
+    /// It was not accepted.
+    Never,
+    /// Nobody can tell any more.
+    Unknown,
+}
 
 /// What the spool remembers of an id.
 #[derive(Debug, Clone)]

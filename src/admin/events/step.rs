@@ -28,7 +28,8 @@ pub(super) enum What {
         source: String,
         address: Option<IpAddr>,
     },
-    Verified {
+    #[serde(rename = "verified")]
+    Proven {
         signature_age_seconds: Option<i64>,
         secret: usize,
     },
@@ -82,7 +83,7 @@ pub(super) fn of_delivery(delivery: &DeliveryRecord<'_>) -> Vec<Step> {
     if let Some(signature) = &delivery.signature {
         steps.push(Step {
             at: Some(signature.verified_at),
-            what: What::Verified {
+            what: What::Proven {
                 signature_age_seconds: signature.age_seconds,
                 secret: signature.secret,
             },

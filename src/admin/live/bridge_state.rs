@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::component_status::{ListenerStatus, SinkStatus, SpoolStatus};
 use super::metric_sums::MetricSums;
 use super::verdict::{Verdict, verdict};
 use crate::admin::access::AccessRules;
@@ -17,7 +18,6 @@ use crate::admin::health::HealthState;
 use crate::history::{LastRejection, MAX_EVENT_BYTES, Recorder};
 use crate::ingress::{HandlerRules, RequestProblem, usual_cause};
 use crate::metrics::Metrics;
-use crate::name::SinkName;
 
 /// A state that is no older than this is shown to the next viewer too.
 const MAX_AGE: Duration = Duration::from_millis(500);
@@ -81,29 +81,12 @@ pub(super) struct BridgeState {
     version: &'static str,
     token_demanded: bool,
     verdict: Verdict,
-    pub listener: ListenerState,
+    pub listener: ListenerStatus,
     sources: Vec<SourceState>,
-    pub spool: SpoolState,
-    pub sinks: Vec<SinkState>,
+    pub spool: SpoolStatus,
+    pub sinks: Vec<SinkStatus>,
     rejections: Vec<RejectionState>,
     memory: MemoryState,
-}
-
-/// The public listener, with its counts since the start.
-#[derive(Debug, Serialize)]
-pub(super) struct ListenerState {
-    address: SocketAddr,
-    /// Whether a delivery could be accepted now, and why not.
-    pub accepts: bool,
-    pub reason: Option<&'static str>,
-    requests: u64,
-    accepted: u64,
-    duplicates: u64,
-    quarantined: u64,
-    dropped: u64,
-    rejected: u64,
-    refused: u64,
-    in_flight: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,36 +95,6 @@ struct SourceState {
     accepted: u64,
     duplicates: u64,
     rejected: u64,
-}
-
-/// The spool.
-#[derive(Debug, Serialize)]
-pub(super) struct SpoolState {
-    bytes: u64,
-    file_bytes: u64,
-    max_bytes: u64,
-    max_events: u64,
-    pub fill: f64,
-    writable: bool,
-}
-
-/// A sink.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct SinkState {
-    pub sink: SinkName,
-    pub kind: Option<&'static str>,
-    /// Whether it is configured; what waits for one that is not stays.
-    pub served: bool,
-    pub delivered: u64,
-    pub pending: u64,
-    pub oldest_at: Option<Timestamp>,
-    pub dead_letters: u64,
-    pub in_flight: u64,
-    pub unroutable: u64,
-    pub connected: bool,
-    pub blocked: bool,
-    pub paused: bool,
-    pub last_delivery_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
@@ -196,10 +149,10 @@ impl ObservedBridge {
         }
     }
 
-    fn listener(&self, metrics: &Metrics) -> ListenerState {
+    fn listener(&self, metrics: &Metrics) -> ListenerStatus {
         let refusal = self.health.pipeline.ready().err();
         let in_flight = metrics.http_requests_in_flight.get();
-        ListenerState {
+        ListenerStatus {
             address: self.ingress,
             accepts: refusal.is_none(),
             reason: refusal.map(|refusal| refusal.reason()),
@@ -232,9 +185,9 @@ impl ObservedBridge {
         names.into_iter().map(of).collect()
     }
 
-    fn spool(&self, metrics: &Metrics) -> SpoolState {
+    fn spool(&self, metrics: &Metrics) -> SpoolStatus {
         let gauge = |value: i64| u64::try_from(value).unwrap_or(0);
-        SpoolState {
+        SpoolStatus {
             bytes: gauge(metrics.spool_bytes.get()),
             file_bytes: gauge(metrics.spool_file_bytes.get()),
             max_bytes: gauge(metrics.spool_max_bytes.get()),
@@ -245,7 +198,7 @@ impl ObservedBridge {
     }
 
     /// Every sink that the spool knows: for one that is configured no more, events may wait.
-    fn sinks(&self, metrics: &Metrics) -> Vec<SinkState> {
+    fn sinks(&self, metrics: &Metrics) -> Vec<SinkStatus> {
         let delivered = MetricSums::by(&metrics.events_delivered_total, "sink");
         let pending = MetricSums::by(&metrics.spool_events, "sink");
         let oldest = MetricSums::by(&metrics.spool_oldest_event_timestamp_seconds, "sink");
@@ -259,7 +212,7 @@ impl ObservedBridge {
             .map(|(_, sink)| {
                 let (open, name) = (self.health.sink(sink), sink.as_str());
                 let health = open.as_ref().map(|open| open.health());
-                SinkState {
+                SinkStatus {
                     sink: sink.clone(),
                     kind: open.as_ref().map(|open| open.kind()),
                     served: open.is_some(),
@@ -332,41 +285,6 @@ impl RejectionState {
             }),
             reason,
             count,
-        }
-    }
-}
-
-#[cfg(test)]
-impl ListenerState {
-    /// One that accepts deliveries, for a test.
-    pub fn accepting() -> Self {
-        Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            accepts: true,
-            reason: None,
-            requests: 0,
-            accepted: 0,
-            duplicates: 0,
-            quarantined: 0,
-            dropped: 0,
-            rejected: 0,
-            refused: 0,
-            in_flight: 0,
-        }
-    }
-}
-
-#[cfg(test)]
-impl SpoolState {
-    /// One that is so full, for a test.
-    pub fn filled(fill: f64) -> Self {
-        Self {
-            bytes: 0,
-            file_bytes: 0,
-            max_bytes: 1,
-            max_events: 1,
-            fill,
-            writable: true,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::bridge_state::{ListenerState, SinkState, SpoolState};
+use super::component_status::{ListenerStatus, SinkStatus, SpoolStatus};
 use super::metric_sums::MetricSums;
 use crate::history::{LastRejection, Recorder};
 use crate::metrics::Metrics;
@@ -31,7 +31,7 @@ const MISSED_RUNS: f64 = 2.5;
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Level {
+pub(super) enum StatusLevel {
     /// As it should be.
     Good,
     /// Something wants to be looked at.
@@ -42,8 +42,8 @@ pub(super) enum Level {
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
-    level: Level,
+pub(super) struct StatusFinding {
+    level: StatusLevel,
     text: String,
     remedy: &'static str,
     /// Where the runbook says more.
@@ -53,25 +53,25 @@ pub(super) struct Finding {
 /// The verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Verdict {
-    level: Level,
+    level: StatusLevel,
     text: String,
     /// The worst first.
-    findings: Vec<Finding>,
+    findings: Vec<StatusFinding>,
 }
 
 /// Judges what was read at this time.
 pub(super) fn verdict(
-    listener: &ListenerState,
-    spool: &SpoolState,
-    sinks: &[SinkState],
+    listener: &ListenerStatus,
+    spool: &SpoolStatus,
+    sinks: &[SinkStatus],
     (metrics, recorder, now): (&Metrics, &Recorder, Timestamp),
 ) -> Verdict {
-    let mut findings: Vec<Finding> = match of_listener(listener) {
+    let mut findings: Vec<StatusFinding> = match of_listener(listener) {
         Some(finding) => vec![finding],
         None => of_refusals(recorder, now),
     };
     let is_starting = now.as_second() - recorder.started_at().as_second() < STARTING;
-    let (connecting, others): (Vec<&SinkState>, Vec<&SinkState>) = sinks
+    let (connecting, others): (Vec<&SinkStatus>, Vec<&SinkStatus>) = sinks
         .iter()
         .partition(|sink| is_starting && sink.served && !sink.connected);
     findings.extend(others.into_iter().flat_map(|sink| of_sink(sink, now)));
@@ -82,7 +82,9 @@ pub(super) fn verdict(
     findings.extend(of_certificates(metrics, now));
     findings.extend(of_recoveries(metrics, recorder.started_at(), now));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
-    let level = findings.first().map_or(Level::Good, |worst| worst.level);
+    let level = findings
+        .first()
+        .map_or(StatusLevel::Good, |worst| worst.level);
     let text = match &findings[..] {
         [] if !connecting.is_empty() => "The bridge has just started: deliveries are accepted, and it is connecting to its sinks.".to_owned(),
         [] => "All is well: deliveries are accepted, and every sink takes its events.".to_owned(),
@@ -97,11 +99,11 @@ pub(super) fn verdict(
 }
 
 fn finding(
-    level: Level,
+    level: StatusLevel,
     text: impl Into<String>,
     (remedy, section): (&'static str, &str),
-) -> Finding {
-    Finding {
+) -> StatusFinding {
+    StatusFinding {
         level,
         text: text.into(),
         remedy,
@@ -109,7 +111,7 @@ fn finding(
     }
 }
 
-fn of_listener(listener: &ListenerState) -> Option<Finding> {
+fn of_listener(listener: &ListenerStatus) -> Option<StatusFinding> {
     let reason = listener.reason?;
     let (why, remedy) = match reason {
         "spool_full" => (
@@ -138,8 +140,8 @@ fn of_listener(listener: &ListenerState) -> Option<Finding> {
             ),
         ),
         _ => {
-            return Some(Finding {
-                level: Level::Warning,
+            return Some(StatusFinding {
+                level: StatusLevel::Warning,
                 text: "The bridge is being stopped: deliveries are refused with 503, and senders repeat them.".to_owned(),
                 remedy: "It is ready again after its next start.",
                 runbook: None,
@@ -147,12 +149,12 @@ fn of_listener(listener: &ListenerState) -> Option<Finding> {
         }
     };
     let text = format!("Deliveries are refused with 503 ({reason}): {why}.");
-    Some(finding(Level::Bad, text, remedy))
+    Some(finding(StatusLevel::Bad, text, remedy))
 }
 
 /// What was refused just now although deliveries could be accepted again: each was answered with an
 /// error that is not its sender's fault.
-fn of_refusals(recorder: &Recorder, now: Timestamp) -> Vec<Finding> {
+fn of_refusals(recorder: &Recorder, now: Timestamp) -> Vec<StatusFinding> {
     let mut reasons: Vec<&'static str> = Vec::new();
     for refused in recorder.rejections() {
         let ago = now.as_second() - refused.last.at.as_second();
@@ -168,13 +170,13 @@ fn of_refusals(recorder: &Recorder, now: Timestamp) -> Vec<Finding> {
             "Deliveries were refused within the last minute ({reason}); senders repeat them."
         );
         let remedy = "See the usual cause among the rejections below.";
-        finding(Level::Bad, text, (remedy, "deliveries-are-refused"))
+        finding(StatusLevel::Bad, text, (remedy, "deliveries-are-refused"))
     };
     reasons.into_iter().map(finding).collect()
 }
 
-fn of_sink(sink: &SinkState, now: Timestamp) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = of_connection(sink, now)
+fn of_sink(sink: &SinkStatus, now: Timestamp) -> Vec<StatusFinding> {
+    let mut findings: Vec<StatusFinding> = of_connection(sink, now)
         .or_else(|| of_lateness(sink, now))
         .into_iter()
         .collect();
@@ -185,7 +187,7 @@ fn of_sink(sink: &SinkState, now: Timestamp) -> Vec<Finding> {
             events(sink.unroutable)
         );
         let remedy = "`hookferry check --connect` names what is missing; they are published once it is there.";
-        findings.push(finding(Level::Bad, text, (remedy, section)));
+        findings.push(finding(StatusLevel::Bad, text, (remedy, section)));
     }
     if sink.dead_letters > 0 {
         let text = format!(
@@ -193,12 +195,12 @@ fn of_sink(sink: &SinkState, now: Timestamp) -> Vec<Finding> {
             is_or_are(sink.dead_letters)
         );
         let remedy = "Look at the reasons below, then requeue or drop them.";
-        findings.push(finding(Level::Warning, text, (remedy, section)));
+        findings.push(finding(StatusLevel::Warning, text, (remedy, section)));
     }
     findings
 }
 
-fn of_connection(sink: &SinkState, now: Timestamp) -> Option<Finding> {
+fn of_connection(sink: &SinkStatus, now: Timestamp) -> Option<StatusFinding> {
     let (name, waiting) = (&sink.sink, waiting(sink, now));
     if !sink.served {
         if sink.pending == 0 {
@@ -209,7 +211,11 @@ fn of_connection(sink: &SinkState, now: Timestamp) -> Option<Finding> {
             wait(sink.pending)
         );
         let remedy = "Configure the sink again, or drop what waits for it.";
-        return Some(finding(Level::Warning, text, (remedy, "the-spool-fills")));
+        return Some(finding(
+            StatusLevel::Warning,
+            text,
+            (remedy, "the-spool-fills"),
+        ));
     }
     let what = if sink.blocked {
         "has asked publishers to stop (connection.blocked)"
@@ -221,9 +227,9 @@ fn of_connection(sink: &SinkState, now: Timestamp) -> Option<Finding> {
         return None;
     };
     let level = if sink.pending > 0 {
-        Level::Bad
+        StatusLevel::Bad
     } else {
-        Level::Warning
+        StatusLevel::Warning
     };
     let text = format!("Sink {name} {what}; {waiting}.");
     let remedy = "Bring the broker back; deliveries are accepted meanwhile, and nothing has to be done to the bridge.";
@@ -231,7 +237,7 @@ fn of_connection(sink: &SinkState, now: Timestamp) -> Option<Finding> {
 }
 
 /// A sink that answers, and does not keep up.
-fn of_lateness(sink: &SinkState, now: Timestamp) -> Option<Finding> {
+fn of_lateness(sink: &SinkStatus, now: Timestamp) -> Option<StatusFinding> {
     let age = now.duration_since(sink.oldest_at?).as_secs();
     if sink.pending == 0 || sink.unroutable > 0 || age < LATE {
         return None;
@@ -243,10 +249,14 @@ fn of_lateness(sink: &SinkState, now: Timestamp) -> Option<Finding> {
     );
     let remedy =
         "See whether what waits becomes less; the sink, or the way to it, may be too slow.";
-    Some(finding(Level::Warning, text, (remedy, "a-broker-is-down")))
+    Some(finding(
+        StatusLevel::Warning,
+        text,
+        (remedy, "a-broker-is-down"),
+    ))
 }
 
-fn waiting(sink: &SinkState, now: Timestamp) -> String {
+fn waiting(sink: &SinkStatus, now: Timestamp) -> String {
     match (sink.pending, sink.oldest_at) {
         (0, _) => "nothing waits for it".to_owned(),
         (pending, None) => format!("{} for it", wait(pending)),
@@ -257,7 +267,7 @@ fn waiting(sink: &SinkState, now: Timestamp) -> String {
     }
 }
 
-fn of_fill(fill: f64) -> Option<Finding> {
+fn of_fill(fill: f64) -> Option<StatusFinding> {
     if !(FULL_SOON..1.0).contains(&fill) {
         return None;
     }
@@ -266,13 +276,17 @@ fn of_fill(fill: f64) -> Option<Finding> {
         fill * 100.0
     );
     let remedy = "Bring back the sink that events wait for, or raise the spool's bounds.";
-    Some(finding(Level::Warning, text, (remedy, "the-spool-fills")))
+    Some(finding(
+        StatusLevel::Warning,
+        text,
+        (remedy, "the-spool-fills"),
+    ))
 }
 
 /// Sources whose last delivery was signed with no secret of theirs, and none since with one. Strangers
 /// can bring that about where a source is quiet; it is nothing that wakes anybody.
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
-fn of_secrets(metrics: &Metrics, recorder: &Recorder, now: Timestamp) -> Vec<Finding> {
+fn of_secrets(metrics: &Metrics, recorder: &Recorder, now: Timestamp) -> Vec<StatusFinding> {
     let used = MetricSums::most_by(&metrics.secret_last_used_timestamp_seconds, "source");
     let ago = |last: &LastRejection| now.as_second() - last.at.as_second();
     let rejections = recorder.rejections().into_iter();
@@ -288,12 +302,12 @@ fn of_secrets(metrics: &Metrics, recorder: &Recorder, now: Timestamp) -> Vec<Fin
                 span(ago(&last).max(0))
             );
             let remedy = "Compare the secret with the provider's; `hookferry explain` tells what it does verify with.";
-            finding(Level::Warning, text, (remedy, "a-wrong-secret"))
+            finding(StatusLevel::Warning, text, (remedy, "a-wrong-secret"))
         })
         .collect()
 }
 
-fn of_program(metrics: &Metrics) -> Vec<Finding> {
+fn of_program(metrics: &Metrics) -> Vec<StatusFinding> {
     let (unaccounted, panics) = (metrics.events_unaccounted.get(), metrics.panics_total.get());
     let damaged = metrics.spool_corrupt_records_total.get();
     let forgotten = metrics.spool_forgotten_ids_total.get();
@@ -301,7 +315,7 @@ fn of_program(metrics: &Metrics) -> Vec<Finding> {
     if unaccounted != 0 {
         let text = format!("The counts do not add up: {unaccounted} events are not accounted for.");
         findings.push(finding(
-            Level::Bad,
+            StatusLevel::Bad,
             text,
             ("It is a bug: report it.", "a-bug"),
         ));
@@ -309,24 +323,32 @@ fn of_program(metrics: &Metrics) -> Vec<Finding> {
     if panics > 0 {
         let text = format!("The program has panicked {panics} times since its start.");
         let remedy = "It is a bug: report it, with the lines of the log.";
-        findings.push(finding(Level::Bad, text, (remedy, "a-bug")));
+        findings.push(finding(StatusLevel::Bad, text, (remedy, "a-bug")));
     }
     if damaged > 0 {
         let text = format!("{damaged} records of the spool are damaged or gone.");
         let remedy = "Save the damaged files, and let a recovery fetch what is lost.";
-        findings.push(finding(Level::Bad, text, (remedy, "a-spool-was-damaged")));
+        findings.push(finding(
+            StatusLevel::Bad,
+            text,
+            (remedy, "a-spool-was-damaged"),
+        ));
     }
     if forgotten > 0 {
         let text = format!(
             "{forgotten} ids of accepted events were forgotten before their time: a copy of such an event would be published again."
         );
         let remedy = "Look at the log: the index of ids is at its bound, or its disk fails.";
-        findings.push(finding(Level::Warning, text, (remedy, "the-spools-disk")));
+        findings.push(finding(
+            StatusLevel::Warning,
+            text,
+            (remedy, "the-spools-disk"),
+        ));
     }
     findings
 }
 
-fn of_configuration(metrics: &Metrics) -> Option<Finding> {
+fn of_configuration(metrics: &Metrics) -> Option<StatusFinding> {
     let (text, remedy) = if metrics.config_last_reload_successful.get() == 0 {
         (
             "The last reload of the configuration failed; the one before it is in use.",
@@ -340,11 +362,15 @@ fn of_configuration(metrics: &Metrics) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(finding(Level::Warning, text, (remedy, "the-configuration")))
+    Some(finding(
+        StatusLevel::Warning,
+        text,
+        (remedy, "the-configuration"),
+    ))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
-fn of_certificates(metrics: &Metrics, now: Timestamp) -> Vec<Finding> {
+fn of_certificates(metrics: &Metrics, now: Timestamp) -> Vec<StatusFinding> {
     let expiries = MetricSums::least_by(
         &metrics.tls_certificate_expiry_timestamp_seconds,
         "component",
@@ -356,13 +382,13 @@ fn of_certificates(metrics: &Metrics, now: Timestamp) -> Vec<Finding> {
     soon.map(|(component, expiry)| {
         let (level, text) = if expiry <= now {
             (
-                Level::Bad,
+                StatusLevel::Bad,
                 format!("A certificate of {component} has expired."),
             )
         } else {
             let days = ((expiry - now) / 86_400.0).floor();
             let text = format!("A certificate of {component} expires in {days} days.");
-            (Level::Warning, text)
+            (StatusLevel::Warning, text)
         };
         let remedy = "Put a new one into its file and send SIGHUP.";
         finding(level, text, (remedy, "a-certificate-expires"))
@@ -371,7 +397,7 @@ fn of_certificates(metrics: &Metrics, now: Timestamp) -> Vec<Finding> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
-fn of_recoveries(metrics: &Metrics, started_at: Timestamp, now: Timestamp) -> Vec<Finding> {
+fn of_recoveries(metrics: &Metrics, started_at: Timestamp, now: Timestamp) -> Vec<StatusFinding> {
     let intervals = MetricSums::by(&metrics.backfill_interval_seconds, "source");
     let last = MetricSums::by(&metrics.backfill_last_success_timestamp_seconds, "source");
     let (started, now) = (started_at.as_second() as f64, now.as_second() as f64);
@@ -383,7 +409,7 @@ fn of_recoveries(metrics: &Metrics, started_at: Timestamp, now: Timestamp) -> Ve
     late.map(|(source, _)| {
         let text = format!("The recovery of source {source} has not come to an end for long.");
         let remedy = "The log says why; `hookferry check --connect` asks the provider's API.";
-        finding(Level::Warning, text, (remedy, "the-recovery-fails"))
+        finding(StatusLevel::Warning, text, (remedy, "the-recovery-fails"))
     })
     .collect()
 }
@@ -426,8 +452,8 @@ mod tests {
         Timestamp::from_second(second).expect("in range")
     }
 
-    fn sink(change: impl FnOnce(&mut SinkState)) -> SinkState {
-        let mut sink = SinkState {
+    fn sink(change: impl FnOnce(&mut SinkStatus)) -> SinkStatus {
+        let mut sink = SinkStatus {
             sink: SinkName::parse("kafka").expect("a slug"),
             kind: Some("kafka"),
             served: true,
@@ -452,8 +478,8 @@ mod tests {
         metrics
     }
 
-    fn judge(sinks: &[SinkState], fill: f64, metrics: &Metrics) -> Verdict {
-        let (listener, spool) = (ListenerState::accepting(), SpoolState::filled(fill));
+    fn judge(sinks: &[SinkStatus], fill: f64, metrics: &Metrics) -> Verdict {
+        let (listener, spool) = (ListenerStatus::accepting(), SpoolStatus::filled(fill));
         let recorder = Recorder::started(at(1_000));
         let seen = (metrics, &recorder, at(100_000));
         verdict(&listener, &spool, sinks, seen)
@@ -466,7 +492,7 @@ mod tests {
     }
 
     /// The verdict on one thing that is wrong, whose section of the runbook is there.
-    fn only(found: Verdict) -> (Level, String) {
+    fn only(found: Verdict) -> (StatusLevel, String) {
         let [finding] = &found.findings[..] else {
             panic!("{found:?}");
         };
@@ -479,36 +505,39 @@ mod tests {
     #[test]
     fn a_bridge_that_is_well_says_so() {
         let verdict = judge(&[sink(|_| {})], 0.5, &well());
-        assert_eq!((verdict.level, verdict.findings.len()), (Level::Good, 0));
+        assert_eq!(
+            (verdict.level, verdict.findings.len()),
+            (StatusLevel::Good, 0)
+        );
         assert!(verdict.text.starts_with("All is well"), "{}", verdict.text);
     }
 
     #[test]
     fn a_sink_that_is_away_is_bad_once_events_wait_for_it() {
-        let of = |change: fn(&mut SinkState)| only(judge(&[sink(change)], 0.0, &well()));
+        let of = |change: fn(&mut SinkStatus)| only(judge(&[sink(change)], 0.0, &well()));
         let away = of(|sink| sink.connected = false);
         let text = "Sink kafka does not answer; nothing waits for it.";
-        assert_eq!(away, (Level::Warning, text.to_owned()));
+        assert_eq!(away, (StatusLevel::Warning, text.to_owned()));
         let away = of(|sink| {
             (sink.connected, sink.pending) = (false, 2);
             sink.oldest_at = Some(at(100_000 - 180));
         });
         let text = "Sink kafka does not answer; 2 events wait for it, the oldest for 3 min.";
-        assert_eq!(away, (Level::Bad, text.to_owned()));
+        assert_eq!(away, (StatusLevel::Bad, text.to_owned()));
         let (_, blocked) = of(|sink| (sink.blocked, sink.pending) = (true, 1));
         assert!(blocked.contains("connection.blocked"), "{blocked}");
         assert!(blocked.contains("1 event waits"), "{blocked}");
         let (level, unroutable) = of(|sink| sink.unroutable = 3);
-        assert_eq!(level, Level::Bad);
+        assert_eq!(level, StatusLevel::Bad);
         assert!(unroutable.contains("no place for 3 events"), "{unroutable}");
         let (level, letters) = of(|sink| sink.dead_letters = 1);
-        assert_eq!(level, Level::Warning);
+        assert_eq!(level, StatusLevel::Warning);
         assert!(letters.contains("1 event is set aside"), "{letters}");
         let (level, late) = of(|sink| {
             sink.pending = 5;
             sink.oldest_at = Some(at(100_000 - 3_600));
         });
-        assert_eq!(level, Level::Warning);
+        assert_eq!(level, StatusLevel::Warning);
         assert!(late.contains("does not keep up"), "{late}");
         let (_, gone) = of(|sink| (sink.served, sink.connected, sink.pending) = (false, false, 4));
         assert!(gone.contains("which is not configured"), "{gone}");
@@ -521,12 +550,18 @@ mod tests {
             change(&metrics);
             only(judge(&[], 0.0, &metrics))
         };
-        assert_eq!(of(|it| it.events_unaccounted.set(-1)).0, Level::Bad);
-        assert_eq!(of(|it| it.panics_total.inc()).0, Level::Bad);
-        assert_eq!(of(|it| it.spool_corrupt_records_total.inc()).0, Level::Bad);
+        assert_eq!(of(|it| it.events_unaccounted.set(-1)).0, StatusLevel::Bad);
+        assert_eq!(of(|it| it.panics_total.inc()).0, StatusLevel::Bad);
+        assert_eq!(
+            of(|it| it.spool_corrupt_records_total.inc()).0,
+            StatusLevel::Bad
+        );
         let reload = of(|it| it.config_last_reload_successful.set(0));
-        assert_eq!(reload.0, Level::Warning);
-        assert_eq!(of(|it| it.config_restart_required.set(1)).0, Level::Warning);
+        assert_eq!(reload.0, StatusLevel::Warning);
+        assert_eq!(
+            of(|it| it.config_restart_required.set(1)).0,
+            StatusLevel::Warning
+        );
         let expiry = |seconds| {
             let metrics = well();
             let gauge = &metrics.tls_certificate_expiry_timestamp_seconds;
@@ -534,7 +569,7 @@ mod tests {
             gauge.with_label_values(&["ingress", "b"]).set(seconds);
             only(judge(&[], 0.0, &metrics))
         };
-        assert_eq!(expiry(99_999).0, Level::Bad);
+        assert_eq!(expiry(99_999).0, StatusLevel::Bad);
         assert!(expiry(100_000 + 2 * 86_400).1.contains("in 2 days"));
         let late = of(|it| {
             let source = &["onecodex"];
@@ -544,14 +579,14 @@ mod tests {
             let last = &it.backfill_last_success_timestamp_seconds;
             last.with_label_values(source).set(99_000);
         });
-        assert_eq!(late.0, Level::Warning);
-        assert_eq!(only(judge(&[], 0.9, &well())).0, Level::Warning);
+        assert_eq!(late.0, StatusLevel::Warning);
+        assert_eq!(only(judge(&[], 0.9, &well())).0, StatusLevel::Warning);
     }
 
     #[test]
     fn every_refusal_has_its_words_and_the_worst_comes_first() {
         for refusal in Refusal::ALL {
-            let mut listener = ListenerState::accepting();
+            let mut listener = ListenerStatus::accepting();
             listener.reason = Some(refusal.reason());
             let found = of_listener(&listener).expect("it is a finding");
             assert!(found.text.contains("503"), "{}", found.text);
@@ -564,8 +599,8 @@ mod tests {
             sink(|sink| (sink.connected, sink.pending) = (false, 1)),
         ];
         let verdict = judge(&sinks, 0.0, &well());
-        let levels: Vec<Level> = verdict.findings.iter().map(|it| it.level).collect();
-        assert_eq!(levels, [Level::Bad, Level::Warning]);
+        let levels: Vec<StatusLevel> = verdict.findings.iter().map(|it| it.level).collect();
+        assert_eq!(levels, [StatusLevel::Bad, StatusLevel::Warning]);
         assert!(verdict.text.ends_with("And 1 more."), "{}", verdict.text);
     }
 
@@ -598,12 +633,12 @@ mod tests {
     #[test]
     fn a_bridge_that_has_just_started_may_connect_first() {
         let away = [sink(|sink| sink.connected = false)];
-        let (listener, spool) = (ListenerState::accepting(), SpoolState::filled(0.0));
+        let (listener, spool) = (ListenerStatus::accepting(), SpoolStatus::filled(0.0));
         let recorder = Recorder::started(at(1_000));
         let of = |now| verdict(&listener, &spool, &away, (&well(), &recorder, at(now)));
-        assert_eq!(of(1_009).level, Level::Good);
+        assert_eq!(of(1_009).level, StatusLevel::Good);
         assert!(of(1_009).text.contains("connecting"), "{}", of(1_009).text);
-        assert_eq!(of(1_010).level, Level::Warning);
+        assert_eq!(of(1_010).level, StatusLevel::Warning);
     }
 
     #[test]
