@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 const VERIFY: &str = "meatyhamhock";
 
 /// The configuration of a bridge to the store with a source of the name of its provider besides.
-fn with_source(provider: &str, keys: &str) -> Setup {
+pub fn with_source(provider: &str, keys: &str) -> Setup {
     let mut setup = Setup::store();
     let secret = setup.path("secret");
     setup.more = format!(

@@ -26,6 +26,18 @@ pub async fn start(setup: &Setup, text: &str) -> Bridge {
     bridge
 }
 
+/// Has a changed configuration read again, and waits until it is in force. Nothing is asked for meanwhile:
+/// too many wrong tokens would not be looked at.
+pub async fn take_over(bridge: &Bridge) {
+    let taken_over = || bridge.log().matches("is in force").count();
+    let before = taken_over();
+    bridge.signal("HUP");
+    eventually("the new token is taken over", async || {
+        (taken_over() > before).then_some(())
+    })
+    .await;
+}
+
 /// Asks with these headers and no others.
 pub async fn ask(at: SocketAddr, line: &str, headers: &[(&str, &str)]) -> Answer {
     let mut text = format!("{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: 0\r\n");
@@ -316,14 +328,7 @@ async fn a_reload_takes_over_a_new_token_and_does_not_open_the_listener() {
     };
     assert_eq!(status(Some(ADMIN_TOKEN)).await, 200);
     std::fs::write(setup.path("token"), next).unwrap();
-    // Not asked again and again: too many wrong tokens would not be looked at.
-    let taken_over = || bridge.log().matches("is in force").count();
-    let before = taken_over();
-    bridge.signal("HUP");
-    eventually("the new token is taken over", async || {
-        (taken_over() > before).then_some(())
-    })
-    .await;
+    take_over(&bridge).await;
     assert_eq!(status(Some(next)).await, 200);
     assert_eq!(status(Some(ADMIN_TOKEN)).await, 401);
     // Without the key, on loopback, the file is good; but what was closed stays closed.

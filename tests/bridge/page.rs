@@ -8,6 +8,7 @@ mod endpoints;
 mod event;
 mod flow;
 mod hidden;
+mod history;
 mod hostile;
 mod keyboard;
 mod lost;
@@ -20,6 +21,8 @@ mod topics;
 mod viewers;
 
 use std::path::PathBuf;
+
+use serde_json::Value;
 
 use crate::harness::{Bridge, Browser, Setup, Tab, free_port, kafka_brokers};
 
@@ -85,6 +88,17 @@ fn at_one_port(setup: &Setup) -> PathBuf {
     assert_ne!(changed, text);
     std::fs::write(&config, changed).unwrap();
     config
+}
+
+/// What the bridge knows of an event.
+async fn history_of(bridge: &Bridge, id: &str) -> Value {
+    bridge.ask(&format!("/events/{id}")).await.json()
+}
+
+/// What has happened to it, in the order in which it is told.
+fn steps(history: &Value) -> Vec<&str> {
+    let steps = history["steps"].as_array().unwrap().iter();
+    steps.map(|step| step["step"].as_str().unwrap()).collect()
 }
 
 /// The names of the dead letters that the bridge has.

@@ -19,6 +19,8 @@ pub struct EventStream {
     begun: String,
     pub status: u16,
     pub headers: Vec<(String, String)>,
+    /// The name of the event that was read last; empty where it has none.
+    pub event: String,
 }
 
 impl EventStream {
@@ -31,6 +33,7 @@ impl EventStream {
             begun: String::new(),
             status: 0,
             headers: Vec::new(),
+            event: String::new(),
         };
         tokio::time::timeout(DEADLINE, opened.head()).await??;
         Ok(opened)
@@ -80,13 +83,15 @@ impl EventStream {
     async fn message(&mut self) -> io::Result<Value> {
         loop {
             if let Some((message, rest)) = self.begun.split_once("\n\n") {
-                let data: String = message
-                    .lines()
-                    .filter_map(|line| line.strip_prefix("data: "))
-                    .collect();
+                let field = |name: &str| -> String {
+                    let lines = message.lines();
+                    lines.filter_map(|line| line.strip_prefix(name)).collect()
+                };
+                let (event, data) = (field("event: "), field("data: "));
                 self.begun = rest.to_owned();
                 // Without data it only keeps the connection open.
                 if !data.is_empty() {
+                    self.event = event;
                     return Ok(serde_json::from_str(&data).expect("JSON"));
                 }
                 continue;

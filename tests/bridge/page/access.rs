@@ -1,9 +1,8 @@
 //! Who may look, and who may change something: beyond loopback whoever has the token, which is shown once
 //! to look and again with each change.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use crate::eventually::eventually;
 use crate::harness::setup::ADMIN_TOKEN;
 use crate::harness::{
     Answer, Bridge, Browser, Connection, EventStream, Metrics, Outlet, Setup, Tab, amqp_url, event,
@@ -11,6 +10,9 @@ use crate::harness::{
 use crate::operators::{self, ask};
 
 use super::{assert_content, dead_letters, large, narrow, page_of};
+
+/// Another token than that of the tests.
+const OTHER_TOKEN: &str = "another-token-of-the-tests";
 
 /// A bridge whose operators' listener demands the token, on every address.
 async fn guarded(setup: Setup) -> (Setup, Bridge) {
@@ -21,20 +23,19 @@ async fn guarded(setup: Setup) -> (Setup, Bridge) {
     (setup, bridge)
 }
 
-/// Tries to log in with a token.
-async fn log_in(at: SocketAddr, token: &str) -> Answer {
-    let (host, shown) = (at.to_string(), format!("Bearer {token}"));
-    let headers = [
-        ("host", host.as_str()),
-        ("authorization", shown.as_str()),
-        ("x-hookferry-request", "1"),
-    ];
-    ask(at, "POST /login", &headers).await
+/// Tries to log in with a token, from 127.0.0.`host`.
+async fn log_in(bridge: &Bridge, host: u8, token: &str) -> Answer {
+    let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, host));
+    let mut connection = Connection::open_from(from, bridge.admin).await.unwrap();
+    let request = bridge.operators_request("POST", "/login");
+    let request = request.replace(ADMIN_TOKEN, token);
+    connection.send(request.as_bytes()).await.unwrap();
+    connection.answer().await.unwrap().expect("an answer")
 }
 
 /// The cookie of a login, as a browser sends it back.
 async fn cookie(bridge: &Bridge) -> String {
-    let answer = log_in(bridge.admin, ADMIN_TOKEN).await;
+    let answer = log_in(bridge, 1, ADMIN_TOKEN).await;
     assert_eq!(answer.status, 204, "{answer:?}");
     let set = answer.header("set-cookie").unwrap();
     let (pair, attributes) = set.split_once(';').unwrap();
@@ -54,10 +55,15 @@ async fn cookie(bridge: &Bridge) -> String {
 async fn logged_in(bridge: &Bridge) -> (Browser, Tab) {
     let browser = Browser::start().await;
     let tab = browser.open(&page_of(bridge)).await;
-    tab.fill_in("#login", "Token", ADMIN_TOKEN).await;
+    log_in_at(&tab, ADMIN_TOKEN).await;
+    (browser, tab)
+}
+
+/// Logs in at the page that is shown.
+async fn log_in_at(tab: &Tab, token: &str) {
+    tab.fill_in("#login", "Token", token).await;
     tab.click_in("#login", "button", "Log in").await;
     tab.shows("#connection", &["live"]).await;
-    (browser, tab)
 }
 
 /// How many wrong tokens were counted so.
@@ -84,9 +90,7 @@ async fn beyond_loopback_the_page_asks_for_the_token_and_says_when_it_is_wrong()
     let document = tab.evaluate("document.documentElement.outerHTML").await;
     assert!(!document.to_string().contains("for-nobody-else"));
 
-    tab.fill_in("#login", "Token", ADMIN_TOKEN).await;
-    tab.click_in("#login", "button", "Log in").await;
-    tab.shows("#connection", &["live"]).await;
+    log_in_at(&tab, ADMIN_TOKEN).await;
     tab.shows("#deliveries", &["for-nobody-else"]).await;
     assert_eq!(tab.text("#login").await, "");
     // It is kept where no script finds it, and outlasts a reload.
@@ -208,23 +212,35 @@ async fn a_change_asks_for_the_token_again_once_the_page_was_loaded_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_tokens_are_limited_and_counted() {
     let (_setup, bridge) = guarded(Setup::store()).await;
-    let limited = eventually("no more wrong tokens are looked at", async || {
-        let answer = log_in(bridge.admin, "a-token-of-nobodys").await;
-        if answer.status == 401 {
-            assert_eq!(answer.reason(), "wrong_token");
-            return None;
-        }
-        Some(answer)
-    })
-    .await;
+    let (host, cookie) = (bridge.admin.to_string(), cookie(&bridge).await);
+    let assert_wrong = |answer: Answer| {
+        let told = (answer.status, answer.reason());
+        assert_eq!(told, (401, "wrong_token".into()));
+    };
+    for number in 0..10 {
+        let guess = format!("guess-number-{number}");
+        assert_wrong(log_in(&bridge, 1, &guess).await);
+    }
+    let limited = log_in(&bridge, 1, "one-guess-more").await;
     assert_eq!(
         (limited.status, limited.reason()),
         (429, "too_many_wrong_tokens".into())
     );
     let later = limited.header("retry-after").unwrap();
     assert!(later.parse::<u64>().unwrap() >= 1, "{later}");
-    assert!(refused(&bridge, "wrong").await >= 1.0);
-    assert!(refused(&bridge, "rate_limited").await >= 1.0);
+    // The same one again and again is no guess, but not looked at for ever either.
+    let of_before = "the-token-of-last-year";
+    for _ in 0..20 {
+        assert_wrong(log_in(&bridge, 8, of_before).await);
+    }
+    assert_eq!(log_in(&bridge, 8, of_before).await.status, 429);
+    for (reason, count) in [("wrong", 30.0), ("rate_limited", 2.0)] {
+        let counted = refused(&bridge, reason).await;
+        assert!((counted - count).abs() < f64::EPSILON, "{reason}: {counted}");
+    }
+    // Who is logged in goes on looking.
+    let shown = [("host", host.as_str()), ("cookie", cookie.as_str())];
+    assert_eq!(ask(bridge.admin, "GET /spool", &shown).await.status, 200);
     // Not even the right one is looked at, or it could be guessed; the page says how long.
     let browser = Browser::start().await;
     let tab = browser.open(&page_of(&bridge)).await;
@@ -233,13 +249,7 @@ async fn wrong_tokens_are_limited_and_counted() {
     tab.shows("#login", &["too many wrong tokens", "seconds"])
         .await;
     // Somebody else is none the worse for it.
-    let elsewhere = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
-    let mut connection = Connection::open_from(elsewhere, bridge.admin)
-        .await
-        .unwrap();
-    let request = bridge.operators_request("POST", "/login");
-    connection.send(request.as_bytes()).await.unwrap();
-    let answer = connection.answer().await.unwrap().expect("an answer");
+    let answer = log_in(&bridge, 9, ADMIN_TOKEN).await;
     assert_eq!(answer.status, 204, "{answer:?}");
     bridge.stop().await;
 }
@@ -275,5 +285,87 @@ async fn nothing_that_is_answered_is_kept_by_a_browser() {
     let stream = EventStream::open(bridge.admin, &request).await.unwrap();
     assert_eq!(stream.header("cache-control"), Some("no-store"));
     drop(stream);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_token_ends_the_streams_and_the_sessions_of_the_old_one() {
+    let (setup, bridge) = guarded(Setup::store()).await;
+    let (host, cookie) = (bridge.admin.to_string(), cookie(&bridge).await);
+    let request = format!("GET /live HTTP/1.1\r\nhost: {host}\r\ncookie: {cookie}\r\n\r\n");
+    let mut stream = EventStream::open(bridge.admin, &request).await.unwrap();
+    assert!(stream.next().await.is_some());
+    assert_eq!(stream.event, "");
+    let (_browser, tab) = logged_in(&bridge).await;
+
+    std::fs::write(setup.path("token"), OTHER_TOKEN).unwrap();
+    operators::take_over(&bridge).await;
+    while stream.next().await.is_some() {}
+    assert_eq!(stream.event, "renew");
+    let shown = [("host", host.as_str()), ("cookie", cookie.as_str())];
+    let answer = ask(bridge.admin, "GET /spool", &shown).await;
+    assert_eq!(
+        (answer.status, answer.reason()),
+        (401, "token_missing".into())
+    );
+    tab.shows("#login", &["token"]).await;
+    log_in_at(&tab, OTHER_TOKEN).await;
+    assert_content(&tab, &bridge);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_bridges_on_one_host_leave_each_others_logins_alone() {
+    let (_setup, bridge) = guarded(Setup::store()).await;
+    let setup = Setup::store();
+    std::fs::write(setup.path("token"), OTHER_TOKEN).unwrap();
+    let (_other_setup, other) = guarded(setup).await;
+    let (browser, tab) = logged_in(&bridge).await;
+    let other_tab = browser.open(&page_of(&other)).await;
+    log_in_at(&other_tab, OTHER_TOKEN).await;
+    for (tab, bridge) in [(&tab, &bridge), (&other_tab, &other)] {
+        tab.reload().await;
+        tab.shows("#connection", &["live"]).await;
+        assert_content(tab, bridge);
+    }
+    bridge.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_is_answered_nothing_and_somebody_who_follows_a_link_is() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let host = bridge.admin.to_string();
+    let asks = async |path: &str, site: &str, mode: &str| {
+        let headers = [
+            ("host", host.as_str()),
+            ("sec-fetch-site", site),
+            ("sec-fetch-mode", mode),
+        ];
+        ask(bridge.admin, &format!("GET {path}"), &headers).await
+    };
+    for path in [
+        "/live",
+        "/deliveries",
+        "/events?object=a",
+        "/spool",
+        "/dead-letters",
+        "/topics",
+        "/metrics",
+        "/runbook",
+    ] {
+        for (site, mode) in [("cross-site", "no-cors"), ("same-site", "cors")] {
+            let answer = asks(path, site, mode).await;
+            let told = (answer.status, answer.reason());
+            assert_eq!(told, (403, "foreign_page".into()), "{path} {site}");
+        }
+        for (site, mode) in [("cross-site", "navigate"), ("same-origin", "cors")] {
+            assert_eq!(asks(path, site, mode).await.status, 200, "{path} {site}");
+        }
+    }
+    for (site, mode) in [("cross-site", "navigate"), ("none", "navigate")] {
+        assert_eq!(asks("/", site, mode).await.status, 200, "{site}");
+    }
     bridge.stop().await;
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::delivery::now;
 use crate::harness::{Bridge, EventStream, Outlet, Post, Setup, amqp_url, event};
 
-use super::{dead_letters, large, narrow};
+use super::{dead_letters, history_of, large, narrow, steps};
 
 async fn live(bridge: &Bridge, filter: &str) -> EventStream {
     let request = bridge.operators_request("GET", &format!("/live{filter}"));
@@ -140,11 +140,6 @@ async fn deliveries_are_filtered_alike_in_the_list_and_in_the_stream() {
     bridge.stop().await;
 }
 
-fn steps(history: &Value) -> Vec<&str> {
-    let steps = history["steps"].as_array().unwrap().iter();
-    steps.map(|step| step["step"].as_str().unwrap()).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_tells_its_whole_way_in_order() {
     let setup = narrow(&amqp_url());
@@ -156,7 +151,7 @@ async fn an_event_tells_its_whole_way_in_order() {
         .counts("events_dead_lettered_total", &[("sink", "rabbitmq")], 1.0)
         .await;
     bridge.drained().await;
-    let history = bridge.ask(&format!("/events/{id}")).await.json();
+    let history = history_of(&bridge, &id).await;
     assert_eq!(
         (&history["id"], &history["known"]),
         (&json!(id), &json!("memory"))
@@ -197,7 +192,7 @@ async fn an_id_that_nobody_knows_is_said_to_be_unknown_and_no_id_is_refused() {
         .await;
     let (most, last) = id.split_at(id.len() - 1);
     let other = format!("{most}{}", if last == "0" { "1" } else { "0" });
-    let history = bridge.ask(&format!("/events/{other}")).await.json();
+    let history = history_of(&bridge, &other).await;
     let known = history["known"].as_str().unwrap();
     assert!(["never", "unknown"].contains(&known), "{history}");
     assert_eq!(history["steps"], json!([]));

@@ -3,9 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use serde_json::Value;
+
+use crate::handshakes::with_source;
 use crate::harness::delivery::{SIGNATURE, now};
 use crate::harness::setup::SECRET;
-use crate::harness::{Bridge, Post, Setup, event};
+use crate::harness::{Bridge, EventStream, Post, Setup, event};
 
 use super::{assert_content, look_at};
 
@@ -37,6 +40,20 @@ async fn refused(bridge: &Bridge, setup: &Setup, from: IpAddr) -> Vec<String> {
     signatures
 }
 
+/// What is told of this reason in a state.
+fn told<'a>(state: &'a Value, reason: &str) -> &'a Value {
+    let mut rejections = state["rejections"].as_array().unwrap().iter();
+    let of_it = rejections.find(|rejection| rejection["reason"] == reason);
+    of_it.expect("it is counted")
+}
+
+/// The state of the bridge now.
+async fn state(bridge: &Bridge) -> Value {
+    let request = bridge.operators_request("GET", "/live");
+    let mut stream = EventStream::open(bridge.admin, &request).await.unwrap();
+    stream.next().await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rejections_are_told_by_reason_with_the_last_and_the_usual_cause() {
     let setup = Setup::store();
@@ -45,21 +62,15 @@ async fn rejections_are_told_by_reason_with_the_last_and_the_usual_cause() {
     let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
     let signatures = refused(&bridge, &setup, from).await;
     tab.shows("#rejections", &["unknown_source", "404"]).await;
-    let told = bridge.ask("/deliveries?outcome=rejected").await.text();
-    let mut live =
-        crate::harness::EventStream::open(bridge.admin, &bridge.operators_request("GET", "/live"))
-            .await
-            .unwrap();
-    let state = live.next().await.unwrap();
+    let listed = bridge.ask("/deliveries?outcome=rejected").await.text();
+    let state = state(&bridge).await;
     for (reason, count) in [
         ("signature_mismatch", 3),
         ("timestamp_stale", 1),
         ("signature_missing", 2),
         ("unknown_source", 1),
     ] {
-        let rejections = state["rejections"].as_array().unwrap().iter();
-        let mut of_it = rejections.filter(|rejection| rejection["reason"] == reason);
-        let rejection = of_it.next().expect("it is counted");
+        let rejection = told(&state, reason);
         assert_eq!(rejection["count"], count, "{rejection}");
         assert_eq!(rejection["last"]["address"], "127.0.0.9", "{rejection}");
         let cause = rejection["cause"].as_str().unwrap();
@@ -75,7 +86,7 @@ async fn rejections_are_told_by_reason_with_the_last_and_the_usual_cause() {
     for text in [
         document.to_string(),
         stored.to_string(),
-        told,
+        listed,
         state.to_string(),
     ] {
         assert!(!text.contains(BODY) && !text.contains(SECRET), "{text}");
@@ -84,6 +95,28 @@ async fn rejections_are_told_by_reason_with_the_last_and_the_usual_cause() {
             assert!(!text.contains(tag), "{text}");
         }
     }
+    assert_content(&tab, &bridge);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_is_refused_is_told_with_its_usual_cause() {
+    let bridge = with_source("okta", "").start().await;
+    let (_browser, tab) = look_at(&bridge).await;
+    let without_challenge = Post::unsigned("okta", "").method("GET");
+    let answer = bridge.post(&without_challenge).await;
+    assert_eq!(
+        (answer.status, answer.reason()),
+        (403, "handshake_mismatch".into())
+    );
+    let state = state(&bridge).await;
+    let rejection = told(&state, "handshake_mismatch");
+    assert_eq!(rejection["count"], 1, "{rejection}");
+    assert_eq!(rejection["last"]["source"], "okta", "{rejection}");
+    let cause = rejection["cause"].as_str().unwrap();
+    assert!(cause.contains("verifies the webhook"), "{cause}");
+    tab.shows("#rejections", &["handshake_mismatch", "okta", cause])
+        .await;
     assert_content(&tab, &bridge);
     bridge.stop().await;
 }

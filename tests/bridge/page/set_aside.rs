@@ -1,11 +1,13 @@
 //! Waiting and set aside: what waits for each sink, and the dead letters, which are requeued or dropped
 //! once somebody has read what that will do.
 
+use serde_json::json;
+
 use crate::eventually::eventually;
 use crate::harness::{Bridge, Outlet, Setup, amqp_url, event};
 use crate::order::proxied;
 
-use super::{assert_content, dead_letters, find, large, look_at, narrow};
+use super::{assert_content, dead_letters, find, history_of, large, look_at, narrow, steps};
 
 /// The dead letters that are listed.
 const LIST: &str = "#dead-letter-list";
@@ -86,6 +88,11 @@ async fn a_dead_letter_is_dropped_once_somebody_has_confirmed_it() {
     assert_eq!(dead_letters(&bridge).await, names[..1]);
     find(&tab, &ids[1]).await;
     tab.shows("#event", &["dropped for rabbitmq"]).await;
+    let history = history_of(&bridge, &ids[1]).await;
+    assert!(steps(&history).contains(&"discarded"), "{history}");
+    assert_eq!(history["dead_letters"], json!([]));
+    // That another sink has it is not all that is said of where it is.
+    tab.shows("#event .badge", &["dropped", "rabbitmq"]).await;
 
     // Somebody else was faster: the page says so, and does not show it any more.
     tab.click("button", &format!("Drop {}", names[0])).await;

@@ -86,6 +86,23 @@ async fn so_many_may_look_and_no_more_and_one_that_leaves_frees_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_head_of_the_stream_is_refused_at_once_and_takes_no_place() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let request = format!("HEAD /live HTTP/1.1\r\nhost: {}\r\n\r\n", bridge.admin);
+    let mut refused = Vec::new();
+    // More than may look, and their connections are kept.
+    for _ in 0..40 {
+        let stream = EventStream::open(bridge.admin, &request).await.unwrap();
+        assert_eq!(stream.status, 404);
+        refused.push(stream);
+    }
+    assert_eq!(viewer(&bridge).await.status, 200);
+    drop(refused);
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_stops_ends_what_is_looked_at() {
     let setup = Setup::store();
     let bridge = setup.start().await;
