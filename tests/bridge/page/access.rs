@@ -236,7 +236,10 @@ async fn wrong_tokens_are_limited_and_counted() {
     assert_eq!(log_in(&bridge, 8, of_before).await.status, 429);
     for (reason, count) in [("wrong", 30.0), ("rate_limited", 2.0)] {
         let counted = refused(&bridge, reason).await;
-        assert!((counted - count).abs() < f64::EPSILON, "{reason}: {counted}");
+        assert!(
+            (counted - count).abs() < f64::EPSILON,
+            "{reason}: {counted}"
+        );
     }
     // Who is logged in goes on looking.
     let shown = [("host", host.as_str()), ("cookie", cookie.as_str())];

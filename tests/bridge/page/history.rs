@@ -35,14 +35,14 @@ async fn under_load_too_the_steps_are_told_in_the_order_in_which_they_happened()
         let expected = ["received", "verified", "spooled", "published", "confirmed"];
         assert_eq!(told, expected, "{history}");
         let all = history["steps"].as_array().unwrap().iter();
-        let time = |step: &Value| step["at"].as_str().unwrap().parse().unwrap();
+        let time = |step: &Value| -> Timestamp { step["at"].as_str().unwrap().parse().unwrap() };
         let times: Vec<Timestamp> = all.map(time).collect();
         assert!(times.is_sorted(), "{history}");
     }
     bridge.stop().await;
 }
 
-/// Waits for its sink, and is found by its id and by its object: with which sequence.
+/// The sequence with which an event waits for RabbitMQ. It is found by its id, and by its object too.
 async fn sequence(bridge: &Bridge, id: &str, known: &str) -> u64 {
     let history = history_of(bridge, id).await;
     assert_eq!(history["known"], known, "{history}");
@@ -62,7 +62,7 @@ async fn an_event_behind_thousands_that_wait_is_found_by_id_and_object_after_a_c
     let bridge = setup.start().await;
     let load = Load::start(&Target::new(bridge.ingress), &setup.source, 50, 60);
     assert_eq!(load.finish().await.ids().len(), 3_000);
-    // Behind others of its object, so that no bridge tries to publish it, and knows it by that.
+    // Behind others of its object, so that it is not tried, by which a bridge would remember it.
     let body = event("sample.uploaded", "object0");
     let id = bridge.accepted(&setup.source, body).await;
     let before = sequence(&bridge, &id, "memory").await;
@@ -95,7 +95,11 @@ async fn a_delivery_that_was_refused_for_an_outage_is_said_to_be_delivered_after
     let history = history_of(&bridge, id).await;
     let answered = of_kind(&history, "answered")[0];
     assert_eq!(
-        [&answered["status"], &answered["outcome"], &answered["reason"]],
+        [
+            &answered["status"],
+            &answered["outcome"],
+            &answered["reason"]
+        ],
         [&json!(503), &json!("refused"), &json!("not_in_time")]
     );
     assert_eq!(history["waiting"][0]["sinks"], json!(["rabbitmq"]));

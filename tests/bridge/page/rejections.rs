@@ -101,7 +101,8 @@ async fn rejections_are_told_by_reason_with_the_last_and_the_usual_cause() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_is_refused_is_told_with_its_usual_cause() {
-    let bridge = with_source("okta", "").start().await;
+    let setup = with_source("okta", "");
+    let bridge = setup.start().await;
     let (_browser, tab) = look_at(&bridge).await;
     let without_challenge = Post::unsigned("okta", "").method("GET");
     let answer = bridge.post(&without_challenge).await;
