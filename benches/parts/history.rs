@@ -30,9 +30,9 @@ fn record(recorder: &Recorder, sink: SinkIndex, event: &Event, destination: &Des
     };
     let noted = notes.event.insert(EventNotes::of(event));
     noted.sinks = [sink].into_iter().collect();
-    noted.spooled_at = Some(Timestamp::now());
+    noted.is_spooled = true;
     recorder.delivery(&DeliveryRecord {
-        received_at: Timestamp::now() - took,
+        answered_at: Timestamp::now(),
         took,
         source: event.source().as_str(),
         origin: EventOrigin::Webhook,

@@ -153,7 +153,7 @@ impl ListedDelivery {
         let is_quarantined = delivery.outcome == DeliveryOutcome::Quarantined;
         let quarantine = event.and_then(|event| event.quarantine.filter(|_| is_quarantined));
         Self {
-            at: delivery.received_at,
+            at: delivery.received_at(),
             source: delivery.source.to_owned(),
             origin: delivery.origin,
             event_type: event.and_then(|event| event.event_type).map(text),
@@ -238,8 +238,8 @@ mod tests {
 
     fn delivery(number: u8) -> DeliveryRecord<'static> {
         DeliveryRecord {
-            received_at: Timestamp::from_second(i64::from(number)).expect("in range"),
-            took: Duration::from_millis(1),
+            answered_at: Timestamp::from_second(i64::from(number)).expect("in range"),
+            took: Duration::ZERO,
             source: if number.is_multiple_of(2) {
                 "even"
             } else {
@@ -256,7 +256,7 @@ mod tests {
                 id: EventId::from_bytes([number; 16]),
                 event_type: Some("sample.uploaded"),
                 object_id: Some("7428cca4a3a04a8e"),
-                spooled_at: None,
+                is_spooled: true,
                 sinks: crate::event::SinkSet::default(),
                 quarantine: None,
             }),

@@ -234,7 +234,7 @@ impl Run<'_> {
             Err(refusal) => (DeliveryOutcome::Refused, Some(refusal.reason())),
         };
         self.pipeline.recorder.delivery(&DeliveryRecord {
-            received_at: Timestamp::now() - took,
+            answered_at: Timestamp::now(),
             took,
             source: self.source.as_str(),
             origin: EventOrigin::Backfill,

@@ -64,9 +64,9 @@ impl DeliveryOutcome {
 /// A delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryRecord<'a> {
-    /// When its head had come.
-    pub received_at: Timestamp,
-    /// How long the answer took from then on.
+    /// When it was answered.
+    pub answered_at: Timestamp,
+    /// How long that took, from when its head had come; at most 71 minutes are remembered.
     pub took: Duration,
     /// The label of its source; `unknown` where it names none.
     pub source: &'a str,
@@ -86,6 +86,14 @@ pub struct DeliveryRecord<'a> {
     pub signature: Option<SignatureFacts>,
     /// The event that it delivers, where it was read.
     pub event: Option<EventFacts<'a>>,
+}
+
+impl DeliveryRecord<'_> {
+    /// When its head had come.
+    #[must_use]
+    pub fn received_at(&self) -> Timestamp {
+        self.answered_at - self.took
+    }
 }
 
 /// What was proven of a signature.
@@ -108,8 +116,8 @@ pub struct EventFacts<'a> {
     pub event_type: Option<&'a str>,
     /// What it is about, where it says so.
     pub object_id: Option<&'a str>,
-    /// When it was in the spool at the latest; none where nobody noted that.
-    pub spooled_at: Option<Timestamp>,
+    /// Whether it was in the spool by the time of the answer, as far as that is known.
+    pub is_spooled: bool,
     /// The sinks that it goes to.
     pub sinks: SinkSet,
     /// Why it was not understood: the reason, and what was found.
@@ -130,8 +138,8 @@ pub struct DeliveryNotes {
 pub struct EventNotes {
     id: EventId,
     content: Result<(EventType, Option<ObjectId>), Quarantine>,
-    /// When it was in the spool at the latest.
-    pub spooled_at: Option<Timestamp>,
+    /// Whether it is in the spool, as far as that is known.
+    pub is_spooled: bool,
     /// The sinks that it goes to.
     pub sinks: SinkSet,
 }
@@ -148,7 +156,7 @@ impl EventNotes {
                 }
                 Content::Quarantined(quarantine) => Err(quarantine.clone()),
             },
-            spooled_at: None,
+            is_spooled: false,
             sinks: SinkSet::default(),
         }
     }
@@ -163,7 +171,7 @@ impl EventNotes {
             id: self.id,
             event_type: understood.map(|(event_type, _)| event_type.as_str()),
             object_id: object_id.map(ObjectId::as_str),
-            spooled_at: self.spooled_at,
+            is_spooled: self.is_spooled,
             sinks: self.sinks,
             quarantine: quarantine.map(|it| (it.reason.as_str(), it.detail.as_str())),
         }

@@ -4,59 +4,59 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::delivery_record::{DeliveryOutcome, DeliveryRecord, EventFacts, SignatureFacts};
-use super::record_fields::{get_id, get_time, put_time};
+use super::record_fields::{FieldReader, put_text, put_time};
 use crate::event::SinkSet;
-use crate::log::codec::{Decoder, put, put_bytes};
 use crate::source::EventOrigin;
 
 /// What a record has of what it need not have.
 const HAS_SIGNATURE: u8 = 1;
 const HAS_AGE: u8 = 2;
 const HAS_EVENT: u8 = 4;
-const HAS_SPOOLED: u8 = 8;
+const IS_SPOOLED: u8 = 8;
 const HAS_QUARANTINE: u8 = 16;
 const IS_BACKFILL: u8 = 32;
 
 impl DeliveryRecord<'_> {
     /// Which parts there are.
     fn flags(&self) -> u8 {
-        let age = self.signature.and_then(|it| it.age_seconds);
-        let spooled = self.event.and_then(|it| it.spooled_at);
-        let quarantine = self.event.and_then(|it| it.quarantine);
-        [
-            (HAS_SIGNATURE, self.signature.is_some()),
-            (HAS_AGE, age.is_some()),
-            (HAS_EVENT, self.event.is_some()),
-            (HAS_SPOOLED, spooled.is_some()),
-            (HAS_QUARANTINE, quarantine.is_some()),
-            (IS_BACKFILL, self.origin == EventOrigin::Backfill),
-        ]
-        .into_iter()
-        .filter_map(|(flag, is_there)| is_there.then_some(flag))
-        .sum()
+        let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+        let has_age = self.signature.is_some_and(|it| it.age_seconds.is_some());
+        let is_spooled = self.event.is_some_and(|it| it.is_spooled);
+        let has_quarantine = self.event.is_some_and(|it| it.quarantine.is_some());
+        flag(self.signature.is_some(), HAS_SIGNATURE)
+            | flag(has_age, HAS_AGE)
+            | flag(self.event.is_some(), HAS_EVENT)
+            | flag(is_spooled, IS_SPOOLED)
+            | flag(has_quarantine, HAS_QUARANTINE)
+            | flag(self.origin == EventOrigin::Backfill, IS_BACKFILL)
     }
 
     /// Writes it.
     pub(super) fn encode(&self, to: &mut Vec<u8>) {
-        put_time(to, self.received_at);
-        to.push(self.flags());
-        to.push(self.outcome as u8);
-        put(to, u64::from(self.status));
-        put(to, u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX));
-        match self.address {
-            None => put_bytes(to, &[]),
-            Some(IpAddr::V4(address)) => put_bytes(to, &address.octets()),
-            Some(IpAddr::V6(address)) => put_bytes(to, &address.octets()),
-        }
-        for text in [Some(self.source), self.reason, self.request_id] {
-            put_bytes(to, text.unwrap_or_default().as_bytes());
-        }
+        let took = u32::try_from(self.took.as_micros()).unwrap_or(u32::MAX);
+        let [took0, took1, took2, took3] = took.to_le_bytes();
+        let [status0, status1] = self.status.to_le_bytes();
+        put_time(to, self.answered_at);
+        to.extend_from_slice(&[
+            self.flags(),
+            self.outcome as u8,
+            status0,
+            status1,
+            took0,
+            took1,
+            took2,
+            took3,
+        ]);
+        put_address(to, self.address);
+        put_text(to, self.source);
+        put_text(to, self.reason.unwrap_or_default());
+        put_text(to, self.request_id.unwrap_or_default());
         if let Some(signature) = &self.signature {
             put_time(to, signature.verified_at);
             if let Some(age) = signature.age_seconds {
                 to.extend_from_slice(&age.to_le_bytes());
             }
-            put(to, signature.secret as u64);
+            to.push(u8::try_from(signature.secret).unwrap_or(u8::MAX));
         }
         if let Some(event) = &self.event {
             event.encode(to);
@@ -67,100 +67,102 @@ impl DeliveryRecord<'_> {
 impl EventFacts<'_> {
     fn encode(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(self.id.as_bytes());
-        for text in [self.event_type, self.object_id] {
-            put_bytes(to, text.unwrap_or_default().as_bytes());
-        }
-        if let Some(spooled_at) = self.spooled_at {
-            put_time(to, spooled_at);
-        }
-        put(to, u64::from(self.sinks.bits()));
+        to.extend_from_slice(&self.sinks.bits().to_le_bytes());
+        put_text(to, self.event_type.unwrap_or_default());
+        put_text(to, self.object_id.unwrap_or_default());
         if let Some((reason, detail)) = self.quarantine {
-            put_bytes(to, reason.as_bytes());
-            put_bytes(to, detail.as_bytes());
+            put_text(to, reason);
+            put_text(to, detail);
+        }
+    }
+}
+
+fn put_address(to: &mut Vec<u8>, address: Option<IpAddr>) {
+    match address {
+        None => to.push(0),
+        Some(IpAddr::V4(address)) => {
+            to.push(4);
+            to.extend_from_slice(&address.octets());
+        }
+        Some(IpAddr::V6(address)) => {
+            to.push(6);
+            to.extend_from_slice(&address.octets());
         }
     }
 }
 
 /// Reads a delivery's record; none where the bytes are something else.
-pub(super) fn decode<'a>(from: &mut Decoder<'a>) -> Option<DeliveryRecord<'a>> {
-    let received_at = get_time(from)?;
-    let (flags, outcome): (u8, usize) = (from.small()?, from.small()?);
-    let (status, took) = (from.small()?, Duration::from_micros(from.number()?));
-    let address = match *from.bytes()? {
-        [] => None,
-        ref octets => Some(address(octets)?),
-    };
-    let (source, reason, request_id) = (from.text()?, optional(from)?, optional(from)?);
+pub(super) fn decode<'a>(from: &mut FieldReader<'a>) -> Option<DeliveryRecord<'a>> {
+    let answered_at = from.time()?;
+    let (flags, outcome) = (from.byte()?, usize::from(from.byte()?));
+    let has = |flag: u8| flags & flag != 0;
+    let status = u16::from_le_bytes(from.array()?);
+    let took = u32::from_le_bytes(from.array()?);
     Some(DeliveryRecord {
-        received_at,
-        took,
-        source,
-        origin: if flags & IS_BACKFILL == 0 {
-            EventOrigin::Webhook
-        } else {
+        answered_at,
+        took: Duration::from_micros(took.into()),
+        address: address(from)?,
+        source: from.text()?,
+        reason: from.optional_text()?,
+        request_id: from.optional_text()?,
+        origin: if has(IS_BACKFILL) {
             EventOrigin::Backfill
+        } else {
+            EventOrigin::Webhook
         },
-        address,
         outcome: *DeliveryOutcome::ALL.get(outcome)?,
         status,
-        reason,
-        request_id,
-        signature: if flags & HAS_SIGNATURE == 0 {
-            None
+        signature: if has(HAS_SIGNATURE) {
+            Some(signature(from, has(HAS_AGE))?)
         } else {
-            Some(signature(from, flags)?)
+            None
         },
-        event: if flags & HAS_EVENT == 0 {
-            None
+        event: if has(HAS_EVENT) {
+            Some(event(from, has(IS_SPOOLED), has(HAS_QUARANTINE))?)
         } else {
-            Some(event(from, flags)?)
+            None
         },
     })
 }
 
-fn signature(from: &mut Decoder<'_>, flags: u8) -> Option<SignatureFacts> {
+fn address(from: &mut FieldReader<'_>) -> Option<Option<IpAddr>> {
+    Some(match from.byte()? {
+        0 => None,
+        4 => Some(IpAddr::from(from.array::<4>()?)),
+        6 => Some(IpAddr::from(from.array::<16>()?)),
+        _ => return None,
+    })
+}
+
+fn signature(from: &mut FieldReader<'_>, has_age: bool) -> Option<SignatureFacts> {
     Some(SignatureFacts {
-        verified_at: get_time(from)?,
-        age_seconds: if flags & HAS_AGE == 0 {
-            None
+        verified_at: from.time()?,
+        age_seconds: if has_age {
+            Some(i64::from_le_bytes(from.array()?))
         } else {
-            let (age, rest) = from.0.split_first_chunk()?;
-            from.0 = rest;
-            Some(i64::from_le_bytes(*age))
+            None
         },
-        secret: from.small()?,
+        secret: usize::from(from.byte()?),
     })
 }
 
-fn event<'a>(from: &mut Decoder<'a>, flags: u8) -> Option<EventFacts<'a>> {
+fn event<'a>(
+    from: &mut FieldReader<'a>,
+    is_spooled: bool,
+    has_quarantine: bool,
+) -> Option<EventFacts<'a>> {
     Some(EventFacts {
-        id: get_id(from)?,
-        event_type: optional(from)?,
-        object_id: optional(from)?,
-        spooled_at: if flags & HAS_SPOOLED == 0 {
-            None
-        } else {
-            Some(get_time(from)?)
-        },
-        sinks: SinkSet::from_bits(from.small()?),
-        quarantine: if flags & HAS_QUARANTINE == 0 {
-            None
-        } else {
+        id: from.id()?,
+        sinks: SinkSet::from_bits(u32::from_le_bytes(from.array()?)),
+        event_type: from.optional_text()?,
+        object_id: from.optional_text()?,
+        is_spooled,
+        quarantine: if has_quarantine {
             Some((from.text()?, from.text()?))
+        } else {
+            None
         },
     })
-}
-
-/// A text that is there unless it is empty.
-fn optional<'a>(from: &mut Decoder<'a>) -> Option<Option<&'a str>> {
-    Some(Some(from.text()?).filter(|text| !text.is_empty()))
-}
-
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
-        return Some(octets.into());
-    }
-    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
 }
 
 #[cfg(test)]
@@ -177,12 +179,12 @@ mod tests {
     fn round(record: &DeliveryRecord<'_>) {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
-        let mut from = Decoder(&bytes);
+        let mut from = FieldReader(&bytes);
         assert_eq!(decode(&mut from), Some(*record));
-        assert!(from.is_empty());
+        assert!(from.0.is_empty());
         for length in 0..bytes.len() {
             // What was cut off is never read as something else.
-            let cut = decode(&mut Decoder(&bytes[..length]));
+            let cut = decode(&mut FieldReader(&bytes[..length]));
             assert_eq!(cut, None, "{length} of {}", bytes.len());
         }
     }
@@ -190,7 +192,7 @@ mod tests {
     #[test]
     fn a_record_comes_back_with_all_of_its_parts_or_none_of_them() {
         let bare = DeliveryRecord {
-            received_at: at(1_795_000_000_123_456),
+            answered_at: at(1_795_000_000_123_456),
             took: Duration::from_micros(810),
             source: "unknown",
             origin: EventOrigin::Webhook,
@@ -207,7 +209,7 @@ mod tests {
             id: EventId::from_bytes([7; 16]),
             event_type: Some("sample.uploaded"),
             object_id: Some("7428cca4a3a04a8e"),
-            spooled_at: Some(at(1_795_000_000_124_000)),
+            is_spooled: true,
             sinks: SinkIndex::new(31).into_iter().collect(),
             quarantine: None,
         };
@@ -239,7 +241,7 @@ mod tests {
             event: Some(EventFacts {
                 event_type: None,
                 object_id: None,
-                spooled_at: None,
+                is_spooled: false,
                 quarantine: Some(("invalid_json", "expected value at line 1")),
                 ..facts
             }),

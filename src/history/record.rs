@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::delivery_record::DeliveryRecord;
+use super::record_fields::FieldReader;
 use super::sink_record::SinkRecord;
 use super::{delivery_record_codec, sink_record};
-use crate::log::codec::Decoder;
 
 /// What a record is of.
 pub(super) const DELIVERY: u8 = 0;
@@ -24,7 +24,7 @@ impl<'a> Record<'a> {
     /// Reads one; none where the bytes are something else.
     pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
-        let from = &mut Decoder(rest);
+        let from = &mut FieldReader(rest);
         match *kind {
             DELIVERY => delivery_record_codec::decode(from).map(Self::Delivery),
             SINK => sink_record::decode(from).map(Self::Sink),
@@ -36,7 +36,7 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn at(&self) -> Timestamp {
         match self {
-            Self::Delivery(delivery) => delivery.received_at,
+            Self::Delivery(delivery) => delivery.received_at(),
             Self::Sink(record) => record.at,
         }
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::delivery_record::DeliveryRecord;
 use super::record::{DELIVERY, Record, SINK};
-use super::record_ring::RecordRing;
+use super::record_ring::{CopiedRecords, RecordRing};
 use super::rejections::{LastRejection, RejectionCount, Rejections};
 use super::sink_record::{self, SinkRecord};
 use crate::event::{EventId, SinkIndex};
@@ -136,15 +136,9 @@ impl Recorder {
             let ring = lock(ring);
             ring.has_dropped().then(|| ring.copy(0, 0))
         };
-        let mut since = None;
-        if let Some(copied) = oldest {
-            copied.each(|bytes| {
-                if since.is_none() {
-                    since = Record::decode(bytes).map(|record| record.at());
-                }
-            });
-        }
-        since.unwrap_or(self.started_at)
+        let oldest = oldest.as_ref().and_then(CopiedRecords::first);
+        let oldest = oldest.and_then(Record::decode);
+        oldest.map_or(self.started_at, |record| record.at())
     }
 
     /// Shows what a reader has not seen, first of the requests that prove nothing, then of events, each
@@ -206,12 +200,12 @@ mod tests {
             id: id(number),
             event_type: Some("sample.uploaded"),
             object_id: Some("7428cca4a3a04a8e"),
-            spooled_at: None,
+            is_spooled: true,
             sinks: crate::event::SinkSet::default(),
             quarantine: None,
         });
         recorder.delivery(&DeliveryRecord {
-            received_at: Timestamp::now(),
+            answered_at: Timestamp::now(),
             took: Duration::from_millis(1),
             source: "onecodex",
             origin: EventOrigin::Webhook,

@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::record_fields::{get_id, get_time, put_time};
+use super::record_fields::{FieldReader, put_text, put_time};
 use crate::event::{EventId, SinkIndex};
-use crate::log::codec::{Decoder, put, put_bytes};
 use crate::sink::Destination;
-
-/// More of what a broker said is left out.
-const MAX_DETAIL_BYTES: usize = 400;
 
 /// What happened to an event at a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +82,8 @@ pub(super) fn encode_confirmed(
             offset,
         } => {
             to.push(CONFIRMED_KAFKA);
-            put(to, took);
-            put_bytes(to, topic.as_bytes());
+            to.extend_from_slice(&took.to_le_bytes());
+            put_text(to, topic);
             to.extend_from_slice(&partition.to_le_bytes());
             to.extend_from_slice(&offset.to_le_bytes());
         }
@@ -96,15 +92,15 @@ pub(super) fn encode_confirmed(
             routing_key,
         } => {
             to.push(CONFIRMED_RABBITMQ);
-            put(to, took);
-            put_bytes(to, exchange.as_bytes());
-            put_bytes(to, routing_key.as_bytes());
+            to.extend_from_slice(&took.to_le_bytes());
+            put_text(to, exchange);
+            put_text(to, routing_key);
         }
         Destination::Store { topic, position } => {
             to.push(CONFIRMED_STORE);
-            put(to, took);
-            put_bytes(to, topic.as_bytes());
-            put(to, *position);
+            to.extend_from_slice(&took.to_le_bytes());
+            put_text(to, topic);
+            to.extend_from_slice(&position.to_le_bytes());
         }
     }
 }
@@ -126,7 +122,7 @@ impl SinkRecord<'_> {
         encode_head(to, self.at, self.sink, self.id);
         to.push(kind);
         for text in texts.into_iter().flatten() {
-            put_bytes(to, shortened(text).as_bytes());
+            put_text(to, text);
         }
     }
 }
@@ -136,23 +132,18 @@ const NO_EVENT: EventId = EventId::from_bytes([0; 16]);
 
 fn encode_head(to: &mut Vec<u8>, at: Timestamp, sink: SinkIndex, id: Option<EventId>) {
     put_time(to, at);
-    put(to, sink.number() as u64);
+    to.push(u8::try_from(sink.number()).expect("a spool knows 32 sinks at most"));
     to.extend_from_slice(id.unwrap_or(NO_EVENT).as_bytes());
 }
 
-/// The beginning of a text, to a whole character.
-fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_DETAIL_BYTES)]
-}
-
 /// Reads a record of a sink; none where the bytes are something else.
-pub(super) fn decode<'a>(from: &mut Decoder<'a>) -> Option<SinkRecord<'a>> {
-    let (at, sink) = (get_time(from)?, SinkIndex::new(from.small()?)?);
-    let id = Some(get_id(from)?).filter(|id| *id != NO_EVENT);
-    let step = match from.small()? {
+pub(super) fn decode<'a>(from: &mut FieldReader<'a>) -> Option<SinkRecord<'a>> {
+    let (at, sink) = (from.time()?, SinkIndex::new(usize::from(from.byte()?))?);
+    let id = Some(from.id()?).filter(|id| *id != NO_EVENT);
+    let step = match from.byte()? {
         PUBLISHED => SinkStep::Published,
         kind @ (CONFIRMED_KAFKA | CONFIRMED_RABBITMQ | CONFIRMED_STORE) => SinkStep::Confirmed {
-            took: Duration::from_micros(from.number()?),
+            took: Duration::from_micros(u64::from_le_bytes(from.array()?)),
             destination: destination(from, kind)?,
         },
         FAILED => SinkStep::Failed {
@@ -169,26 +160,21 @@ pub(super) fn decode<'a>(from: &mut Decoder<'a>) -> Option<SinkRecord<'a>> {
     Some(SinkRecord { at, sink, id, step })
 }
 
-fn destination(from: &mut Decoder<'_>, kind: u8) -> Option<Destination> {
+fn destination(from: &mut FieldReader<'_>, kind: u8) -> Option<Destination> {
     let name = from.text()?.to_owned();
     Some(match kind {
-        CONFIRMED_KAFKA => {
-            let (partition, rest) = from.0.split_first_chunk()?;
-            let (offset, rest) = rest.split_first_chunk()?;
-            from.0 = rest;
-            Destination::Kafka {
-                topic: name,
-                partition: i32::from_le_bytes(*partition),
-                offset: i64::from_le_bytes(*offset),
-            }
-        }
+        CONFIRMED_KAFKA => Destination::Kafka {
+            topic: name,
+            partition: i32::from_le_bytes(from.array()?),
+            offset: i64::from_le_bytes(from.array()?),
+        },
         CONFIRMED_RABBITMQ => Destination::RabbitMq {
             exchange: name,
             routing_key: from.text()?.to_owned(),
         },
         _ => Destination::Store {
             topic: name,
-            position: from.number()?,
+            position: u64::from_le_bytes(from.array()?),
         },
     })
 }
@@ -206,9 +192,9 @@ mod tests {
         };
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
-        assert_eq!(decode(&mut Decoder(&bytes)), Some(record.clone()));
+        assert_eq!(decode(&mut FieldReader(&bytes)), Some(record.clone()));
         for length in 0..bytes.len() {
-            assert_eq!(decode(&mut Decoder(&bytes[..length])), None, "{length}");
+            assert_eq!(decode(&mut FieldReader(&bytes[..length])), None, "{length}");
         }
     }
 
@@ -242,13 +228,5 @@ mod tests {
             round(step, id);
         }
         round(SinkStep::Discarded, None);
-    }
-
-    #[test]
-    fn what_a_broker_says_is_kept_up_to_a_bound() {
-        let long = "é".repeat(MAX_DETAIL_BYTES);
-        assert_eq!(shortened(&long).chars().count(), MAX_DETAIL_BYTES / 2);
-        assert_eq!(shortened("short"), "short");
-        assert_eq!(shortened(&format!("a{long}")).len(), MAX_DETAIL_BYTES - 1);
     }
 }

@@ -72,9 +72,9 @@ impl<'a> DeliveryRecording<'a> {
             reason: Some(reason),
             request_id: Some(request_id.as_str()),
         };
-        let received_at = self.end(answer, client);
+        let answered_at = self.end(answer, client);
         let last = LastRejection {
-            at: received_at,
+            at: answered_at,
             source: self.webhook.label().to_owned(),
             address: Some(client.counted_as()),
             request_id: request_id.as_str().to_owned(),
@@ -90,13 +90,13 @@ impl<'a> DeliveryRecording<'a> {
         rules.access.client(*peer, head.headers())
     }
 
-    /// Records it; tells when the request's head had come.
+    /// Records it; tells when it was answered.
     fn end(&mut self, answer: RecordedAnswer<'_>, client: Client) -> Timestamp {
         self.is_over = true;
         let took = self.webhook.started.elapsed();
-        let received_at = Timestamp::now() - took;
+        let answered_at = Timestamp::now();
         self.recorder.delivery(&DeliveryRecord {
-            received_at,
+            answered_at,
             took,
             source: self.webhook.label(),
             origin: EventOrigin::Webhook,
@@ -108,7 +108,7 @@ impl<'a> DeliveryRecording<'a> {
             signature: self.notes.signature,
             event: self.notes.event.as_ref().map(EventNotes::facts),
         });
-        received_at
+        answered_at
     }
 }
 

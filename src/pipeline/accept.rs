@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::logged_objects::LoggedObjects;
 use crate::event::{Content, Event, EventId, EventOrigin, OrderingKey};
 use crate::history::{DeliveryNotes, DeliveryOutcome, EventNotes, Recorder};
@@ -228,7 +226,7 @@ impl Pipeline {
             () = self.stopping() => return Err(Refusal::Draining),
         };
         if self.milestone == Milestone::Spooled && appended != Appended::Duplicate {
-            notes.spooled_at = Some(Timestamp::now());
+            notes.is_spooled = true;
         }
         let new = if quarantined {
             AcceptStatus::Quarantined

@@ -134,10 +134,7 @@ impl Dispatcher {
             probe,
             probe_responder,
             tracer,
-            recording: PublishRecording {
-                recorder,
-                sink: index,
-            },
+            recording: PublishRecording::of(recorder, index),
             objects: KeyHasher::default(),
             key_order: KeyOrder::default(),
             ready: VecDeque::new(),
@@ -245,7 +242,6 @@ impl Dispatcher {
 
     fn publish_ready(&mut self, now: Instant) {
         let mut may_start = self.may_start();
-        let mut started = Vec::new();
         while may_start > 0
             && let Some(next) = self.ready.front()
             && self.publishing.has_room_for(next)
@@ -253,12 +249,12 @@ impl Dispatcher {
         {
             if self.is_admitted(&record, now) {
                 self.recoveries.mark_unchanged();
-                started.push(record.event().id());
+                self.recording.note_begun(record.event().id());
                 self.publishing.start(record);
                 may_start -= 1;
             }
         }
-        self.recording.began(started);
+        self.recording.record_begun();
     }
 
     /// Whether there is hope for this event; if not, it is held back.

@@ -15,15 +15,31 @@ use crate::sink::RefusalReason;
 /// The recording of one sink's publishes.
 #[derive(Debug)]
 pub(super) struct PublishRecording {
-    pub recorder: Arc<Recorder>,
-    pub sink: SinkIndex,
+    recorder: Arc<Recorder>,
+    sink: SinkIndex,
+    /// The events whose publishes have begun, until they are recorded.
+    begun: Vec<EventId>,
 }
 
 impl PublishRecording {
-    /// Publishes of these events have begun.
-    pub fn began(&self, ids: Vec<EventId>) {
-        if !ids.is_empty() {
-            self.recorder.published(self.sink, ids.into_iter());
+    /// Of this sink.
+    pub fn of(recorder: Arc<Recorder>, sink: SinkIndex) -> Self {
+        Self {
+            recorder,
+            sink,
+            begun: Vec::new(),
+        }
+    }
+
+    /// A publish of this event has begun.
+    pub fn note_begun(&mut self, id: EventId) {
+        self.begun.push(id);
+    }
+
+    /// Records those that have begun.
+    pub fn record_begun(&mut self) {
+        if !self.begun.is_empty() {
+            self.recorder.published(self.sink, self.begun.drain(..));
         }
     }
 

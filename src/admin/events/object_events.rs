@@ -52,7 +52,7 @@ impl ObjectEvents {
                     source: delivery.source.to_owned(),
                     event_type: event.event_type.unwrap_or_default().to_owned(),
                     object_id: object.to_string(),
-                    at: delivery.received_at,
+                    at: delivery.received_at(),
                     outcome: delivery.outcome.as_str(),
                 });
             }

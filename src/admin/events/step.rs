@@ -71,7 +71,7 @@ pub(super) enum What {
 
 /// The steps that a delivery's record tells of.
 pub(super) fn of_delivery(delivery: &DeliveryRecord<'_>) -> Vec<Step> {
-    let (received_at, took) = (delivery.received_at, delivery.took);
+    let (received_at, took) = (delivery.received_at(), delivery.took);
     let mut steps = vec![Step {
         at: Some(received_at),
         what: What::Received {
@@ -99,9 +99,10 @@ pub(super) fn of_delivery(delivery: &DeliveryRecord<'_>) -> Vec<Step> {
             },
         });
     }
-    if let Some(at) = event.and_then(|event| event.spooled_at) {
+    if event.is_some_and(|event| event.is_spooled) {
+        // The answer was given once it was.
         steps.push(Step {
-            at: Some(at),
+            at: Some(delivery.answered_at),
             what: What::Spooled,
         });
     }
