@@ -8,6 +8,7 @@ use criterion::{Criterion, Throughput};
 use hookferry::event::{Event, SinkIndex};
 use hookferry::history::{
     DeliveryNotes, DeliveryOutcome, DeliveryRecord, EventNotes, Recorder, SignatureFacts,
+    UnixMicros,
 };
 use hookferry::sink::Destination;
 use hookferry::source::EventOrigin;
@@ -32,7 +33,7 @@ fn record(recorder: &Recorder, sink: SinkIndex, event: &Event, destination: &Des
     noted.sinks = [sink].into_iter().collect();
     noted.is_spooled = true;
     recorder.delivery(&DeliveryRecord {
-        answered_at: Timestamp::now(),
+        answered_at: UnixMicros::now(),
         took,
         source: event.source().as_str(),
         origin: EventOrigin::Webhook,

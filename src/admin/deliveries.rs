@@ -238,7 +238,9 @@ mod tests {
 
     fn delivery(number: u8) -> DeliveryRecord<'static> {
         DeliveryRecord {
-            answered_at: Timestamp::from_second(i64::from(number)).expect("in range"),
+            answered_at: Timestamp::from_second(i64::from(number))
+                .expect("in range")
+                .into(),
             took: Duration::ZERO,
             source: if number.is_multiple_of(2) {
                 "even"

@@ -15,7 +15,7 @@ use super::run_line::{MissingEvent, Progress, RunLine, Summary};
 use super::run_memory::RunMemory;
 use super::search::Search;
 use crate::event::EventId;
-use crate::history::{DeliveryNotes, DeliveryOutcome, DeliveryRecord, EventNotes};
+use crate::history::{DeliveryNotes, DeliveryOutcome, DeliveryRecord, EventNotes, UnixMicros};
 use crate::name::SourceName;
 use crate::pipeline::{AcceptStatus, Accepted, Pipeline, Refusal, Terms};
 use crate::source::{ApiError, EventOrigin, RecoveredDelivery};
@@ -234,7 +234,7 @@ impl Run<'_> {
             Err(refusal) => (DeliveryOutcome::Refused, Some(refusal.reason())),
         };
         self.pipeline.recorder.delivery(&DeliveryRecord {
-            answered_at: Timestamp::now(),
+            answered_at: UnixMicros::now(),
             took,
             source: self.source.as_str(),
             origin: EventOrigin::Backfill,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::unix_micros::UnixMicros;
 use crate::event::{Content, Event, EventId, Quarantine, SinkSet};
 use crate::name::{EventType, ObjectId};
 use crate::source::EventOrigin;
@@ -65,7 +66,7 @@ impl DeliveryOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryRecord<'a> {
     /// When it was answered.
-    pub answered_at: Timestamp,
+    pub answered_at: UnixMicros,
     /// How long that took, from when its head had come; at most 71 minutes are remembered.
     pub took: Duration,
     /// The label of its source; `unknown` where it names none.
@@ -92,7 +93,7 @@ impl DeliveryRecord<'_> {
     /// When its head had come.
     #[must_use]
     pub fn received_at(&self) -> Timestamp {
-        self.answered_at - self.took
+        self.answered_at.timestamp() - self.took
     }
 }
 

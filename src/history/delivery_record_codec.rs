@@ -4,13 +4,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::delivery_record::{DeliveryOutcome, DeliveryRecord, EventFacts, SignatureFacts};
-use super::record_fields::{FieldReader, put_text, put_time};
+use super::record_fields::{FieldReader, put_text};
+use super::unix_micros::UnixMicros;
 use crate::event::SinkSet;
 use crate::source::EventOrigin;
 
 /// What a record has of what it need not have.
 const HAS_SIGNATURE: u8 = 1;
 const HAS_AGE: u8 = 2;
+const HAS_REASON: u8 = 64;
 const HAS_EVENT: u8 = 4;
 const IS_SPOOLED: u8 = 8;
 const HAS_QUARANTINE: u8 = 16;
@@ -23,7 +25,9 @@ impl DeliveryRecord<'_> {
         let has_age = self.signature.is_some_and(|it| it.age_seconds.is_some());
         let is_spooled = self.event.is_some_and(|it| it.is_spooled);
         let has_quarantine = self.event.is_some_and(|it| it.quarantine.is_some());
+        let has_reason = self.reason.is_some() || self.request_id.is_some();
         flag(self.signature.is_some(), HAS_SIGNATURE)
+            | flag(has_reason, HAS_REASON)
             | flag(has_age, HAS_AGE)
             | flag(self.event.is_some(), HAS_EVENT)
             | flag(is_spooled, IS_SPOOLED)
@@ -34,29 +38,21 @@ impl DeliveryRecord<'_> {
     /// Writes it.
     pub(super) fn encode(&self, to: &mut Vec<u8>) {
         let took = u32::try_from(self.took.as_micros()).unwrap_or(u32::MAX);
-        let [took0, took1, took2, took3] = took.to_le_bytes();
-        let [status0, status1] = self.status.to_le_bytes();
-        put_time(to, self.answered_at);
-        to.extend_from_slice(&[
-            self.flags(),
-            self.outcome as u8,
-            status0,
-            status1,
-            took0,
-            took1,
-            took2,
-            took3,
-        ]);
+        let mut head = [0; 16];
+        head[..8].copy_from_slice(&self.answered_at.to_le_bytes());
+        head[8..12].copy_from_slice(&took.to_le_bytes());
+        head[12..14].copy_from_slice(&self.status.to_le_bytes());
+        head[14] = self.flags();
+        head[15] = self.outcome as u8;
+        to.extend_from_slice(&head);
         put_address(to, self.address);
         put_text(to, self.source);
-        put_text(to, self.reason.unwrap_or_default());
-        put_text(to, self.request_id.unwrap_or_default());
         if let Some(signature) = &self.signature {
-            put_time(to, signature.verified_at);
-            if let Some(age) = signature.age_seconds {
-                to.extend_from_slice(&age.to_le_bytes());
-            }
-            to.push(u8::try_from(signature.secret).unwrap_or(u8::MAX));
+            signature.encode(to);
+        }
+        if self.reason.is_some() || self.request_id.is_some() {
+            put_text(to, self.reason.unwrap_or_default());
+            put_text(to, self.request_id.unwrap_or_default());
         }
         if let Some(event) = &self.event {
             event.encode(to);
@@ -64,10 +60,22 @@ impl DeliveryRecord<'_> {
     }
 }
 
+impl SignatureFacts {
+    fn encode(&self, to: &mut Vec<u8>) {
+        let mut bytes = [0; 17];
+        bytes[..8].copy_from_slice(&UnixMicros::from(self.verified_at).to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.age_seconds.unwrap_or_default().to_le_bytes());
+        bytes[16] = u8::try_from(self.secret).unwrap_or(u8::MAX);
+        to.extend_from_slice(&bytes);
+    }
+}
+
 impl EventFacts<'_> {
     fn encode(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(self.id.as_bytes());
-        to.extend_from_slice(&self.sinks.bits().to_le_bytes());
+        let mut bytes = [0; 20];
+        bytes[..16].copy_from_slice(self.id.as_bytes());
+        bytes[16..].copy_from_slice(&self.sinks.bits().to_le_bytes());
+        to.extend_from_slice(&bytes);
         put_text(to, self.event_type.unwrap_or_default());
         put_text(to, self.object_id.unwrap_or_default());
         if let Some((reason, detail)) = self.quarantine {
@@ -94,17 +102,28 @@ fn put_address(to: &mut Vec<u8>, address: Option<IpAddr>) {
 /// Reads a delivery's record; none where the bytes are something else.
 pub(super) fn decode<'a>(from: &mut FieldReader<'a>) -> Option<DeliveryRecord<'a>> {
     let answered_at = from.time()?;
+    let took = u32::from_le_bytes(from.array()?);
+    let status = u16::from_le_bytes(from.array()?);
     let (flags, outcome) = (from.byte()?, usize::from(from.byte()?));
     let has = |flag: u8| flags & flag != 0;
-    let status = u16::from_le_bytes(from.array()?);
-    let took = u32::from_le_bytes(from.array()?);
+    let (address, source) = (address(from)?, from.text()?);
+    let signature = if has(HAS_SIGNATURE) {
+        Some(signature(from, has(HAS_AGE))?)
+    } else {
+        None
+    };
+    let (reason, request_id) = if has(HAS_REASON) {
+        (from.optional_text()?, from.optional_text()?)
+    } else {
+        (None, None)
+    };
     Some(DeliveryRecord {
         answered_at,
         took: Duration::from_micros(took.into()),
-        address: address(from)?,
-        source: from.text()?,
-        reason: from.optional_text()?,
-        request_id: from.optional_text()?,
+        address,
+        source,
+        reason,
+        request_id,
         origin: if has(IS_BACKFILL) {
             EventOrigin::Backfill
         } else {
@@ -112,11 +131,7 @@ pub(super) fn decode<'a>(from: &mut FieldReader<'a>) -> Option<DeliveryRecord<'a
         },
         outcome: *DeliveryOutcome::ALL.get(outcome)?,
         status,
-        signature: if has(HAS_SIGNATURE) {
-            Some(signature(from, has(HAS_AGE))?)
-        } else {
-            None
-        },
+        signature,
         event: if has(HAS_EVENT) {
             Some(event(from, has(IS_SPOOLED), has(HAS_QUARANTINE))?)
         } else {
@@ -135,13 +150,10 @@ fn address(from: &mut FieldReader<'_>) -> Option<Option<IpAddr>> {
 }
 
 fn signature(from: &mut FieldReader<'_>, has_age: bool) -> Option<SignatureFacts> {
+    let (verified_at, age) = (from.time()?, i64::from_le_bytes(from.array()?));
     Some(SignatureFacts {
-        verified_at: from.time()?,
-        age_seconds: if has_age {
-            Some(i64::from_le_bytes(from.array()?))
-        } else {
-            None
-        },
+        verified_at: verified_at.timestamp(),
+        age_seconds: has_age.then_some(age),
         secret: usize::from(from.byte()?),
     })
 }
@@ -192,7 +204,7 @@ mod tests {
     #[test]
     fn a_record_comes_back_with_all_of_its_parts_or_none_of_them() {
         let bare = DeliveryRecord {
-            answered_at: at(1_795_000_000_123_456),
+            answered_at: at(1_795_000_000_123_456).into(),
             took: Duration::from_micros(810),
             source: "unknown",
             origin: EventOrigin::Webhook,

@@ -17,6 +17,7 @@ mod record_ring;
 mod recorder;
 mod rejections;
 mod sink_record;
+mod unix_micros;
 
 pub use delivery_record::{
     DeliveryNotes, DeliveryOutcome, DeliveryRecord, EventFacts, EventNotes, SignatureFacts,
@@ -25,3 +26,4 @@ pub use record::Record;
 pub use recorder::{MAX_EVENT_BYTES, RecordedSpan, Recorder};
 pub use rejections::{LastRejection, RejectionCount};
 pub use sink_record::{SinkRecord, SinkStep};
+pub use unix_micros::UnixMicros;

@@ -1,17 +1,11 @@
 //! The fields that records of every kind have, as bytes: numbers in their own width and texts behind
 //! their length, because they are written for each event.
 
-use jiff::Timestamp;
-
+use super::unix_micros::UnixMicros;
 use crate::event::EventId;
 
 /// The longest text of a record, in bytes; more of it is left out.
 const MAX_TEXT_BYTES: usize = 400;
-
-/// Appends a time, in microseconds since 1970.
-pub(super) fn put_time(to: &mut Vec<u8>, at: Timestamp) {
-    to.extend_from_slice(&at.as_microsecond().to_le_bytes());
-}
 
 /// Appends a text, or as much of it as a record keeps, to a whole character.
 pub(super) fn put_text(to: &mut Vec<u8>, text: &str) {
@@ -43,8 +37,8 @@ impl<'a> FieldReader<'a> {
     }
 
     /// The next time.
-    pub fn time(&mut self) -> Option<Timestamp> {
-        Timestamp::from_microsecond(i64::from_le_bytes(self.array()?)).ok()
+    pub fn time(&mut self) -> Option<UnixMicros> {
+        self.array().map(UnixMicros::from_le_bytes)
     }
 
     /// The next event id.

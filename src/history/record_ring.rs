@@ -64,7 +64,9 @@ impl RecordRing {
         let at = self.place(self.end);
         let (front, back) = record.split_at(record.len().min(self.bytes.len() - at));
         self.bytes[at..at + front.len()].copy_from_slice(front);
-        self.bytes[..back.len()].copy_from_slice(back);
+        if !back.is_empty() {
+            self.bytes[..back.len()].copy_from_slice(back);
+        }
         self.end += record.len() as u64;
     }
 

@@ -10,6 +10,7 @@ use super::record::{DELIVERY, Record, SINK};
 use super::record_ring::{CopiedRecords, RecordRing};
 use super::rejections::{LastRejection, RejectionCount, Rejections};
 use super::sink_record::{self, SinkRecord};
+use super::unix_micros::UnixMicros;
 use crate::event::{EventId, SinkIndex};
 use crate::sink::Destination;
 
@@ -81,7 +82,7 @@ impl Recorder {
 
     /// Records that these events are handed to a sink now.
     pub fn published(&self, sink: SinkIndex, ids: impl Iterator<Item = EventId>) {
-        let (at, mut ring) = (Timestamp::now(), lock(&self.events));
+        let (at, mut ring) = (UnixMicros::now(), lock(&self.events));
         for id in ids {
             ring.push(|to| {
                 to.push(SINK);
@@ -96,7 +97,7 @@ impl Recorder {
         sink: SinkIndex,
         confirms: impl Iterator<Item = (EventId, Duration, &'a Destination)>,
     ) {
-        let (at, mut ring) = (Timestamp::now(), lock(&self.events));
+        let (at, mut ring) = (UnixMicros::now(), lock(&self.events));
         for (id, took, destination) in confirms {
             ring.push(|to| {
                 to.push(SINK);
@@ -205,7 +206,7 @@ mod tests {
             quarantine: None,
         });
         recorder.delivery(&DeliveryRecord {
-            answered_at: Timestamp::now(),
+            answered_at: UnixMicros::now(),
             took: Duration::from_millis(1),
             source: "onecodex",
             origin: EventOrigin::Webhook,

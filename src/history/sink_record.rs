@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::record_fields::{FieldReader, put_text, put_time};
+use super::record_fields::{FieldReader, put_text};
+use super::unix_micros::UnixMicros;
 use crate::event::{EventId, SinkIndex};
 use crate::sink::Destination;
 
@@ -61,28 +62,31 @@ const REQUEUED: u8 = 6;
 const DISCARDED: u8 = 7;
 
 /// Writes that a publish has begun.
-pub(super) fn encode_published(to: &mut Vec<u8>, at: Timestamp, sink: SinkIndex, id: EventId) {
-    encode_head(to, at, sink, Some(id));
-    to.push(PUBLISHED);
+pub(super) fn encode_published(to: &mut Vec<u8>, at: UnixMicros, sink: SinkIndex, id: EventId) {
+    put_head(to, (at, sink, Some(id)), PUBLISHED);
 }
 
 /// Writes that a publish was confirmed.
 pub(super) fn encode_confirmed(
     to: &mut Vec<u8>,
-    (at, sink, id): (Timestamp, SinkIndex, EventId),
+    (at, sink, id): (UnixMicros, SinkIndex, EventId),
     took: Duration,
     destination: &Destination,
 ) {
-    encode_head(to, at, sink, Some(id));
+    let kind = match destination {
+        Destination::Kafka { .. } => CONFIRMED_KAFKA,
+        Destination::RabbitMq { .. } => CONFIRMED_RABBITMQ,
+        Destination::Store { .. } => CONFIRMED_STORE,
+    };
+    put_head(to, (at, sink, Some(id)), kind);
     let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    to.extend_from_slice(&took.to_le_bytes());
     match destination {
         Destination::Kafka {
             topic,
             partition,
             offset,
         } => {
-            to.push(CONFIRMED_KAFKA);
-            to.extend_from_slice(&took.to_le_bytes());
             put_text(to, topic);
             to.extend_from_slice(&partition.to_le_bytes());
             to.extend_from_slice(&offset.to_le_bytes());
@@ -91,14 +95,10 @@ pub(super) fn encode_confirmed(
             exchange,
             routing_key,
         } => {
-            to.push(CONFIRMED_RABBITMQ);
-            to.extend_from_slice(&took.to_le_bytes());
             put_text(to, exchange);
             put_text(to, routing_key);
         }
         Destination::Store { topic, position } => {
-            to.push(CONFIRMED_STORE);
-            to.extend_from_slice(&took.to_le_bytes());
             put_text(to, topic);
             to.extend_from_slice(&position.to_le_bytes());
         }
@@ -111,7 +111,8 @@ impl SinkRecord<'_> {
         let (kind, texts) = match &self.step {
             SinkStep::Confirmed { took, destination } => {
                 let id = self.id.unwrap_or(NO_EVENT);
-                return encode_confirmed(to, (self.at, self.sink, id), *took, destination);
+                let of = (self.at.into(), self.sink, id);
+                return encode_confirmed(to, of, *took, destination);
             }
             SinkStep::Published => (PUBLISHED, [None; 2]),
             SinkStep::Failed { result, detail } => (FAILED, [Some(*result), Some(*detail)]),
@@ -119,8 +120,7 @@ impl SinkRecord<'_> {
             SinkStep::Requeued => (REQUEUED, [None; 2]),
             SinkStep::Discarded => (DISCARDED, [None; 2]),
         };
-        encode_head(to, self.at, self.sink, self.id);
-        to.push(kind);
+        put_head(to, (self.at.into(), self.sink, self.id), kind);
         for text in texts.into_iter().flatten() {
             put_text(to, text);
         }
@@ -130,15 +130,22 @@ impl SinkRecord<'_> {
 /// Stands where a record is of no single event; no event's version is 0.
 const NO_EVENT: EventId = EventId::from_bytes([0; 16]);
 
-fn encode_head(to: &mut Vec<u8>, at: Timestamp, sink: SinkIndex, id: Option<EventId>) {
-    put_time(to, at);
-    to.push(u8::try_from(sink.number()).expect("a spool knows 32 sinks at most"));
-    to.extend_from_slice(id.unwrap_or(NO_EVENT).as_bytes());
+/// Appends what every record begins with.
+fn put_head(to: &mut Vec<u8>, (at, sink, id): (UnixMicros, SinkIndex, Option<EventId>), kind: u8) {
+    let mut head = [0; 26];
+    head[..8].copy_from_slice(&at.to_le_bytes());
+    head[8] = u8::try_from(sink.number()).expect("a spool knows 32 sinks at most");
+    head[9..25].copy_from_slice(id.unwrap_or(NO_EVENT).as_bytes());
+    head[25] = kind;
+    to.extend_from_slice(&head);
 }
 
 /// Reads a record of a sink; none where the bytes are something else.
 pub(super) fn decode<'a>(from: &mut FieldReader<'a>) -> Option<SinkRecord<'a>> {
-    let (at, sink) = (from.time()?, SinkIndex::new(usize::from(from.byte()?))?);
+    let (at, sink) = (
+        from.time()?.timestamp(),
+        SinkIndex::new(usize::from(from.byte()?))?,
+    );
     let id = Some(from.id()?).filter(|id| *id != NO_EVENT);
     let step = match from.byte()? {
         PUBLISHED => SinkStep::Published,

@@ -8,7 +8,7 @@ use super::problem::RequestProblem;
 use super::request_id::RequestId;
 use super::webhook_request::WebhookRequest;
 use crate::history::{
-    DeliveryNotes, DeliveryOutcome, DeliveryRecord, EventNotes, LastRejection, Recorder,
+    DeliveryNotes, DeliveryOutcome, DeliveryRecord, EventNotes, LastRejection, Recorder, UnixMicros,
 };
 use crate::pipeline::Accepted;
 use crate::source::EventOrigin;
@@ -94,7 +94,7 @@ impl<'a> DeliveryRecording<'a> {
     fn end(&mut self, answer: RecordedAnswer<'_>, client: Client) -> Timestamp {
         self.is_over = true;
         let took = self.webhook.started.elapsed();
-        let answered_at = Timestamp::now();
+        let answered_at = UnixMicros::now();
         self.recorder.delivery(&DeliveryRecord {
             answered_at,
             took,
@@ -108,7 +108,7 @@ impl<'a> DeliveryRecording<'a> {
             signature: self.notes.signature,
             event: self.notes.event.as_ref().map(EventNotes::facts),
         });
-        answered_at
+        answered_at.timestamp()
     }
 }
 

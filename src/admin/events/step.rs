@@ -102,7 +102,7 @@ pub(super) fn of_delivery(delivery: &DeliveryRecord<'_>) -> Vec<Step> {
     if event.is_some_and(|event| event.is_spooled) {
         // The answer was given once it was.
         steps.push(Step {
-            at: Some(delivery.answered_at),
+            at: Some(delivery.answered_at.timestamp()),
             what: What::Spooled,
         });
     }
