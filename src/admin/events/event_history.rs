@@ -97,17 +97,26 @@ impl EventHistory {
         Ok(history)
     }
 
-    /// Sorts the steps by their times. The time of the commit is when the request heard of it; the event
-    /// was on the disk before anybody was handed it.
+    /// Sorts the steps by their times. The time of a commit is when the request heard of it; the event was
+    /// on the disk before anybody was handed it.
     fn put_in_order(&mut self) {
-        let handed = |step: &&Step| matches!(step.what, What::Published { .. });
-        let first_handed = self.steps.iter().find(handed).and_then(|step| step.at);
-        for step in &mut self.steps {
-            if step.what == What::Spooled && first_handed.is_some() {
-                step.at = step.at.min(first_handed);
+        let steps = self.steps.make_contiguous();
+        steps.sort_by_key(|step| step.at);
+        // By then nobody can have been handed the event of this delivery.
+        let mut received_at = None;
+        for at in 0..steps.len() {
+            match steps[at].what {
+                What::Received { .. } => received_at = steps[at].at,
+                What::Spooled => {
+                    let handed = steps.iter().find(|step| {
+                        matches!(step.what, What::Published { .. }) && step.at >= received_at
+                    });
+                    let handed_at = handed.and_then(|step| step.at);
+                    steps[at].at = handed_at.map_or(steps[at].at, |it| steps[at].at.min(Some(it)));
+                }
+                _ => {}
             }
         }
-        let steps = self.steps.make_contiguous();
         steps.sort_by_key(|step| (step.at, step.what != What::Spooled));
     }
 

@@ -112,7 +112,7 @@ async fn what_cannot_be_answered_is_a_problem_with_a_reason() {
             uri("wiat=1"),
             400,
             "invalid_parameter",
-            "`after`, `limit` and `wait`",
+            "`after`, `limit`, `wait` and `bodies`",
         ),
         (uri("after=3"), 409, "position_ahead", "from 0 again"),
     ] {
