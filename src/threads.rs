@@ -16,6 +16,20 @@ pub struct TooFewThreads {
     error: io::Error,
 }
 
+/// Starts a thread that nobody waits for. `std::thread::spawn` would panic where there can be none.
+///
+/// # Errors
+/// When the system refuses it.
+pub fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), TooFewThreads> {
+    let thread = Builder::new().name(name.to_owned());
+    let started = thread.spawn(run);
+    started.map(drop).map_err(|error| TooFewThreads {
+        made: 0,
+        needed: 1,
+        error,
+    })
+}
+
 /// Makes so many threads at once, and lets them end.
 ///
 /// # Errors
@@ -57,6 +71,17 @@ mod tests {
         for needed in [0, 1, 8, 8] {
             assert!(can_be_made(needed).is_ok(), "{needed}");
         }
+    }
+
+    #[test]
+    fn a_thread_has_its_name_and_does_its_work() {
+        let (tell, told) = mpsc::channel();
+        let run = move || {
+            let name = std::thread::current().name().map(str::to_owned);
+            tell.send(name).expect("it is waited for");
+        };
+        start("lookup", run).expect("there may be one more");
+        assert_eq!(told.recv(), Ok(Some("lookup".to_owned())));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The commands' HTTP client. Any status is an answer, not an error.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -16,10 +18,14 @@ use ureq::{Agent, BodyReader, Error, RequestBuilder};
 use super::command_error::CommandError;
 use crate::admin::{AdminToken, REQUEST_HEADER};
 use crate::crypto;
+use crate::threads;
 
 /// The largest answer read: a page is bounded in bytes, but holds at least one event, whose body of
 /// 64 MiB takes six times as much where JSON has to escape every byte.
 const MAX_ANSWER_BYTES: u64 = 1 << 30;
+
+/// How many addresses of a name are tried: so many the client has room for.
+const MAX_ADDRESSES: usize = 16;
 
 /// A client with a deadline for each request.
 #[derive(Debug, Clone)]
@@ -44,7 +50,7 @@ impl HttpClient {
     pub(super) fn new(timeout: Duration) -> Self {
         let config = config(timeout).proxy(None).build();
         Self {
-            agent: Agent::with_parts(config, DefaultConnector::default(), Addresses::default()),
+            agent: agent(config),
             token: None,
         }
     }
@@ -60,7 +66,7 @@ impl HttpClient {
     /// A client for any address, through the proxy that the environment may name.
     pub(super) fn to_anywhere(timeout: Duration, tls: TlsConfig) -> Self {
         Self {
-            agent: config(timeout).tls_config(tls).build().into(),
+            agent: agent(config(timeout).tls_config(tls).build()),
             token: None,
         }
     }
@@ -120,31 +126,37 @@ impl HttpClient {
     }
 }
 
-/// Resolves an IP address without a thread: a health check must work where the bridge has taken all the
-/// threads that there may be.
-#[derive(Debug, Default)]
-struct Addresses(DefaultResolver);
+/// Resolves an IP address and `localhost` without a thread: a health check must work where the bridge
+/// has taken all the threads that there may be. Any other name is looked up on a thread of its own,
+/// because the system's lookup keeps no deadline; ureq's own resolver panics where there can be none.
+#[derive(Debug)]
+struct Addresses;
 
 impl Resolver for Addresses {
     fn resolve(
         &self,
         uri: &Uri,
-        config: &Config,
+        _config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        match address(uri) {
-            Some(address) => {
-                let mut found = self.empty();
-                found.push(address);
-                Ok(found)
-            }
-            None => self.0.resolve(uri, config, timeout),
+        let addresses = match known(uri) {
+            Some(addresses) => addresses,
+            None => looked_up(uri, timeout)?,
+        };
+        let mut found = self.empty();
+        for address in addresses.into_iter().take(MAX_ADDRESSES) {
+            found.push(address);
         }
+        if found.is_empty() {
+            return Err(Error::HostNotFound);
+        }
+        Ok(found)
     }
 }
 
-/// The address that a URL names, where it names one and no name.
-fn address(uri: &Uri) -> Option<SocketAddr> {
+/// The addresses of a URL's host, where nobody has to be asked for them: `localhost` is always this
+/// machine (RFC 6761, 6.3). What is said last of several that do not answer is said of the IPv4 one.
+fn known(uri: &Uri) -> Option<Vec<SocketAddr>> {
     let host = uri.host()?;
     let host = host
         .strip_prefix('[')
@@ -156,7 +168,46 @@ fn address(uri: &Uri) -> Option<SocketAddr> {
         _ => return None,
     };
     let port = uri.port_u16().unwrap_or(default);
-    Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, port))
+    let addresses: Vec<IpAddr> = if host.eq_ignore_ascii_case("localhost") {
+        vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]
+    } else {
+        vec![host.parse().ok()?]
+    };
+    let with_port = |ip| SocketAddr::new(ip, port);
+    Some(addresses.into_iter().map(with_port).collect())
+}
+
+/// What the system says of a URL's host, within the time that is left. A lookup that takes longer goes
+/// on by itself.
+fn looked_up(uri: &Uri, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+    let (scheme, authority) = uri
+        .scheme()
+        .zip(uri.authority())
+        .ok_or_else(|| Error::BadUri(uri.to_string()))?;
+    let name = DefaultResolver::host_and_port(scheme, authority)
+        .ok_or_else(|| Error::BadUri(uri.to_string()))?;
+    let (tell, told) = mpsc::sync_channel(1);
+    let look_up = move || {
+        let found: io::Result<Vec<SocketAddr>> = name.to_socket_addrs().map(Iterator::collect);
+        // Nobody waits any more where it took too long.
+        let _ = tell.send(found);
+    };
+    threads::start("lookup", look_up).map_err(|error| {
+        let host = authority.host();
+        let text = format!(
+            "{host} cannot be looked up, for which a thread is needed: {error}; or name an address"
+        );
+        Error::Io(io::Error::other(text))
+    })?;
+    match told.recv_timeout(*timeout.after) {
+        Ok(found) => Ok(found?),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::Timeout(timeout.reason)),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
+    }
+}
+
+fn agent(config: Config) -> Agent {
+    Agent::with_parts(config, DefaultConnector::default(), Addresses)
 }
 
 fn config(timeout: Duration) -> ConfigBuilder<AgentScope> {
@@ -219,16 +270,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_needs_no_lookup() {
-        let address = |url: &str| address(&url.parse().expect("a URL")).map(|it| it.to_string());
+    fn an_address_and_this_machine_need_no_lookup() {
+        let known = |url: &str| {
+            let addresses = known(&url.parse().expect("a URL")).unwrap_or_default();
+            addresses.iter().map(SocketAddr::to_string).collect()
+        };
+        let both = &["[::1]:8081", "127.0.0.1:8081"][..];
         for (url, expected) in [
-            ("http://127.0.0.1:8081/livez", Some("127.0.0.1:8081")),
-            ("http://[::1]:8081/livez", Some("[::1]:8081")),
-            ("http://10.0.0.5/", Some("10.0.0.5:80")),
-            ("https://10.0.0.5/", Some("10.0.0.5:443")),
-            ("http://localhost:8081/", None),
+            ("http://127.0.0.1:8081/livez", &["127.0.0.1:8081"][..]),
+            ("http://[::1]:8081/livez", &["[::1]:8081"][..]),
+            ("http://10.0.0.5/", &["10.0.0.5:80"][..]),
+            ("https://10.0.0.5/", &["10.0.0.5:443"][..]),
+            ("http://localhost:8081/", both),
+            ("http://LocalHost:8081/", both),
+            ("http://localhost.example:8081/", &[][..]),
+            ("http://bridge.example:8081/", &[][..]),
         ] {
-            assert_eq!(address(url).as_deref(), expected, "{url}");
+            let found: Vec<String> = known(url);
+            assert_eq!(found, expected, "{url}");
         }
+    }
+
+    fn resolved(url: &str, after: Duration) -> Result<Vec<SocketAddr>, Error> {
+        let timeout = NextTimeout {
+            after: after.into(),
+            ..NextTimeout::default()
+        };
+        let uri = url.parse().expect("a URL");
+        let found = Addresses.resolve(&uri, &Config::default(), timeout)?;
+        Ok(found.iter().copied().collect())
+    }
+
+    #[test]
+    fn a_name_is_looked_up_within_its_time() {
+        // An address to the system alone, which asks no name server for it.
+        let found = resolved("http://0x7f.1:8081/", Duration::from_secs(30)).expect("known");
+        assert_eq!(found, [SocketAddr::from(([127, 0, 0, 1], 8081))]);
+        let late = resolved("http://bridge.invalid:8081/", Duration::ZERO);
+        assert!(
+            matches!(late, Err(Error::Timeout(_) | Error::Io(_))),
+            "{late:?}"
+        );
     }
 }

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
 use super::load_report::LoadReport;
 use crate::cli::command_error::CommandError;
 use crate::cli::terminal_progress::TerminalProgress;
 use crate::cli::webhook_client::WebhookResponse;
+use crate::threads;
 
 /// How many, how fast, how many at once.
 pub(super) struct LoadTest {
@@ -28,12 +31,14 @@ struct LoadRun<'a> {
 }
 
 impl LoadTest {
-    /// Runs it. An answer that never comes is counted like any other; a delivery that cannot even be
-    /// made ends the test.
+    /// Runs it, on this thread and on as many more as are to be under way at once. An answer that never
+    /// comes is counted like any other; a delivery that cannot even be made ends the test.
     pub(super) fn run(
         &self,
         deliver: &(dyn Fn() -> Result<WebhookResponse, CommandError> + Sync),
     ) -> Result<LoadReport, CommandError> {
+        let others = usize::from(self.parallel.saturating_sub(1));
+        threads::can_be_made(others).map_err(anyhow::Error::from)?;
         let run = LoadRun {
             test: self,
             began: Instant::now(),
@@ -42,17 +47,26 @@ impl LoadTest {
             progress: TerminalProgress::towards(self.count),
         };
         let outcome = Mutex::new((LoadReport::default(), None));
-        thread::scope(|scope| {
-            for _ in 0..self.parallel {
-                scope.spawn(|| {
-                    let (report, failure) = run.take_part(deliver);
-                    let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-                    outcome.0.add(report);
-                    outcome.1 = outcome.1.take().or(failure);
-                });
+        let take_part = || {
+            let (report, failure) = run.take_part(deliver);
+            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            outcome.0.add(report);
+            outcome.1 = outcome.1.take().or(failure);
+        };
+        let started = thread::scope(|scope| {
+            for _ in 0..others {
+                // `spawn` would panic where somebody else has taken the thread by now.
+                let started = thread::Builder::new().spawn_scoped(scope, take_part);
+                if let Err(error) = started {
+                    run.given_up.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
             }
+            take_part();
+            Ok(())
         });
         run.progress.finish();
+        started.context("a thread of the load test cannot be started")?;
         let (mut report, failure) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
         report.took = run.began.elapsed();
         failure.map_or(Ok(report), Err)

@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use rdkafka::admin::AdminClient;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
 use super::client_context::KafkaClientContext;
 use super::settings::{Batching, KafkaSettings};
 use crate::sink::BrokerTls;
+use crate::threads;
 
 /// The name in the brokers' logs and quotas: of several bridges, address and user tell which.
 const CLIENT_ID: &str = "hookferry";
@@ -19,6 +21,10 @@ const CLIENT_ID: &str = "hookferry";
 /// say, and a lower one here would refuse what the broker would take. It stays below the size at
 /// which a broker drops the connection without a word (`socket.request.max.bytes`, 100 MiB).
 const MAX_REQUEST_BYTES: u32 = 100_000_000;
+
+/// The threads of a client besides one for each broker it is told of: librdkafka's main one, that of its
+/// internal broker, and the one that rdkafka polls on.
+const THREADS: usize = 3;
 
 /// The most that librdkafka takes for its own limit on the bytes of queued messages.
 const MOST_QUEUED_KBYTES: &str = "2147483647";
@@ -170,9 +176,22 @@ impl KafkaSettings {
 
 fn create_client(config: &ClientConfig, settings: KafkaSettings) -> Result<(), KafkaStartError> {
     let context = KafkaClientContext(Arc::new(settings));
-    let client: Result<AdminClient<_>, KafkaError> = config.create_with_context(context);
+    let client: Result<AdminClient<_>, KafkaError> = start_client(config, context);
     client?;
     Ok(())
+}
+
+/// Makes a client, where there may be its threads: for want of the last one, rdkafka panics.
+pub(super) fn start_client<C, T>(config: &ClientConfig, context: C) -> Result<T, KafkaError>
+where
+    C: ClientContext,
+    T: FromClientConfigAndContext<C>,
+{
+    let brokers = config.get("bootstrap.servers").unwrap_or_default();
+    let brokers = brokers.split(',').filter(|broker| !broker.is_empty());
+    threads::can_be_made(THREADS + brokers.count())
+        .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+    config.create_with_context(context)
 }
 
 /// Passes on what the PEM files held.

@@ -14,6 +14,7 @@ use rdkafka::producer::{Producer as _, PurgeConfig, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
+use super::client_config::start_client;
 use super::client_context::KafkaProducerContext;
 use super::delivery_report::{DeliveryError, DeliveryReport, InFlightMessage, RecordPlace};
 use super::error_code::code_of;
@@ -53,7 +54,7 @@ impl Producer {
         context: KafkaProducerContext,
         settings: &KafkaSettings,
     ) -> Result<Self, KafkaError> {
-        let client: ThreadedProducer<KafkaProducerContext> = config.create_with_context(context)?;
+        let client: ThreadedProducer<KafkaProducerContext> = start_client(config, context)?;
         let context = Arc::clone(client.client().context());
         Ok(Self {
             client: Some(client),

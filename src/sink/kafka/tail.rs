@@ -11,6 +11,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::mpsc::Sender;
 
+use super::client_config::start_client;
 use super::client_context::KafkaClientContext;
 use super::error_code::{code_of, is_missing};
 use super::settings::KafkaSettings;
@@ -71,10 +72,8 @@ fn open(
     topic: &str,
     from_start: bool,
 ) -> Result<TailConsumer, KafkaTailError> {
-    let consumer: TailConsumer = settings
-        .consumer()
-        .create_with_context(KafkaClientContext(Arc::clone(settings)))
-        .map_err(refused)?;
+    let context = KafkaClientContext(Arc::clone(settings));
+    let consumer: TailConsumer = start_client(&settings.consumer(), context).map_err(refused)?;
     let partitions = partitions(&consumer, settings, topic)?;
     let mut assignment = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {

@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use super::client_config::start_client;
 use super::client_context::KafkaClientContext;
 use super::error_code::{code_of, is_missing};
 use super::settings::{KafkaSettings, TopicShape};
@@ -155,9 +156,8 @@ fn min_insync_replicas(
     if topics.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let client: AdminClient<KafkaClientContext> = settings
-        .admin()
-        .create_with_context(KafkaClientContext(Arc::clone(settings)))?;
+    let context = KafkaClientContext(Arc::clone(settings));
+    let client: AdminClient<KafkaClientContext> = start_client(&settings.admin(), context)?;
     let resources: Vec<ResourceSpecifier<'_>> = topics
         .iter()
         .map(|topic| ResourceSpecifier::Topic(topic))

@@ -12,6 +12,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::client_config::start_client;
 use super::client_context::KafkaClientContext;
 use super::error_code::code_of;
 use super::settings::{KafkaSettings, TopicShape};
@@ -247,9 +248,8 @@ fn create(
         })
         .collect();
     let outcome = || -> Result<_, KafkaError> {
-        let client: AdminClient<KafkaClientContext> = settings
-            .admin()
-            .create_with_context(KafkaClientContext(Arc::clone(settings)))?;
+        let context = KafkaClientContext(Arc::clone(settings));
+        let client: AdminClient<KafkaClientContext> = start_client(&settings.admin(), context)?;
         let options = AdminOptions::new()
             .request_timeout(Some(REQUEST_DEADLINE))
             .operation_timeout(Some(REQUEST_DEADLINE));

@@ -1,17 +1,23 @@
-//! The image, as far as it can be told without building one.
+//! The image, as far as it can be told without building one, and what the manual says of it.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{place, text};
+use super::{is_good, place, text};
 use crate::harness::program::RELEASED;
 use crate::harness::setup::{ADMIN_TOKEN, SECRET};
 use crate::harness::{Bridge, event};
 use crate::repository::files_below;
 
 const FILE: &str = "deploy/docker/Dockerfile";
+const MANUAL: &str = "docs/src/docker.md";
+/// Where the image has the volume.
+const SPOOL: &str = "/var/lib/hookferry";
 
 /// The instructions, each on one line.
 fn instructions() -> Vec<(String, String)> {
@@ -65,10 +71,7 @@ fn the_image_has_no_shell_and_no_root_and_asks_the_bridge_for_its_health() {
     assert_eq!(health, format!("[\"{program}\", \"health\"]"));
     assert_eq!(of(&image, "ENTRYPOINT"), [format!("[\"{program}\"]")]);
     assert_eq!(of(&image, "STOPSIGNAL"), ["SIGTERM"]);
-    // A volume takes its owner from the folder in the image.
-    assert_eq!(of(&image, "VOLUME"), ["/var/lib/hookferry"]);
-    let owned = format!("--chown={user}:{group} /spool /var/lib/hookferry");
-    assert!(of(&image, "COPY").iter().any(|copy| copy.ends_with(&owned)));
+    assert_eq!(of(&image, "VOLUME"), [SPOOL]);
     let version = concat!("image.version=\"", env!("CARGO_PKG_VERSION"), "\"");
     assert!(of(&image, "LABEL")[0].contains(version));
 }
@@ -105,34 +108,28 @@ fn included(file: &Path) -> Vec<PathBuf> {
 #[test]
 fn the_build_has_all_that_it_needs_with_the_dependencies_in_a_layer_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
-    let ignored = text(".dockerignore");
-    assert!(
-        ignored.lines().any(|line| line == "*"),
-        "everything else stays outside"
-    );
     let build = "cargo build --release --locked --bin hookferry";
     let mut built = 0;
+    // What each of the two layers is made anew for.
+    let mut copied = [BTreeSet::new(), BTreeSet::new()];
     for (name, rest) in instructions() {
         match name.as_str() {
             "FROM" if built > 0 => break,
             "COPY" => {
                 let words: Vec<&str> = rest.split_whitespace().collect();
                 for source in &words[..words.len() - 1] {
-                    assert!(
-                        ignored.lines().any(|line| line == format!("!{source}")),
-                        "{source}"
-                    );
+                    copied[built].insert((*source).to_owned());
                     copy(&place(source), &folder.path().join(words[words.len() - 1]));
                 }
             }
             "RUN" if rest.contains(build) => {
                 built += 1;
-                let script = rest
-                    .replace(
-                        build,
-                        "cargo tree --locked --offline --edges normal,build --depth 1",
-                    )
-                    .replace("/spool", "spool");
+                let mut look =
+                    "cargo tree --locked --offline --edges normal,build --depth 1".to_owned();
+                if built == 1 {
+                    look.push_str(&lint());
+                }
+                let script = rest.replace(build, &look).replace("/image", "image");
                 let mut shell = Command::new("sh");
                 let ran = shell
                     .args(["-e", "-c", &script])
@@ -146,6 +143,23 @@ fn the_build_has_all_that_it_needs_with_the_dependencies_in_a_layer_of_their_own
         }
     }
     assert_eq!(built, 2, "the dependencies, then the program");
+    let needed = [".cargo/config.toml", "Cargo.toml", "Cargo.lock"];
+    assert_eq!(
+        copied[0],
+        needed.map(str::to_owned).into(),
+        "what the dependencies are compiled by"
+    );
+    let ignored = text(".dockerignore");
+    let let_in: BTreeSet<String> = ignored
+        .lines()
+        .filter_map(|line| line.strip_prefix('!'))
+        .map(str::to_owned)
+        .collect();
+    let copied: BTreeSet<String> = copied.into_iter().flatten().collect();
+    assert_eq!(let_in, copied, "nothing else is sent to the engine");
+    let first = ignored.lines().find(|line| !line.starts_with('#'));
+    assert_eq!(first, Some("*"), "everything else stays outside");
+    the_spool_is_for_the_user_alone(folder.path());
     assert!(folder.path().join("src/main.rs").exists());
     let files = files_below("src", "rs").into_iter();
     let included: Vec<PathBuf> = files
@@ -157,6 +171,67 @@ fn the_build_has_all_that_it_needs_with_the_dependencies_in_a_layer_of_their_own
     }
     // Without these the image would hold another program than the one that is tested.
     assert!(folder.path().join(".cargo/config.toml").exists());
+}
+
+/// The lints of the package, held against the programs that do nothing: a warning there would be one of
+/// every build of the image.
+fn lint() -> String {
+    let manifest: toml::Table = text("Cargo.toml").parse().unwrap();
+    let level = |(name, level): (&String, &toml::Value)| {
+        let flag = match level.as_str().expect("a level") {
+            "allow" => "-A",
+            "forbid" => "-F",
+            _ => "-D",
+        };
+        format!("{flag} {name}")
+    };
+    let lints = manifest["lints"]["rust"].as_table().unwrap();
+    let lints: Vec<String> = lints.iter().map(level).collect();
+    assert!(lints.contains(&"-D missing_docs".to_owned()), "{lints:?}");
+    let edition = manifest["package"]["edition"].as_str().unwrap();
+    let compile = |kind: &str, file: &str| {
+        format!(
+            " && rustc --edition {edition} -D warnings {} --crate-type {kind} --emit metadata --out-dir looked-at {file}",
+            lints.join(" ")
+        )
+    };
+    compile("lib", "src/lib.rs") + &compile("bin", "src/main.rs")
+}
+
+/// A new volume takes owner and mode from the folder in the image. COPY gives what is in a folder its
+/// mode, and the folder itself another, so the one around the spool's has to be copied.
+fn the_spool_is_for_the_user_alone(build: &Path) {
+    let image = image();
+    let copies = of(&image, "COPY").into_iter();
+    let spool = Path::new(SPOOL);
+    let around = spool.parent().unwrap();
+    let mut found = 0;
+    for words in copies.map(|copy| copy.split_whitespace().collect::<Vec<_>>()) {
+        let (options, paths): (Vec<&str>, Vec<&str>) =
+            words.iter().partition(|word| word.starts_with("--"));
+        let [from, to] = paths[..] else {
+            panic!("{words:?}");
+        };
+        assert_ne!(Path::new(to), spool, "it would be made with 0755");
+        if Path::new(to) != around {
+            continue;
+        }
+        found += 1;
+        let owner = format!("--chown={}", of(&image, "USER")[0]);
+        assert!(options.contains(&owner.as_str()), "{words:?}");
+        let made = build.join(from.trim_start_matches('/'));
+        let names = std::fs::read_dir(&made).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [spool.file_name().unwrap()], "and nothing else");
+        let mode = made
+            .join(&names[0])
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o750);
+    }
+    assert_eq!(found, 1);
 }
 
 #[test]
@@ -206,7 +281,7 @@ fn image_of(config: &str) -> TempDir {
     for file in libraries().into_iter().filter_map(|(_, file)| file) {
         put(&file, &file);
     }
-    for empty in ["proc", "etc/hookferry", "var/lib/hookferry"] {
+    for empty in ["proc", "tmp", "etc/hookferry", "var/lib/hookferry"] {
         std::fs::create_dir_all(folder.path().join(empty)).unwrap();
     }
     std::fs::write(folder.path().join("etc/hookferry/hookferry.toml"), config).unwrap();
@@ -219,7 +294,7 @@ fn image_of(config: &str) -> TempDir {
 }
 
 /// Becomes the program as user 65532 on a root file system that is read-only but for the spool's
-/// folder: without a shell, without /tmp, without anything that the image does not have.
+/// folder: without a shell, without a /tmp to write to, without anything that the image does not have.
 const BECOME: &str = r#"set -e
 mount --bind "$0" "$0"
 mount -t tmpfs -o uid=65532,gid=65532,mode=0750 tmpfs "$0/var/lib/hookferry"
@@ -266,4 +341,169 @@ async fn the_program_needs_nothing_that_the_image_does_not_have() {
         .status();
     assert!(health.unwrap().success());
     bridge.stop().await;
+}
+
+/// Runs the program to its end in such a root.
+fn run_inside(root: &Path, script: &str, arguments: &[&str]) -> Output {
+    let mut inside = Command::new("unshare");
+    inside.args(["--mount", "bash", "-c", script]).arg(root);
+    // The program's own name, which the script drops.
+    inside.arg("hookferry").args(arguments);
+    inside
+        .env("HOOKFERRY_CONFIG", "/etc/hookferry/hookferry.toml")
+        .env("HOOKFERRY_ADMIN_TOKEN", ADMIN_TOKEN)
+        .env("ONECODEX_SECRET", SECRET)
+        .env_remove("TMPDIR");
+    inside.output().expect("unshare is there")
+}
+
+/// As the manual says of `docker run`, where a container cannot be had.
+#[test]
+fn what_the_manual_says_of_a_read_only_root_and_of_a_folder_of_root_is_so() {
+    if !rustix::process::geteuid().is_root() {
+        println!("only root can try it");
+        return;
+    }
+    let image = image_of(&text("deploy/config/store.toml"));
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let demo = ["demo", "--once"];
+    let read_only = run_inside(image.path(), BECOME, &demo);
+    assert_eq!(read_only.status.code(), Some(1), "{read_only:?}");
+    assert!(said(&read_only).contains("/tmp/"), "{read_only:?}");
+    let with_tmp = BECOME.replace(
+        "mount -o remount",
+        "mount -t tmpfs -o mode=1777 tmpfs \"$0/tmp\"\nmount -o remount",
+    );
+    let shown = run_inside(image.path(), &with_tmp, &demo);
+    assert!(shown.status.success(), "{shown:?}");
+    let of_root = BECOME.replace("uid=65532,gid=65532,mode=0750", "mode=0755");
+    assert_ne!(of_root, BECOME);
+    let refused = run_inside(image.path(), &of_root, &["serve"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let remedy = format!("chown -R 65532 {SPOOL}");
+    assert!(said(&refused).contains(&remedy), "{refused:?}");
+}
+
+/// A `docker run` of the manual.
+struct DockerRun {
+    options: Vec<(String, String)>,
+    image: String,
+    arguments: Vec<String>,
+}
+
+/// The options that take no value.
+const FLAGS: [&str; 3] = ["--detach", "--read-only", "--rm"];
+
+impl DockerRun {
+    /// Of the words behind `docker run`; none where they are only a part of a command.
+    fn parse(words: &[&str]) -> Option<Self> {
+        let mut words = words.iter().copied();
+        let mut options = Vec::new();
+        loop {
+            let word = words.next()?;
+            if !word.starts_with("--") {
+                return (word != "…").then(|| Self {
+                    options,
+                    image: word.to_owned(),
+                    arguments: words.map(str::to_owned).collect(),
+                });
+            }
+            let value = if FLAGS.contains(&word) {
+                ""
+            } else {
+                words.next()?
+            };
+            options.push((word.to_owned(), value.to_owned()));
+        }
+    }
+
+    fn all(&self, option: &str) -> Vec<&str> {
+        let named = self.options.iter().filter(|(name, _)| name == option);
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// Asserts that a bridge that stays up has what the compose file gives one, and a folder for its
+    /// spool that was made its user's.
+    fn serves_safely(&self, commands: &[String]) {
+        assert_eq!(self.all("--cap-drop"), ["ALL"]);
+        assert_eq!(self.all("--security-opt"), ["no-new-privileges:true"]);
+        for bound in ["--memory", "--cpus", "--pids-limit"] {
+            assert_eq!(self.all(bound).len(), 1, "{bound}");
+        }
+        let configured = "/etc/hookferry/hookferry.toml";
+        let config = commands.iter().find_map(|command| {
+            let (from, to) = command.strip_prefix("install -m 0644 ")?.split_once(' ')?;
+            (to == configured).then_some(from)
+        });
+        let config = config.expect("the configuration is put in its place");
+        let stop = is_good(config, &text(config));
+        let patience = self.all("--stop-timeout")[0].parse().unwrap();
+        assert!(Duration::from_secs(patience) > stop + Duration::from_secs(1));
+        for port in self.all("--publish") {
+            assert!(port.starts_with("127.0.0.1:"), "{port}");
+        }
+        let mut spools = 0;
+        for mount in self.all("--volume") {
+            let parts: Vec<&str> = mount.split(':').collect();
+            assert!(parts[0].starts_with('/'), "{mount}");
+            if parts[1] != SPOOL {
+                assert_eq!(parts.get(2), Some(&"ro"), "{mount}");
+                assert!(configured.starts_with(parts[1]), "{mount}");
+                continue;
+            }
+            spools += 1;
+            assert_eq!(parts.len(), 2, "{mount}");
+            let owner = of(&image(), "USER")[0].to_owned();
+            let given = format!("chown {owner} {}", parts[0]);
+            let is_given = |command: &String| command.split(" && ").any(|part| part == given);
+            assert!(commands.iter().any(is_given), "{given}");
+        }
+        assert_eq!(spools, 1);
+    }
+}
+
+/// The commands in the blocks of shell of a page, each on one line.
+fn shell_commands(page: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    for block in page.split("```sh\n").skip(1) {
+        let block = block.split("```").next().unwrap_or_default();
+        let joined = block.replace("\\\n", " ");
+        commands.extend(joined.lines().map(|line| {
+            let words: Vec<&str> = line
+                .split_whitespace()
+                .take_while(|word| *word != "#")
+                .collect();
+            words.join(" ")
+        }));
+    }
+    commands
+}
+
+#[test]
+fn each_docker_run_of_the_manual_is_one_that_works() {
+    let commands = shell_commands(&text(MANUAL));
+    let (mut served, mut shown) = (0, 0);
+    for command in &commands {
+        let Some(rest) = command.strip_prefix("docker run ") else {
+            continue;
+        };
+        let Some(run) = DockerRun::parse(&rest.split(' ').collect::<Vec<_>>()) else {
+            continue;
+        };
+        assert_eq!(run.image, concat!("hookferry:", env!("CARGO_PKG_VERSION")));
+        assert_eq!(run.all("--read-only").len(), 1, "{command}");
+        if run.arguments.is_empty() {
+            served += 1;
+            run.serves_safely(&commands);
+            continue;
+        }
+        let words = std::iter::once("hookferry").chain(run.arguments.iter().map(String::as_str));
+        let parsed = hookferry::cli::command().try_get_matches_from(words);
+        let parsed = parsed.unwrap_or_else(|error| panic!("{command}: {error}"));
+        if parsed.subcommand_name() == Some("demo") {
+            shown += 1;
+            assert_eq!(run.all("--tmpfs"), ["/tmp"], "{command}");
+        }
+    }
+    assert_eq!((served, shown), (1, 1), "{commands:#?}");
 }

@@ -138,6 +138,7 @@ async fn rabbitmq_is_ready_for_the_bridge_and_lets_nobody_do_more() {
     ]);
     assert_eq!(quorum.matches("quorum\ttrue").count(), 4, "{quorum}");
     assert_eq!(quorum.matches("onecodex-consumed").count(), 3, "{quorum}");
+    raises_its_alarm_as_written(&node.node, "rabbitmq/rabbitmq.conf");
 
     let ca = node.authority.certificate().display().to_string();
     let password = node.folder.path().join("bridge").display().to_string();
@@ -176,6 +177,27 @@ async fn rabbitmq_is_ready_for_the_bridge_and_lets_nobody_do_more() {
     what_a_consumer_rejects_is_a_dead_letter(&node, &ids[0]).await;
     the_bridge_can_do_nothing_else(&node).await;
     the_consumer_can_do_nothing_else(&node).await;
+}
+
+/// By a number, and not by a share of the machine's memory, of which a container has a part.
+fn raises_its_alarm_as_written(node: &Node, file: &str) {
+    let conf = read(file);
+    let key = "vm_memory_high_watermark.absolute = ";
+    let written = conf.lines().find_map(|line| line.strip_prefix(key));
+    let in_force = node.ctl(&["eval", "vm_memory_monitor:get_vm_memory_high_watermark()."]);
+    let expected = format!("{{absolute,\"{}\"}}", written.expect(file));
+    assert_eq!(in_force.trim(), expected, "{file}");
+}
+
+/// What docker-compose.yml adds to the configuration of the image.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trials_configuration_is_taken() {
+    let file = "rabbitmq/trial.conf";
+    let wishes = Wishes {
+        properties: read(file),
+        ..Wishes::default()
+    };
+    raises_its_alarm_as_written(&Node::rabbitmq_with(&wishes).await, file);
 }
 
 fn users(node: &Deployed) -> BTreeSet<String> {
