@@ -104,8 +104,8 @@ metrics! {
     handshakes_total: IntCounterVec, "source", "result";
     /// TLS handshakes on the public listener that failed, by reason: timeout, not_tls, incompatible (no version, cipher suite or protocol in common), client_certificate (missing, unknown, expired), server_certificate (the sender does not trust ours), abandoned (the sender hung up in the middle) or other.
     tls_handshake_failures_total: IntCounterVec, "reason";
-    /// Seconds from the request's head to its answer.
-    http_request_duration_seconds: Histogram;
+    /// Seconds from the request's head to its answer, by whether a signature had proven the request by then (yes or no); strangers change only what is not proven.
+    http_request_duration_seconds: HistogramVec, "proven";
     /// Events made durable and answered 200 for the first time.
     events_accepted_total: IntCounterVec, "source", "event_type";
     /// Deliveries of an id that had been accepted before, by whether the body was the same or different.
@@ -118,8 +118,8 @@ metrics! {
     deliveries_late_total: IntCounterVec, "source";
     /// Deliveries turned away for good, which the sender must change, by reason; the source is "unknown" where they name none or never became a request.
     deliveries_rejected_total: IntCounterVec, "source", "reason";
-    /// Deliveries answered 503, which the sender may repeat, by reason.
-    deliveries_refused_total: IntCounterVec, "reason";
+    /// Deliveries answered 503, which the sender may repeat, by reason, and by whether a signature had proven them by then (yes or no); what is refused before it is looked at is not proven.
+    deliveries_refused_total: IntCounterVec, "reason", "proven";
     /// Seconds between a signature's timestamp and its arrival; negative when it came from the future.
     signature_age_seconds: HistogramVec, "source";
     /// Whether a delivery that no secret has signed is lost (1): by its provider's facts, the sender sends nothing again after the answer that it gets.

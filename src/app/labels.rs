@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::name::{EventType, SinkName};
 use crate::pipeline::Refusal;
 use crate::sink::RefusalReason;
-use crate::source::{MAX_SECRETS, Rejection};
+use crate::source::{MAX_SECRETS, ProofLabel, Rejection};
 
 /// When the public listener's certificates expire, which are replaced with a reload.
 pub(super) fn show_ingress_certificates(metrics: &Metrics, ingress: &IngressSettings) {
@@ -36,10 +36,15 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
     metrics
         .config_last_reload_timestamp_seconds
         .set(Timestamp::now().as_second());
-    for reason in Refusal::ALL {
+    for proof in ProofLabel::ALL.map(ProofLabel::as_str) {
         metrics
-            .deliveries_refused_total
-            .with_label_values(&[reason.reason()]);
+            .http_request_duration_seconds
+            .with_label_values(&[proof]);
+        for reason in Refusal::ALL {
+            metrics
+                .deliveries_refused_total
+                .with_label_values(&[reason.reason(), proof]);
+        }
     }
     for reason in QuarantineReason::ALL {
         metrics

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::metrics::Metrics;
 use crate::pipeline::Refusal;
+use crate::source::ProofLabel;
 
 /// How often it is looked.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -23,10 +24,14 @@ pub struct OutageDetector {
 
 /// How many deliveries were refused so far.
 pub(super) fn refused(metrics: &Metrics) -> u64 {
-    let reasons = Refusal::ALL.map(Refusal::reason);
     let refused = &metrics.deliveries_refused_total;
-    let count = |reason| refused.with_label_values(&[reason]).get();
-    reasons.into_iter().map(count).sum()
+    let of = |reason: Refusal| {
+        ProofLabel::ALL.map(|proof| {
+            let labels = [reason.reason(), proof.as_str()];
+            refused.with_label_values(&labels).get()
+        })
+    };
+    Refusal::ALL.into_iter().flat_map(of).sum()
 }
 
 impl OutageDetector {

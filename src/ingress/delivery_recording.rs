@@ -11,7 +11,7 @@ use crate::history::{
     DeliveryNotes, DeliveryOutcome, DeliveryRecord, EventNotes, LastRejection, Recorder, UnixMicros,
 };
 use crate::pipeline::Accepted;
-use crate::source::EventOrigin;
+use crate::source::{EventOrigin, ProofLabel};
 
 /// The recording of one request.
 pub(super) struct DeliveryRecording<'a> {
@@ -39,6 +39,15 @@ impl<'a> DeliveryRecording<'a> {
             recorder,
             notes: DeliveryNotes::default(),
             is_over: false,
+        }
+    }
+
+    /// Whether the request is proven, as far as that is known by now.
+    pub fn proof(&self) -> ProofLabel {
+        if self.notes.signature.is_some() {
+            ProofLabel::Proven
+        } else {
+            ProofLabel::Unproven
         }
     }
 

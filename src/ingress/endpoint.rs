@@ -10,7 +10,7 @@ use prometheus::{Histogram, IntCounter};
 use super::problem::RequestProblem;
 use super::rate_limit::SourceRateLimit;
 use crate::metrics::Metrics;
-use crate::source::{AnswerForm, Rejection, Source};
+use crate::source::{AnswerForm, ProofLabel, Rejection, Source};
 
 /// How the endpoint of a source treats requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,8 +32,9 @@ pub struct SourceEndpoint {
     source: Source,
     settings: EndpointSettings,
     rate_limit: Option<Arc<SourceRateLimit>>,
-    /// The source's series that every delivery changes, looked up once.
+    /// The series that every delivery of the source changes, looked up once.
     pub(super) answered_ok: IntCounter,
+    pub(super) proven_answer_seconds: Histogram,
     pub(super) age_seconds: Histogram,
 }
 
@@ -57,8 +58,10 @@ impl SourceEndpoint {
         });
         let name = source.name.as_str();
         let requests = &metrics.http_requests_total;
+        let answers = &metrics.http_request_duration_seconds;
         Self {
             answered_ok: requests.with_label_values(&[name, StatusCode::OK.as_str()]),
+            proven_answer_seconds: answers.with_label_values(&[ProofLabel::Proven.as_str()]),
             age_seconds: metrics.signature_age_seconds.with_label_values(&[name]),
             source,
             settings,

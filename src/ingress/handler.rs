@@ -25,7 +25,9 @@ use super::webhook_request::WebhookRequest;
 use crate::history::{DeliveryNotes, SignatureFacts};
 use crate::metrics::Metrics;
 use crate::pipeline::{Accepted, Pipeline, Refusal};
-use crate::source::{AnswerForm, Claim, HandshakeReply, Inbound, Rejection, Source, Verified};
+use crate::source::{
+    AnswerForm, Claim, HandshakeReply, Inbound, ProofLabel, Rejection, Source, Verified,
+};
 use crate::trace::{SpanWork, Tracer};
 
 /// Marks a request whose sender was sent `100 Continue`: the rate limits have counted it already.
@@ -79,6 +81,7 @@ impl WebhookHandler {
         let mut recording = DeliveryRecording::of(&webhook, &self.pipeline.recorder);
         let accepting = self.accept(&webhook, is_admitted, &mut payload, &mut recording.notes);
         let passed = AssertUnwindSafe(accepting).catch_unwind().await;
+        let proof = recording.proof();
         let response = match passed.unwrap_or(Err(RequestProblem::Internal)) {
             Ok(Passed::Delivery(accepted, form)) => {
                 recording.accepted(&accepted);
@@ -91,7 +94,7 @@ impl WebhookHandler {
             }
             Err(problem) => self.refuse(recording, problem, payload),
         };
-        self.count_answer(&webhook, response.status());
+        self.count_answer(&webhook, response.status(), proof);
         response
     }
 
@@ -118,7 +121,7 @@ impl WebhookHandler {
             if let Err(problem) = passed {
                 let recording = DeliveryRecording::of(&webhook, &self.pipeline.recorder);
                 let response = self.refuse(recording, problem, payload);
-                self.count_answer(&webhook, response.status());
+                self.count_answer(&webhook, response.status(), ProofLabel::Unproven);
                 return Err(response);
             }
             request.extensions_mut().insert(ContinueSent);
@@ -170,7 +173,7 @@ impl WebhookHandler {
         unread: Payload,
     ) -> HttpResponse {
         let webhook = recording.webhook;
-        self.count_refusal(webhook, problem);
+        self.count_refusal(webhook, problem, recording.proof());
         let client = webhook
             .rules
             .access
@@ -270,7 +273,7 @@ impl WebhookHandler {
     }
 
     /// Counts and times the answer.
-    fn count_answer(&self, webhook: &WebhookRequest<'_>, code: StatusCode) {
+    fn count_answer(&self, webhook: &WebhookRequest<'_>, code: StatusCode, proof: ProofLabel) {
         match webhook.endpoint {
             Some(endpoint) if code == StatusCode::OK => endpoint.answered_ok.inc(),
             _ => self
@@ -279,9 +282,17 @@ impl WebhookHandler {
                 .with_label_values(&[webhook.label(), code.as_str()])
                 .inc(),
         }
-        self.metrics
-            .http_request_duration_seconds
-            .observe(webhook.started.elapsed().as_secs_f64());
+        let seconds = webhook.started.elapsed().as_secs_f64();
+        match webhook.endpoint {
+            Some(endpoint) if proof == ProofLabel::Proven => {
+                endpoint.proven_answer_seconds.observe(seconds);
+            }
+            _ => self
+                .metrics
+                .http_request_duration_seconds
+                .with_label_values(&[proof.as_str()])
+                .observe(seconds),
+        }
     }
 
     fn count_handshake(&self, webhook: &WebhookRequest<'_>, result: HandshakeResult) {
@@ -291,7 +302,12 @@ impl WebhookHandler {
             .inc();
     }
 
-    fn count_refusal(&self, webhook: &WebhookRequest<'_>, problem: RequestProblem) {
+    fn count_refusal(
+        &self,
+        webhook: &WebhookRequest<'_>,
+        problem: RequestProblem,
+        proof: ProofLabel,
+    ) {
         match problem {
             RequestProblem::HandshakeMismatch | RequestProblem::HandshakeRefused => {
                 self.count_handshake(webhook, HandshakeResult::Refused);
@@ -299,7 +315,7 @@ impl WebhookHandler {
             refusal if refusal.is_refusal() => self
                 .metrics
                 .deliveries_refused_total
-                .with_label_values(&[problem.reason()])
+                .with_label_values(&[problem.reason(), proof.as_str()])
                 .inc(),
             other => self
                 .metrics

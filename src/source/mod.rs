@@ -15,6 +15,7 @@ mod handshake;
 mod head;
 mod inbound;
 mod origin;
+mod proof_label;
 mod provider;
 mod provider_api;
 mod public_key;
@@ -39,6 +40,7 @@ pub use handshake::{HandshakeRefused, HandshakeReply};
 pub use head::{DeliveryHead, HeadValues, HeaderValue, RequestHead};
 pub use inbound::Inbound;
 pub use origin::EventOrigin;
+pub use proof_label::ProofLabel;
 pub use provider::*;
 pub use provider_api::{
     API_DEADLINE, ApiConventions, ApiError, ApiKey, ApiKeyError, ApiRequest, ApiResponse,

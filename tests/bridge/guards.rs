@@ -103,6 +103,38 @@ async fn a_flood_that_proves_nothing_uses_up_nothing_of_the_sources_quota() {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
+/// What pages looks at proven requests only, so nobody else may change what is counted of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answers_to_what_proves_nothing_are_timed_apart() {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let (name, source) = ("http_request_duration_seconds_count", &setup.source);
+    let body = || event("sample.uploaded", "a");
+    for proven in ["yes", "no"] {
+        bridge.shows(name, &[("proven", proven)], 0.0).await;
+    }
+    for (post, status) in [
+        (Post::unsigned(source, body()), 400),
+        (
+            Post::signed_with(source, body(), "not the secret", now()),
+            401,
+        ),
+        (Post::unsigned("nobody", body()), 404),
+        (signed(&setup).method("PUT"), 405),
+    ] {
+        let answer = bridge.post(&post).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    bridge.shows(name, &[("proven", "no")], 4.0).await;
+    bridge.shows(name, &[("proven", "yes")], 0.0).await;
+    for body in [body(), "what nobody understands".to_owned()] {
+        let answer = bridge.post(&Post::signed(source, body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    bridge.shows(name, &[("proven", "yes")], 2.0).await;
+    bridge.shows(name, &[("proven", "no")], 4.0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_listed_addresses_are_let_in() {
     let setup = Setup::store().ingress("allow = [\"127.0.0.2\", \"10.0.0.0/8\"]");
@@ -276,8 +308,11 @@ async fn more_requests_at_once_than_there_is_memory_for_are_503_until_one_ends()
         assert_turned_away(&answer, 503, "overloaded");
         assert_says_when(&answer);
     }
+    // They were signed rightly, but nobody has looked.
+    let labels = [("reason", "overloaded"), ("proven", "no")];
+    bridge.shows("deliveries_refused_total", &labels, 2.0).await;
     bridge
-        .shows("deliveries_refused_total", &[("reason", "overloaded")], 2.0)
+        .shows("deliveries_refused_total", &[("proven", "yes")], 0.0)
         .await;
     // One that ends makes room, and so does one that gives up.
     let bytes = first.bytes();

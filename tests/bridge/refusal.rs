@@ -41,9 +41,9 @@ async fn a_full_spool_refuses_then_drains_and_accepts_again() {
     }
     let sixth = Post::signed(&setup.source, bodies[5].as_str());
     assert_refused(&bridge.post(&sixth).await, "spool_full");
-    bridge
-        .shows("deliveries_refused_total", &[("reason", "spool_full")], 1.0)
-        .await;
+    // Only a proven delivery is told this, so nobody else can make it page.
+    let labels = [("reason", "spool_full"), ("proven", "yes")];
+    bridge.shows("deliveries_refused_total", &labels, 1.0).await;
     assert_eq!(bridge.ask("/readyz").await.status, 503);
     assert_eq!(bridge.ask("/livez").await.status, 200);
     proxy.restore();

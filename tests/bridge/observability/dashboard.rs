@@ -1,6 +1,7 @@
 //! The dashboard as a file: whole, readable, and about metrics that there are.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -8,6 +9,7 @@ use super::{
     assert_known, declared, files, folder, list, metric_of, metrics_in, rules, series_in, text,
     yaml,
 };
+use crate::harness::promtool;
 
 const ROWS: [&str; 7] = [
     "Health", "In", "Recovery", "Out", "Spool", "Brokers", "Process",
@@ -153,6 +155,48 @@ fn every_metric_is_on_the_dashboard_or_in_an_alert() {
     }
 }
 
+/// Both bounds have the same labels: `or` would leave out the second one as a twin of the first.
+#[test]
+fn the_fullest_bound_of_the_spool_is_the_larger_one() {
+    let panels = panels(&dashboard());
+    let panel = panels
+        .iter()
+        .find(|panel| panel["title"] == "Spool's fullest bound")
+        .expect("it is there");
+    let query = text(&list(panel, "targets")[0], "expr").replace("$instance", ".*");
+    let case = |bytes: u32, events: u32, fullest: f64| {
+        let series = |name: &str, labels: &str, value: u32| {
+            json!({
+                "series": format!("hookferry_{name}{{job=\"hookferry\", instance=\"a\"{labels}}}"),
+                "values": value.to_string(),
+            })
+        };
+        json!({
+            "interval": "1m",
+            "input_series": [
+                series("spool_file_bytes", "", bytes),
+                series("spool_max_bytes", "", 100),
+                series("spool_events", ", sink=\"kafka\"", events),
+                series("spool_events", ", sink=\"store\"", 0),
+                series("spool_dead_letters", ", sink=\"kafka\"", 4),
+                series("spool_dead_letters", ", sink=\"store\"", 6),
+                series("spool_max_events", "", 100),
+            ],
+            "promql_expr_test": [{
+                "expr": query,
+                "eval_time": "0m",
+                "exp_samples": [{ "labels": "{}", "value": fullest }],
+            }],
+        })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tests.yml");
+    let tests = [case(60, 10, 0.6), case(10, 60, 0.7)];
+    std::fs::write(&file, json!({ "tests": tests }).to_string()).unwrap();
+    let said = promtool(&[Path::new("test"), Path::new("rules"), &file]);
+    assert!(said.content, "{}", said.text);
+}
+
 #[test]
 fn the_dashboard_and_its_data_source_find_each_other() {
     let dashboard = dashboard();
@@ -202,7 +246,10 @@ fn no_file_lies_where_no_test_looks() {
             "deploy/grafana/provisioning/dashboards",
             vec!["hookferry.yml"],
         ),
-        ("deploy/grafana/dashboards", vec!["hookferry.json"]),
+        (
+            "deploy/grafana/dashboards",
+            vec!["hookferry.json", "kustomization.yaml"],
+        ),
         ("deploy/grafana/provisioning", vec![]),
         ("deploy/grafana", vec![]),
     ];

@@ -10,6 +10,36 @@ use tempfile::TempDir;
 use super::{assert_known, files, folder, list, metrics_in, rules, series_in, text, yaml};
 use crate::harness::promtool;
 
+/// What anybody changes who sends something, each with the matcher that leaves only what is proven;
+/// none where nothing does.
+const OF_STRANGERS: [(&str, Option<&str>); 12] = [
+    ("hookferry_admin_tokens_refused_total", None),
+    ("hookferry_deliveries_refused_total", Some("proven=\"yes\"")),
+    // Their time is judged behind their signature.
+    (
+        "hookferry_deliveries_rejected_total",
+        Some("reason=~\"timestamp_stale|timestamp_future\""),
+    ),
+    ("hookferry_handshakes_total", None),
+    ("hookferry_http_body_bytes_in_flight", None),
+    ("hookferry_http_connections", None),
+    ("hookferry_http_health_checks_total", None),
+    (
+        "hookferry_http_request_duration_seconds",
+        Some("proven=\"yes\""),
+    ),
+    ("hookferry_http_requests_in_flight", None),
+    ("hookferry_http_requests_total", None),
+    ("hookferry_tls_handshake_failures_total", None),
+    ("process_open_fds", None),
+];
+
+/// Pages that count such requests only while something holds that no request brings about.
+const WHILE: [(&str, &str); 1] = [(
+    "HookferryDiskFull",
+    "and on (job, instance) hookferry_spool_writable == 0",
+)];
+
 /// A test of a rule: an alert that fires, an alert that is silent, or a series that is recorded.
 struct Case {
     /// The series it is given.
@@ -118,6 +148,72 @@ fn every_alert_says_what_it_means_and_what_to_do() {
             "{name} does not wait"
         );
     }
+}
+
+/// The expression with what a rule records in the place of its name.
+fn expanded(expression: &str, recorded: &[Value]) -> String {
+    recorded
+        .iter()
+        .fold(expression.to_owned(), |expression, rule| {
+            expression.replace(text(rule, "record"), text(rule, "expr"))
+        })
+}
+
+/// What an expression selects of a metric: each time what stands in the braces behind its name.
+fn selectors<'a>(expression: &'a str, metric: &str) -> Vec<&'a str> {
+    let behind = |(at, _): (usize, &str)| {
+        let rest = &expression[at + metric.len()..];
+        let suffixes = ["_bucket", "_sum", "_count"];
+        let bare = suffixes.iter().find_map(|it| rest.strip_prefix(it));
+        let rest = bare.unwrap_or(rest);
+        // Or it is the beginning of another name.
+        if rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            return None;
+        }
+        let inside = rest.strip_prefix('{').and_then(|it| it.split_once('}'));
+        Some(inside.map_or("", |(labels, _)| labels))
+    };
+    expression
+        .match_indices(metric)
+        .filter_map(behind)
+        .collect()
+}
+
+#[test]
+fn no_stranger_can_ring_a_page_or_burn_a_budget() {
+    let (alerts, recorded) = (rules("alert"), rules("record"));
+    let pages = alerts
+        .iter()
+        .filter(|alert| alert["labels"]["severity"] == "page")
+        .map(|alert| (text(alert, "alert"), text(alert, "expr")));
+    // A budget is the whole job's.
+    let budgets = recorded
+        .iter()
+        .map(|rule| (text(rule, "record"), text(rule, "expr")))
+        .filter(|(name, _)| name.starts_with("job:"));
+    let watched: Vec<(&str, &str)> = pages.chain(budgets).collect();
+    assert!(watched.len() > 30, "{watched:?}");
+    for (metric, proven) in OF_STRANGERS {
+        assert_known(&BTreeSet::from([metric.to_owned()]), "this test");
+        for (name, expression) in &watched {
+            let expression = expanded(expression, &recorded);
+            let holds = |of: &(&str, &str)| of.0 == *name && expression.trim().ends_with(of.1);
+            for selector in selectors(&expression, metric) {
+                let is_proven = proven.is_some_and(|matcher| selector.contains(matcher));
+                assert!(
+                    is_proven || WHILE.iter().any(holds),
+                    "anybody can ring {name}: {metric}{{{selector}}}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_expression_selects_is_found() {
+    let expression =
+        "a_total{b=\"1\"} + rate(a_total_count[5m]) - a_totally{b=\"2\"} / sum by (b) (a_total)";
+    assert_eq!(selectors(expression, "a_total"), ["b=\"1\"", "", ""]);
 }
 
 #[test]
