@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::harness::Authority;
 use crate::repository::{place, read as text};
 
 /// A Python with the libraries of tests/requirements.txt.
@@ -64,6 +65,11 @@ fn is_good(name: &str, text: &str) -> Duration {
     let path = |part: &str| folder.path().join(part).display().to_string();
     for part in ["state", "secrets"] {
         std::fs::create_dir(path(part)).unwrap();
+    }
+    let authority = Authority::new();
+    for sink in ["kafka", "rabbitmq"] {
+        let file = format!("{}/{sink}-ca.pem", path("secrets"));
+        std::fs::copy(authority.certificate(), file).unwrap();
     }
     for secret in ["onecodex", "rabbitmq"] {
         std::fs::write(
