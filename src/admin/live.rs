@@ -5,6 +5,8 @@
 mod bridge_state;
 mod component_status;
 mod metric_sums;
+mod sink_findings;
+mod status_finding;
 mod verdict;
 
 use std::sync::Arc;

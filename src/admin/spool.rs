@@ -41,18 +41,6 @@ impl SpoolAccess {
             self.recorder.sink(&SinkRecord { at, sink, id, step });
         }
     }
-
-    /// Remembers what was done with the event of a dead letter.
-    fn record_change(
-        &self,
-        name: &DeadLetterName,
-        (at, event): (Timestamp, Option<EventId>),
-        step: SinkStep<'_>,
-    ) {
-        if event.is_some() {
-            self.record(at, &name.sink, event, step);
-        }
-    }
 }
 
 /// Which part of a list; `after` is the place before its first entry.
@@ -170,21 +158,21 @@ async fn dead_letter(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> H
 }
 
 async fn drop_dead_letter(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> HttpResponse {
-    let event = (Timestamp::now(), access.event_of(&name).await);
+    let (at, event) = (Timestamp::now(), access.event_of(&name).await);
     let dropped = access.spool.drop_dead_letter(name.clone()).await;
-    if dropped.is_ok() {
-        access.record_change(&name, event, SinkStep::Discarded);
+    if dropped.is_ok() && event.is_some() {
+        access.record(at, &name.sink, event, SinkStep::Discarded);
     }
     answer(dropped.map(|()| ChangeCount { count: 1 }))
 }
 
 async fn requeue(access: Data<SpoolAccess>, name: Path<DeadLetterName>) -> HttpResponse {
-    let event = (Timestamp::now(), access.event_of(&name).await);
+    let at = Timestamp::now();
     let requeued = access.spool.requeue(name.clone()).await;
-    if requeued.is_ok() {
-        access.record_change(&name, event, SinkStep::Requeued);
+    if let Ok(event) = &requeued {
+        access.record(at, &name.sink, Some(*event), SinkStep::Requeued);
     }
-    answer(requeued.map(|()| ChangeCount { count: 1 }))
+    answer(requeued.map(|_| ChangeCount { count: 1 }))
 }
 
 fn answer<T: Serialize>(result: Result<T, InspectionError>) -> HttpResponse {

@@ -36,16 +36,7 @@ pub(super) fn show(metrics: &Metrics, settings: &Settings, sinks: &[SinkName]) {
     metrics
         .config_last_reload_timestamp_seconds
         .set(Timestamp::now().as_second());
-    for proof in ProofLabel::ALL.map(ProofLabel::as_str) {
-        metrics
-            .http_request_duration_seconds
-            .with_label_values(&[proof]);
-        for reason in Refusal::ALL {
-            metrics
-                .deliveries_refused_total
-                .with_label_values(&[reason.reason(), proof]);
-        }
-    }
+    show_proofs(metrics);
     for reason in QuarantineReason::ALL {
         metrics
             .events_quarantined_total
@@ -194,4 +185,18 @@ fn show_sink(metrics: &Metrics, sink: &str) {
         .last_delivery_timestamp_seconds
         .with_label_values(&[sink])
         .set(0);
+}
+
+/// What is told apart by whether the delivery was proven.
+fn show_proofs(metrics: &Metrics) {
+    for proof in ProofLabel::ALL.map(ProofLabel::as_str) {
+        metrics
+            .http_request_duration_seconds
+            .with_label_values(&[proof]);
+        for reason in Refusal::ALL {
+            metrics
+                .deliveries_refused_total
+                .with_label_values(&[reason.reason(), proof]);
+        }
+    }
 }

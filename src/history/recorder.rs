@@ -174,17 +174,6 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-impl Recorder {
-    /// One that was started then, for a test.
-    pub(crate) fn started(started_at: Timestamp) -> Self {
-        Self {
-            started_at,
-            ..Self::default()
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::history::{DeliveryOutcome, EventFacts, SinkStep};

@@ -416,12 +416,12 @@ impl Spool {
         Ok(count)
     }
 
-    /// Puts a dead letter back among the events that wait, for its sink alone.
+    /// Puts a dead letter back among the events that wait, for its sink alone; whose event that was.
     ///
     /// # Errors
     /// When there is none of this name, it does not check, its sink is not configured any more, or
     /// it could not be written.
-    pub async fn requeue(&self, name: DeadLetterName) -> Result<(), InspectionError> {
+    pub async fn requeue(&self, name: DeadLetterName) -> Result<EventId, InspectionError> {
         let view = self.view();
         let of = name.clone();
         let read = tokio::task::spawn_blocking(move || view.letter(&of));
@@ -438,7 +438,7 @@ impl Spool {
         // Maintenance removes it too, now or when the disk lets it; but whoever asks next must not see
         // what has been put back.
         let _ = self.remove_dead_letter(name).await?;
-        Ok(())
+        Ok(letter.record.event().id())
     }
 
     async fn remove_dead_letter(

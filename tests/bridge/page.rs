@@ -24,11 +24,22 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::harness::{Bridge, Browser, Setup, Tab, free_port, kafka_brokers};
+use crate::harness::{Bridge, Browser, Setup, Tab, event, free_port, kafka_brokers};
 
 /// Where the page of a bridge is.
 fn page_of(bridge: &Bridge) -> String {
     format!("http://{}/", bridge.admin)
+}
+
+/// A bridge to the store, and the event that it has delivered.
+async fn with_one_event() -> (Setup, Bridge, String) {
+    let setup = Setup::store();
+    let bridge = setup.start().await;
+    let id = bridge
+        .accepted(&setup.source, event("sample.uploaded", "a"))
+        .await;
+    bridge.drained().await;
+    (setup, bridge, id)
 }
 
 /// A browser that shows the page of a bridge, and what it shows is live.

@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::component_status::{ListenerStatus, SinkStatus, SpoolStatus};
 use super::metric_sums::MetricSums;
-use super::verdict::{Verdict, verdict};
+use super::verdict::{SeenProgram, Verdict, verdict};
 use crate::admin::access::AccessRules;
 use crate::admin::health::HealthState;
-use crate::history::{LastRejection, MAX_EVENT_BYTES, Recorder};
+use crate::history::{LastRejection, MAX_EVENT_BYTES, Recorder, RejectionCount};
 use crate::ingress::{HandlerRules, RequestProblem, usual_cause};
 use crate::metrics::Metrics;
 
@@ -129,17 +129,23 @@ impl ObservedBridge {
         let recorder = &self.health.pipeline.recorder;
         let (listener, spool) = (self.listener(metrics), self.spool(metrics));
         let sinks = self.sinks(metrics);
+        let seen = SeenProgram {
+            metrics,
+            rejections: recorder.rejections(),
+            started_at: recorder.started_at(),
+            now: at,
+        };
         BridgeState {
             at,
             started_at: recorder.started_at(),
             version: env!("CARGO_PKG_VERSION"),
             token_demanded: self.access.load().token.is_some(),
-            verdict: verdict(&listener, &spool, &sinks, (metrics, recorder, at)),
+            verdict: verdict(&listener, &spool, &sinks, &seen),
             listener,
             sources: self.sources(metrics),
             spool,
             sinks,
-            rejections: rejections(metrics, recorder),
+            rejections: rejections(metrics, seen.rejections),
             memory: MemoryState {
                 deliveries_since: recorder.events_since(),
                 rejections_since: recorder.unproven_since(),
@@ -242,7 +248,7 @@ fn time(seconds: f64) -> Option<Timestamp> {
 
 /// Every reason that has been counted, the most frequent first. Refused handshakes are counted by the
 /// recorder alone, and what never became a request by the metrics alone.
-fn rejections(metrics: &Metrics, recorder: &Recorder) -> Vec<RejectionState> {
+fn rejections(metrics: &Metrics, recorded: Vec<RejectionCount>) -> Vec<RejectionState> {
     let rejected = MetricSums::by(&metrics.deliveries_rejected_total, "reason");
     let refused = MetricSums::by(&metrics.deliveries_refused_total, "reason");
     let mut counts: BTreeMap<String, u64> = rejected.counted().chain(refused.counted()).collect();
@@ -252,7 +258,7 @@ fn rejections(metrics: &Metrics, recorder: &Recorder) -> Vec<RejectionState> {
         RequestProblem::HandshakeRefused,
     ];
     let handshakes = handshakes.map(RequestProblem::reason);
-    for recorded in recorder.rejections() {
+    for recorded in recorded {
         let reason = recorded.reason.to_owned();
         if handshakes.contains(&recorded.reason) {
             *counts.entry(reason.clone()).or_default() += recorded.count;

@@ -1,14 +1,14 @@
 //! Whether the bridge is well, in words: the answer to the first question, with the reason and the
 //! section of the runbook where it is not.
 
-use std::fmt::Display;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::component_status::{ListenerStatus, SinkStatus, SpoolStatus};
 use super::metric_sums::MetricSums;
-use crate::history::{LastRejection, Recorder};
+use super::sink_findings::of_sink;
+use super::status_finding::{StatusFinding, StatusLevel, finding, span};
+use crate::history::{LastRejection, RejectionCount};
 use crate::metrics::Metrics;
 use crate::pipeline::Refusal;
 use crate::source::Rejection;
@@ -23,32 +23,8 @@ const RECENT: i64 = 15 * 60;
 const JUST_NOW: i64 = 60;
 /// How long after its start the bridge need not be connected to its brokers yet, in seconds.
 const STARTING: i64 = 10;
-/// An event that waits for longer than this although its sink answers is late, in seconds.
-const LATE: i64 = 600;
 /// A recovery has failed when it has not come to an end for so many of its intervals.
 const MISSED_RUNS: f64 = 2.5;
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum StatusLevel {
-    /// As it should be.
-    Good,
-    /// Something wants to be looked at.
-    Warning,
-    /// Events are refused, or wait for something that does not get better by itself.
-    Bad,
-}
-
-/// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct StatusFinding {
-    level: StatusLevel,
-    text: String,
-    remedy: &'static str,
-    /// Where the runbook says more.
-    runbook: Option<String>,
-}
 
 /// The verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,28 +35,40 @@ pub(super) struct Verdict {
     findings: Vec<StatusFinding>,
 }
 
+/// What of the program is judged besides the parts that a delivery goes through.
+#[derive(Debug)]
+pub(super) struct SeenProgram<'a> {
+    pub metrics: &'a Metrics,
+    /// What was turned away.
+    pub rejections: Vec<RejectionCount>,
+    pub started_at: Timestamp,
+    /// When it is judged.
+    pub now: Timestamp,
+}
+
 /// Judges what was read at this time.
 pub(super) fn verdict(
     listener: &ListenerStatus,
     spool: &SpoolStatus,
     sinks: &[SinkStatus],
-    (metrics, recorder, now): (&Metrics, &Recorder, Timestamp),
+    program: &SeenProgram<'_>,
 ) -> Verdict {
+    let SeenProgram { metrics, now, .. } = *program;
     let mut findings: Vec<StatusFinding> = match of_listener(listener) {
         Some(finding) => vec![finding],
-        None => of_refusals(recorder, now),
+        None => of_refusals(&program.rejections, now),
     };
-    let is_starting = now.as_second() - recorder.started_at().as_second() < STARTING;
+    let is_starting = now.as_second() - program.started_at.as_second() < STARTING;
     let (connecting, others): (Vec<&SinkStatus>, Vec<&SinkStatus>) = sinks
         .iter()
         .partition(|sink| is_starting && sink.served && !sink.connected);
     findings.extend(others.into_iter().flat_map(|sink| of_sink(sink, now)));
     findings.extend(of_fill(spool.fill));
-    findings.extend(of_secrets(metrics, recorder, now));
+    findings.extend(of_secrets(metrics, &program.rejections, now));
     findings.extend(of_program(metrics));
     findings.extend(of_configuration(metrics));
     findings.extend(of_certificates(metrics, now));
-    findings.extend(of_recoveries(metrics, recorder.started_at(), now));
+    findings.extend(of_recoveries(metrics, program.started_at, now));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let level = findings
         .first()
@@ -95,19 +83,6 @@ pub(super) fn verdict(
         level,
         text,
         findings,
-    }
-}
-
-fn finding(
-    level: StatusLevel,
-    text: impl Into<String>,
-    (remedy, section): (&'static str, &str),
-) -> StatusFinding {
-    StatusFinding {
-        level,
-        text: text.into(),
-        remedy,
-        runbook: Some(format!("/runbook#{section}")),
     }
 }
 
@@ -154,9 +129,9 @@ fn of_listener(listener: &ListenerStatus) -> Option<StatusFinding> {
 
 /// What was refused just now although deliveries could be accepted again: each was answered with an
 /// error that is not its sender's fault.
-fn of_refusals(recorder: &Recorder, now: Timestamp) -> Vec<StatusFinding> {
+fn of_refusals(rejections: &[RejectionCount], now: Timestamp) -> Vec<StatusFinding> {
     let mut reasons: Vec<&'static str> = Vec::new();
-    for refused in recorder.rejections() {
+    for refused in rejections {
         let ago = now.as_second() - refused.last.at.as_second();
         let is_ours = [500, 503].contains(&refused.last.status);
         let is_asked_for = refused.reason == Refusal::Draining.reason()
@@ -173,98 +148,6 @@ fn of_refusals(recorder: &Recorder, now: Timestamp) -> Vec<StatusFinding> {
         finding(StatusLevel::Bad, text, (remedy, "deliveries-are-refused"))
     };
     reasons.into_iter().map(finding).collect()
-}
-
-fn of_sink(sink: &SinkStatus, now: Timestamp) -> Vec<StatusFinding> {
-    let mut findings: Vec<StatusFinding> = of_connection(sink, now)
-        .or_else(|| of_lateness(sink, now))
-        .into_iter()
-        .collect();
-    let (name, section) = (&sink.sink, "unroutable-dead-letters-quarantine");
-    if sink.unroutable > 0 {
-        let text = format!(
-            "Sink {name} has no place for {}: no such topic, no binding, no permission, or a full queue.",
-            events(sink.unroutable)
-        );
-        let remedy = "`hookferry check --connect` names what is missing; they are published once it is there.";
-        findings.push(finding(StatusLevel::Bad, text, (remedy, section)));
-    }
-    if sink.dead_letters > 0 {
-        let text = format!(
-            "{} set aside as dead letters of sink {name}.",
-            is_or_are(sink.dead_letters)
-        );
-        let remedy = "Look at the reasons below, then requeue or drop them.";
-        findings.push(finding(StatusLevel::Warning, text, (remedy, section)));
-    }
-    findings
-}
-
-fn of_connection(sink: &SinkStatus, now: Timestamp) -> Option<StatusFinding> {
-    let (name, waiting) = (&sink.sink, waiting(sink, now));
-    if !sink.served {
-        if sink.pending == 0 {
-            return None;
-        }
-        let text = format!(
-            "{} for sink {name}, which is not configured.",
-            wait(sink.pending)
-        );
-        let remedy = "Configure the sink again, or drop what waits for it.";
-        return Some(finding(
-            StatusLevel::Warning,
-            text,
-            (remedy, "the-spool-fills"),
-        ));
-    }
-    let what = if sink.blocked {
-        "has asked publishers to stop (connection.blocked)"
-    } else if !sink.connected {
-        "does not answer"
-    } else if sink.paused {
-        "takes no events now"
-    } else {
-        return None;
-    };
-    let level = if sink.pending > 0 {
-        StatusLevel::Bad
-    } else {
-        StatusLevel::Warning
-    };
-    let text = format!("Sink {name} {what}; {waiting}.");
-    let remedy = "Bring the broker back; deliveries are accepted meanwhile, and nothing has to be done to the bridge.";
-    Some(finding(level, text, (remedy, "a-broker-is-down")))
-}
-
-/// A sink that answers, and does not keep up.
-fn of_lateness(sink: &SinkStatus, now: Timestamp) -> Option<StatusFinding> {
-    let age = now.duration_since(sink.oldest_at?).as_secs();
-    if sink.pending == 0 || sink.unroutable > 0 || age < LATE {
-        return None;
-    }
-    let text = format!(
-        "Sink {} does not keep up: {}.",
-        sink.sink,
-        waiting(sink, now)
-    );
-    let remedy =
-        "See whether what waits becomes less; the sink, or the way to it, may be too slow.";
-    Some(finding(
-        StatusLevel::Warning,
-        text,
-        (remedy, "a-broker-is-down"),
-    ))
-}
-
-fn waiting(sink: &SinkStatus, now: Timestamp) -> String {
-    match (sink.pending, sink.oldest_at) {
-        (0, _) => "nothing waits for it".to_owned(),
-        (pending, None) => format!("{} for it", wait(pending)),
-        (pending, Some(oldest)) => {
-            let age = now.duration_since(oldest).as_secs().max(0);
-            format!("{} for it, the oldest for {}", wait(pending), span(age))
-        }
-    }
 }
 
 fn of_fill(fill: f64) -> Option<StatusFinding> {
@@ -286,20 +169,24 @@ fn of_fill(fill: f64) -> Option<StatusFinding> {
 /// Sources whose last delivery was signed with no secret of theirs, and none since with one. Strangers
 /// can bring that about where a source is quiet; it is nothing that wakes anybody.
 #[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]
-fn of_secrets(metrics: &Metrics, recorder: &Recorder, now: Timestamp) -> Vec<StatusFinding> {
+fn of_secrets(
+    metrics: &Metrics,
+    rejections: &[RejectionCount],
+    now: Timestamp,
+) -> Vec<StatusFinding> {
     let used = MetricSums::most_by(&metrics.secret_last_used_timestamp_seconds, "source");
     let ago = |last: &LastRejection| now.as_second() - last.at.as_second();
-    let rejections = recorder.rejections().into_iter();
     let unproven = rejections
+        .iter()
         .filter(|it| it.reason == Rejection::SignatureMismatch.reason())
-        .map(|it| it.last)
+        .map(|it| &it.last)
         .filter(|last| ago(last) <= RECENT && used.of(&last.source) < last.at.as_second() as f64);
     unproven
         .map(|last| {
             let text = format!(
                 "The last delivery of source {} was signed with none of its secrets, {} ago.",
                 last.source,
-                span(ago(&last).max(0))
+                span(ago(last).max(0))
             );
             let remedy = "Compare the secret with the provider's; `hookferry explain` tells what it does verify with.";
             finding(StatusLevel::Warning, text, (remedy, "a-wrong-secret"))
@@ -414,38 +301,11 @@ fn of_recoveries(metrics: &Metrics, started_at: Timestamp, now: Timestamp) -> Ve
     .collect()
 }
 
-fn events(count: u64) -> String {
-    if count == 1 {
-        "1 event".to_owned()
-    } else {
-        format!("{count} events")
-    }
-}
-
-fn wait(count: u64) -> String {
-    let verb = if count == 1 { "waits" } else { "wait" };
-    format!("{} {verb}", events(count))
-}
-
-fn is_or_are(count: u64) -> String {
-    let verb = if count == 1 { "is" } else { "are" };
-    format!("{} {verb}", events(count))
-}
-
-/// A span of seconds, in its largest unit.
-fn span(seconds: i64) -> impl Display {
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admin::runbook;
+    use crate::history::Recorder;
     use crate::name::SinkName;
 
     fn at(second: i64) -> Timestamp {
@@ -478,11 +338,19 @@ mod tests {
         metrics
     }
 
+    /// A program that was started at second 1,000, and is judged then.
+    fn seen(metrics: &Metrics, now: i64) -> SeenProgram<'_> {
+        SeenProgram {
+            metrics,
+            rejections: Vec::new(),
+            started_at: at(1_000),
+            now: at(now),
+        }
+    }
+
     fn judge(sinks: &[SinkStatus], fill: f64, metrics: &Metrics) -> Verdict {
         let (listener, spool) = (ListenerStatus::accepting(), SpoolStatus::filled(fill));
-        let recorder = Recorder::started(at(1_000));
-        let seen = (metrics, &recorder, at(100_000));
-        verdict(&listener, &spool, sinks, seen)
+        verdict(&listener, &spool, sinks, &seen(metrics, 100_000))
     }
 
     fn is_in_the_runbook(link: &str) {
@@ -622,7 +490,7 @@ mod tests {
         refused("signature_mismatch", 503, 990);
         refused("body_too_large", 413, 990);
         refused("overloaded", 503, 900);
-        let found: Vec<String> = of_refusals(&recorder, at(1_000))
+        let found: Vec<String> = of_refusals(&recorder.rejections(), at(1_000))
             .into_iter()
             .map(|it| it.text)
             .collect();
@@ -634,8 +502,7 @@ mod tests {
     fn a_bridge_that_has_just_started_may_connect_first() {
         let away = [sink(|sink| sink.connected = false)];
         let (listener, spool) = (ListenerStatus::accepting(), SpoolStatus::filled(0.0));
-        let recorder = Recorder::started(at(1_000));
-        let of = |now| verdict(&listener, &spool, &away, (&well(), &recorder, at(now)));
+        let of = |now| verdict(&listener, &spool, &away, &seen(&well(), now));
         assert_eq!(of(1_009).level, StatusLevel::Good);
         assert!(of(1_009).text.contains("connecting"), "{}", of(1_009).text);
         assert_eq!(of(1_010).level, StatusLevel::Warning);
@@ -654,7 +521,7 @@ mod tests {
         recorder.rejection(Rejection::SignatureMismatch.reason(), last);
         let used = &metrics.secret_last_used_timestamp_seconds;
         let of = |now| {
-            of_secrets(&metrics, &recorder, at(now))
+            of_secrets(&metrics, &recorder.rejections(), at(now))
                 .pop()
                 .map(|it| it.text)
         };

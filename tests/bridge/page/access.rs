@@ -9,7 +9,7 @@ use crate::harness::{
 };
 use crate::operators::{self, ask};
 
-use super::{assert_content, dead_letters, large, narrow, page_of};
+use super::{assert_content, dead_letters, large, narrow, page_of, with_one_event};
 
 /// Another token than that of the tests.
 const OTHER_TOKEN: &str = "another-token-of-the-tests";
@@ -259,12 +259,7 @@ async fn wrong_tokens_are_limited_and_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_is_answered_is_kept_by_a_browser() {
-    let setup = Setup::store();
-    let bridge = setup.start().await;
-    let id = bridge
-        .accepted(&setup.source, event("sample.uploaded", "a"))
-        .await;
-    bridge.drained().await;
+    let (setup, bridge, id) = with_one_event().await;
     let topic = format!("/topics/{}.sample.uploaded/events", setup.source);
     let event = format!("/events/{id}");
     for path in [

@@ -2,16 +2,11 @@
 
 use crate::harness::{Bridge, Setup, event};
 
-use super::{assert_content, at_one_port, find, look_at};
+use super::{assert_content, at_one_port, find, look_at, with_one_event};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_shows_what_was_looked_at() {
-    let setup = Setup::store();
-    let bridge = setup.start().await;
-    let id = bridge
-        .accepted(&setup.source, event("sample.uploaded", "a"))
-        .await;
-    bridge.drained().await;
+    let (_setup, bridge, id) = with_one_event().await;
     let (browser, tab) = look_at(&bridge).await;
     find(&tab, &id).await;
     tab.shows("#event", &["confirmed", "position 1"]).await;
@@ -75,12 +70,7 @@ async fn a_bridge_that_is_frozen_is_missed_and_gone_on_with() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_is_away_is_said_and_what_it_was_asked_for() {
-    let setup = Setup::store();
-    let bridge = setup.start().await;
-    let id = bridge
-        .accepted(&setup.source, event("sample.uploaded", "a"))
-        .await;
-    bridge.drained().await;
+    let (_setup, bridge, id) = with_one_event().await;
     let (_browser, tab) = look_at(&bridge).await;
     tab.offline(true).await;
     find(&tab, &id).await;

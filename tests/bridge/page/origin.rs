@@ -1,9 +1,9 @@
 //! The page stands alone: one answer with all that it needs, under a policy that lets nothing else in.
 
-use crate::harness::{Setup, event};
+use crate::harness::Setup;
 use crate::repository::place;
 
-use super::{assert_content, find, look_at};
+use super::{assert_content, find, look_at, with_one_event};
 
 /// The largest the page may be.
 const PAGE_BYTES: u64 = 150_000;
@@ -58,12 +58,7 @@ async fn the_page_is_one_small_answer_with_a_strict_policy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_asked_of_anybody_else_and_nothing_else_is_let_in() {
-    let setup = Setup::store();
-    let bridge = setup.start().await;
-    let id = bridge
-        .accepted(&setup.source, event("sample.uploaded", "a"))
-        .await;
-    bridge.drained().await;
+    let (setup, bridge, id) = with_one_event().await;
     let (browser, tab) = look_at(&bridge).await;
     find(&tab, &id).await;
     tab.click_in("#event", "button", "Show body").await;
