@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::eventually::eventually;
 use crate::harness::delivery::{event, now};
 use crate::harness::program::RELEASED;
-use crate::harness::{Authority, Bridge, Post, Setup};
+use crate::harness::{Authority, Bridge, Post, Report, Setup};
 
 /// The configuration with this filter of the log.
 fn filtered(setup: &Setup, filter: &str) -> PathBuf {
@@ -268,7 +268,7 @@ async fn overflow(bridge: &Bridge) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn standard_error_that_nobody_reads_holds_nothing_up() {
+async fn row_47_standard_error_that_nobody_reads_holds_nothing_up() {
     let setup = Setup::store();
     let (reader, mut bridge) = Reader::with_bridge(&setup).await;
     assert_eq!(
@@ -292,4 +292,9 @@ async fn standard_error_that_nobody_reads_holds_nothing_up() {
     overflow(&bridge).await;
     bridge.signal("TERM");
     assert_eq!(bridge.ended().await.code(), Some(0));
+    Report::row(47)
+        .did(format!(
+            "standard error that nobody reads: {dropped} lines dropped, counted and told of later; `SIGTERM` meanwhile"
+        ))
+        .held();
 }

@@ -115,6 +115,11 @@ impl Unharmed {
         self
     }
 
+    /// How much larger the bridge was at its largest than before the attack.
+    pub fn grown_mib(&self) -> f64 {
+        self.grown_bytes / 1024.0 / 1024.0
+    }
+
     /// Leaves a line in the table of results.
     pub fn report(&self, row: u8, did: &str) {
         Report::row(row).sink("store").did(did).write(&self.verdict);

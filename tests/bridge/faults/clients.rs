@@ -2,11 +2,12 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::bystander::Bystander;
+use super::bystander::{Bystander, Unharmed};
 use crate::harness::{Bridge, Connection, Post, Setup, delivery};
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -267,6 +268,72 @@ async fn overwhelms(rounds: usize) -> Bystander {
         "{all} of {sent} are counted"
     );
     bystander
+}
+
+/// So many senders of a body of 1 MiB whose signature is wrong: each sends all but its last byte and
+/// waits, as long as it is let. Returns the open connections.
+async fn unproven(bystander: &Bystander, count: usize) -> Vec<Connection> {
+    let signature = delivery::signature("another secret", delivery::now(), b"");
+    let body = vec![b' '; 1 << 20];
+    let post = Post::unsigned(&bystander.setup.source, body).with(delivery::SIGNATURE, &signature);
+    let bytes = Arc::new(post.bytes());
+    let to = bystander.bridge.ingress;
+    let mut senders = JoinSet::new();
+    for _ in 0..count {
+        let bytes = Arc::clone(&bytes);
+        senders.spawn(async move {
+            let mut connection = Connection::open(to).await.expect("there is room");
+            // One that is refused before its end may find the connection reset.
+            let _ = connection.send(&bytes[..bytes.len() - 1]).await;
+            connection
+        });
+    }
+    senders.join_all().await
+}
+
+async fn floods(count: usize) -> Bystander {
+    const MEMORY: f64 = 64.0 * MIB;
+    let setup = Setup::store().ingress("max_body_memory = \"64MiB\"\nbody_timeout = \"60s\"\n");
+    let bystander = Bystander::start(setup).await;
+    let senders = unproven(&bystander, count).await;
+    bystander.get_on().await;
+    let metrics = bystander.bridge.metrics().await;
+    let held = metrics.sum("http_body_bytes_in_flight", &[]);
+    assert!((MEMORY / 2.0..=MEMORY).contains(&held), "{held} bytes");
+    let overloaded = [("reason", "overloaded")];
+    let refused = metrics.sum("deliveries_refused_total", &overloaded);
+    assert!(refused > 0.0, "nothing was more than there is memory for");
+    drop(senders);
+    bystander
+}
+
+/// Beside the bodies' own 64 MiB: the buffers of the connections, and what the allocator keeps for a
+/// while of the memory of those that were refused.
+const FLOODED_MIB: f64 = 512.0;
+
+fn report_flood(count: usize, unharmed: &Unharmed) {
+    let grown = unharmed.grown_mib();
+    unharmed.report(
+        48,
+        &format!("{count} senders of 1 MiB without a right signature, 64 MiB of memory for bodies; the bridge grew by {grown:.0} MiB at most"),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_48_bodies_without_a_right_signature_are_bounded_in_bytes() {
+    let unharmed = floods(200).await.unharmed(FLOODED_MIB * MIB).await;
+    let bytes = "http_body_bytes_in_flight";
+    unharmed.bridge.shows(bytes, &[], 0.0).await;
+    report_flood(200, &unharmed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --faults: 2,000 connections, and a p99"]
+async fn row_48_two_thousand_large_bodies_without_a_right_signature_slow_nobody() {
+    let limit = hookferry::descriptors::raise_limit();
+    assert!(limit > 5000, "the system allows only {limit} open files");
+    let unharmed = floods(2000).await.unharmed(FLOODED_MIB * MIB).await;
+    report_flood(2000, &unharmed.assert_as_fast());
 }
 
 #[tokio::test(flavor = "multi_thread")]

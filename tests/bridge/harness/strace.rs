@@ -96,17 +96,20 @@ impl Injection {
     }
 }
 
-/// Whether each thread of the process has a tracer.
+/// Whether each thread of the process has a tracer, or has ended: the injection may come to pass, and
+/// kill the program, before anybody looks.
 fn is_traced(process: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else {
         return true;
     };
     threads.flatten().all(|thread| {
         let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-        let untraced = status
-            .lines()
-            .any(|line| line.split_whitespace().eq(["TracerPid:", "0"]));
-        !untraced
+        let says = |key: &str, value: &str| {
+            status
+                .lines()
+                .any(|line| line.split_whitespace().take(2).eq([key, value]))
+        };
+        says("State:", "Z") || !says("TracerPid:", "0")
     })
 }
 

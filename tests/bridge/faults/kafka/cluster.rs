@@ -58,7 +58,7 @@ async fn row_05_what_too_few_replicas_have_is_not_confirmed() {
 
 /// The events of one topic come first, and fill what may be in flight; the others come behind them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_without_a_leader_holds_back_itself_alone() {
+async fn row_44_a_topic_without_a_leader_holds_back_itself_alone() {
     let setup = Setup::store();
     let mock = MockKafka::with_topics_of(&setup.source, 3);
     let setup = setup.and_kafka(&mock.brokers(), "max_in_flight = 20\n");
@@ -85,11 +85,15 @@ async fn a_topic_without_a_leader_holds_back_itself_alone() {
     bridge.counts("events_delivered_total", &KAFKA, 90.0).await;
     bridge.drained().await;
     bridge.metrics().await.assert_balanced("kafka");
+    Report::row(44)
+        .sink("kafka")
+        .did("30 events of a topic without a leader before 60 of another, in a window of 20, on librdkafka's mock cluster")
+        .held();
 }
 
 /// A clock that is wrong is not for one message: nothing becomes a dead letter.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_time_that_is_refused_is_tried_again_once_the_clocks_agree() {
+async fn row_45_a_time_that_is_refused_is_tried_again_once_the_clocks_agree() {
     let setup = Setup::store();
     let mock = MockKafka::with_topics_of(&setup.source, 1);
     let setup = setup.and_kafka(&mock.brokers(), "");
@@ -112,6 +116,10 @@ async fn a_time_that_is_refused_is_tried_again_once_the_clocks_agree() {
     bridge.drained().await;
     bridge.shows("spool_dead_letters", &[], 0.0).await;
     bridge.metrics().await.assert_balanced("kafka");
+    Report::row(45)
+        .sink("kafka")
+        .did("20 events whose time the broker refuses, until it takes it, on librdkafka's mock cluster")
+        .held();
 }
 
 #[tokio::test(flavor = "multi_thread")]

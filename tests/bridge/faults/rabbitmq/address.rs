@@ -74,7 +74,7 @@ impl BlackHole {
 /// the third is found in every attempt.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/run --faults: root, for a mount namespace"]
-async fn row_29_one_address_of_several_is_enough() {
+async fn row_46_one_address_of_several_is_enough() {
     const NAME: &str = "broker.test";
     let (well, url) = proxied_at("127.0.0.4:0").await;
     let port = well.address().port();
@@ -92,7 +92,12 @@ async fn row_29_one_address_of_several_is_enough() {
     hung.restore();
     well.freeze();
     scene.counts("sink_reconnects_total", 1.0).await;
-    scene.recovers().await;
+    let recovered = scene.recovers().await;
     scene.is_well().await;
-    scene.ends_well(Copies::InDoubt).await;
+    let (_, verdict) = scene.ends_well(Copies::InDoubt).await;
+    Report::row(46)
+        .sink("rabbitmq")
+        .did("a name with three addresses: one swallows packets, one takes connections and says nothing, and then another one does")
+        .recovered_in(recovered)
+        .write(&verdict);
 }

@@ -224,7 +224,7 @@ async fn placeless_among_others(count: usize, others: usize) {
     of(&second);
     let verdict = of(&placeless);
     bridge.metrics().await.assert_balanced("rabbitmq");
-    Report::row(10)
+    Report::row(44)
         .sink("rabbitmq")
         .did(format!(
             "{count} events of an unbound type among {others} that have a place: these take {:.1} s instead of {:.1} s, {tried} publishes to find out; then bound",
@@ -235,13 +235,13 @@ async fn placeless_among_others(count: usize, others: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_10_events_without_a_place_hold_up_no_others() {
+async fn row_44_events_without_a_place_hold_up_no_others() {
     placeless_among_others(2000, 640).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/run --faults: minutes"]
-async fn row_10_a_hundred_and_fifty_thousand_without_a_place_hold_up_no_others() {
+async fn row_44_a_hundred_and_fifty_thousand_without_a_place_hold_up_no_others() {
     placeless_among_others(150_000, 32_000).await;
 }
 
