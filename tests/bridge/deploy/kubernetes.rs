@@ -18,28 +18,28 @@ const DASHBOARDS: &str = "deploy/grafana/dashboards";
 const MONITORED: &str = "\ncomponents:\n  - ../../components/monitoring\n";
 const UNMONITORED: &str = "\n# components:\n#   - ../../components/monitoring\n";
 /// The kinds of the Prometheus operator, of which Kubernetes has no schema.
-const OF_THE_OPERATOR: [&str; 2] = ["ServiceMonitor", "PrometheusRule"];
+pub(super) const OF_THE_OPERATOR: [&str; 2] = ["ServiceMonitor", "PrometheusRule"];
 /// The address of NodeLocal DNSCache on each node.
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 /// The oldest version that has all that is used, and the newest that is known here.
-const VERSIONS: [&str; 2] = ["1.30", "1.37"];
+pub(super) const VERSIONS: [&str; 2] = ["1.30", "1.37"];
 /// The newest that does not know all that is used. (1.29 knows it, behind a gate that is off.)
-const REFUSED: &str = "1.28";
+pub(super) const REFUSED: &str = "1.28";
 
 /// An overlay, rendered.
-struct Overlay {
-    name: String,
-    text: String,
-    resources: Vec<Value>,
+pub(super) struct Overlay {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) resources: Vec<Value>,
 }
 
 /// The overlays as they are.
-fn overlays() -> Vec<Overlay> {
+pub(super) fn overlays() -> Vec<Overlay> {
     rendered(&place(FOLDER))
 }
 
 /// The overlays with the monitoring, as the comment in each says.
-fn monitored() -> Vec<Overlay> {
+pub(super) fn monitored() -> Vec<Overlay> {
     let folder = tempfile::tempdir().unwrap();
     for part in [FOLDER, DASHBOARDS] {
         let to = folder.path().join(part);
@@ -521,7 +521,7 @@ fn operators_rules() -> String {
             .map(|line| format!("  {line}").trim_end().to_owned())
             .collect();
         format!(
-            "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: hookferry-{name}\n  labels: {{ app.kubernetes.io/name: hookferry }}\nspec:\n{}\n",
+            "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: hookferry-{name}\n  labels: {{ app.kubernetes.io/name: hookferry, app.kubernetes.io/instance: hookferry }}\nspec:\n{}\n",
             indented.join("\n")
         )
     };
