@@ -1,8 +1,9 @@
-//! The manual: README.md, CONTRIBUTING.md, CHANGELOG.md and the book in docs/. Four of its pages are
+//! The manual: README.md, CONTRIBUTING.md, CHANGELOG.md and the book in docs/. Five of its pages are
 //! made of the code, and are held here against what the code says now; of all others the links, the
 //! configurations and the places that they name are.
 
 mod alerts;
+mod chart;
 mod commands;
 mod configuration;
 mod links;

@@ -4,6 +4,7 @@
 mod brokers;
 mod compose;
 mod docker;
+mod helm;
 mod kubernetes;
 mod unit;
 
