@@ -414,11 +414,8 @@ fn the_packed_chart_is_whole_and_of_the_programs_version() {
     let packed = folder.path().join(format!("hookferry-{version}.tgz"));
     for (name, values) in OF_AN_OVERLAY {
         let values = [values, &[MONITORED][..]].concat();
-        assert_eq!(
-            release(&packed, "hookferry", &values),
-            template(&values),
-            "{name}"
-        );
+        let rendered = release(&packed, "hookferry", &values).unwrap();
+        assert_eq!(rendered, template(&values).unwrap(), "{name}");
     }
     let about = &yaml(&text(&format!("{CHART}/Chart.yaml")))[0];
     assert_eq!(about["appVersion"], version);
