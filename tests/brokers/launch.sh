@@ -96,12 +96,13 @@ install() {
     apt install -y --no-install-recommends "$@" || fail "apt-get install $* failed"
 }
 
-# go_program NAME VERSION PACKAGE: the program $cache/NAME-VERSION/NAME, built of its Go module once.
+# go_program NAME VERSION PACKAGE: the program $cache/NAME-VERSION/NAME, built of its Go module once,
+# without a C compiler.
 go_program() {
     local name=$1 version=$2 package=$3
     [[ ! -x $cache/$name-$version/$name ]] || return 0
     command -v go >/dev/null || fail "no go here to build $name with: install it"
     say "building $name $version"
-    GOBIN="$cache/$name-$version" timeout --foreground 900 \
+    CGO_ENABLED=0 GOBIN="$cache/$name-$version" timeout --foreground 900 \
         go install "$package@$version" </dev/null >&2 || fail "cannot build $name"
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{CHART, MONITORED, changed, objects, template};
+use super::{CHART, MONITORED, OF_AN_OVERLAY, Objects, changed, objects, template};
 use crate::deploy::{is_good, text, yaml};
 
 /// All that can be had with every sink, and more than one of each.
@@ -761,6 +761,34 @@ fn a_configuration_that_the_pods_could_not_run_is_refused() {
         }
     }
     is_good("the configuration above", OWN);
+}
+
+/// The objects with the values of a file.
+fn of_a_file(values: &Value) -> Objects {
+    let values = values.as_object().unwrap().iter();
+    let values: Vec<String> = values
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    objects(&values)
+}
+
+/// The file and the values that the manual shows are taken, and make the overlays.
+#[test]
+fn the_values_in_the_manual_are_good() {
+    let manual = text("docs/src/kubernetes.md");
+    let (_, section) = manual.split_once("\n## With Helm\n").expect("there is one");
+    let section = section.split("\n## ").next().unwrap();
+    let (_, shown) = section.split_once("```yaml\n").expect("a file of values");
+    let shown = &yaml(shown.split("```").next().unwrap())[0];
+    assert!(of_a_file(shown).contains_key("ServiceMonitor hookferry"));
+    for (name, values) in OF_AN_OVERLAY {
+        let row = format!("\n| `{name}` | ");
+        let (_, said) = section.split_once(&row).expect(name);
+        let said = said.split(" |").next().unwrap().trim_matches('`');
+        let said = &yaml(if said == "none" { "{}" } else { said })[0];
+        assert_eq!(of_a_file(said), objects(values), "{name}");
+    }
 }
 
 /// Your own file comes into the pods as it is, and another file is another set of pods.
