@@ -23,19 +23,28 @@ exactly() {
 }
 
 exists() {
-    "$rabbitmqctl" --silent list_users --formatter=json | grep -q "\"user\":\"$1\""
+    case $("$rabbitmqctl" --silent list_users --formatter=json) in
+        *"\"user\":\"$1\""*) ;;
+        *) return 1 ;;
+    esac
 }
 
-# user NAME PASSWORD-FILE: passwords travel by standard input, where no list of processes shows them.
+# password VERB NAME: passwords travel by standard input, where no list of processes shows them. From
+# RabbitMQ 4 on it is read only where no other argument is given, such as --silent.
+password() {
+    "$rabbitmqctl" "$1" "$2" >/dev/null
+}
+
+# user NAME PASSWORD-FILE
 user() {
     if [ -n "$2" ]; then
         verb=add_user
         ! exists "$1" || verb=change_password
-        tr -d '\r\n' <"$2" | "$rabbitmqctl" --silent "$verb" "$1"
+        tr -d '\r\n' <"$2" | password "$verb" "$1"
         return
     fi
     if ! exists "$1"; then
-        head -c 32 /dev/urandom | base64 | tr -d '\n' | "$rabbitmqctl" --silent add_user "$1"
+        head -c 32 /dev/urandom | base64 | tr -d '\n' | password add_user "$1"
     fi
     "$rabbitmqctl" --silent clear_password "$1"
 }
