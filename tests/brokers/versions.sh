@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034 # the sourcing scripts read these
 # The versions of brokers that the tests run with, and the tests that need a broker. To be sourced.
 
-# What Maven has; docker-compose.yml has this one too.
+# Any that Maven has; compose.yml, for machines with an engine, has this one too.
 kafka_version=${HOOKFERRY_TEST_KAFKA_VERSION:-4.1.1}
 
 # RabbitMQ is Debian's, and so there is one for each of Debian's releases.
