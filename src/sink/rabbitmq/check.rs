@@ -76,6 +76,11 @@ async fn exchange_finding(
         Err(error) if is_missing(&error) && settings.declare => Finding::good(format!(
             "exchange {exchange} is not there yet and will be declared"
         )),
+        // Not to write either; or it is RabbitMQ 4.2.6 or 4.3.0, and the right to configure is missing.
+        Err(error) if error.is_refused() && !settings.declare => Finding::warning(
+            format!("exchange {exchange} is not shown: {error}"),
+            "grant the permission to write to it",
+        ),
         Err(error) => Finding::error(
             format!("exchange {exchange}: {error}"),
             "declare it as a durable topic exchange, or set `declare = true`",
@@ -83,10 +88,10 @@ async fn exchange_finding(
         Ok(()) => match declare_exchange(connection, exchange).await {
             Ok(()) => Finding::good(format!("exchange {exchange} is a durable topic exchange")),
             // Who declares nothing needs no right to, and is better without.
-            Err(error) if is_refused(&error) && !settings.declare => Finding::good(format!(
+            Err(error) if error.is_refused() && !settings.declare => Finding::good(format!(
                 "exchange {exchange} is there; its type is not shown to a user who may not configure it"
             )),
-            Err(error) if is_refused(&error) => Finding::warning(
+            Err(error) if error.is_refused() => Finding::warning(
                 format!("exchange {exchange} is there, but its type is hidden: {error}"),
                 "make sure that it is a durable topic exchange, or grant the permission to configure \
                  it",
@@ -140,7 +145,7 @@ async fn queue_finding(
                 ),
             ),
             // Who may not configure it is shown no more of it.
-            Err(error) if !is_refused(&error) => Finding::warning(
+            Err(error) if !error.is_refused() => Finding::warning(
                 format!("queue {queue} is there, but what it is was not shown: {error}"),
                 "look again",
             ),
@@ -149,6 +154,11 @@ async fn queue_finding(
         Err(error) if is_missing(&error) && settings.declare => Finding::good(format!(
             "queue {queue} is not there yet and will be declared"
         )),
+        // Nor does who declares nothing need a right to it.
+        Err(error) if error.is_refused() && !settings.declare => Finding::warning(
+            format!("queue {queue} is not shown to a user who has no right to it: {error}"),
+            "look for it with `rabbitmqctl list_queues`, or grant the permission to write to it",
+        ),
         Err(error) => Finding::error(
             format!("queue {queue}: {error}"),
             "declare it and bind it to the exchange, or set `declare = true`",
@@ -158,8 +168,4 @@ async fn queue_finding(
 
 fn is_missing(error: &ConnectionError) -> bool {
     error.reply_code() == Some(404)
-}
-
-fn is_refused(error: &ConnectionError) -> bool {
-    error.reply_code() == Some(403)
 }

@@ -16,7 +16,7 @@ use super::socket::SocketGuard;
 use crate::crypto;
 use crate::sink::{BrokerTls, ClientIdentity, Stage};
 
-/// AMQP's number for a login that is refused.
+/// AMQP's number for a login, or a right, that is refused.
 const ACCESS_REFUSED: u16 = 403;
 /// AMQP's number for what differs from what is there.
 const PRECONDITION_FAILED: u16 = 406;
@@ -69,6 +69,11 @@ impl ConnectionError {
         self.reply_code() == Some(NOT_ALLOWED) && self.to_string().contains("connection limit")
     }
 
+    /// Whether the user has no right to what was asked for.
+    pub(super) fn is_refused(&self) -> bool {
+        self.reply_code() == Some(ACCESS_REFUSED)
+    }
+
     /// Whether the connection itself broke.
     fn is_of_the_network(&self) -> bool {
         matches!(self, Self::Broker(error) if matches!(error.kind(), ErrorKind::IOError(_)))
@@ -118,7 +123,7 @@ impl Connection {
                 Ok(connection) => return Ok(connection),
                 Err(failure) => {
                     // All addresses know the same users.
-                    let is_final = failure.error.reply_code() == Some(ACCESS_REFUSED);
+                    let is_final = failure.error.is_refused();
                     let failures = furthest.into_iter().chain([failure]);
                     furthest = failures.max_by_key(|failure| failure.stage);
                     if is_final {

@@ -149,7 +149,10 @@ async fn set_up_queue(
     exchanges: &[String],
 ) -> Vec<Result<(), ConnectionError>> {
     if !declare {
-        return vec![find_queue(connection, &queue.name).await];
+        let found = find_queue(connection, &queue.name).await;
+        // From RabbitMQ 4.3 on only who has a right to a queue may look for it, and we need none.
+        let is_hidden = found.as_ref().is_err_and(ConnectionError::is_refused);
+        return if is_hidden { Vec::new() } else { vec![found] };
     }
     let declared = declare_queue(connection, &queue.name).await;
     // One of another kind, or one that we may not make, is bound as it is.
