@@ -1,5 +1,6 @@
 //! What operators look at: the rules of `deploy/prometheus` and the dashboard of `deploy/grafana`,
-//! held against the metrics that the bridge has, and against a real Prometheus.
+//! held against the metrics that the bridge has, and against real Prometheus of two
+//! releases.
 
 mod dashboard;
 mod live;
@@ -41,6 +42,13 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key]
         .as_array()
         .unwrap_or_else(|| panic!("no {key} in {value}"))
+}
+
+/// What docker-compose.yml names behind this.
+fn tag_of(image: &str) -> String {
+    let compose = std::fs::read_to_string(folder("docker-compose.yml")).unwrap();
+    let (_, tag) = compose.split_once(image).expect("the image is there");
+    tag.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The rules of all files: those that record under `record`, the alerts under `alert`.

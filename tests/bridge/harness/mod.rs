@@ -58,7 +58,7 @@ pub use node::{Node, Wishes, free_port};
 pub use oracle::{Copies, Verdict};
 pub use outlet::{Outlet, Seen};
 pub use program::Program;
-pub use prometheus::{Prometheus, promtool};
+pub use prometheus::{Prometheus, Release, promtool};
 pub use report::Report;
 pub use retrying_sender::RetryingSender;
 pub use sdk::{Language, Question, Sdk};

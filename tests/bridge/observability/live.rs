@@ -7,12 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::dashboard::{annotations, dashboard, panels};
-use super::{folder, list, rules, text, yaml};
+use super::{folder, list, rules, tag_of, text, yaml};
 use crate::eventually::{eventually, eventually_within};
 use crate::harness::delivery::{event, now};
-use crate::harness::prometheus::promtool_reading;
 use crate::harness::{
-    Authority, Bridge, EventsApi, Load, Outlet, Post, Prometheus, Setup, Target, amqp_url,
+    Authority, Bridge, EventsApi, Load, Outlet, Post, Prometheus, Release, Setup, Target, amqp_url,
     free_port, kafka_brokers,
 };
 use crate::recovery::{RecoverySetup, failed};
@@ -257,17 +256,32 @@ async fn the_alerts_see_it(prometheus: &Prometheus) {
     .await;
 }
 
+/// The version that it runs as.
+fn version(prometheus: &Prometheus) -> String {
+    let about = prometheus.ask("status/buildinfo", &[]);
+    text(&about, "version").to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_query_of_an_operator_has_an_answer() {
+async fn every_query_of_an_operator_has_an_answer_of_each_prometheus() {
     let day = Day::begin().await;
-    let prometheus = Prometheus::start(&configuration(&day.bridge)).await;
-    let up = "up{job=\"hookferry\"} == 1";
-    has_an_answer(&prometheus, "the bridge is scraped", up, false).await;
+    let configuration = configuration(&day.bridge);
+    let [two, three] = Release::ALL.map(|release| Prometheus::start(release, &configuration));
+    let both = [two.await, three.await];
+    let [two, three] = both.each_ref().map(version);
+    assert!(two.starts_with("2."), "{two}");
+    assert_eq!(three, tag_of("prom/prometheus:v"));
+    for prometheus in &both {
+        let up = "up{job=\"hookferry\"} == 1";
+        has_an_answer(prometheus, "the bridge is scraped", up, false).await;
+    }
     day.happens().await;
-    every_rule_is_well(&prometheus).await;
-    every_panel_shows_something(&prometheus).await;
-    every_variable_has_values(&prometheus).await;
-    the_alerts_see_it(&prometheus).await;
+    for prometheus in &both {
+        every_rule_is_well(prometheus).await;
+        every_panel_shows_something(prometheus).await;
+        every_variable_has_values(prometheus).await;
+        the_alerts_see_it(prometheus).await;
+    }
     day.load.stop().await;
 }
 
@@ -277,7 +291,13 @@ async fn promtool_finds_no_fault_with_a_scrape() {
     day.load.reaches(20).await;
     day.happens().await;
     let scrape = day.bridge.ask("/metrics").await.text();
-    let said = promtool_reading(&scrape, &["check", "metrics"]);
-    assert!(said.content && said.text.is_empty(), "{}", said.text);
+    for release in Release::ALL {
+        let said = release.promtool_reading(&scrape, &["check", "metrics"]);
+        assert!(
+            said.content && said.text.is_empty(),
+            "{release:?}: {}",
+            said.text
+        );
+    }
     day.load.stop().await;
 }

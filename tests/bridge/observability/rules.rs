@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{assert_known, files, folder, list, metrics_in, rules, series_in, text, yaml};
-use crate::harness::promtool;
+use crate::harness::Release;
 
 /// What anybody changes who sends something, each with the matcher that leaves only what is proven;
 /// none where nothing does.
@@ -219,13 +219,19 @@ fn what_an_expression_selects_is_found() {
 #[test]
 fn promtool_accepts_every_file() {
     let config = folder("deploy/prometheus/prometheus.yml");
-    let said = promtool(&[Path::new("check"), Path::new("config"), &config]);
-    assert!(said.content, "{}", said.text);
-    for file in files("deploy/prometheus/rules", "yml") {
-        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-        assert!(said.text.contains(&name), "{name}: {}", said.text);
-        let said = promtool(&[Path::new("check"), Path::new("rules"), &file]);
-        assert!(said.content, "{}", said.text);
+    for release in Release::ALL {
+        let said = release.promtool(&[Path::new("check"), Path::new("config"), &config]);
+        assert!(said.content, "{release:?}: {}", said.text);
+        for file in files("deploy/prometheus/rules", "yml") {
+            let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+            assert!(
+                said.text.contains(&name),
+                "{release:?}: {name}: {}",
+                said.text
+            );
+            let said = release.promtool(&[Path::new("check"), Path::new("rules"), &file]);
+            assert!(said.content, "{release:?}: {}", said.text);
+        }
     }
 }
 
@@ -233,14 +239,16 @@ fn promtool_accepts_every_file() {
 fn every_rule_behaves_as_its_tests_say() {
     let mut arguments = vec![PathBuf::from("test"), PathBuf::from("rules")];
     arguments.extend(test_files());
-    let said = promtool(&arguments);
-    assert!(said.content, "{}", said.text);
-    let content = said.text.matches("SUCCESS").count();
-    assert_eq!(content, test_files().len(), "{}", said.text);
+    for release in Release::ALL {
+        let said = release.promtool(&arguments);
+        assert!(said.content, "{release:?}: {}", said.text);
+        let content = said.text.matches("SUCCESS").count();
+        assert_eq!(content, test_files().len(), "{release:?}: {}", said.text);
+    }
 }
 
-/// Runs the tests of alerts with other rules in the place of ours: `change` makes an alert of an
-/// alert.
+/// Runs the tests of alerts with other rules in the place of ours: `change` makes an alert of an alert.
+/// One release is enough, because it is the tests that are tested here.
 fn judged(change: impl Fn(&Value) -> Value) -> String {
     let place = TempDir::new().unwrap();
     let alerts: Vec<Value> = rules("alert").iter().map(change).collect();
@@ -265,7 +273,7 @@ fn judged(change: impl Fn(&Value) -> Value) -> String {
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
         arguments.push(write(&name, &tests));
     }
-    let said = promtool(&arguments);
+    let said = Release::Three.promtool(&arguments);
     assert!(!said.content, "{}", said.text);
     said.text
 }
