@@ -1,10 +1,11 @@
 //! What operators look at: the rules of `deploy/prometheus` and the dashboard of `deploy/grafana`,
-//! held against the metrics that the bridge has, and against real Prometheus of two
-//! releases.
+//! held against the metrics that the bridge has, against real Prometheus of two releases, and against
+//! Grafana's own schema.
 
 mod dashboard;
 mod live;
 mod rules;
+mod schema;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

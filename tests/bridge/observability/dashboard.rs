@@ -38,7 +38,10 @@ pub(super) fn panels(dashboard: &Value) -> Vec<Value> {
 /// The annotations that ask Prometheus.
 pub(super) fn annotations(dashboard: &Value) -> Vec<Value> {
     let all = list(&dashboard["annotations"], "list").iter();
-    let found: Vec<Value> = all.filter(|one| one["expr"].is_string()).cloned().collect();
+    let found: Vec<Value> = all
+        .filter(|one| one["target"]["expr"].is_string())
+        .cloned()
+        .collect();
     assert!(!found.is_empty());
     found
 }
@@ -55,7 +58,8 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
     let marks = annotations(dashboard);
     let marks = marks
         .iter()
-        .map(|mark| (text(mark, "name").to_owned(), text(mark, "expr").to_owned()));
+        .map(|mark| (text(mark, "name"), text(&mark["target"], "expr")))
+        .map(|(name, expr)| (name.to_owned(), expr.to_owned()));
     panels(dashboard).iter().flat_map(of).chain(marks).collect()
 }
 

@@ -179,7 +179,7 @@ async fn every_panel_shows_something(prometheus: &Prometheus) {
         }
     }
     for annotation in annotations(&dashboard()) {
-        let query = substituted(text(&annotation, "expr"));
+        let query = substituted(text(&annotation["target"], "expr"));
         has_an_answer(prometheus, text(&annotation, "name"), &query, true).await;
     }
 }
