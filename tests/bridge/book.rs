@@ -13,28 +13,14 @@ mod walk;
 
 use std::collections::BTreeSet;
 
+use crate::generated::{self, RENEWAL};
 use crate::repository::{place, read};
 
-/// How a page that is stale is written anew.
-const RENEWAL: &str = "HOOKFERRY_WRITE_BOOK=1 cargo test --test bridge book";
-
-/// Holds a page of docs/src against what it is to say, or writes it where the environment asks for
-/// that.
+/// Holds a page of docs/src against what it is to say.
 fn is_current(page: &str, made_of: &str, text: &str) {
-    let path = format!("docs/src/{page}");
     let (title, rest) = text.split_once('\n').expect("a title");
     let text = format!("{title}\n\n<!-- Made of {made_of}: {RENEWAL} -->\n{rest}");
-    if std::env::var_os("HOOKFERRY_WRITE_BOOK").is_some_and(|value| value == "1") {
-        std::fs::write(place(&path), text).unwrap();
-        return;
-    }
-    let found = std::fs::read_to_string(place(&path)).unwrap_or_default();
-    let same = found.lines().zip(text.lines()).take_while(|(a, b)| a == b);
-    let line = same.count() + 1;
-    assert!(
-        found == text,
-        "{path} is stale from line {line} on; renew it:\n    {RENEWAL}"
-    );
+    generated::is_current(&format!("docs/src/{page}"), &text);
 }
 
 /// A text as a cell of a table.

@@ -18,6 +18,7 @@ mod durable;
 mod eventually;
 mod faults;
 mod fuzz;
+mod generated;
 mod guards;
 mod handshakes;
 mod harness;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::kubernetes::{OF_THE_OPERATOR, Overlay, REFUSED, VERSIONS, monitored, overlays};
 use super::{place, python, text, yaml};
+use crate::generated;
 
 const CHART: &str = "deploy/helm";
 /// The values with which the chart makes the objects of an overlay.
@@ -210,17 +211,10 @@ fn the_chart_makes_the_objects_of_the_overlays() {
 /// They are renewed as the book's pages are.
 #[test]
 fn the_charts_files_are_current_as_the_book_is() {
-    let renew = std::env::var_os("HOOKFERRY_WRITE_BOOK").is_some_and(|value| value == "1");
     for (file, of) in COPIES {
-        let copy = place(CHART).join("files").join(file);
-        let original = text(&format!("deploy/{of}"));
-        if renew {
-            std::fs::write(&copy, &original).unwrap();
-        }
-        let found = std::fs::read_to_string(&copy).unwrap_or_default();
-        assert!(
-            found == original,
-            "{file} is not deploy/{of}; renew it:\n    HOOKFERRY_WRITE_BOOK=1 cargo test --test bridge book"
+        generated::is_current(
+            &format!("{CHART}/files/{file}"),
+            &text(&format!("deploy/{of}")),
         );
     }
     let files = std::fs::read_dir(place(CHART).join("files")).unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{is_good, is_pinned, place, python, strings, text, yaml};
+use crate::generated::{self, RENEWAL};
 use crate::harness::promtool;
 
 const FOLDER: &str = "deploy/kubernetes";
@@ -529,7 +530,7 @@ fn operators_rules() -> String {
     format!(
         "# The rules of deploy/prometheus/rules for the Prometheus operator, word for word: change them there, then\n\
          #\n\
-         #   HOOKFERRY_WRITE_BOOK=1 cargo test --test bridge book\n{}",
+         #   {RENEWAL}\n{}",
         resources.join("---\n")
     )
 }
@@ -538,20 +539,8 @@ fn operators_rules() -> String {
 /// pages are.
 #[test]
 fn the_operators_rules_are_current_as_the_book_is() {
-    let file = place(FOLDER).join("components/monitoring/stack/prometheusrule.yaml");
-    let expected = operators_rules();
-    if std::env::var_os("HOOKFERRY_WRITE_BOOK").is_some_and(|value| value == "1") {
-        std::fs::write(file, expected).unwrap();
-        return;
-    }
-    let found = std::fs::read_to_string(&file).unwrap();
-    let same = found.lines().zip(expected.lines());
-    let line = same.take_while(|(a, b)| a == b).count() + 1;
-    assert!(
-        found == expected,
-        "{} is stale from line {line} on; it says how it is renewed",
-        file.display()
-    );
+    let file = format!("{FOLDER}/components/monitoring/stack/prometheusrule.yaml");
+    generated::is_current(&file, &operators_rules());
 }
 
 #[test]

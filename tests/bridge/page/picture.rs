@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::generated::is_renewed;
 use crate::harness::delivery::now;
 use crate::harness::{Bridge, Browser, Load, Outlet, Post, Setup, Target, amqp_url, event};
 use crate::repository::{place, read};
@@ -83,7 +84,7 @@ async fn taken() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_picture_shows_the_page_as_it_is() {
     let page = hex::encode(Sha256::digest(read("src/admin/page.html")));
-    if std::env::var_os("HOOKFERRY_WRITE_BOOK").is_some_and(|value| value == "1") {
+    if is_renewed() {
         let picture = png::with_text(&taken().await, KEYWORD, &page);
         std::fs::create_dir_all(place(FILE).parent().unwrap()).unwrap();
         std::fs::write(place(FILE), picture).unwrap();
