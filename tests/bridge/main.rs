@@ -11,6 +11,7 @@ mod broker;
 mod bytes;
 mod cli;
 mod config;
+mod containers;
 mod consumers;
 mod deploy;
 mod duplicates;

@@ -53,7 +53,7 @@ fn tag_of(image: &str) -> String {
 }
 
 /// The rules of all files: those that record under `record`, the alerts under `alert`.
-fn rules(kind: &str) -> Vec<Value> {
+pub fn rules(kind: &str) -> Vec<Value> {
     let mut found = Vec::new();
     for path in files("deploy/prometheus/rules", "yml") {
         for group in list(&yaml(&path), "groups") {

@@ -1,0 +1,121 @@
+//! The engine that `tests/run --containers` started, through its own command line.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::repository::place;
+
+/// The image that the tests are about.
+pub const IMAGE: &str = concat!("hookferry:", env!("CARGO_PKG_VERSION"));
+
+/// What a command said, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            code: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    /// Its standard output.
+    ///
+    /// # Panics
+    /// When it failed.
+    pub fn good(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self.out
+    }
+}
+
+/// Runs a command to its end.
+pub fn ran(command: &mut Command) -> Ran {
+    let output = command.stdin(Stdio::null()).output().expect("it starts");
+    Ran::of(&output)
+}
+
+/// A shell that finds this engine's `docker`, in the folder of the repository.
+pub fn shell(script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-e", "-c", script]);
+    at_engine(shell)
+}
+
+/// This engine's `docker`.
+pub fn docker(arguments: &[&str]) -> Command {
+    let mut docker = Command::new(folder().join("bin/docker"));
+    docker.args(arguments);
+    at_engine(docker)
+}
+
+fn folder() -> PathBuf {
+    std::env::var_os("HOOKFERRY_TEST_ENGINE")
+        .expect("HOOKFERRY_TEST_ENGINE names no engine: run tests/run --containers")
+        .into()
+}
+
+fn at_engine(mut command: Command) -> Command {
+    let path = std::env::var("PATH").expect("a PATH");
+    let bin = folder().join("bin");
+    command
+        .current_dir(place(""))
+        .env("PATH", format!("{}:{path}", bin.display()));
+    command
+}
+
+/// A container of a test; dropping it removes it with its volumes.
+pub struct Container(String);
+
+impl Container {
+    /// `docker run --detach` with these arguments.
+    pub fn run(arguments: &[&str]) -> Self {
+        let all = [&["run", "--detach"], arguments].concat();
+        Self(ran(&mut docker(&all)).good().trim().to_owned())
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// What the engine knows of it.
+    pub fn inspect(&self) -> Value {
+        inspect(self.name())
+    }
+
+    /// All that it has said.
+    pub fn log(&self) -> String {
+        let ran = ran(&mut docker(&["logs", self.name()]));
+        ran.out + &ran.err
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of {}:\n{}", self.name(), self.log());
+        }
+        ran(&mut docker(&["rm", "--force", "--volumes", self.name()]));
+    }
+}
+
+/// Runs a command in a container.
+pub fn exec(container: &str, arguments: &[&str]) -> Ran {
+    ran(&mut docker(&[&["exec", container], arguments].concat()))
+}
+
+/// What the engine knows of a container, an image or a volume.
+pub fn inspect(name: &str) -> Value {
+    let text = ran(&mut docker(&["inspect", name])).good();
+    let all: Value = serde_json::from_str(&text).expect("JSON");
+    all[0].clone()
+}

@@ -1,0 +1,132 @@
+//! What has been answered 200 outlasts a kill of the bridge's container, and `down` and `up`.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::head;
+use super::profiles::{SECRET, come_out};
+use super::stack::Stack;
+use crate::eventually::eventually;
+use crate::harness::delivery::{event, now};
+use crate::harness::{Connection, Post};
+
+/// Where the compose file publishes the bridge.
+pub const INGRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+/// Events of each part.
+const EVENTS: usize = 40;
+
+/// A delivery signed with the trial's secret.
+pub fn delivery(body: String) -> Post {
+    Post::signed_with("onecodex", body, SECRET, now())
+}
+
+/// Sends so many, as soon as the bridge answers: their ids.
+async fn accepted(count: usize) -> BTreeSet<String> {
+    eventually("the bridge listens", async || {
+        let mut connection = Connection::open(INGRESS).await.ok()?;
+        // Docker's own proxy takes connections before there is anybody behind it.
+        connection
+            .send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .ok()?;
+        connection.answer().await.ok().flatten().map(|_| ())
+    })
+    .await;
+    let mut ids = BTreeSet::new();
+    for number in 0..count {
+        let object = format!("object{}", number % 5);
+        let answer = delivery(event("sample.uploaded", &object))
+            .to(INGRESS)
+            .await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        ids.insert(answer.id());
+    }
+    assert_eq!(ids.len(), count);
+    ids
+}
+
+/// The events that wait in the spool.
+fn waiting(stack: &Stack) -> usize {
+    let list = [
+        "exec",
+        &stack.bridge(),
+        "hookferry",
+        "spool",
+        "list",
+        "--json",
+    ];
+    let text = stack.compose(&[&list[..], &["--limit", "1000"]].concat());
+    let listed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    listed["events"].as_array().expect("events").len()
+}
+
+/// A kill with the sink away, a start, `down` and `up`: each event comes out, and no other.
+async fn loses_nothing(profile: &'static str) {
+    let stack = Stack::new(profile);
+    let bridge = stack.bridge();
+    let broker = (profile != "store").then_some(profile);
+    let mut services = vec![bridge.clone()];
+    services.extend(broker.map(str::to_owned));
+    let names: Vec<&str> = services.iter().map(String::as_str).collect();
+    let up = [&["up", "--detach"], &names[..]].concat();
+    stack.compose(&up);
+    stack.is_healthy(&services).await;
+    let mut sent = accepted(EVENTS).await;
+    if let Some(broker) = broker {
+        assert_eq!(come_out(&stack, EVENTS), sent);
+        stack.compose(&["stop", broker]);
+        sent.extend(accepted(EVENTS).await);
+        assert_eq!(waiting(&stack), EVENTS);
+    }
+    let id = stack.id(&bridge);
+    stack.types(&format!("docker kill {id}")).good();
+    assert_eq!(stack.inspect(&bridge)["State"]["ExitCode"], 137);
+    stack.types(&format!("docker start {id}")).good();
+    sent.extend(accepted(EVENTS).await);
+    if broker.is_some() {
+        assert_eq!(waiting(&stack), 2 * EVENTS);
+    }
+    let down = head::command("'*' down --volumes").replace(" --volumes", "");
+    assert!(head::commands().contains(&down), "{down}");
+    stack.types(&down).good();
+    assert_eq!(stack.services(), [""; 0]);
+    stack.compose(&up);
+    stack.is_healthy(&services).await;
+    sent.extend(accepted(1).await);
+    // RabbitMQ's consumer has taken what it has seen.
+    let before = if profile == "rabbitmq" { EVENTS } else { 0 };
+    let seen = come_out(&stack, sent.len() - before);
+    let missing: Vec<&String> = sent.difference(&seen).collect();
+    let unknown: Vec<&String> = seen.difference(&sent).collect();
+    assert_eq!(
+        (missing.len(), unknown.len()),
+        (before, 0),
+        "{missing:?} {unknown:?}"
+    );
+    if broker.is_some() {
+        eventually("the spool is empty", async || {
+            (waiting(&stack) == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --containers"]
+async fn the_store_loses_nothing_by_a_kill_and_by_down_and_up() {
+    loses_nothing("store").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --containers"]
+async fn kafka_loses_nothing_by_a_kill_and_by_down_and_up() {
+    loses_nothing("kafka").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --containers"]
+async fn rabbitmq_loses_nothing_by_a_kill_and_by_down_and_up() {
+    loses_nothing("rabbitmq").await;
+}

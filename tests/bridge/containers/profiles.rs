@@ -1,0 +1,237 @@
+//! Each profile of docker-compose.yml, started by the command in the file's head.
+
+use std::collections::BTreeSet;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::engine::exec;
+use super::stack::Stack;
+use super::{asked_prometheus, confined, head};
+use crate::consumers::example;
+use crate::eventually::eventually;
+
+/// What the file sets where nobody says otherwise.
+pub const SECRET: &str = "demo";
+pub const TOKEN: &str = "hookferry-trial-token";
+
+/// The status of a GET, as somebody with the trial's token and the brokers' password.
+fn status(url: &str, credentials: &str) -> u16 {
+    let request = ureq::get(url).header("authorization", credentials);
+    let request = request.config().http_status_as_error(false).build();
+    let answer = request
+        .call()
+        .unwrap_or_else(|error| panic!("{url}: {error}"));
+    answer.status().as_u16()
+}
+
+/// Asserts that every address in the head of the file that this profile has answers.
+fn every_address_answers(profile: &str) {
+    let mut answered = BTreeSet::new();
+    for listed in head::listed() {
+        let of_profile = match listed.name.as_str() {
+            "Topics" => "store",
+            "Kafka" => "kafka",
+            "RabbitMQ" => "rabbitmq",
+            _ => profile,
+        };
+        if of_profile != profile {
+            continue;
+        }
+        for host in listed.hosts() {
+            TcpStream::connect(host).unwrap_or_else(|error| panic!("{host}: {error}"));
+        }
+        for url in listed.urls() {
+            // hookferry:hookferry, as the line says.
+            let credentials = match listed.name.as_str() {
+                "RabbitMQ" => "Basic aG9va2ZlcnJ5Omhvb2tmZXJyeQ==".to_owned(),
+                _ => format!("Bearer {TOKEN}"),
+            };
+            let url = match listed.name.as_str() {
+                "RabbitMQ" => format!("{url}/api/whoami"),
+                "Grafana" => format!("{url}/api/health"),
+                _ => url.to_owned(),
+            };
+            // A webhook is only posted to.
+            let wanted = if listed.name == "Webhooks" { 405 } else { 200 };
+            assert_eq!(status(&url, &credentials), wanted, "{url}");
+        }
+        for path in listed.text.split(", ").filter(|part| part.starts_with('/')) {
+            let root = listed.urls()[0].rsplit_once('/').expect("a path").0;
+            assert_eq!(status(&format!("{root}{path}"), ""), 200, "{path}");
+        }
+        answered.insert(listed.name);
+    }
+    assert!(answered.len() >= 6, "{answered:?}");
+}
+
+/// A command of the head that is written down for the store's bridge, for this profile's.
+fn of_bridge(words: &str, stack: &Stack) -> String {
+    let line = head::command(words);
+    let named = line.replace("exec hookferry-store", &format!("exec {}", stack.bridge()));
+    assert!(named.contains(&stack.bridge()), "{line}");
+    named
+}
+
+/// Sends an event by the command of the head: its id.
+fn sends(stack: &Stack) -> String {
+    let said = stack.types(&of_bridge("hookferry send", stack)).good();
+    let answer: Value = said
+        .lines()
+        .find_map(|line| serde_json::from_str(line.trim()).ok())
+        .unwrap_or_else(|| panic!("no answer in: {said}"));
+    assert_eq!(answer["status"], "accepted", "{said}");
+    answer["id"].as_str().expect("an id").to_owned()
+}
+
+/// Runs a consumer of deploy/examples until it has seen so many events: their ids.
+fn consumed(script: &str, arguments: &[&str], count: usize) -> BTreeSet<String> {
+    let count = count.to_string();
+    let mut consumer = example(script);
+    consumer.env("ONECODEX_SECRET", SECRET);
+    consumer.args(["--count", &count, "--timeout", "60"]);
+    consumer.args(arguments);
+    ids(&mut consumer)
+}
+
+/// The ids in the lines of JSON that a command prints.
+fn ids(command: &mut Command) -> BTreeSet<String> {
+    let output = command.output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let lines = text.lines().map(|line| {
+        let event: Value = serde_json::from_str(line).expect("a line of JSON");
+        if let Some(verified) = event.get("verified") {
+            assert_eq!(verified, true, "{event}");
+        }
+        event["id"].as_str().expect("an id").to_owned()
+    });
+    lines.collect()
+}
+
+/// What comes out of the profile's sink from its beginning, once there are so many.
+pub fn come_out(stack: &Stack, count: usize) -> BTreeSet<String> {
+    match stack.profile {
+        "kafka" => {
+            let group = crate::harness::unique("group");
+            let from = ["--brokers", "localhost:9092", "--group", &group];
+            let topics = ["^onecodex[.].*"];
+            consumed("consume_kafka.py", &[&from[..], &topics].concat(), count)
+        }
+        "rabbitmq" => {
+            let url = "amqp://hookferry:hookferry@127.0.0.1:5672/%2f";
+            consumed(
+                "consume_rabbitmq.py",
+                &["--url", url, "onecodex.events"],
+                count,
+            )
+        }
+        _ => {
+            let tail = [
+                "tail",
+                "--sink",
+                "store",
+                "--from-start",
+                "--json",
+                "--count",
+            ];
+            let count = count.to_string();
+            let command = [&["hookferry"], &tail[..], &[count.as_str()]].concat();
+            let lines = exec(&stack.id(&stack.bridge()), &command).good();
+            lines.lines().map(id_of).collect()
+        }
+    }
+}
+
+fn id_of(line: &str) -> String {
+    let event: Value = serde_json::from_str(line).expect("a line of JSON");
+    event["id"].as_str().expect("an id").to_owned()
+}
+
+/// All that the file says of a profile, from `up` to `down`.
+async fn is_as_its_file_says(profile: &'static str, jobs: &[&str]) {
+    let stack = Stack::new(profile);
+    stack
+        .types(&format!("{} --detach", head::up(profile)))
+        .good();
+    let mut started = vec![
+        stack.bridge(),
+        "grafana".to_owned(),
+        "prometheus".to_owned(),
+    ];
+    if profile != "store" {
+        started.push(profile.to_owned());
+    }
+    started.sort_unstable();
+    assert_eq!(stack.services(), started);
+    stack.is_healthy(&started).await;
+    every_address_answers(profile);
+    let id = sends(&stack);
+    assert_eq!(come_out(&stack, 1), BTreeSet::from([id]));
+    let listed = stack
+        .types(&of_bridge("hookferry spool list", &stack))
+        .good();
+    assert!(listed.contains(profile), "{listed}");
+    let config = stack.config();
+    let service = &config["services"][stack.bridge()];
+    confined::is_confined(&stack.inspect(&stack.bridge()), service);
+    asked_prometheus::has_targets("http://127.0.0.1:9090", jobs).await;
+    asked_prometheus::has_every_rule("http://127.0.0.1:9090").await;
+    stops_in_time(&stack);
+    comes_back_by_itself(&stack).await;
+    stack.types(&head::command("down --volumes")).good();
+    assert_eq!(stack.services(), [""; 0]);
+    let project = stack.types("docker volume ls --quiet --filter name=$COMPOSE_PROJECT_NAME");
+    assert_eq!(project.good(), "", "`down --volumes` forgets everything");
+}
+
+/// A stop is one that the bridge brings to its end itself.
+fn stops_in_time(stack: &Stack) {
+    let id = stack.id(&stack.bridge());
+    let grace = stack.inspect(&stack.bridge())["Config"]["StopTimeout"].clone();
+    let grace = Duration::from_secs(grace.as_u64().expect("a grace period"));
+    let began = Instant::now();
+    stack.types(&format!("docker stop {id}")).good();
+    assert!(began.elapsed() < grace, "{:?}", began.elapsed());
+    let state = &stack.inspect(&stack.bridge())["State"];
+    assert_eq!(
+        (&state["ExitCode"], &state["OOMKilled"]),
+        (&0.into(), &false.into())
+    );
+    stack.types(&format!("docker start {id}")).good();
+}
+
+/// One that is killed by anybody but its operator is started again.
+async fn comes_back_by_itself(stack: &Stack) {
+    stack.is_healthy(&[stack.bridge()]).await;
+    let pid = stack.inspect(&stack.bridge())["State"]["Pid"].to_string();
+    stack.types(&format!("kill -KILL {pid}")).good();
+    eventually("the bridge is started again", async || {
+        let state = stack.inspect(&stack.bridge())["State"].take();
+        let is_another = state["Running"] == true && state["Pid"].to_string() != pid;
+        is_another.then_some(())
+    })
+    .await;
+    stack.is_healthy(&[stack.bridge()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --containers"]
+async fn the_store_is_as_its_file_says() {
+    is_as_its_file_says("store", &["hookferry", "prometheus"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --containers"]
+async fn kafka_is_as_its_file_says() {
+    is_as_its_file_says("kafka", &["hookferry", "prometheus"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --containers"]
+async fn rabbitmq_is_as_its_file_says() {
+    is_as_its_file_says("rabbitmq", &["hookferry", "prometheus", "rabbitmq"]).await;
+}

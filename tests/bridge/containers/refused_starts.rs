@@ -1,0 +1,93 @@
+//! Starts that cannot end well say so clearly, and what to do.
+
+use std::path::Path;
+
+use super::engine::{IMAGE, Ran};
+use super::image::{SPOOL, run};
+use crate::repository::place;
+
+/// Runs the bridge to its end, with the store's configuration and these options.
+fn refused(options: &[&str]) -> Ran {
+    let config = format!("{}:/etc/hookferry:ro", place("deploy/config").display());
+    let usual = [
+        "--read-only",
+        "--env",
+        "ONECODEX_SECRET=demo",
+        "--env",
+        "HOOKFERRY_ADMIN_TOKEN=a-token-of-the-tests",
+        "--env",
+        "HOOKFERRY_CONFIG=/etc/hookferry/store.toml",
+        "--volume",
+        &config,
+    ];
+    run(&[&usual, options, &[IMAGE]].concat())
+}
+
+/// Asserts that the error names all of these, and is no panic.
+fn says(ran: &Ran, code: i32, parts: &[&str]) {
+    assert_eq!(ran.code, Some(code), "{ran:#?}");
+    assert!(!ran.err.contains("panicked"), "{ran:#?}");
+    for part in parts {
+        assert!(ran.err.contains(part), "{part} in {ran:#?}");
+    }
+}
+
+#[test]
+#[ignore = "tests/run --containers"]
+fn a_folder_of_roots_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = |path: &Path| format!("{}:{SPOOL}", path.display());
+    let spool = mount(folder.path());
+    let remedy = format!("chown -R 65532 {SPOOL}");
+    says(&refused(&["--volume", &spool]), 2, &[SPOOL, &remedy]);
+    // One that the engine itself has made.
+    let missing = mount(&folder.path().join("missing"));
+    says(&refused(&["--volume", &missing]), 2, &[SPOOL, &remedy]);
+    // As the remedy has it, on the machine's side.
+    std::os::unix::fs::chown(folder.path(), Some(65532), Some(65532)).unwrap();
+    let config = format!("{}:/etc/hookferry:ro", place("deploy/config").display());
+    let listed = run(&[
+        "--volume",
+        &spool,
+        "--volume",
+        &config,
+        "--env",
+        "ONECODEX_SECRET=demo",
+        "--env",
+        "HOOKFERRY_ADMIN_TOKEN=a-token-of-the-tests",
+        "--env",
+        "HOOKFERRY_CONFIG=/etc/hookferry/store.toml",
+        IMAGE,
+        "check",
+    ]);
+    assert_eq!(listed.code, Some(0), "{listed:#?}");
+}
+
+#[test]
+#[ignore = "tests/run --containers"]
+fn a_missing_configuration_is_named() {
+    let bare = run(&["--read-only", IMAGE]);
+    says(&bare, 2, &["/etc/hookferry/hookferry.toml"]);
+}
+
+#[test]
+#[ignore = "tests/run --containers"]
+fn a_missing_secret_is_named() {
+    let refused = refused(&["--env", "ONECODEX_SECRET="]);
+    says(&refused, 2, &["ONECODEX_SECRET"]);
+}
+
+/// The engine holds to the limit, and the bridge says which it was.
+#[test]
+#[ignore = "tests/run --containers"]
+fn too_few_processes_are_named() {
+    for limit in ["4", "8", "12"] {
+        let refused = refused(&["--pids-limit", limit]);
+        assert!(
+            refused.code.is_some_and(|code| code == 1 || code == 2),
+            "{refused:#?}"
+        );
+        assert!(!refused.err.contains("panicked"), "{refused:#?}");
+        assert!(refused.err.contains("limit"), "{refused:#?}");
+    }
+}
