@@ -9,7 +9,7 @@
 
 images="$cache/images"
 repository=$(cd "${here:?}/../.." && pwd)
-# Of the bookworm that all of them are made of.
+# What a stand-in is made of, unless it says otherwise.
 base=hookferry-test/bookworm
 
 # named_images: those of the Dockerfile's FROM lines, without names of stages, and of the compose file,
@@ -23,7 +23,9 @@ named_images() {
 make_stand_ins() {
     docker="$1/bin/docker" work="$1/work"
     local image tag
-    provide bookworm "$base" "$(sha256sum <"$here/stand-ins.sh")" make_bookworm
+    debian bookworm
+    # Debian 12 has RabbitMQ 3.10, Debian 13 has 4.0.
+    debian trixie
     for image in $(named_images | sort -u); do
         tag=${image##*:}
         case ${image%:*} in
@@ -31,7 +33,7 @@ make_stand_ins() {
             rust) ;;
             gcr.io/distroless/cc-debian12) stand_in distroless "$image" "" ;;
             apache/kafka) stand_in kafka "$image" "$(cat "$here/../brokers/kafka.pom.xml")" kafka_context "$tag" ;;
-            rabbitmq) stand_in rabbitmq "$image" "" ;;
+            rabbitmq) base=hookferry-test/trixie stand_in rabbitmq "$image" "" ;;
             prom/prometheus) stand_in prometheus "$image" "" prometheus_context "$tag" ;;
             grafana/grafana) stand_in grafana "$image" "" ;;
             *) fail "$image has no stand-in: make one in tests/containers" ;;
@@ -78,15 +80,20 @@ build_stand_in() {
     rm -rf "$work"
 }
 
-make_bookworm() {
+# debian SUITE: that release of it, as small as it can be.
+debian() {
+    provide "$1" "hookferry-test/$1" "$(sha256sum <"$here/stand-ins.sh")" make_debian "$1"
+}
+
+make_debian() {
     rm -rf "$work"
-    say "making a Debian 12"
-    debootstrap --variant=minbase bookworm "$work" >"$work.log" 2>&1 </dev/null || {
+    say "making a Debian $1"
+    debootstrap --variant=minbase "$1" "$work" >"$work.log" 2>&1 </dev/null || {
         tail -n 20 "$work.log" >&2
         fail "debootstrap failed"
     }
     rm -rf "$work"/var/cache/apt/archives/*.deb "$work"/var/lib/apt/lists/*
-    tar -C "$work" -c . | "$docker" import - "$base" >&2
+    tar -C "$work" -c . | "$docker" import - "hookferry-test/$1" >&2
     rm -rf "$work"
 }
 

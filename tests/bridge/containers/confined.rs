@@ -40,47 +40,73 @@ fn limit(pid: u64, controller: &str, files: [&str; 2]) -> String {
     text.trim().to_owned()
 }
 
-/// Asserts that a container of the bridge's is nobody's root, and bound by what `service`, as Compose
-/// reads it, asks for.
-pub fn is_confined(container: &Value, service: &Value) {
-    let pid = container["State"]["Pid"].as_u64().expect("it runs");
-    let status = status(pid);
-    let of = |name: &str| status[name].as_str();
-    for kind in ["Uid", "Gid"] {
-        assert_eq!(of(kind), "65532 65532 65532 65532", "{kind}");
-    }
-    for kind in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        let set = u64::from_str_radix(of(kind), 16).expect("a set in hex");
-        assert_eq!(set, 0, "{kind}");
-    }
-    assert_eq!(of("NoNewPrivs"), "1");
-    let number = |key: &str| {
-        let text = service[key].as_str().map(str::to_owned);
-        text.unwrap_or_else(|| service[key].to_string())
-    };
-    let memory = ["memory.max", "memory.limit_in_bytes"];
-    assert_eq!(limit(pid, "memory", memory), number("mem_limit"));
-    let processes = ["pids.max", "pids.max"];
-    assert_eq!(limit(pid, "pids", processes), number("pids_limit"));
-    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
-    let files = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
-    let files: Vec<&str> = files.expect("a limit").split_whitespace().collect();
-    let nofile = service["ulimits"]["nofile"].to_string();
-    assert_eq!(files[3..5], [nofile.as_str(), nofile.as_str()]);
-    is_read_only(pid);
+fn pid_of(container: &Value) -> u64 {
+    container["State"]["Pid"].as_u64().expect("it runs")
 }
 
-/// Even root cannot write anywhere in it but to the spool.
-fn is_read_only(pid: u64) {
-    let root = PathBuf::from(format!("/proc/{pid}/root"));
-    for folder in ["", "usr/local/bin", "etc", "etc/hookferry", "tmp"] {
-        let refused = std::fs::write(root.join(folder).join("written"), "").expect_err(folder);
-        let error = refused.raw_os_error().expect("of the system");
-        assert_eq!(error, Errno::ROFS.raw_os_error(), "{folder}");
+/// Asserts that a container is bound by what `asked`, its service as Compose reads it, asks for.
+pub fn is_bound(service: &str, container: &Value, asked: &Value) {
+    let pid = pid_of(container);
+    let status = status(pid);
+    let set = |kind: &str| u64::from_str_radix(&status[kind], 16).expect("a set in hex");
+    let added = asked["cap_add"].as_array().map_or(0, Vec::len);
+    for kind in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        let count = set(kind).count_ones() as usize;
+        assert!(count <= added, "{service}: {kind} has {count}");
     }
-    let spool = root.join("var/lib/hookferry/written");
+    assert_eq!(status["NoNewPrivs"], "1", "{service}");
+    let number = |key: &str| {
+        let text = asked[key].as_str().map(str::to_owned);
+        text.unwrap_or_else(|| asked[key].to_string())
+    };
+    let memory = ["memory.max", "memory.limit_in_bytes"];
+    assert_eq!(
+        limit(pid, "memory", memory),
+        number("mem_limit"),
+        "{service}"
+    );
+    let processes = ["pids.max", "pids.max"];
+    assert_eq!(
+        limit(pid, "pids", processes),
+        number("pids_limit"),
+        "{service}"
+    );
+    if let Some(files) = asked["ulimits"].get("nofile") {
+        assert_eq!(open_files(pid), [files.to_string(), files.to_string()]);
+    }
+    if asked["read_only"] == true {
+        is_refused(pid, "");
+    }
+}
+
+/// The soft and the hard limit on open files.
+fn open_files(pid: u64) -> [String; 2] {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let mut lines = limits.lines();
+    let line = lines.find_map(|line| line.strip_prefix("Max open files"));
+    let mut words = line.expect("a limit").split_whitespace().map(str::to_owned);
+    [(); 2].map(|()| words.next().expect("two limits"))
+}
+
+/// Asserts that a container of the bridge's is its user's, with no place to write to but the spool.
+pub fn is_nobodys_root(container: &Value) {
+    let pid = pid_of(container);
+    let status = status(pid);
+    for kind in ["Uid", "Gid"] {
+        assert_eq!(status[kind], "65532 65532 65532 65532", "{kind}");
+    }
+    for folder in ["", "usr/local/bin", "etc", "etc/hookferry", "tmp"] {
+        is_refused(pid, folder);
+    }
+    let spool = PathBuf::from(format!("/proc/{pid}/root/var/lib/hookferry/written"));
     std::fs::write(&spool, "").expect("the spool is writable");
     std::fs::remove_file(&spool).expect("as before");
+}
+
+/// Not even root can write to that folder of it.
+fn is_refused(pid: u64, folder: &str) {
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let refused = std::fs::write(root.join(folder).join("written"), "").expect_err(folder);
+    let error = refused.raw_os_error().expect("of the system");
+    assert_eq!(error, Errno::ROFS.raw_os_error(), "{folder}");
 }

@@ -32,9 +32,19 @@ fn lines() -> Vec<String> {
 
 /// Every command of `docker` in it, each on one line.
 pub fn commands() -> Vec<String> {
-    let joined = lines().join("\n").replace("\\\n", " ");
+    // A line that ends in a backslash goes on in the next one.
+    let whole = lines().join("\n");
+    let parts: Vec<&str> = whole.split("\\\n").collect();
+    let (first, rest) = parts.split_first().expect("a head");
+    let rest = rest.iter().map(|part| part.trim_start());
+    let joined = rest.fold((*first).to_owned(), |whole, part| whole + part);
     let command = |line: &str| {
-        let at = line.find("docker compose ")?;
+        let is_v1 = line.trim_start().starts_with("docker-compose ");
+        let at = line.find(if is_v1 {
+            "docker-compose "
+        } else {
+            "docker compose "
+        })?;
         // Behind some spaces, what it does; of a sentence, its end.
         let is_sentence = !line[..at].trim().is_empty();
         let text = if is_sentence {
@@ -46,7 +56,6 @@ pub fn commands() -> Vec<String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         Some(words.join(" "))
     };
-    // Where a line of a sentence goes on, the command is at its end.
     joined.lines().filter_map(command).collect()
 }
 
@@ -99,6 +108,7 @@ fn the_commands_and_the_addresses_of_the_head_are_found() {
         "docker compose --profile '*' down",
         "docker compose --profile '*' down --volumes",
         "docker compose exec hookferry-store hookferry spool list",
+        "docker-compose --profile store --profile kafka --profile rabbitmq down",
     ] {
         assert!(commands.iter().any(|one| one == line), "{commands:#?}");
     }

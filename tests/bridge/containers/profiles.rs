@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::engine::exec;
 use super::stack::Stack;
 use super::{asked_prometheus, confined, head};
 use crate::consumers::example;
-use crate::eventually::eventually;
+use crate::eventually::{eventually, eventually_blocking};
 
 /// What the file sets where nobody says otherwise.
 pub const SECRET: &str = "demo";
@@ -51,6 +50,8 @@ fn every_address_answers(profile: &str) {
             };
             let url = match listed.name.as_str() {
                 "RabbitMQ" => format!("{url}/api/whoami"),
+                // Neither stand-in has its pages.
+                "Prometheus" => format!("{url}/-/healthy"),
                 "Grafana" => format!("{url}/api/health"),
                 _ => url.to_owned(),
             };
@@ -78,12 +79,8 @@ fn of_bridge(words: &str, stack: &Stack) -> String {
 /// Sends an event by the command of the head: its id.
 fn sends(stack: &Stack) -> String {
     let said = stack.types(&of_bridge("hookferry send", stack)).good();
-    let answer: Value = said
-        .lines()
-        .find_map(|line| serde_json::from_str(line.trim()).ok())
-        .unwrap_or_else(|| panic!("no answer in: {said}"));
-    assert_eq!(answer["status"], "accepted", "{said}");
-    answer["id"].as_str().expect("an id").to_owned()
+    let id = said.trim().strip_prefix("200 accepted ");
+    id.unwrap_or_else(|| panic!("{said}")).to_owned()
 }
 
 /// Runs a consumer of deploy/examples until it has seen so many events: their ids.
@@ -102,18 +99,12 @@ fn ids(command: &mut Command) -> BTreeSet<String> {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
     let text = String::from_utf8(output.stdout).expect("text");
-    let lines = text.lines().map(|line| {
-        let event: Value = serde_json::from_str(line).expect("a line of JSON");
-        if let Some(verified) = event.get("verified") {
-            assert_eq!(verified, true, "{event}");
-        }
-        event["id"].as_str().expect("an id").to_owned()
-    });
-    lines.collect()
+    text.lines().map(id_of).collect()
 }
 
 /// What comes out of the profile's sink from its beginning, once there are so many.
-pub fn come_out(stack: &Stack, count: usize) -> BTreeSet<String> {
+pub async fn come_out(stack: &Stack, count: usize) -> BTreeSet<String> {
+    stack.is_drained().await;
     match stack.profile {
         "kafka" => {
             let group = crate::harness::unique("group");
@@ -130,24 +121,44 @@ pub fn come_out(stack: &Stack, count: usize) -> BTreeSet<String> {
             )
         }
         _ => {
-            let tail = [
-                "tail",
-                "--sink",
-                "store",
-                "--from-start",
-                "--json",
-                "--count",
-            ];
-            let count = count.to_string();
-            let command = [&["hookferry"], &tail[..], &[count.as_str()]].concat();
-            let lines = exec(&stack.id(&stack.bridge()), &command).good();
-            lines.lines().map(id_of).collect()
+            let what = format!("{count} events in the store");
+            eventually_blocking(&what, || {
+                let ids = stored();
+                (ids.len() >= count).then_some(ids)
+            })
         }
     }
 }
 
+/// What is on the store's topics, read as a consumer does.
+fn stored() -> BTreeSet<String> {
+    let root = "http://127.0.0.1:8081/topics";
+    let topics: Value = serde_json::from_str(&text(root)).expect("JSON");
+    let topics = topics.as_array().expect("topics").iter();
+    let names = topics.map(|topic| topic["name"].as_str().expect("a name"));
+    let url = |name| format!("{root}/{name}/events?limit=1000&bodies=false");
+    let events: Vec<String> = names.map(|name| text(&url(name))).collect();
+    events
+        .iter()
+        .flat_map(|lines| lines.lines().map(id_of))
+        .collect()
+}
+
+/// The body of a GET, with the trial's token.
+fn text(url: &str) -> String {
+    let request = ureq::get(url).header("authorization", format!("Bearer {TOKEN}"));
+    let mut answer = request
+        .call()
+        .unwrap_or_else(|error| panic!("{url}: {error}"));
+    answer.body_mut().read_to_string().expect("text")
+}
+
+/// The id in an event's line of JSON.
 fn id_of(line: &str) -> String {
     let event: Value = serde_json::from_str(line).expect("a line of JSON");
+    if let Some(verified) = event.get("verified") {
+        assert_eq!(verified, true, "{event}");
+    }
     event["id"].as_str().expect("an id").to_owned()
 }
 
@@ -170,14 +181,17 @@ async fn is_as_its_file_says(profile: &'static str, jobs: &[&str]) {
     stack.is_healthy(&started).await;
     every_address_answers(profile);
     let id = sends(&stack);
-    assert_eq!(come_out(&stack, 1), BTreeSet::from([id]));
+    assert_eq!(come_out(&stack, 1).await, BTreeSet::from([id]));
     let listed = stack
         .types(&of_bridge("hookferry spool list", &stack))
         .good();
     assert!(listed.contains(profile), "{listed}");
     let config = stack.config();
-    let service = &config["services"][stack.bridge()];
-    confined::is_confined(&stack.inspect(&stack.bridge()), service);
+    for service in &started {
+        let asked = &config["services"][service];
+        confined::is_bound(service, &stack.inspect(service), asked);
+    }
+    confined::is_nobodys_root(&stack.inspect(&stack.bridge()));
     asked_prometheus::has_targets("http://127.0.0.1:9090", jobs).await;
     asked_prometheus::has_every_rule("http://127.0.0.1:9090").await;
     stops_in_time(&stack);
@@ -234,4 +248,37 @@ async fn kafka_is_as_its_file_says() {
 #[ignore = "tests/run --containers"]
 async fn rabbitmq_is_as_its_file_says() {
     is_as_its_file_says("rabbitmq", &["hookferry", "prometheus", "rabbitmq"]).await;
+}
+
+/// It would otherwise be a share of the machine's memory, of which the container has a part.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --containers"]
+async fn rabbitmqs_alarm_is_below_the_limit_of_its_container() {
+    let stack = Stack::new("rabbitmq");
+    stack.compose(&["up", "--detach", "rabbitmq"]);
+    stack.is_healthy(&["rabbitmq".to_owned()]).await;
+    let command = "rabbitmqctl eval 'vm_memory_monitor:get_memory_limit().'";
+    let line = format!("docker compose exec --user rabbitmq rabbitmq {command}");
+    let alarm: u64 = stack.types(&line).good().trim().parse().expect("bytes");
+    let limit = stack.inspect("rabbitmq")["HostConfig"]["Memory"].clone();
+    assert_eq!(Some(alarm), limit.as_u64().map(|bytes| bytes / 2));
+}
+
+/// Debian 12's own.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/run --containers"]
+async fn compose_1_29_starts_a_profile_and_ends_it_by_the_command_of_the_head() {
+    let stack = Stack::new("store");
+    let version = stack.types("docker-compose version --short").good();
+    assert!(version.starts_with("1.29."), "{version}");
+    let up = head::up("store").replace("docker compose", "docker-compose");
+    stack.types(&format!("{up} --detach")).good();
+    let started = [
+        stack.bridge(),
+        "grafana".to_owned(),
+        "prometheus".to_owned(),
+    ];
+    stack.is_healthy(&started).await;
+    stack.types(&head::command("docker-compose ")).good();
+    assert_eq!(stack.services(), [""; 0]);
 }

@@ -1,7 +1,7 @@
 //! One profile of docker-compose.yml that runs, under a project name of the test's own.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::engine::{Ran, docker, inspect, ran, shell};
 use crate::eventually::eventually_within;
 use crate::harness::unique;
 
-/// How soon all that a profile starts has to be well.
+/// How soon all that a profile starts has to be well, and what waited for it has to be delivered.
 const HEALTHY: Duration = Duration::from_secs(60);
 
 /// A project of Compose; dropping it forgets everything.
@@ -57,7 +57,8 @@ impl Stack {
     /// The services that run.
     pub fn services(&self) -> Vec<String> {
         let text = self.compose(&["ps", "--services"]);
-        let mut names: Vec<String> = text.lines().map(str::to_owned).collect();
+        let names = text.lines().filter(|line| !line.is_empty());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
         names.sort_unstable();
         names
     }
@@ -75,15 +76,35 @@ impl Stack {
         inspect(&self.id(service))
     }
 
-    /// Waits until the engine finds every one of these well by their own health checks.
+    /// Waits until the engine finds every one of these well by their own health checks: all within one
+    /// minute.
     pub async fn is_healthy(&self, services: &[String]) {
+        let began = Instant::now();
         for service in services {
             let id = self.id(service);
-            eventually_within(HEALTHY, &format!("{service} is healthy"), async || {
+            let left = HEALTHY.saturating_sub(began.elapsed());
+            eventually_within(left, &format!("{service} is healthy"), async || {
                 (inspect(&id)["State"]["Health"]["Status"] == "healthy").then_some(())
             })
             .await;
         }
+    }
+
+    /// How many events wait in the bridge's spool.
+    pub fn waiting(&self) -> usize {
+        let bridge = self.bridge();
+        let list = ["exec", &bridge, "hookferry", "spool", "list", "--json"];
+        let text = self.compose(&[&list[..], &["--limit", "1000"]].concat());
+        let listed: Value = serde_json::from_str(&text).expect("JSON");
+        listed["events"].as_array().expect("events").len()
+    }
+
+    /// Waits until there are none: a broker that has just started is tried again after a while.
+    pub async fn is_drained(&self) {
+        eventually_within(HEALTHY, "the spool is empty", async || {
+            (self.waiting() == 0).then_some(())
+        })
+        .await;
     }
 
     /// Forgets everything, volumes too.
