@@ -4,6 +4,7 @@
 
 mod asked_prometheus;
 mod confined;
+mod delivered;
 mod engine;
 mod head;
 mod image;
@@ -12,4 +13,5 @@ mod manual;
 mod profiles;
 mod refused_starts;
 mod stack;
+mod trial;
 mod volume;

@@ -47,7 +47,7 @@ stand_in() {
     local name=$1 image=$2 more=$3
     shift 3
     local key
-    key=$(cd "$here/$name" && find . -type f -print0 | sort -z | xargs -0 sha256sum && echo "$more" && sha256sum <"$here/stand-ins.sh")
+    key=$(cd "$here/$name" && find . -type f -print0 | sort -z | xargs -0 sha256sum && echo "$base $more")
     provide "$name" "$image" "$key" build_stand_in "$name" "$image" "$@"
 }
 
@@ -82,7 +82,7 @@ build_stand_in() {
 
 # debian SUITE: that release of it, as small as it can be.
 debian() {
-    provide "$1" "hookferry-test/$1" "$(sha256sum <"$here/stand-ins.sh")" make_debian "$1"
+    provide "$1" "hookferry-test/$1" minbase make_debian "$1"
 }
 
 make_debian() {
@@ -116,21 +116,22 @@ prometheus_context() {
     cp "$cache/prometheus-$version/prometheus" "$work/"
 }
 
+# Of the discoveries of targets only those that the configuration uses: the others bring the libraries of
+# every cloud along, where the version can do without them.
 build_prometheus() {
-    local built="$cache/prometheus-$1" module source
-    source="$built/source"
+    local built="$cache/prometheus-$1" module
     [[ ! -x $built/prometheus || ! -x $built/promtool ]] || return 0
     command -v go >/dev/null || fail "no go here to build Prometheus with: install Go from https://go.dev/dl"
     say "building Prometheus $1 (some minutes)"
-    rm -rf "$built"
-    mkdir -p "$built"
+    rm -rf "$built" "$built.new" "$built.sources"
     module=$(cd / && go mod download -json "github.com/prometheus/prometheus@$1" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p')
     [[ -d $module ]] || fail "cannot download Prometheus $1"
-    cp -r --no-preserve=mode "$module" "$source"
+    cp -r --no-preserve=mode "$module" "$built.sources"
     (
-        cd "$source"
-        CGO_ENABLED=0 timeout --foreground 1800 go build -mod=mod -trimpath -ldflags "-s -w" \
-            -o "$built" ./cmd/prometheus ./cmd/promtool
+        cd "$built.sources"
+        CGO_ENABLED=0 GOWORK=off timeout --foreground 1800 go build -mod=mod -trimpath -ldflags "-s -w" \
+            -tags remove_all_sd,enable_dns_sd -o "$built.new/" ./cmd/prometheus ./cmd/promtool
     ) </dev/null >&2 || fail "cannot build Prometheus $1"
-    rm -rf "$source"
+    rm -rf "$built.sources"
+    mv "$built.new" "$built"
 }

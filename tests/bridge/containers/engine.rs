@@ -5,10 +5,14 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::harness::unique;
 use crate::repository::place;
 
 /// The image that the tests are about.
 pub const IMAGE: &str = concat!("hookferry:", env!("CARGO_PKG_VERSION"));
+
+/// Where the image has its volume.
+pub const SPOOL: &str = "/var/lib/hookferry";
 
 /// What a command said, and how it ended.
 #[derive(Debug)]
@@ -110,6 +114,11 @@ impl Drop for Container {
     }
 }
 
+/// Runs the image to its end.
+pub fn run(arguments: &[&str]) -> Ran {
+    ran(&mut docker(&[&["run", "--rm"], arguments].concat()))
+}
+
 /// Runs a command in a container.
 pub fn exec(container: &str, arguments: &[&str]) -> Ran {
     ran(&mut docker(&[&["exec", container], arguments].concat()))
@@ -120,4 +129,37 @@ pub fn inspect(name: &str) -> Value {
     let text = ran(&mut docker(&["inspect", name])).good();
     let all: Value = serde_json::from_str(&text).expect("JSON");
     all[0].clone()
+}
+
+/// A named volume; dropping it removes it.
+pub struct Volume(String);
+
+impl Volume {
+    /// One with these options of the local driver.
+    pub fn new(options: &[&str]) -> Self {
+        let name = unique("hookferry-test");
+        let mut command = docker(&["volume", "create"]);
+        for option in options {
+            command.args(["--opt", option]);
+        }
+        ran(command.arg(&name)).good();
+        Self(name)
+    }
+
+    /// How it is mounted there.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}:{path}", self.0)
+    }
+
+    /// Where the engine has it.
+    pub fn folder(&self) -> PathBuf {
+        let path = &inspect(&self.0)["Mountpoint"];
+        PathBuf::from(path.as_str().expect("a path"))
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        ran(&mut docker(&["volume", "rm", "--force", &self.0]));
+    }
 }

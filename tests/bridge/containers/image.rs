@@ -3,17 +3,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use super::engine::{Container, IMAGE, Ran, docker, inspect, ran};
-use super::volume::Volume;
+use super::engine::{Container, IMAGE, SPOOL, Volume, docker, inspect, ran, run};
 use crate::harness::unique;
-
-/// Where the image has its volume.
-pub const SPOOL: &str = "/var/lib/hookferry";
-
-/// Runs the image to its end.
-pub fn run(arguments: &[&str]) -> Ran {
-    ran(&mut docker(&[&["run", "--rm"], arguments].concat()))
-}
 
 /// The paths of all files in it.
 fn paths() -> Vec<String> {

@@ -1,25 +1,17 @@
 //! What has been answered 200 outlasts a kill of the bridge's container, and `down` and `up`.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
+use super::delivered::come_out;
 use super::head;
-use super::profiles::{SECRET, come_out};
 use super::stack::Stack;
+use super::trial::{INGRESS, delivery};
 use crate::eventually::eventually;
-use crate::harness::delivery::{event, now};
-use crate::harness::{Connection, Post};
+use crate::harness::Connection;
+use crate::harness::delivery::event;
 
-/// Where the compose file publishes the bridge.
-pub const INGRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 /// Events of each part.
 const EVENTS: usize = 40;
-
-/// A delivery signed with the trial's secret.
-pub fn delivery(body: String) -> Post {
-    Post::signed_with("onecodex", body, SECRET, now())
-}
 
 /// Sends so many, as soon as the bridge answers: their ids.
 async fn accepted(count: usize) -> BTreeSet<String> {

@@ -4,9 +4,8 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
 
-use super::engine::{docker, inspect, ran, shell};
-use super::image::run;
-use super::lasting::{INGRESS, delivery};
+use super::engine::{docker, inspect, ran, run, shell};
+use super::trial::{INGRESS, delivery};
 use crate::eventually::eventually_within;
 use crate::harness::delivery::event;
 use crate::harness::unique;
@@ -69,6 +68,7 @@ async fn one_container_runs_by_the_manuals_commands() {
     let mut typed = shell(&script);
     let mut child = typed
         .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .spawn()
         .expect("a shell is there");
     let mut stdin = child.stdin.take().expect("piped");

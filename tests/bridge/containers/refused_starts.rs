@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::engine::{IMAGE, Ran};
-use super::image::{SPOOL, run};
+use super::engine::{IMAGE, Ran, SPOOL, run};
 use crate::repository::place;
 
 /// Runs the image to its end, with the store's configuration, these options and this command.

@@ -2,56 +2,18 @@
 //! goes on once there is space.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::engine::{Container, IMAGE, docker, exec, inspect, ran};
-use super::image::SPOOL;
-use super::lasting::{INGRESS, delivery};
+use super::engine::{Container, IMAGE, SPOOL, Volume, exec};
+use super::trial::{HEALTH, INGRESS, delivery};
 use crate::eventually::eventually;
+use crate::harness::Connection;
 use crate::harness::delivery::event;
-use crate::harness::{Connection, unique};
 use crate::repository::read;
-
-/// A named volume; dropping it removes it.
-pub struct Volume(String);
-
-impl Volume {
-    /// One with these options of the local driver.
-    pub fn new(options: &[&str]) -> Self {
-        let name = unique("hookferry-test");
-        let mut command = docker(&["volume", "create"]);
-        for option in options {
-            command.args(["--opt", option]);
-        }
-        ran(command.arg(&name)).good();
-        Self(name)
-    }
-
-    /// How it is mounted there.
-    pub fn at(&self, path: &str) -> String {
-        format!("{}:{path}", self.0)
-    }
-
-    /// Where the engine has it.
-    pub fn folder(&self) -> PathBuf {
-        let path = &inspect(&self.0)["Mountpoint"];
-        PathBuf::from(path.as_str().expect("a path"))
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        ran(&mut docker(&["volume", "rm", "--force", &self.0]));
-    }
-}
 
 /// The file of another program on the same volume.
 const OTHER: usize = 4 << 20;
-const HEALTH: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8082);
 
 /// What /readyz says: its status, and the reason.
 async fn readiness() -> Option<(u16, String)> {
