@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    backfill, check, dead_letters, demo, explain, health, print_config, send, serve, spool, tail,
-    ui,
+    backfill, check, completions, dead_letters, demo, explain, health, man_pages, print_config,
+    send, serve, spool, tail, ui,
 };
 use crate::telemetry::LastLines;
 
@@ -41,6 +41,8 @@ enum Command {
     DeadLetters(dead_letters::DeadLettersCommand),
     Backfill(backfill::BackfillCommand),
     Config(print_config::ConfigCommand),
+    Completions(completions::CompletionsCommand),
+    ManPages(man_pages::ManPagesCommand),
 }
 
 /// The definition of the command line.
@@ -68,6 +70,8 @@ pub fn run() -> ExitCode {
         Command::DeadLetters(letters) => letters.run(),
         Command::Backfill(backfill) => backfill.run(),
         Command::Config(config) => config.run(),
+        Command::Completions(completions) => completions.run(command()),
+        Command::ManPages(pages) => pages.run(command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,9 +1,11 @@
 //! The commands, as a person or a script runs them: the program itself, its output, its exit code.
 
+mod completions;
 mod configuration;
 mod demo;
 mod explain;
 mod health;
+mod man_pages;
 mod providers;
 mod send;
 mod spool;
