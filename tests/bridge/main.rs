@@ -37,6 +37,7 @@ mod observability;
 mod operators;
 mod oracles;
 mod order;
+mod packages;
 mod page;
 mod private_files;
 mod providers;
