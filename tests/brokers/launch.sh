@@ -96,6 +96,16 @@ install() {
     apt install -y --no-install-recommends "$@" || fail "apt-get install $* failed"
 }
 
+# need "COMMAND=PACKAGE..."...: installs the packages whose commands are not here.
+need() {
+    local pair packages missing=()
+    for pair in "$@"; do
+        read -ra packages <<<"${pair#*=}"
+        command -v "${pair%%=*}" >/dev/null || missing+=("${packages[@]}")
+    done
+    [[ ${#missing[@]} == 0 ]] || install "${missing[@]}"
+}
+
 # go_program NAME VERSION PACKAGE: the program $cache/NAME-VERSION/NAME, built of its Go module once,
 # without a C compiler.
 go_program() {
@@ -105,4 +115,26 @@ go_program() {
     say "building $name $version"
     CGO_ENABLED=0 GOBIN="$cache/$name-$version" timeout --foreground 900 \
         go install "$package@$version" </dev/null >&2 || fail "cannot build $name"
+}
+
+# go_programs FOLDER MODULE VERSION ARGUMENTS...: FOLDER with what `go build ARGUMENTS` makes of the module.
+# Of a copy, because `go install` refuses a module that replaces others; its go.work names folders that a
+# module does not have.
+go_programs() {
+    local built=$1 module=$2@$3 source
+    shift 3
+    command -v go >/dev/null || fail "no go here to build $module with: install it from https://go.dev/dl"
+    say "building $module (some minutes)"
+    rm -rf "$built" "$built.new" "$built.sources"
+    mkdir -p "$built.new" "$built.sources"
+    source=$(cd / && timeout --foreground 600 go mod download -json "$module" </dev/null | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p')
+    [[ -d $source ]] || fail "cannot fetch $module"
+    cp -r --no-preserve=mode "$source/." "$built.sources"
+    (
+        cd "$built.sources"
+        CGO_ENABLED=0 GOWORK=off GOFLAGS=-mod=readonly timeout --foreground 1800 \
+            go build -trimpath -buildvcs=false -o "$built.new/" "$@"
+    ) </dev/null >&2 || fail "cannot build $module"
+    rm -rf "$built.sources"
+    mv "$built.new" "$built"
 }

@@ -1,7 +1,7 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # `cache` is launch.sh's
 # Stand-ins for the images that deploy/docker/Dockerfile and docker-compose.yml name, made from Debian's
 # packages and from published programs, because a registry is not to be had everywhere. To be sourced
-# after launch.sh; `here` is tests/containers.
+# after launch.sh and debian.sh; `here` is tests/containers.
 #
 # Names and versions are those of the two files, and each stand-in does with the variables that the
 # compose file sets what the entry point of the real one does. Each has a folder here, with a
@@ -34,7 +34,7 @@ make_stand_ins() {
             gcr.io/distroless/cc-debian12) stand_in distroless "$image" "" ;;
             apache/kafka) stand_in kafka "$image" "$(cat "$here/../brokers/kafka.pom.xml")" kafka_context "$tag" ;;
             rabbitmq) base=hookferry-test/trixie stand_in rabbitmq "$image" "" ;;
-            prom/prometheus) stand_in prometheus "$image" "" prometheus_context "$tag" ;;
+            prom/prometheus) stand_in prometheus "$image" "" prometheus_context ;;
             grafana/grafana) stand_in grafana "$image" "" ;;
             *) fail "$image has no stand-in: make one in tests/containers" ;;
         esac
@@ -82,19 +82,12 @@ build_stand_in() {
 
 # debian SUITE: that release of it, as small as it can be.
 debian() {
-    provide "$1" "hookferry-test/$1" minbase make_debian "$1"
+    provide "$1" "hookferry-test/$1" minbase import_debian "$1"
 }
 
-make_debian() {
-    rm -rf "$work"
-    say "making a Debian $1"
-    debootstrap --variant=minbase "$1" "$work" >"$work.log" 2>&1 </dev/null || {
-        tail -n 20 "$work.log" >&2
-        fail "debootstrap failed"
-    }
-    rm -rf "$work"/var/cache/apt/archives/*.deb "$work"/var/lib/apt/lists/*
-    tar -C "$work" -c . | "$docker" import - "hookferry-test/$1" >&2
-    rm -rf "$work"
+import_debian() {
+    need_debian "$1"
+    "$docker" import "$(debian_tar "$1")" "hookferry-test/$1" >&2
 }
 
 # kafka_context VERSION: Kafka's published jars, of the version that the image is named by.
@@ -106,32 +99,7 @@ kafka_context() {
     rm "$work/libs/.complete"
 }
 
-# prometheus_context TAG: the released program. Version 3.5.0 is v0.305.0 as a Go module.
+# prometheus_context: the program of the release that the compose file names.
 prometheus_context() {
-    local major minor patch
-    IFS=. read -r major minor patch <<<"${1#v}"
-    local version
-    version="v0.$(printf '%d%02d' "$major" "$minor").$patch"
-    locked prometheus3 build_prometheus "$version"
-    cp "$cache/prometheus-$version/prometheus" "$work/"
-}
-
-# Of the discoveries of targets only those that the configuration uses: the others bring the libraries of
-# every cloud along, where the version can do without them.
-build_prometheus() {
-    local built="$cache/prometheus-$1" module
-    [[ ! -x $built/prometheus || ! -x $built/promtool ]] || return 0
-    command -v go >/dev/null || fail "no go here to build Prometheus with: install Go from https://go.dev/dl"
-    say "building Prometheus $1 (some minutes)"
-    rm -rf "$built" "$built.new" "$built.sources"
-    module=$(cd / && go mod download -json "github.com/prometheus/prometheus@$1" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p')
-    [[ -d $module ]] || fail "cannot download Prometheus $1"
-    cp -r --no-preserve=mode "$module" "$built.sources"
-    (
-        cd "$built.sources"
-        CGO_ENABLED=0 GOWORK=off timeout --foreground 1800 go build -mod=mod -trimpath -ldflags "-s -w" \
-            -tags remove_all_sd,enable_dns_sd -o "$built.new/" ./cmd/prometheus ./cmd/promtool
-    ) </dev/null >&2 || fail "cannot build Prometheus $1"
-    rm -rf "$built.sources"
-    mv "$built.new" "$built"
+    cp "$("$here/../brokers/prometheus3" --programs)/prometheus" "$work/"
 }
