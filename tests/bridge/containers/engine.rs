@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::eventually::eventually_blocking;
 use crate::harness::unique;
 use crate::repository::place;
 
@@ -83,10 +84,36 @@ fn at_engine(mut command: Command) -> Command {
 pub struct Container(String);
 
 impl Container {
+    /// One that somebody is to make under this name.
+    pub fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// `docker run --detach` with these arguments.
     pub fn run(arguments: &[&str]) -> Self {
-        let all = [&["run", "--detach"], arguments].concat();
-        Self(ran(&mut docker(&all)).good().trim().to_owned())
+        let container = Self::named(&unique("hookferry-test"));
+        let named = ["run", "--detach", "--name", container.name()];
+        ran(&mut docker(&[&named, arguments].concat())).good();
+        container
+    }
+
+    /// `docker run` with these arguments, which ends by itself.
+    ///
+    /// # Panics
+    /// When it does not within 30 s.
+    pub fn ends(arguments: &[&str]) -> Ran {
+        let container = Self::named(&unique("hookferry-test"));
+        let named = ["run", "--name", container.name()];
+        let mut child = docker(&[&named, arguments].concat())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        eventually_blocking("the container ends by itself", || {
+            child.try_wait().expect("a child of ours")
+        });
+        Ran::of(&child.wait_with_output().expect("a child of ours"))
     }
 
     pub fn name(&self) -> &str {
@@ -99,7 +126,7 @@ impl Container {
     }
 
     /// All that it has said.
-    pub fn log(&self) -> String {
+    fn log(&self) -> String {
         let ran = ran(&mut docker(&["logs", self.name()]));
         ran.out + &ran.err
     }
@@ -112,11 +139,6 @@ impl Drop for Container {
         }
         ran(&mut docker(&["rm", "--force", "--volumes", self.name()]));
     }
-}
-
-/// Runs the image to its end.
-pub fn run(arguments: &[&str]) -> Ran {
-    ran(&mut docker(&[&["run", "--rm"], arguments].concat()))
 }
 
 /// Runs a command in a container.

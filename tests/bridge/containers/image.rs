@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use super::engine::{Container, IMAGE, SPOOL, Volume, docker, inspect, ran, run};
+use super::engine::{Container, IMAGE, SPOOL, Volume, docker, inspect, ran};
 use crate::harness::unique;
 
 /// The paths of all files in it.
@@ -29,7 +29,7 @@ fn the_image_holds_no_shell_and_no_package_manager() {
         assert!(!known.contains(&name), "{path}");
     }
     for shell in ["sh", "/bin/sh", "/bin/bash"] {
-        let tried = run(&["--entrypoint", shell, IMAGE, "-c", "true"]);
+        let tried = Container::ends(&["--entrypoint", shell, IMAGE, "-c", "true"]);
         assert_eq!(tried.code, Some(127), "{shell}: {tried:?}");
     }
 }
@@ -37,7 +37,7 @@ fn the_image_holds_no_shell_and_no_package_manager() {
 #[test]
 #[ignore = "tests/run --containers"]
 fn the_program_in_the_image_is_of_its_version_and_nobodys_root() {
-    let said = run(&[IMAGE, "--version"]).good();
+    let said = Container::ends(&[IMAGE, "--version"]).good();
     assert_eq!(
         said.trim(),
         concat!("hookferry ", env!("CARGO_PKG_VERSION"))
@@ -54,7 +54,7 @@ fn the_program_in_the_image_is_of_its_version_and_nobodys_root() {
 #[ignore = "tests/run --containers"]
 fn a_new_volume_belongs_to_the_bridge_and_is_closed_to_others() {
     let volume = Volume::new(&[]);
-    run(&["--volume", &volume.at(SPOOL), IMAGE, "--version"]).good();
+    Container::ends(&["--volume", &volume.at(SPOOL), IMAGE, "--version"]).good();
     let folder: PathBuf = volume.folder();
     let made = folder.metadata().expect("it is there");
     assert_eq!((made.uid(), made.gid()), (65532, 65532));

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
 
-use super::engine::{docker, inspect, ran, run, shell};
+use super::engine::{Container, docker, ran, shell};
 use super::trial::{INGRESS, delivery};
 use crate::eventually::eventually_within;
 use crate::harness::delivery::event;
@@ -33,22 +33,9 @@ fn the_demo_runs_by_the_manuals_command_and_not_without_a_place_for_its_files() 
         .into_iter()
         .filter(|word| !["--tmpfs", "/tmp"].contains(word))
         .collect();
-    let refused = run(&bare);
+    let refused = Container::ends(&bare);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.err.contains("/tmp/"), "{refused:?}");
-}
-
-/// A container that is removed whatever happens.
-struct Named(String);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = ran(&mut docker(&["logs", &self.0]));
-            eprintln!("{}{}", log.out, log.err);
-        }
-        ran(&mut docker(&["rm", "--force", "--volumes", &self.0]));
-    }
 }
 
 /// With folders of the test's in the place of the machine's, and a name of its own.
@@ -57,9 +44,12 @@ impl Drop for Named {
 async fn one_container_runs_by_the_manuals_commands() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().display();
-    let container = Named(unique("hookferry-test"));
+    let container = Container::named(&unique("hookferry-test"));
     let text = block("docker run --detach --name hookferry");
-    let mut script = text.replace("--name hookferry ", &format!("--name {} ", container.0));
+    let mut script = text.replace(
+        "--name hookferry ",
+        &format!("--name {} ", container.name()),
+    );
     for path in [" /etc/hookferry", " /srv/hookferry"] {
         assert!(script.contains(path), "{path} in {text}");
         script = script.replace(path, &format!(" {place}{}", path.trim_start()));
@@ -83,7 +73,7 @@ async fn one_container_runs_by_the_manuals_commands() {
     assert_eq!(secrets.metadata().unwrap().mode() & 0o777, 0o600);
     let patience = std::time::Duration::from_secs(60);
     eventually_within(patience, "it is healthy", async || {
-        (inspect(&container.0)["State"]["Health"]["Status"] == "healthy").then_some(())
+        (container.inspect()["State"]["Health"]["Status"] == "healthy").then_some(())
     })
     .await;
     let answer = delivery(event("sample.uploaded", "a")).to(INGRESS).await;
@@ -91,6 +81,6 @@ async fn one_container_runs_by_the_manuals_commands() {
     let spool = folder.path().join("srv/hookferry/spool");
     let owner = spool.metadata().expect("on the machine's folder").uid();
     assert_eq!(owner, 65532);
-    ran(&mut docker(&["stop", &container.0])).good();
-    assert_eq!(inspect(&container.0)["State"]["ExitCode"], 0);
+    ran(&mut docker(&["stop", container.name()])).good();
+    assert_eq!(container.inspect()["State"]["ExitCode"], 0);
 }

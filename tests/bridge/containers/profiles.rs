@@ -136,11 +136,11 @@ fn stops_in_time(stack: &Stack) {
 /// One that is killed by anybody but its operator is started again.
 async fn comes_back_by_itself(stack: &Stack) {
     stack.is_healthy(&[stack.bridge()]).await;
-    let pid = stack.inspect(&stack.bridge())["State"]["Pid"].to_string();
+    let pid = stack.inspect(&stack.bridge())["State"]["Pid"].take();
     stack.types(&format!("kill -KILL {pid}")).good();
     eventually("the bridge is started again", async || {
         let state = stack.inspect(&stack.bridge())["State"].take();
-        let is_another = state["Running"] == true && state["Pid"].to_string() != pid;
+        let is_another = state["Running"] == true && state["Pid"] != pid;
         is_another.then_some(())
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::engine::{IMAGE, Ran, SPOOL, run};
+use super::engine::{Container, IMAGE, Ran, SPOOL};
 use crate::repository::place;
 
 /// Runs the image to its end, with the store's configuration, these options and this command.
@@ -19,7 +19,7 @@ fn ended(options: &[&str], command: &[&str]) -> Ran {
         "--volume",
         &config,
     ];
-    run(&[&usual, options, &[IMAGE], command].concat())
+    Container::ends(&[&usual, options, &[IMAGE], command].concat())
 }
 
 /// The bridge, which ends by itself.
@@ -56,7 +56,7 @@ fn a_folder_of_roots_is_named_with_the_remedy() {
 #[test]
 #[ignore = "tests/run --containers"]
 fn a_missing_configuration_is_named() {
-    let bare = run(&["--read-only", IMAGE]);
+    let bare = Container::ends(&["--read-only", IMAGE]);
     says(&bare, 2, &["/etc/hookferry/hookferry.toml"]);
 }
 
