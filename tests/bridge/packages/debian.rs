@@ -84,7 +84,7 @@ fn newer(folder: &Path) -> std::path::PathBuf {
     assert_ne!(raised, text);
     std::fs::write(&control, raised).unwrap();
     let file = folder.join("newer.deb");
-    said(Command::new("dpkg-deb").arg("-b").arg(&tree).arg(&file));
+    said(Command::new("dpkg-deb").args(["-Znone", "-b"]).arg(&tree).arg(&file));
     file
 }
 
