@@ -19,7 +19,7 @@ fn paths() -> Vec<String> {
 }
 
 #[test]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 fn the_image_holds_no_shell_and_no_package_manager() {
     let known = [
         "sh", "bash", "dash", "busybox", "apt", "apt-get", "dpkg", "perl",
@@ -35,7 +35,7 @@ fn the_image_holds_no_shell_and_no_package_manager() {
 }
 
 #[test]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 fn the_program_in_the_image_is_of_its_version_and_nobodys_root() {
     let said = Container::ends(&[IMAGE, "--version"]).good();
     assert_eq!(
@@ -51,7 +51,7 @@ fn the_program_in_the_image_is_of_its_version_and_nobodys_root() {
 
 /// What has been accepted is for the bridge's user alone, from the first volume on.
 #[test]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 fn a_new_volume_belongs_to_the_bridge_and_is_closed_to_others() {
     let volume = Volume::new(&[]);
     Container::ends(&["--volume", &volume.at(SPOOL), IMAGE, "--version"]).good();
@@ -63,7 +63,7 @@ fn a_new_volume_belongs_to_the_bridge_and_is_closed_to_others() {
 
 /// By its own health check, without Compose.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn a_container_that_may_do_nothing_is_healthy_by_the_images_own_check() {
     let config = crate::repository::place("deploy/config")
         .display()

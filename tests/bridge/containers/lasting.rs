@@ -85,19 +85,19 @@ async fn loses_nothing(profile: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn the_store_loses_nothing_by_a_kill_and_by_down_and_up() {
     loses_nothing("store").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn kafka_loses_nothing_by_a_kill_and_by_down_and_up() {
     loses_nothing("kafka").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn rabbitmq_loses_nothing_by_a_kill_and_by_down_and_up() {
     loses_nothing("rabbitmq").await;
 }

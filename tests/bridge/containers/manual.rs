@@ -23,7 +23,7 @@ fn block(words: &str) -> String {
 }
 
 #[test]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 fn the_demo_runs_by_the_manuals_command_and_not_without_a_place_for_its_files() {
     let line = block(" demo --once");
     let said = ran(&mut shell(&line));
@@ -40,7 +40,7 @@ fn the_demo_runs_by_the_manuals_command_and_not_without_a_place_for_its_files() 
 
 /// With folders of the test's in the place of the machine's, and a name of its own.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn one_container_runs_by_the_manuals_commands() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().display();

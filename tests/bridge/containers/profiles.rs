@@ -148,26 +148,26 @@ async fn comes_back_by_itself(stack: &Stack) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn the_store_is_as_its_file_says() {
     is_as_its_file_says("store", &["hookferry", "prometheus"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn kafka_is_as_its_file_says() {
     is_as_its_file_says("kafka", &["hookferry", "prometheus"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn rabbitmq_is_as_its_file_says() {
     is_as_its_file_says("rabbitmq", &["hookferry", "prometheus", "rabbitmq"]).await;
 }
 
 /// It would otherwise be a share of the machine's memory, of which the container has a part.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn rabbitmqs_alarm_is_below_the_limit_of_its_container() {
     let stack = Stack::new("rabbitmq");
     stack.compose(&["up", "--detach", "rabbitmq"]);
@@ -181,7 +181,7 @@ async fn rabbitmqs_alarm_is_below_the_limit_of_its_container() {
 
 /// Debian 12's own.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn compose_1_29_starts_a_profile_and_ends_it_by_the_command_of_the_head() {
     let stack = Stack::new("store");
     let version = stack.types("docker-compose version --short").good();

@@ -37,7 +37,7 @@ fn says(ran: &Ran, code: i32, parts: &[&str]) {
 }
 
 #[test]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 fn a_folder_of_roots_is_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let mount = |path: &Path| format!("{}:{SPOOL}", path.display());
@@ -54,14 +54,14 @@ fn a_folder_of_roots_is_named_with_the_remedy() {
 }
 
 #[test]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 fn a_missing_configuration_is_named() {
     let bare = Container::ends(&["--read-only", IMAGE]);
     says(&bare, 2, &["/etc/hookferry/hookferry.toml"]);
 }
 
 #[test]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 fn a_secret_that_is_not_set_is_named() {
     let refused = refused(&["--env", "ONECODEX_SECRET="]);
     says(&refused, 2, &["source.onecodex.secrets[0]", "empty"]);
@@ -69,7 +69,7 @@ fn a_secret_that_is_not_set_is_named() {
 
 /// The engine holds to the limit, and the bridge says which it was.
 #[test]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 fn too_few_processes_are_named() {
     for limit in ["4", "8", "12"] {
         let refused = refused(&["--pids-limit", limit]);

@@ -66,7 +66,7 @@ fn waiting(container: &Container) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "tests/run --containers"]
+#[ignore = "tests/run --containers: needs an engine of its own, with the image"]
 async fn a_full_volume_refuses_keeps_and_goes_on() {
     let volume = Volume::new(&[
         "type=tmpfs",
