@@ -94,9 +94,9 @@ pub struct Recovered {
     /// Segments of which neither header nor batch can be read: what they hold is not known, so their
     /// files are not to be used again.
     pub unreadable: BTreeSet<u64>,
-    /// Whether the log ends in a batch that was begun and not acknowledged. What it proves may be in
-    /// the cache alone, so another batch has to say it as well.
-    pub is_torn: bool,
+    /// Whether the last records may be proven by a batch alone of which nobody knows whether it is on
+    /// the disk: another has to prove them as well.
+    pub is_unproven: bool,
     kind: LogKind,
     disk: Arc<dyn Disk>,
     /// The segment that was scanned last, which is the one replayed last.
@@ -126,7 +126,7 @@ impl Recovered {
                 ended: None,
             },
             unreadable: BTreeSet::new(),
-            is_torn: false,
+            is_unproven: false,
             kind,
             disk,
             newest: None,
@@ -306,7 +306,8 @@ impl Recovered {
         let is_closed = |batch: &Batch| batch.head.is_some_and(|head| head.count == 0);
         let is_clean = scan.torn.is_none() && scan.batches.last().is_some_and(is_closed);
         let skipped = if is_clean { 0 } else { SKIPPED_SEQUENCES };
-        self.is_torn = scan.torn.is_some();
+        let has_records = |batch: &Batch| !batch.records.is_empty() || !batch.lost.is_empty();
+        self.is_unproven = scan.proven().last().is_none_or(has_records);
         let position = &mut self.position;
         position.ended = scan.proven_end(newest.number).or(previous_of(scan));
         position.acknowledged = position.ended.map_or(1, |end| end.next_sequence);

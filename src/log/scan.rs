@@ -76,21 +76,22 @@ impl Scan {
         &self.batches[..self.batches.len() - self.tail().iter().count()]
     }
 
-    /// Where they end in the segment of this number; none where there are none.
+    /// Where they end in the segment of this number; none where there are none. The head of the batch
+    /// behind them knows the last of their sequences where their own heads are damaged.
     #[must_use]
     pub fn proven_end(&self, segment: u64) -> Option<SegmentEnd> {
         let first = self.heads().next()?;
-        let last = self.proven().iter().rev().find_map(|batch| batch.head);
-        let of_last = last.map(|head| head.end_sequence());
+        let tail = self.tail();
+        let of_last = self.proven().iter().rev().find_map(|batch| batch.head);
+        let behind = self.torn.or(tail.and_then(|batch| batch.head));
         let before = || first.previous.map_or(1, |end| end.next_sequence);
         (!self.proven().is_empty()).then(|| SegmentEnd {
             segment,
-            end: self.tail().map_or(self.end, |tail| tail.offset),
+            end: tail.map_or(self.end, |tail| tail.offset),
             first_sequence: first.segment_first,
-            next_sequence: self
-                .torn
+            next_sequence: behind
                 .map(|head| head.previous_next)
-                .max(of_last)
+                .max(of_last.map(|head| head.end_sequence()))
                 .unwrap_or_else(before),
         })
     }
@@ -429,6 +430,27 @@ mod tests {
         .scan();
         assert_eq!((sequences(&found), lost(&found)), (vec![1], vec![2]));
         assert!(found.is_damaged && found.is_proven);
+    }
+
+    #[test]
+    fn the_end_that_is_stated_of_a_segment_covers_records_whose_heads_are_damaged() {
+        for damaged in [&[1][..], &[2], &[1, 2]] {
+            let mut bytes = segment(&[&[10], &[100, 200], &[]]);
+            for block in damaged {
+                bytes[block * BLOCK_BYTES + 10] ^= 1;
+            }
+            let end = scan(&bytes).proven_end(NUMBER);
+            assert_eq!(end.map(|end| end.next_sequence), Some(4), "{damaged:?}");
+            let found = SegmentBytes {
+                bytes: &bytes,
+                number: NUMBER,
+                salt: SALT,
+                alignment: BLOCK_BYTES,
+                end,
+            }
+            .scan();
+            assert_eq!(sequences(&found), [1, 2, 3], "{damaged:?}");
+        }
     }
 
     #[test]

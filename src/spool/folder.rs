@@ -124,7 +124,7 @@ pub(super) fn assemble<I: FnOnce(u64) -> Arc<dyn IdIndex>>(
             recovered.spares,
         ),
         tail: replayed.tail,
-        is_unproven: recovered.is_torn,
+        is_unproven: recovered.is_unproven,
         dead: replayed.dead,
         kept_bytes: recovered.kept.iter().map(|(_, bytes)| bytes).sum(),
         segment_bytes,
