@@ -400,6 +400,8 @@ impl Model {
                 let row = self.rows.get_mut(letter);
                 let is_it = found.of == 1 << place;
                 if let Some(row) = row.filter(|row| is_it && row.key == found.key) {
+                    // A letter of a tail has settled it, whoever was told so.
+                    row.set_aside(row.waits & (1 << place));
                     row.dead_lettered &= !(1 << place);
                     return false;
                 }

@@ -210,7 +210,11 @@ impl World {
         let (number, salt, end) = segments[self.random.index(segments.len())];
         let name = segment_name(number);
         let mut offset = self.random.below(end / 512) * 512 + self.random.below(512);
-        if self.model.is_vague {
+        let file = self.disk.open(&name).expect("a segment of the spool");
+        let is_cut = file
+            .length()
+            .is_ok_and(|length| length <= BLOCK_BYTES as u64);
+        if self.model.is_vague || is_cut {
             // A file without its header's first bytes and without a head is nobody's: it is refused.
             offset = offset.max(BLOCK_BYTES as u64);
         }
