@@ -53,6 +53,22 @@ pub(super) async fn read(
         .map_err(|_| RequestProblem::BodyTimeout)?
 }
 
+/// Bodies of at most so many bytes are small.
+const SMALL_BODY_BYTES: usize = 64 << 10;
+/// This part of the memory of all bodies is for small ones alone: large bodies that somebody sends without
+/// a secret, and never ends, do not keep them out. One body of the largest size fits all the same.
+const SMALL_BODY_PART: usize = 8;
+
+/// How much memory all bodies may take together where one of this length takes some.
+fn memory_for(length: usize, limits: &RequestLimits) -> usize {
+    let all = limits.max_body_bytes_in_flight;
+    if length <= SMALL_BODY_BYTES {
+        all
+    } else {
+        (all - all / SMALL_BODY_PART).max(limits.max_body_bytes)
+    }
+}
+
 /// A body that is being read.
 struct Body<'a, 'b> {
     bytes: Vec<u8>,
@@ -81,10 +97,8 @@ impl Body<'_, '_> {
         if length > capacity {
             let most = self.length.unwrap_or(self.limits.max_body_bytes);
             let wanted = (2 * capacity).min(most).max(length);
-            if !self
-                .permit
-                .reserve(wanted - capacity, self.limits.max_body_bytes_in_flight)
-            {
+            let memory = memory_for(self.length.unwrap_or(wanted), self.limits);
+            if !self.permit.reserve(wanted - capacity, memory) {
                 return Err(RequestProblem::Overloaded);
             }
             self.bytes.reserve_exact(wanted - self.bytes.len());
@@ -95,7 +109,23 @@ impl Body<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_part_of_the_memory_is_for_small_bodies_and_one_of_the_largest_fits() {
+        let limits = |max_body_bytes, max_body_bytes_in_flight| RequestLimits {
+            max_body_bytes,
+            body_timeout: Duration::from_secs(10),
+            max_in_flight: 1,
+            max_body_bytes_in_flight,
+        };
+        let usual = limits(1 << 20, 64 << 20);
+        assert_eq!(memory_for(SMALL_BODY_BYTES, &usual), 64 << 20);
+        assert_eq!(memory_for(SMALL_BODY_BYTES + 1, &usual), 56 << 20);
+        assert_eq!(memory_for(1 << 20, &limits(1 << 20, 1 << 20)), 1 << 20);
+    }
 
     #[test]
     fn a_body_of_which_nothing_is_encoded_is_taken() {

@@ -432,6 +432,7 @@ mod tests {
             let tail = found.newest.as_ref().and_then(|newest| newest.scan.tail());
             assert!(tail.is_some_and(|tail| tail.records.is_empty()));
             assert_eq!(found.position.ended, acknowledged, "seed {seed}");
+            assert!(found.is_unproven, "what proves the event may be gone");
             let end = write_on(&disk, &found).active_end();
             assert!(end.is_some_and(|end| end.segment == 2));
 

@@ -292,7 +292,8 @@ fn unproven(bystander: &Bystander, count: usize) -> JoinSet<()> {
 }
 
 async fn floods(count: usize) -> Bystander {
-    const MEMORY: f64 = 64.0 * MIB;
+    // The rest is for small bodies, such as those of the others.
+    const FOR_LARGE: f64 = 57.0 * MIB;
     let setup = Setup::store().ingress("max_body_memory = \"64MiB\"\nbody_timeout = \"60s\"\n");
     let bystander = Bystander::start(setup).await;
     let senders = unproven(&bystander, count);
@@ -303,7 +304,7 @@ async fn floods(count: usize) -> Bystander {
         .await;
     bystander.get_on().await;
     let held = bridge.metrics().await.sum("http_body_bytes_in_flight", &[]);
-    assert!((MIB..=MEMORY).contains(&held), "{held} bytes");
+    assert!((MIB..=FOR_LARGE).contains(&held), "{held} bytes");
     drop(senders);
     bystander
 }
