@@ -11,7 +11,7 @@ use super::super::happenings::Happening;
 use super::super::model::{NAMES, Names, places};
 use super::World;
 use crate::log::disk::simulated::{Call, Faults};
-use crate::log::disk::{Disk as _, read_exact_at};
+use crate::log::disk::{Disk as _, File, read_exact_at};
 use crate::log::format::{
     BLOCK_BYTES, BatchHead, Frame, HEAD_BYTES, RECORD_ALIGNMENT, framed_length,
 };
@@ -220,17 +220,16 @@ impl World {
         }
         let length = 1 + self.random.below(16);
         Self::tell(|| format!("{name} rots at {offset} for {length}"));
-        self.note_rot(&name, salt, end, offset..offset + length);
+        self.note_rot(&*file, salt, end, offset..offset + length);
         self.disk.rot(&name, offset, length);
         // What is in memory hides it: a start reads it.
         self.crash();
     }
 
     /// Notes which records the bytes are of, or that they are of more than records.
-    fn note_rot(&mut self, name: &str, salt: u64, end: u64, rot: Range<u64>) {
+    fn note_rot(&mut self, file: &dyn File, salt: u64, end: u64, rot: Range<u64>) {
         let mut bytes = vec![0; end as usize];
-        let file = self.disk.open(name).expect("a segment of the spool");
-        if read_exact_at(&*file, &mut bytes, 0).is_err() {
+        if read_exact_at(file, &mut bytes, 0).is_err() {
             self.model.is_vague = true;
             return;
         }
