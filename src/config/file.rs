@@ -81,8 +81,8 @@ pub struct IngressFile {
     /// The most requests answered at once; beyond it they are answered 503. Default: `4096`.
     pub max_in_flight: Option<usize>,
     /// The most memory that the bodies of requests take together, as they arrive; beyond it
-    /// requests are answered 503. At least the largest `max_body`, those of sources included. Default:
-    /// `"256MiB"`.
+    /// requests are answered 503. An eighth of it is for bodies of at most 64 KiB alone. At least
+    /// the largest `max_body`, those of sources included. Default: `"256MiB"`.
     pub max_body_memory: Option<ByteSize>,
     /// A path, such as `"/healthz"`, at which `GET` and `HEAD` answer a load balancer 200 while
     /// deliveries are taken and 503 while not, as `/readyz` does for operators. Neither `allow` nor
