@@ -13,8 +13,10 @@ const LIFE_MILLISECONDS: u64 = 250;
 /// The program is ready again this soon after a crash.
 const RESTART: Duration = Duration::from_secs(2);
 /// What came while no sink was connected for long goes out object by object, one event at a time.
-const DRAINED: Duration = Duration::from_secs(600);
+const DRAINED: Duration = Duration::from_secs(1800);
 const OBJECTS: usize = 16;
+/// Room for all events: more than its default, beyond which the oldest are deleted.
+const STORE_KEYS: &str = "max_size = \"64GiB\"\n";
 
 /// So many events come between two kills at least, on average: a million at three thousand kills.
 const EVENTS_PER_KILL: usize = 334;
@@ -29,12 +31,14 @@ fn kills() -> usize {
 #[ignore = "tests/run --soak: thousands of kills take their time"]
 async fn thousands_of_kills_lose_nothing_and_keep_the_order() {
     let brokers = kafka_brokers();
-    let setup = Setup::rabbitmq(&amqp_url())
+    let mut setup = Setup::rabbitmq(&amqp_url())
         .and_kafka(
             &brokers,
             "create_topics = { partitions = 3, replication = 1 }\n",
         )
         .and_store();
+    let (_, store) = setup.sinks.last_mut().expect("the store");
+    store.push_str(STORE_KEYS);
     let rabbitmq = Outlet::durable(&amqp_url(), &setup).await;
     let mut bridge = setup.start().await;
     let target = Target::new(bridge.ingress);
