@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use rdkafka::admin::AdminClient;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaType;
 
 use super::client_context::KafkaClientContext;
 use super::settings::{Batching, KafkaSettings};
@@ -174,10 +174,13 @@ impl KafkaSettings {
     }
 }
 
+/// Makes a client that nothing polls: to end a thread that polls would take a tenth of a second, at each
+/// start of the bridge.
 fn create_client(config: &ClientConfig, settings: KafkaSettings) -> Result<(), KafkaStartError> {
+    threads_for(config)?;
     let context = KafkaClientContext(Arc::new(settings));
-    let client: Result<AdminClient<_>, KafkaError> = start_client(config, context);
-    client?;
+    let native = config.create_native_config()?;
+    Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context)?;
     Ok(())
 }
 
@@ -187,11 +190,16 @@ where
     C: ClientContext,
     T: FromClientConfigAndContext<C>,
 {
+    threads_for(config)?;
+    config.create_with_context(context)
+}
+
+/// Whether there may be a client's threads.
+fn threads_for(config: &ClientConfig) -> Result<(), KafkaError> {
     let brokers = config.get("bootstrap.servers").unwrap_or_default();
     let brokers = brokers.split(',').filter(|broker| !broker.is_empty());
     threads::can_be_made(THREADS + brokers.count())
-        .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-    config.create_with_context(context)
+        .map_err(|error| KafkaError::ClientCreation(error.to_string()))
 }
 
 /// Passes on what the PEM files held.
