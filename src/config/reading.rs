@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use toml::Table;
 
-use super::file::{Acknowledge, LogFile, LogFormat, TopFile};
+use super::file::{LogFile, LogFormat, TopFile};
 use super::key_hashes::KeyHashes;
 use super::max_body::LargestBody;
 use super::named::{named, take_table};
@@ -15,7 +15,6 @@ use super::providers::Providers;
 use super::settings::{AdminSettings, IngressSettings, LogSettings, Settings};
 use super::value::span;
 use super::{capacity, listeners, paths, routes, section, sinks, sources, spool, trace};
-use crate::spool::Milestone;
 use crate::trace::TraceSettings;
 
 const SECTIONS: [&str; 10] = [
@@ -37,10 +36,7 @@ pub(super) fn settings(
         }
     }
     let top: TopFile = section::read("", table, problems);
-    let milestone = match top.acknowledge {
-        Some(Acknowledge::Delivered) => Milestone::Delivered,
-        _ => Milestone::Spooled,
-    };
+    let milestone = spool::milestone(&top);
     let ingress = listeners::ingress(take_table(&mut sections, "ingress", problems), problems);
     let admin = listeners::admin(take_table(&mut sections, "admin", problems), problems);
     let metrics = listeners::metrics(take_table(&mut sections, "metrics", problems), problems);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::file::{DuplicatesFile, SpoolFile, TopFile};
+use super::file::{Acknowledge, DuplicatesFile, SpoolFile, TopFile};
 use super::problem::ConfigProblems;
 use super::section;
 use super::value::span;
@@ -99,6 +99,14 @@ fn duplicates(top: &TopFile) -> Duplicates {
     match top.duplicates {
         Some(DuplicatesFile::Forward) => Duplicates::Forward,
         _ => Duplicates::Suppress,
+    }
+}
+
+/// How far an event has come when it is answered 200.
+pub(super) fn milestone(top: &TopFile) -> Milestone {
+    match top.acknowledge {
+        Some(Acknowledge::Delivered) => Milestone::Delivered,
+        _ => Milestone::Spooled,
     }
 }
 
