@@ -5,10 +5,10 @@
 bench() {
     tools
     start_what_is_not_named
-    export HOOKFERRY_TEST_RESULTS=$folder/performance
+    local found=$folder/performance
     phase build run cargo bench --locked --bench whole --no-run
     phase waiting await_all
-    phase bench run cargo bench --locked --bench whole -- --results "$HOOKFERRY_TEST_RESULTS" "$@"
+    phase bench run cargo bench --locked --bench whole -- --results "$found" "$@"
     # Parts alone leave the tables as they are.
-    [[ " $* " == *" --quick "* || " $* " == *" --only "* ]] || write_results performance performance.md
+    [[ " $* " == *" --quick "* || " $* " == *" --only "* ]] || write_results performance "$found" performance.md
 }

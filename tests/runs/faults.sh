@@ -15,7 +15,7 @@ faults() {
     fuzz
     # Some rows are tested beside what else is said of the same part.
     long faults faults:: ::row_
-    write_results faults evidence.md
+    write_results faults "$HOOKFERRY_TEST_RESULTS" evidence.md
 }
 
 # simulate: the whole spool on a simulated disk against its model, through a million crash states, a

@@ -9,5 +9,5 @@ soak() {
     tools
     start_what_is_not_named
     long soak soak::
-    [[ $HOOKFERRY_TEST_KILLS -lt $kills ]] || write_results soak evidence.md
+    [[ $HOOKFERRY_TEST_KILLS -lt $kills ]] || write_results soak "$HOOKFERRY_TEST_RESULTS" evidence.md
 }
