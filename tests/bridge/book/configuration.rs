@@ -114,7 +114,7 @@ impl Schema {
         let (mut meaning, default) = split(&key, about);
         for choice in choices(self.resolve(value)) {
             let about = choice["description"].as_str().unwrap_or_default();
-            let _ = write!(meaning, " `{}`: {}", choice["const"], lower_first(about));
+            let _ = write!(meaning, " `{}`: {about}", choice["const"]);
         }
         // Of a secret: whether another one is, not whether there is one at all.
         let changed = match self.is_secret(value) {
