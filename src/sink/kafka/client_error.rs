@@ -165,10 +165,12 @@ impl Cause {
         match stage {
             Stage::Lookup => Self::BrokerName,
             Stage::Tls if says("certificate verify failed") => Self::BrokerCertificate,
-            // A listener without TLS closes the connection, or answers what is no handshake.
-            Stage::Tls if says("PLAINTEXT broker listener") || says("wrong version number") => {
+            // A listener without TLS closes the connection, for which there are several texts, or
+            // answers what is no handshake.
+            Stage::Tls if says("Disconnected") && says("in state SSL_HANDSHAKE") => {
                 Self::TlsOnPlainPort
             }
+            Stage::Tls if says("wrong version number") => Self::TlsOnPlainPort,
             Stage::Tls if says(TLS_ALERT) && !is_over_tls(reason) => Self::PlainOnTlsPort,
             Stage::Connect if says("closed by peer") && says("in state APIVERSION_QUERY") => {
                 Self::PlainOnTlsPort
@@ -236,7 +238,7 @@ mod tests {
     use super::*;
 
     /// What librdkafka 2.12 says, the stage, a word of what we make of it, and one of the remedy.
-    const SAID: [(Code, &str, Stage, &str, &str); 13] = [
+    const SAID: [(Code, &str, Stage, &str, &str); 14] = [
         (
             Code::Resolve,
             "b:9092/bootstrap: Failed to resolve 'b:9092': Name or service not known (after 1ms in state CONNECT)",
@@ -261,6 +263,13 @@ mod tests {
         (
             Code::SSL,
             "ssl://b:9092/bootstrap: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener? (after 4ms in state SSL_HANDSHAKE)",
+            Stage::Tls,
+            "no TLS on this port",
+            "take the table `tls` out",
+        ),
+        (
+            Code::BrokerTransportFailure,
+            "ssl://b:9092/bootstrap: Disconnected: SSL connection closed by peer (after 2ms in state SSL_HANDSHAKE)",
             Stage::Tls,
             "no TLS on this port",
             "take the table `tls` out",
